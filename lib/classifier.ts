@@ -1,0 +1,244 @@
+// How does a picture become labels? The whole data flow on one page: load, classify, close.
+import { checkInteger, ResidualError, wrongType } from './errors.ts'
+import { activationMap } from './image/cam.ts'
+import { decode, type Picture } from './image/decode.ts'
+import { inputSize, type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
+import { lower } from './model/lower.ts'
+import { parametersOf } from './model/parameters.ts'
+import type { OutputName } from './model/plan.ts'
+import { resnet } from './model/resnet.ts'
+import { findModel, readModelRecord } from './model-record.ts'
+import {
+  createSession,
+  type Outputs,
+  type RunOptions,
+  type Session,
+  type SessionOptions,
+} from './runtime/session.ts'
+import { inferResNet } from './weights/names/torchvision.ts'
+import { openSafetensors } from './weights/safetensors.ts'
+import { checkParameters, fromSafetensors } from './weights/source.ts'
+
+export interface LoadOptions extends SessionOptions {
+  /** In place of those that go with the checkpoint. */
+  readonly labels?: readonly string[]
+  readonly preprocessing?: Preprocessing
+}
+
+/** One class a picture may show. */
+export interface Prediction {
+  readonly index: number
+  readonly label: string
+  readonly probability: number
+}
+
+export interface ClassifyOptions {
+  /** How many of the likeliest classes to return. */
+  readonly topK?: number
+  /** Pictures that run through the network together. */
+  readonly batch?: number
+}
+
+/** What came of one picture of many. */
+export type PictureResult<Name extends OutputName> =
+  | { readonly picture: string | Uint8Array; readonly error: unknown }
+  | {
+      readonly picture: string | Uint8Array
+      /** The part of the picture the network saw. */
+      readonly view: Prepared['view']
+      readonly outputs: Outputs<Name>
+      /** Its own decoding and preprocessing, and its share of the time the batch took. */
+      readonly ms: number
+    }
+
+export const defaultTopK = 5
+export const defaultBatch = 8
+
+/**
+ * Loads a checkpoint and makes it ready to run.
+ *
+ * @param model the name of a bundled model, or the path of a `.safetensors` file
+ * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH,
+ *   NON_FINITE, or what {@link createSession} throws
+ */
+export async function load(model: string, options: LoadOptions = {}): Promise<Classifier> {
+  if (typeof model !== 'string') throw wrongType('a name or a path', 'model', model)
+  const file = findModel(model)
+  const tensors = await openSafetensors(file.path)
+  try {
+    const record = await readModelRecord(file)
+    const source = fromSafetensors(tensors)
+    const network = resnet(record.architecture ?? inferResNet(source))
+    checkParameters(parametersOf(network), source)
+    const preprocessing = options.preprocessing ?? record.preprocessing
+    const { mean, std } = preprocessing
+    const plan = lower(network, { ...inputSize(preprocessing), mean, std })
+    const classes = plan.values[plan.outputs.logits]!.channels
+    const labels = options.labels ?? record.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
+    if (labels.length !== classes) {
+      throw new ResidualError(
+        'MODEL_INVALID',
+        `There are ${labels.length} labels for the ${classes} classes of ${model}.`,
+      )
+    }
+    const classifierWeight = await source.read('fc.weight')
+    const session = await createSession(plan, source, options)
+    return new Classifier(file.name, session, preprocessing, labels, classifierWeight)
+  } finally {
+    await tensors.close()
+  }
+}
+
+/** A network with its weights, labels and preprocessing. Made by {@link load}; open until {@link close}. */
+export class Classifier {
+  readonly #classifierWeight: Float32Array // [classes,C]
+
+  constructor(
+    readonly name: string,
+    readonly session: Session,
+    readonly preprocessing: Preprocessing,
+    readonly labels: readonly string[],
+    classifierWeight: Float32Array,
+  ) {
+    this.#classifierWeight = classifierWeight
+  }
+
+  /**
+   * The likeliest classes of each picture, likeliest first. Pictures are paths or the bytes of encoded files; while one
+   * batch runs the next is decoded, and no more than two are in memory.
+   *
+   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first picture that cannot be had
+   */
+  async classify(
+    pictures: readonly (string | Uint8Array)[],
+    options: ClassifyOptions = {},
+  ): Promise<Prediction[][]> {
+    const { topK = defaultTopK, batch = defaultBatch } = options
+    if (!Array.isArray(pictures))
+      throw wrongType('an array of paths or encoded pictures', 'pictures', pictures)
+    checkInteger('topK', topK, 1)
+    const results: Prediction[][] = []
+    for await (const result of this.each(pictures, { batch, outputs: ['probabilities'] })) {
+      if ('error' in result) throw result.error
+      results.push(this.top(result.outputs.probabilities, topK))
+    }
+    return results
+  }
+
+  /**
+   * Runs the network on many pictures and yields what came of each, in order. A picture that cannot be had yields its
+   * error, and the rest goes on. While one batch runs the next is decoded; no more than two are in memory.
+   */
+  async *each<Name extends OutputName>(
+    pictures: readonly (string | Uint8Array)[],
+    { batch = defaultBatch, outputs }: { readonly batch?: number; readonly outputs: readonly Name[] },
+  ): AsyncGenerator<PictureResult<Name>> {
+    checkInteger('batch', batch, 1)
+    const prepareFrom = (begin: number) =>
+      Promise.all(pictures.slice(begin, begin + batch).map(picture => timed(() => this.prepare(picture))))
+    let next = prepareFrom(0)
+    for (let begin = 0; begin < pictures.length; begin += batch) {
+      const attempts = await next
+      next = prepareFrom(begin + batch)
+      const prepared = attempts.flatMap(({ value }) => (value ? [value] : []))
+      const run =
+        prepared.length > 0 ? await timed(() => this.run(joinPixels(prepared), { outputs })) : undefined
+      if (run?.error) throw run.error
+      let at = 0
+      for (const [i, { value, error, ms }] of attempts.entries()) {
+        const picture = pictures[begin + i]!
+        if (!value) {
+          yield { picture, error }
+          continue
+        }
+        const rows = outputs.map(name => [name, row(run!.value![name], at, prepared.length)])
+        at++
+        yield {
+          picture,
+          view: value.view,
+          outputs: Object.fromEntries(rows),
+          ms: ms + run!.ms / prepared.length,
+        }
+      }
+    }
+  }
+
+  /**
+   * Runs the network on pictures that are preprocessed already: bytes `[N,H,W,3]`, or floats of that shape, normalised.
+   * See {@link Session.run}.
+   */
+  run<Name extends OutputName = 'logits' | 'features'>(
+    pixels: Uint8Array | Float32Array,
+    options: RunOptions<Name> = {},
+  ): Promise<Outputs<Name>> {
+    return this.session.run(pixels, options)
+  }
+
+  /** Decodes a picture and brings it to the size the network takes. */
+  async prepare(picture: string | Uint8Array): Promise<Prepared> {
+    return this.preprocess(await decode(picture))
+  }
+
+  /** Brings a decoded picture to the size the network takes. */
+  preprocess(picture: Picture): Promise<Prepared> {
+    return preprocess(picture, this.preprocessing)
+  }
+
+  /** The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`. */
+  top(probabilities: Float32Array, count: number = defaultTopK): Prediction[] {
+    return Array.from(probabilities, (probability, index) => ({
+      index,
+      label: this.labels[index]!,
+      probability,
+    }))
+      .sort((a, b) => b.probability - a.probability || a.index - b.index)
+      .slice(0, count)
+  }
+
+  /** The class activation map `[H,W]` of class `index`, from one picture's feature maps `[H,W,C]`. */
+  activationMap(
+    featureMaps: Float32Array,
+    index: number,
+  ): { map: Float32Array; height: number; width: number } {
+    const { plan } = this.session
+    const shape = plan.values[plan.outputs.featureMaps!]!
+    checkInteger('index', index, 0, this.labels.length - 1)
+    return {
+      ...shape,
+      map: activationMap(featureMaps, shape, row(this.#classifierWeight, index, this.labels.length)),
+    }
+  }
+
+  /** Waits for what is running, then frees all memory. */
+  close(): Promise<void> {
+    return this.session.dispose()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** Settles `task` and measures how long that took. */
+async function timed<T>(task: () => Promise<T>): Promise<{ value?: T; error?: unknown; ms: number }> {
+  const begin = performance.now()
+  const result = await task().then(
+    value => ({ value }),
+    (error: unknown) => ({ error }),
+  )
+  return { ...result, ms: performance.now() - begin }
+}
+
+/** Row `index` of a flat matrix of `rows` rows; a view. */
+function row(matrix: Float32Array, index: number, rows: number): Float32Array {
+  const length = matrix.length / rows
+  return matrix.subarray(index * length, (index + 1) * length)
+}
+
+/** Puts preprocessed pictures together to one batch. */
+function joinPixels(pictures: readonly Prepared[]): Uint8Array {
+  const length = pictures[0]!.pixels.length
+  const batch = new Uint8Array(length * pictures.length)
+  for (const [i, { pixels }] of pictures.entries()) batch.set(pixels, i * length)
+  return batch
+}

@@ -1,0 +1,77 @@
+// What does `residual` offer on the command line?
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { defaultBatch, defaultTopK } from '../classifier.ts'
+import { ResidualError } from '../errors.ts'
+import { classify } from './classify.ts'
+import { info } from './info.ts'
+import { packageVersion } from './version.ts'
+
+const defaultModel = 'resnet50-cifar10'
+
+/** Runs a command line, without `node` and the script, and resolves to the exit code. Prints; never throws. */
+export async function main(args: readonly string[]): Promise<number> {
+  process.stdout.on('error', error => {
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0) // `| head` has seen enough
+    throw error
+  })
+  let exitCode = 0
+  const program = commands(code => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode // it has printed what is wrong
+    if (!(error instanceof ResidualError || error instanceof TypeError || error instanceof RangeError))
+      throw error
+    console.error(`residual: ${error.message}${error instanceof ResidualError ? ` [${error.code}]` : ''}`)
+    return 1
+  }
+}
+
+function commands(exit: (code: number) => void): Command {
+  const program = new Command('residual')
+    .description('ResNets for Node.js: classify pictures on the CPU.')
+    .version(packageVersion())
+    .exitOverride()
+    .showHelpAfterError()
+
+  program
+    .command('classify')
+    .description('print the likeliest classes of pictures')
+    .argument(
+      '<paths...>',
+      'picture files, folders of them, glob patterns, or - for one picture on standard input',
+    )
+    .option('--model <name|file>', 'a bundled model or a .safetensors file', defaultModel)
+    .option('--top-k <n>', 'classes to print for each picture', positive, defaultTopK)
+    .addOption(
+      new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
+    )
+    .option('--threads <n>', 'threads that compute (default: all there are)', positive)
+    .option('--batch <n>', 'pictures that run through the network together', positive, defaultBatch)
+    .option('--json', 'print a JSON array, an element per picture')
+    .option('--cam <out.png>', 'write the picture with the class activation map of its first class')
+    .action(async (paths, options) => exit(await classify(paths, options)))
+
+  program
+    .command('info')
+    .description('print what this installation and this machine offer')
+    .option(
+      '--plan <model>',
+      'print the operations of a model: a bundled one, a file, or resnet18 to resnet152',
+    )
+    .option('--size <n>', 'height and width of the pictures for --plan of a ResNet by name', positive, 224)
+    .option('--json', 'print JSON')
+    .action(async options => exit(await info(options)))
+
+  return program
+}
+
+function positive(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('Expected a whole number above 0.')
+  return value
+}

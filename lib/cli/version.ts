@@ -1,0 +1,8 @@
+// Which version is this?
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from '../runtime/native.ts'
+
+export function packageVersion(): string {
+  return JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version
+}

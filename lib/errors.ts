@@ -1,0 +1,76 @@
+// What can go wrong, and what is thrown when it does?
+
+/** Every code a {@link ResidualError} can carry, with what it means. The one table: docs and C++ are tested against it. */
+export const errorCodes = {
+  ADDON_NOT_BUILT: 'The native addon is missing or cannot be loaded on this machine.',
+  BACKEND_UNAVAILABLE: 'The device asked for cannot be had here.',
+  CHECKPOINT_INVALID: 'The file is not a well-formed safetensors file.',
+  CHECKPOINT_MISMATCH: 'The tensors of the checkpoint are not those of the network.',
+  DECODE_FAILED: 'The picture cannot be decoded: not a picture, truncated or damaged.',
+  FILE_NOT_FOUND: 'There is no such file, or it cannot be read.',
+  FILE_WRITE_FAILED: 'The file could not be written; what was there before is unchanged.',
+  INTERNAL: 'A check inside the addon failed. This is a bug in residual.',
+  MODEL_INVALID: 'The record beside the checkpoint is malformed.',
+  MODEL_NOT_FOUND: 'There is neither a bundled model nor a file of that name.',
+  NON_FINITE: 'A tensor holds NaN or infinity.',
+  OUT_OF_MEMORY: 'The memory asked for could not be had.',
+  PICTURE_TOO_LARGE: 'The picture has more pixels than the limit allows.',
+  PLAN_INVALID: 'The plan handed to the addon does not describe a network that can be run.',
+  SESSION_CLOSED: 'The session was disposed of before the call.',
+  TENSOR_NOT_FOUND: 'The checkpoint has no tensor of that name.',
+} as const
+
+export type ErrorCode = keyof typeof errorCodes
+
+/** What is thrown for everything but misuse; misuse is a `TypeError` or `RangeError` ({@link wrongType}, {@link outOfRange}). */
+export class ResidualError extends Error {
+  override readonly name = 'ResidualError'
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options)
+  }
+}
+
+/** The sentence of every misuse error: *Expected {what} for {name} but received {value}*. */
+function misuseMessage(what: string, name: string, value: unknown): string {
+  return `Expected ${what} for ${name} but received ${describe(value)}`
+}
+
+/** A `TypeError` for an argument of the wrong kind. */
+export function wrongType(what: string, name: string, value: unknown): TypeError {
+  return new TypeError(misuseMessage(what, name, value))
+}
+
+/** A `RangeError` for an argument of the right kind outside what is allowed. */
+export function outOfRange(what: string, name: string, value: unknown): RangeError {
+  return new RangeError(misuseMessage(what, name, value))
+}
+
+/**
+ * Returns `value` if it is an integer in `[min, max]`.
+ *
+ * @throws RangeError otherwise, TypeError where it is no number
+ */
+export function checkInteger(
+  name: string,
+  value: unknown,
+  min: number,
+  max = Number.MAX_SAFE_INTEGER,
+): number {
+  const what =
+    max === Number.MAX_SAFE_INTEGER ? `an integer of at least ${min}` : `an integer from ${min} to ${max}`
+  if (typeof value !== 'number') throw wrongType(what, name, value)
+  if (!Number.isSafeInteger(value) || value < min || value > max) throw outOfRange(what, name, value)
+  return value
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
+  if (typeof value === 'object' && value !== null)
+    return `a value of type ${value.constructor?.name ?? 'Object'}`
+  return String(value)
+}

@@ -1,0 +1,94 @@
+// Where in a picture did the network see a class? Class activation maps (Zhou et al., https://arxiv.org/abs/1512.04150).
+import sharp from 'sharp'
+import type { Picture } from './decode.ts'
+import { resize, type View } from './preprocess.ts'
+
+const opacity = 0.55 // of the map over the picture
+
+/** From cold to hot: dark blue, violet, red, orange, light yellow. Lightness rises throughout. */
+const ramp = [
+  [13, 8, 65],
+  [95, 20, 140],
+  [190, 50, 95],
+  [245, 130, 35],
+  [252, 253, 170],
+] as const
+
+/**
+ * How much each place speaks for a class: the feature maps weighted by the class's row of the classifier.
+ *
+ * @param featureMaps `[height,width,channels]` of one picture
+ * @param weights the class's row, `[channels]`
+ * @returns `[height,width]`, in units of the logit times height times width
+ */
+export function activationMap(
+  featureMaps: Float32Array,
+  { height, width, channels }: { height: number; width: number; channels: number },
+  weights: Float32Array,
+): Float32Array {
+  const map = new Float32Array(height * width)
+  for (let pixel = 0; pixel < map.length; pixel++) {
+    let sum = 0
+    for (let c = 0; c < channels; c++) sum += featureMaps[pixel * channels + c]! * weights[c]!
+    map[pixel] = sum
+  }
+  return map
+}
+
+/**
+ * A PNG of `picture` with `map` over the part of it that the network saw, from its least to its greatest value.
+ *
+ * @param view what the network saw, from {@link preprocess}
+ */
+export async function overlay(
+  picture: Picture,
+  view: View,
+  map: Float32Array,
+  size: { readonly height: number; readonly width: number },
+): Promise<Buffer> {
+  const full = { height: Math.max(1, Math.round(view.height)), width: Math.max(1, Math.round(view.width)) }
+  const origin = { top: Math.round(view.top), left: Math.round(view.left) }
+  // A view that was padded reaches over the picture's edges.
+  const top = Math.max(-origin.top, 0)
+  const left = Math.max(-origin.left, 0)
+  const window = {
+    top,
+    left,
+    height: Math.min(full.height - top, picture.height - Math.max(origin.top, 0)),
+    width: Math.min(full.width - left, picture.width - Math.max(origin.left, 0)),
+  }
+  const levels = await resize({ data: toLevels(map), ...size }, full, window, 'bicubic')
+  const heat = {
+    input: colour(levels.data),
+    raw: { width: window.width, height: window.height, channels: 4 as const },
+  }
+  return sharp(picture.data, { raw: { width: picture.width, height: picture.height, channels: 3 } })
+    .composite([{ ...heat, top: Math.max(origin.top, 0), left: Math.max(origin.left, 0) }])
+    .png()
+    .toBuffer()
+}
+
+/** The map as grey RGB, its least value 0 and its greatest 255. A flat map is 0. */
+function toLevels(map: Float32Array): Uint8Array {
+  const least = map.reduce((a, b) => Math.min(a, b))
+  const range = map.reduce((a, b) => Math.max(a, b)) - least || 1
+  return Uint8Array.from({ length: map.length * 3 }, (_, i) =>
+    Math.round((255 * (map[Math.floor(i / 3)]! - least)) / range),
+  )
+}
+
+/** Grey RGB levels to RGBA of the ramp. */
+function colour(levels: Uint8Array): Buffer {
+  const palette = Array.from({ length: 256 }, (_, level) => {
+    const at = (level / 255) * (ramp.length - 1)
+    const i = Math.min(Math.floor(at), ramp.length - 2)
+    return [0, 1, 2].map(c => Math.round(ramp[i]![c]! + (at - i) * (ramp[i + 1]![c]! - ramp[i]![c]!)))
+  })
+  const result = Buffer.alloc((levels.length / 3) * 4)
+  const alpha = Math.round(255 * opacity)
+  for (let pixel = 0; pixel < levels.length / 3; pixel++) {
+    const [r, g, b] = palette[levels[pixel * 3]!]!
+    result.set([r!, g!, b!, alpha], pixel * 4)
+  }
+  return result
+}

@@ -1,0 +1,66 @@
+// How does an encoded picture become pixels? By sharp (libvips), the way Pillow's `convert('RGB')` would show it.
+import { stat } from 'node:fs/promises'
+import sharp from 'sharp'
+import { ResidualError, wrongType } from '../errors.ts'
+
+/** A decoded picture. */
+export interface Picture {
+  /** `[height, width, 3]`, RGB. */
+  readonly data: Uint8Array
+  readonly height: number
+  readonly width: number
+}
+
+/** The most pixels a picture may have: 0.8 GB once decoded. */
+export const maxPixels = 0x3fff * 0x3fff
+
+/**
+ * Decodes a picture, given as a path or as the bytes of the file, off the event loop.
+ *
+ * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped, 16 bits become 8, CMYK is converted;
+ * of an animation the first frame is taken. Embedded colour profiles are ignored, as Pillow and so the training of most
+ * checkpoints does. Never decoded at a reduced size: that gives other pixels than resizing afterwards.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE
+ */
+export async function decode(source: string | Uint8Array): Promise<Picture> {
+  if (!(typeof source === 'string' || source instanceof Uint8Array)) {
+    throw wrongType('a path or the bytes of an encoded picture', 'the picture', source)
+  }
+  const name = typeof source === 'string' ? source : `the picture of ${source.length} bytes`
+  if (typeof source === 'string') await checkFile(source)
+  try {
+    const { data, info } = await sharp(source, {
+      failOn: 'error',
+      limitInputPixels: maxPixels,
+      ignoreIcc: true,
+    })
+      .autoOrient()
+      .toColourspace('srgb')
+      .removeAlpha()
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`)
+    return { data, height: info.height, width: info.width }
+  } catch (cause) {
+    const reason = (cause as Error).message
+    if (/pixel limit/i.test(reason)) {
+      const limit = `the limit of ${maxPixels} pixels`
+      throw new ResidualError('PICTURE_TOO_LARGE', `${name} is over ${limit}. Reduce it first.`, { cause })
+    }
+    throw new ResidualError('DECODE_FAILED', `${name} cannot be decoded: ${reason}.`, { cause })
+  }
+}
+
+/** sharp reports a missing file and a damaged one alike. */
+async function checkFile(path: string): Promise<void> {
+  let isFile: boolean
+  try {
+    isFile = (await stat(path)).isFile()
+  } catch (cause) {
+    throw new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, {
+      cause,
+    })
+  }
+  if (!isFile) throw new ResidualError('FILE_NOT_FOUND', `${path} is not a file.`)
+}

@@ -1,0 +1,193 @@
+// How is a picture brought to what a network takes? By the steps its checkpoint was trained with.
+import { ResidualError } from '../errors.ts'
+import { loadNative, translateError } from '../runtime/native.ts'
+import type { Picture } from './decode.ts'
+
+interface Size {
+  readonly height: number
+  readonly width: number
+}
+
+/** One geometric step. Resizing is antialiased; a crop is taken from the centre. */
+export type Step =
+  | { readonly resize: { readonly shorterSide: number } | Size } //
+  | { readonly crop: Size }
+
+/** What belongs to a checkpoint: plain data, so that it can be written to JSON. */
+export interface Preprocessing {
+  /** In order. The last must settle the size: a crop, or a resize to a height and a width. */
+  readonly steps: readonly Step[]
+  readonly interpolation: 'bilinear' | 'bicubic'
+  /** Per channel in units of byte / 255: the network takes `(byte / 255 - mean) / std`. */
+  readonly mean: readonly number[]
+  readonly std: readonly number[]
+}
+
+/** What most checkpoints trained on ImageNet take: torchvision's `ImageClassification` preset. */
+export const imagenet: Preprocessing = {
+  steps: [{ resize: { shorterSide: 256 } }, { crop: { height: 224, width: 224 } }],
+  interpolation: 'bilinear',
+  mean: [0.485, 0.456, 0.406],
+  std: [0.229, 0.224, 0.225],
+}
+
+/** A picture as the network takes it. */
+export interface Prepared {
+  /** `[height, width, 3]` of {@link inputSize}. */
+  readonly pixels: Uint8Array
+  /** The part of the original picture that this shows, in its pixels; beyond its edges where it had to be padded. */
+  readonly view: View
+}
+
+export interface View extends Size {
+  readonly top: number
+  readonly left: number
+}
+
+/** The size every picture has after the last step. */
+export function inputSize({ steps }: Preprocessing): Size {
+  const last = steps.at(-1)!
+  return 'crop' in last ? last.crop : (last.resize as Size)
+}
+
+/**
+ * Carries out the steps, off the event loop. Sizes and offsets are rounded as torchvision does.
+ * A crop larger than what it is taken from is padded with black.
+ */
+export async function preprocess(
+  picture: Picture,
+  { steps, interpolation }: Preprocessing,
+): Promise<Prepared> {
+  let current = picture
+  let view: View = { top: 0, left: 0, height: picture.height, width: picture.width }
+  for (let i = 0; i < steps.length; i++) {
+    const step = steps[i]!
+    if ('crop' in step) {
+      const window = centre(current, step.crop)
+      view = part(view, current, window)
+      current = crop(current, window)
+      continue
+    }
+    const size =
+      'shorterSide' in step.resize ? withShorterSide(current, step.resize.shorterSide) : step.resize
+    // A crop that follows is done by the same call, which computes only what it keeps.
+    const next = steps[i + 1]
+    const fused = next && 'crop' in next && next.crop.height <= size.height && next.crop.width <= size.width
+    const window = fused ? centre(size, next.crop) : { top: 0, left: 0, ...size }
+    if (fused) i++
+    view = part(view, size, window)
+    current = await resize(current, size, window, interpolation)
+  }
+  return { pixels: current.data, view }
+}
+
+/** Resizes to `size` and keeps `window` of the result. */
+export async function resize(
+  { data, height, width }: Picture,
+  size: Size,
+  window: View,
+  filter: Preprocessing['interpolation'],
+): Promise<Picture> {
+  if (size.height === height && size.width === width) return crop({ data, height, width }, window)
+  try {
+    const pixels = await loadNative().resize(data, {
+      height,
+      width,
+      outHeight: size.height,
+      outWidth: size.width,
+      top: window.top,
+      left: window.left,
+      cropHeight: window.height,
+      cropWidth: window.width,
+      filter,
+    })
+    return { data: pixels, height: window.height, width: window.width }
+  } catch (error) {
+    throw translateError(error)
+  }
+}
+
+/** The longer side is rounded down, and never to nothing. */
+function withShorterSide({ height, width }: Size, side: number): Size {
+  const longer = (long: number, short: number) => Math.max(1, Math.floor((side * long) / short))
+  return width <= height
+    ? { height: longer(height, width), width: side }
+    : { height: side, width: longer(width, height) }
+}
+
+/** The window of `size` in the middle of `of`; it begins above or left of it where it is larger. */
+function centre(of: Size, size: Size): View {
+  const offset = (extent: number, wanted: number) =>
+    wanted > extent ? -Math.floor((wanted - extent) / 2) : roundHalfToEven((extent - wanted) / 2)
+  return { top: offset(of.height, size.height), left: offset(of.width, size.width), ...size }
+}
+
+/** As Python's round(). */
+function roundHalfToEven(x: number): number {
+  return x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)
+}
+
+function crop({ data, height, width }: Picture, window: View): Picture {
+  if (window.top === 0 && window.left === 0 && window.height === height && window.width === width) {
+    return { data, height, width }
+  }
+  const result = new Uint8Array(window.height * window.width * 3)
+  const left = Math.max(window.left, 0)
+  const right = Math.min(window.left + window.width, width)
+  for (let y = 0; y < window.height; y++) {
+    const from = y + window.top
+    if (from < 0 || from >= height || left >= right) continue
+    const row = data.subarray((from * width + left) * 3, (from * width + right) * 3)
+    result.set(row, (y * window.width + left - window.left) * 3)
+  }
+  return { data: result, height: window.height, width: window.width }
+}
+
+/** The part of `view` that `window` is of a picture of `size` showing all of it. */
+function part(view: View, size: Size, window: View): View {
+  const [y, x] = [view.height / size.height, view.width / size.width]
+  return {
+    top: view.top + window.top * y,
+    left: view.left + window.left * x,
+    height: window.height * y,
+    width: window.width * x,
+  }
+}
+
+const maxSide = 1 << 16
+
+/**
+ * Checks a record read from `source`.
+ *
+ * @throws ResidualError MODEL_INVALID naming the member that is wrong
+ */
+export function parsePreprocessing(json: unknown, source: string): Preprocessing {
+  const fail = (what: string) => new ResidualError('MODEL_INVALID', `The preprocessing in ${source} ${what}.`)
+  if (typeof json !== 'object' || json === null) throw fail('is not an object')
+  const { steps, interpolation, mean, std } = json as { [key: string]: unknown }
+  if (!Array.isArray(steps) || steps.length === 0) throw fail("has no 'steps'")
+  for (const step of steps)
+    if (!isStep(step)) throw fail(`has the step ${JSON.stringify(step)}, which is not known`)
+  if ('shorterSide' in (steps.at(-1).resize ?? {})) throw fail('ends with a step that leaves the size open')
+  if (interpolation !== 'bilinear' && interpolation !== 'bicubic') {
+    throw fail("has an 'interpolation' that is neither 'bilinear' nor 'bicubic'")
+  }
+  if (!isTriple(mean)) throw fail("has a 'mean' that is not three numbers")
+  if (!isTriple(std) || std.some(value => value <= 0))
+    throw fail("has a 'std' that is not three positive numbers")
+  return { steps, interpolation, mean, std }
+}
+
+function isStep(step: unknown): step is Step {
+  const { resize, crop, ...rest } = (step ?? {}) as { [key: string]: { [key: string]: unknown } | undefined }
+  const members = resize ?? crop
+  if (typeof members !== 'object' || (resize && crop) || Object.keys(rest).length > 0) return false
+  const expected = resize && 'shorterSide' in members ? ['shorterSide'] : ['height', 'width']
+  const isSide = (value: unknown) =>
+    Number.isInteger(value) && (value as number) >= 1 && (value as number) <= maxSide
+  return Object.keys(members).length === expected.length && expected.every(key => isSide(members[key]))
+}
+
+function isTriple(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length === 3 && value.every(Number.isFinite)
+}

@@ -1,0 +1,50 @@
+// The public names, nothing else.
+export { Classifier, type LoadOptions, load, type Prediction } from './classifier.ts'
+export { type ErrorCode, errorCodes, ResidualError } from './errors.ts'
+export { formatPlan } from './model/format-plan.ts'
+export type { Graph, Network, Value } from './model/graph.ts'
+export {
+  add,
+  basicBlock,
+  batchNorm,
+  bottleneck,
+  conv,
+  convBN,
+  globalAvgPool,
+  input,
+  linear,
+  maxPool,
+  relu,
+} from './model/layers.ts'
+export { type LowerOptions, lower } from './model/lower.ts'
+export { type Parameter, parametersOf, trainableCount } from './model/parameters.ts'
+export {
+  type Op,
+  type OpCost,
+  type OutputName,
+  opCost,
+  type Plan,
+  planCost,
+  type Shape,
+} from './model/plan.ts'
+export {
+  type ResNetOptions,
+  resnet,
+  resnet18,
+  resnet34,
+  resnet50,
+  resnet101,
+  resnet152,
+  resnext50_32x4d,
+  resnext101_32x8d,
+  wideResnet50_2,
+  wideResnet101_2,
+} from './model/resnet.ts'
+export { type BackendReport, findBackends } from './runtime/device.ts'
+export {
+  createSession,
+  type Outputs,
+  type RunOptions,
+  type Session,
+  type SessionOptions,
+} from './runtime/session.ts'

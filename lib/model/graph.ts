@@ -1,0 +1,61 @@
+// What is a network before anything is decided about how to run it? A list of layers, each naming those it reads.
+
+/** One layer. Ids are positions in {@link Graph.layers}; a layer reads only earlier ones. */
+export type Layer =
+  | { readonly kind: 'input' }
+  | {
+      readonly kind: 'conv'
+      readonly name: string
+      readonly src: number
+      readonly kernel: number
+      readonly stride: number
+      readonly padding: number
+      readonly groups: number
+    }
+  | { readonly kind: 'batchNorm'; readonly name: string; readonly src: number; readonly epsilon: number }
+  | { readonly kind: 'relu'; readonly src: number }
+  | { readonly kind: 'add'; readonly src: number; readonly other: number }
+  | {
+      readonly kind: 'maxPool'
+      readonly src: number
+      readonly kernel: number
+      readonly stride: number
+      readonly padding: number
+    }
+  | { readonly kind: 'avgPool'; readonly src: number }
+  | { readonly kind: 'linear'; readonly name: string; readonly src: number }
+
+/** The layers built so far, in an order in which they can run. */
+export interface Graph {
+  readonly layers: Layer[]
+  /** Output channels of each layer. Heights and widths are decided when the graph is lowered. */
+  readonly channels: number[]
+}
+
+/** The output of one layer, `[N,?,?,channels]`: what layer functions take and return. */
+export interface Value {
+  readonly graph: Graph
+  readonly id: number
+  readonly channels: number
+}
+
+/** A finished network: a graph and which of its values are asked for. */
+export interface Network {
+  readonly name: string
+  readonly graph: Graph
+  readonly outputs: {
+    /** `[N,1,1,classes]` */
+    readonly logits: Value
+    /** The pooled features, `[N,1,1,C]`. */
+    readonly features?: Value
+    /** What was pooled, `[N,H,W,C]`. */
+    readonly featureMaps?: Value
+  }
+}
+
+/** Appends `layer` and returns its value. Layer functions are built on this. */
+export function append(graph: Graph, layer: Layer, channels: number): Value {
+  graph.layers.push(layer)
+  graph.channels.push(channels)
+  return { graph, id: graph.layers.length - 1, channels }
+}

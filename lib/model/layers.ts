@@ -1,0 +1,148 @@
+// Which layers are networks made of? Functions from values to a value; the last three are those ResNets repeat.
+import { checkInteger, outOfRange, wrongType } from '../errors.ts'
+import { append, type Graph, type Value } from './graph.ts'
+
+export const defaultEpsilon = 1e-5
+
+/** Begins a graph: pictures `[N,H,W,channels]`, normalised. */
+export function input(channels = 3): Value {
+  const graph: Graph = { layers: [], channels: [] }
+  return append(graph, { kind: 'input' }, checkInteger('channels', channels, 1))
+}
+
+export interface ConvOptions {
+  /** The parameter will be `{name}.weight`, `[channels, C/groups, kernel, kernel]`. */
+  readonly name: string
+  /** Output channels. */
+  readonly channels: number
+  readonly kernel: number
+  readonly stride?: number
+  /** On every side; `(kernel - 1) / 2` rounded down unless given. */
+  readonly padding?: number
+  readonly groups?: number
+}
+
+/** A convolution without bias. */
+export function conv(x: Value, options: ConvOptions): Value {
+  const { name, channels, kernel, stride = 1, groups = 1 } = options
+  checkInteger(`the channels of '${name}'`, channels, 1)
+  checkInteger(`the kernel of '${name}'`, kernel, 1)
+  checkInteger(`the stride of '${name}'`, stride, 1)
+  checkInteger(`the groups of '${name}'`, groups, 1)
+  const padding = checkInteger(`the padding of '${name}'`, options.padding ?? Math.floor((kernel - 1) / 2), 0)
+  if (x.channels % groups !== 0 || channels % groups !== 0) {
+    throw outOfRange(
+      `a divisor of its ${x.channels} and ${channels} channels`,
+      `the groups of '${name}'`,
+      groups,
+    )
+  }
+  checkUnused(x.graph, name)
+  return append(x.graph, { kind: 'conv', name, src: x.id, kernel, stride, padding, groups }, channels)
+}
+
+/** Batch normalisation with running statistics; parameters `{name}.{weight,bias,running_mean,running_var}`, `[C]`. */
+export function batchNorm(x: Value, options: { readonly name: string; readonly epsilon?: number }): Value {
+  const { name, epsilon = defaultEpsilon } = options
+  if (!(epsilon > 0)) throw outOfRange('a positive number', `the epsilon of '${name}'`, epsilon)
+  checkUnused(x.graph, name)
+  return append(x.graph, { kind: 'batchNorm', name, src: x.id, epsilon }, x.channels)
+}
+
+export function relu(x: Value): Value {
+  return append(x.graph, { kind: 'relu', src: x.id }, x.channels)
+}
+
+/** The sum of two values of one shape. */
+export function add(x: Value, other: Value): Value {
+  if (x.graph !== other.graph) throw wrongType('a value of the same graph', 'the second summand', other)
+  if (x.channels !== other.channels) {
+    throw outOfRange(`${x.channels} channels`, 'the second summand', other.channels)
+  }
+  return append(x.graph, { kind: 'add', src: x.id, other: other.id }, x.channels)
+}
+
+/** The maximum over each window; padding never wins. */
+export function maxPool(
+  x: Value,
+  options: { readonly kernel: number; readonly stride?: number; readonly padding?: number },
+): Value {
+  const kernel = checkInteger('the kernel of a max pool', options.kernel, 1)
+  const stride = checkInteger('the stride of a max pool', options.stride ?? kernel, 1)
+  // More than half a window of padding would leave windows with nothing in them.
+  const padding = checkInteger('the padding of a max pool', options.padding ?? 0, 0, Math.floor(kernel / 2))
+  return append(x.graph, { kind: 'maxPool', src: x.id, kernel, stride, padding }, x.channels)
+}
+
+/** The mean over all pixels: `[N,H,W,C]` to `[N,1,1,C]`. */
+export function globalAvgPool(x: Value): Value {
+  return append(x.graph, { kind: 'avgPool', src: x.id }, x.channels)
+}
+
+/** A fully connected layer on `[N,1,1,C]`; parameters `{name}.weight`, `[classes, C]`, and `{name}.bias`, `[classes]`. */
+export function linear(x: Value, options: { readonly name: string; readonly classes: number }): Value {
+  checkInteger(`the classes of '${options.name}'`, options.classes, 1)
+  checkUnused(x.graph, options.name)
+  return append(x.graph, { kind: 'linear', name: options.name, src: x.id }, options.classes)
+}
+
+export interface ConvBNOptions extends Omit<ConvOptions, 'name'> {
+  /** Names of the two layers' parameters. */
+  readonly names: { readonly conv: string; readonly bn: string }
+  readonly activation?: 'relu' | null
+}
+
+/** Convolution, batch normalisation and, unless `activation` is null, ReLU: one operation once lowered. */
+export function convBN(x: Value, options: ConvBNOptions): Value {
+  const { names, activation = 'relu', ...rest } = options
+  const normalised = batchNorm(conv(x, { ...rest, name: names.conv }), { name: names.bn })
+  return activation === 'relu' ? relu(normalised) : normalised
+}
+
+export interface BlockOptions {
+  /** Prefix of the parameters' names, such as `layer1.0`. */
+  readonly name: string
+  /** Channels of the inner convolutions. */
+  readonly inner: number
+  /** Channels of the result. */
+  readonly channels: number
+  readonly stride: number
+}
+
+/** The block of ResNet-50 and deeper: 1x1, 3x3, 1x1, and the shortcut added before the last ReLU. */
+export function bottleneck(
+  x: Value,
+  options: BlockOptions & { readonly groups: number; readonly strideOn: '1x1' | '3x3' },
+): Value {
+  const { name, inner, channels, stride, groups, strideOn } = options
+  const [first, second] = strideOn === '1x1' ? [stride, 1] : [1, stride]
+  const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
+  let y = convBN(x, { names: names(1), channels: inner, kernel: 1, stride: first })
+  y = convBN(y, { names: names(2), channels: inner, kernel: 3, stride: second, groups })
+  y = convBN(y, { names: names(3), channels, kernel: 1, activation: null })
+  return relu(add(y, shortcut(x, options)))
+}
+
+/** The block of ResNet-18 and -34: two 3x3, the first with the stride, and the shortcut added before the last ReLU. */
+export function basicBlock(x: Value, options: BlockOptions): Value {
+  const { name, inner, channels, stride } = options
+  const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
+  let y = convBN(x, { names: names(1), channels: inner, kernel: 3, stride })
+  y = convBN(y, { names: names(2), channels, kernel: 3, activation: null })
+  return relu(add(y, shortcut(x, options)))
+}
+
+/** The input itself, or where shapes differ a 1x1 projection of it. */
+function shortcut(x: Value, { name, channels, stride }: BlockOptions): Value {
+  if (stride === 1 && x.channels === channels) return x
+  const names = { conv: `${name}.downsample.0`, bn: `${name}.downsample.1` }
+  return convBN(x, { names, channels, kernel: 1, stride, activation: null })
+}
+
+/** Two layers of one name would share their parameters unasked. */
+function checkUnused(graph: Graph, name: string): void {
+  if (typeof name !== 'string' || name === '') throw wrongType('a name', 'the name of a layer', name)
+  if (graph.layers.some(layer => 'name' in layer && layer.name === name)) {
+    throw outOfRange('a name no other layer has', 'the name of a layer', name)
+  }
+}

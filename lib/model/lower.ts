@@ -1,0 +1,249 @@
+// How does a graph become a plan? Layers a convolution can absorb disappear into it; everything else maps one to one.
+import { checkInteger, outOfRange } from '../errors.ts'
+import type { Graph, Layer, Network } from './graph.ts'
+import type { ConvOp, Op, OutputName, Plan, Shape } from './plan.ts'
+
+export interface LowerOptions {
+  readonly height: number
+  readonly width: number
+  /** Per channel, in units of byte / 255. */
+  readonly mean: readonly number[]
+  readonly std: readonly number[]
+}
+
+/** A conv op that may still absorb what follows. It is emitted when something needs its value. */
+type OpenConv = { -readonly [key in keyof ConvOp]: ConvOp[key] }
+
+/**
+ * Lowers a network to the fused operations that compute its outputs for pictures of `height` x `width`.
+ *
+ * `conv -> batchNorm -> (+ residual) -> relu` becomes one op wherever no other layer needs what lies between; of two
+ * summands that could take in the sum, the first does. Batch norms, sums and ReLUs that no convolution can absorb
+ * become 1x1 convolutions with a group per channel. Layers no output depends on are left out.
+ *
+ * @throws RangeError where the pictures are too small for the network, or shapes do not meet
+ */
+export function lower(network: Network, options: LowerOptions): Plan {
+  return new Lowering(network, options).plan()
+}
+
+class Lowering {
+  private readonly graph: Graph
+  private readonly wanted: Set<number>
+  private readonly uses: number[]
+  private readonly values: Shape[] = []
+  private readonly ops: Op[] = []
+  /** By layer: the conv op that stands for its value, open or emitted. */
+  private readonly convs = new Map<number, OpenConv>()
+  /** By layer: the index of its value, once an op has been emitted that writes it. */
+  private readonly emitted = new Map<number, number>()
+
+  constructor(
+    private readonly network: Network,
+    private readonly options: LowerOptions,
+  ) {
+    this.graph = network.graph
+    this.wanted = reachable(network)
+    this.uses = countUses(network, this.wanted)
+  }
+
+  plan(): Plan {
+    for (const [id, layer] of this.graph.layers.entries()) if (this.wanted.has(id)) this.visit(id, layer)
+
+    const outputs: { [name in OutputName]?: number } = {}
+    for (const [name, value] of Object.entries(this.network.outputs))
+      outputs[name as OutputName] = this.need(value.id)
+    const logits = outputs.logits!
+    const probabilities = this.emit(this.values[logits]!, dst => ({
+      kind: 'softmax',
+      name: 'softmax',
+      src: logits,
+      dst,
+    }))
+    return {
+      name: this.network.name,
+      values: this.values,
+      ops: this.ops,
+      outputs: { ...outputs, logits, probabilities },
+    }
+  }
+
+  private visit(id: number, layer: Layer): void {
+    const channels = this.graph.channels[id]!
+    switch (layer.kind) {
+      case 'input': {
+        const { height, width, mean, std } = this.options
+        checkInteger('height', height, 1)
+        checkInteger('width', width, 1)
+        if (mean.length !== channels) throw outOfRange(`${channels} numbers`, 'mean', mean.length)
+        if (std.length !== channels) throw outOfRange(`${channels} numbers`, 'std', std.length)
+        const op = { kind: 'normalize', name: 'normalize', mean, std } as const
+        this.emitted.set(
+          id,
+          this.emit({ height, width, channels }, dst => ({ ...op, dst })),
+        )
+        return
+      }
+      case 'conv': {
+        const { name, kernel, stride, padding, groups } = layer
+        this.open(id, layer.src, { name, kernel, stride, padding, groups, convName: name })
+        return
+      }
+      case 'batchNorm': {
+        const conv = this.absorber(layer.src, c => !c.batchNorm && c.residual === null && !c.relu)
+        const open = conv ?? this.pass(id, layer.src, layer.name)
+        open.batchNorm = { name: layer.name, epsilon: layer.epsilon }
+        this.convs.set(id, open)
+        return
+      }
+      case 'add': {
+        const canAdd = (c: OpenConv) => c.residual === null && !c.relu
+        const first = layer.src === layer.other ? undefined : this.absorber(layer.src, canAdd)
+        const second = first || layer.src === layer.other ? undefined : this.absorber(layer.other, canAdd)
+        const open = first ?? second ?? this.pass(id, layer.src, `add${id}`)
+        const residual = this.need(second ? layer.src : layer.other)
+        this.checkSameShape(open, residual)
+        open.residual = residual
+        this.convs.set(id, open)
+        return
+      }
+      case 'relu': {
+        const open = this.absorber(layer.src, c => !c.relu) ?? this.pass(id, layer.src, `relu${id}`)
+        open.relu = true
+        this.convs.set(id, open)
+        return
+      }
+      case 'maxPool': {
+        const src = this.need(layer.src)
+        const shape = { ...this.windowed(this.values[src]!, layer, 'a max pool'), channels }
+        const { kernel, stride, padding } = layer
+        const op = { kind: 'maxPool', name: `maxpool${id}`, src, kernel, stride, padding } as const
+        this.emitted.set(
+          id,
+          this.emit(shape, dst => ({ ...op, dst })),
+        )
+        return
+      }
+      case 'avgPool': {
+        const src = this.need(layer.src)
+        const op = { kind: 'avgPool', name: `avgpool${id}`, src } as const
+        this.emitted.set(
+          id,
+          this.emit({ height: 1, width: 1, channels }, dst => ({ ...op, dst })),
+        )
+        return
+      }
+      case 'linear': {
+        const src = this.need(layer.src)
+        const { height, width } = this.values[src]!
+        if (height !== 1 || width !== 1)
+          throw outOfRange('pooled values, 1x1', `'${layer.name}'`, `${height}x${width}`)
+        const op = { kind: 'linear', name: layer.name, src } as const
+        this.emitted.set(
+          id,
+          this.emit({ height, width, channels }, dst => ({ ...op, dst })),
+        )
+        return
+      }
+    }
+  }
+
+  /** Opens a conv op for layer `id`. Its destination is known only when it is emitted. */
+  private open(
+    id: number,
+    srcLayer: number,
+    op: Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName'>,
+  ): OpenConv {
+    const src = this.need(srcLayer)
+    const open: OpenConv = { kind: 'conv', ...op, src, dst: -1, residual: null, relu: false, batchNorm: null }
+    this.shapeOf(open, this.graph.channels[id]!) // refuses pictures that are too small
+    this.convs.set(id, open)
+    return open
+  }
+
+  /** Opens a conv op that passes each channel as it is. */
+  private pass(id: number, srcLayer: number, name: string): OpenConv {
+    const groups = this.graph.channels[id]!
+    return this.open(id, srcLayer, { name, kernel: 1, stride: 1, padding: 0, groups, convName: null })
+  }
+
+  /** The open conv op behind layer `id`, if nothing else needs that layer's value and `accepts` agrees. */
+  private absorber(id: number, accepts: (conv: OpenConv) => boolean): OpenConv | undefined {
+    const conv = this.convs.get(id)
+    return conv && conv.dst === -1 && this.uses[id] === 1 && accepts(conv) ? conv : undefined
+  }
+
+  /** The index of the value of layer `id`; emits the op that writes it if that is still open. */
+  private need(id: number): number {
+    const known = this.emitted.get(id)
+    if (known !== undefined) return known
+    const conv = this.convs.get(id)!
+    const value = this.emit(this.shapeOf(conv, this.graph.channels[id]!), dst => {
+      conv.dst = dst
+      return conv
+    })
+    this.emitted.set(id, value)
+    return value
+  }
+
+  private emit(shape: Shape, op: (dst: number) => Op): number {
+    const dst = this.values.push(shape) - 1
+    this.ops.push(op(dst))
+    return dst
+  }
+
+  private shapeOf(conv: ConvOp, channels: number): Shape {
+    return { ...this.windowed(this.values[conv.src]!, conv, `'${conv.name}'`), channels }
+  }
+
+  private windowed(
+    src: Shape,
+    { kernel, stride, padding }: { kernel: number; stride: number; padding: number },
+    name: string,
+  ): { height: number; width: number } {
+    const windows = (extent: number) => Math.floor((extent + 2 * padding - kernel) / stride) + 1
+    const [height, width] = [windows(src.height), windows(src.width)]
+    if (height < 1 || width < 1) {
+      throw outOfRange(
+        `at least ${kernel - 2 * padding} pixels each way`,
+        `the input of ${name}`,
+        `${src.height}x${src.width}`,
+      )
+    }
+    return { height, width }
+  }
+
+  private checkSameShape(conv: ConvOp, residual: number): void {
+    const other = this.values[residual]!
+    const { height, width } = this.shapeOf(conv, other.channels)
+    if (height !== other.height || width !== other.width) {
+      throw outOfRange(
+        `${height}x${width}`,
+        `what is added to '${conv.name}'`,
+        `${other.height}x${other.width}`,
+      )
+    }
+  }
+}
+
+/** How many of the wanted layers read each layer; being an output counts as well. */
+function countUses({ graph, outputs }: Network, wanted: Set<number>): number[] {
+  const uses = graph.layers.map(() => 0)
+  for (const id of wanted) for (const src of sources(graph.layers[id]!)) uses[src]!++
+  for (const value of Object.values(outputs)) uses[value.id]!++
+  return uses
+}
+
+/** The layers some output depends on, and the input. */
+function reachable({ graph, outputs }: Network): Set<number> {
+  const wanted = new Set<number>(Object.values(outputs).map(value => value.id)).add(0)
+  for (let id = graph.layers.length - 1; id >= 0; id--) {
+    if (wanted.has(id)) for (const src of sources(graph.layers[id]!)) wanted.add(src)
+  }
+  return wanted
+}
+
+function sources(layer: Layer): number[] {
+  if (layer.kind === 'input') return []
+  return layer.kind === 'add' ? [layer.src, layer.other] : [layer.src]
+}

@@ -1,0 +1,136 @@
+// What is run? A plan: six kinds of fused operation over values whose shapes are known. C++ reads this very object.
+
+/** One picture's worth of a value, `[height, width, channels]`; a batch adds N in front. */
+export interface Shape {
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+}
+
+/** What a run can return. `core::kOutputNames` is its twin. */
+export const outputNames = ['logits', 'probabilities', 'features', 'featureMaps'] as const
+export type OutputName = (typeof outputNames)[number]
+
+interface OpBase {
+  readonly name: string
+  /** Indices of {@link Plan.values}. */
+  readonly src: number
+  readonly dst: number
+}
+
+interface Window {
+  readonly kernel: number
+  readonly stride: number
+  readonly padding: number
+}
+
+/** `(byte / 255 - mean) / std` per channel: always and only operation 0. It has no `src`: that is the input. */
+export interface NormalizeOp extends Omit<OpBase, 'src'> {
+  readonly kind: 'normalize'
+  readonly mean: readonly number[]
+  readonly std: readonly number[]
+}
+
+/** `relu(conv(src) + bias + residual)`, of which all but the convolution may be absent. */
+export interface ConvOp extends OpBase, Window {
+  readonly kind: 'conv'
+  readonly groups: number
+  /** The value added before relu, of the shape of `dst`. */
+  readonly residual: number | null
+  readonly relu: boolean
+  /** The layer whose weights these are; null: each channel passes as it is (a layer no convolution could absorb). */
+  readonly convName: string | null
+  /** The batch normalisation to fold into the weights. */
+  readonly batchNorm: { readonly name: string; readonly epsilon: number } | null
+}
+
+export interface MaxPoolOp extends OpBase, Window {
+  readonly kind: 'maxPool'
+}
+
+/** The mean over all pixels. */
+export interface AvgPoolOp extends OpBase {
+  readonly kind: 'avgPool'
+}
+
+export interface LinearOp extends OpBase {
+  readonly kind: 'linear'
+}
+
+export interface SoftmaxOp extends OpBase {
+  readonly kind: 'softmax'
+}
+
+export type Op = NormalizeOp | ConvOp | MaxPoolOp | AvgPoolOp | LinearOp | SoftmaxOp
+
+export interface Plan {
+  readonly name: string
+  readonly values: readonly Shape[]
+  readonly ops: readonly Op[]
+  readonly outputs: { readonly logits: number; readonly probabilities: number } & {
+    readonly [name in OutputName]?: number
+  }
+}
+
+/** What an operation takes, per picture, in float32. */
+export interface OpCost {
+  /** Two for each multiply-add of a convolution or linear layer; one for each other arithmetic operation. */
+  readonly flops: number
+  /** Read once whatever the batch. */
+  readonly weightBytes: number
+  /** Every input read and the output written once. */
+  readonly activationBytes: number
+}
+
+const bytesPerFloat = 4
+
+/** The input of the plan, `[H,W,C]`. */
+export function inputShape(plan: Plan): Shape {
+  return plan.values[plan.ops[0]!.dst]!
+}
+
+export function elements(shape: Shape): number {
+  return shape.height * shape.width * shape.channels
+}
+
+export function opCost(plan: Plan, op: Op): OpCost {
+  const dst = elements(plan.values[op.dst]!)
+  if (op.kind === 'normalize') {
+    return { flops: 2 * dst, weightBytes: 0, activationBytes: dst + dst * bytesPerFloat } // one byte in, one float out
+  }
+  const srcShape = plan.values[op.src]!
+  const src = elements(srcShape)
+  const activationBytes = (src + dst) * bytesPerFloat
+  switch (op.kind) {
+    case 'conv': {
+      const depth = (op.kernel * op.kernel * srcShape.channels) / op.groups
+      const channels = plan.values[op.dst]!.channels
+      const epilogue = 1 + (op.residual === null ? 0 : 1) + (op.relu ? 1 : 0)
+      return {
+        flops: dst * (2 * depth + epilogue),
+        weightBytes: channels * (depth + 1) * bytesPerFloat,
+        activationBytes: activationBytes + (op.residual === null ? 0 : dst * bytesPerFloat),
+      }
+    }
+    case 'linear':
+      return { flops: dst * (2 * src + 1), weightBytes: dst * (src + 1) * bytesPerFloat, activationBytes }
+    case 'maxPool':
+      return { flops: dst * (op.kernel * op.kernel - 1), weightBytes: 0, activationBytes }
+    case 'avgPool':
+      return { flops: src, weightBytes: 0, activationBytes }
+    case 'softmax':
+      return { flops: 4 * dst, weightBytes: 0, activationBytes }
+  }
+}
+
+/** The sums over all operations. */
+export function planCost(plan: Plan): OpCost {
+  const total = { flops: 0, weightBytes: 0, activationBytes: 0 }
+  for (const op of plan.ops) {
+    const cost = opCost(plan, op)
+    total.flops += cost.flops
+    total.weightBytes += cost.weightBytes
+    total.activationBytes += cost.activationBytes
+  }
+  return total
+}

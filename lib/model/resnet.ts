@@ -1,0 +1,104 @@
+// What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
+import { checkInteger, outOfRange } from '../errors.ts'
+import type { Network } from './graph.ts'
+import { basicBlock, bottleneck, convBN, globalAvgPool, input, linear, maxPool } from './layers.ts'
+
+/** Blocks per stage and their kind, by the number of layers. */
+const depths = {
+  18: { blocks: [2, 2, 2, 2], block: 'basic' },
+  34: { blocks: [3, 4, 6, 3], block: 'basic' },
+  50: { blocks: [3, 4, 6, 3], block: 'bottleneck' },
+  101: { blocks: [3, 4, 23, 3], block: 'bottleneck' },
+  152: { blocks: [3, 8, 36, 3], block: 'bottleneck' },
+} as const
+
+const stageWidths = [64, 128, 256, 512]
+
+/** How many times wider a bottleneck's result is than its 3x3. */
+export const bottleneckExpansion = 4
+
+export interface ResNetOptions {
+  /** 18, 34, 50, 101 or 152. */
+  readonly layers: number
+  readonly classes?: number
+  /** Scales every channel count. */
+  readonly width?: number
+  /** Where a bottleneck has its stride: on the 3x3 (`v1.5`, what torchvision calls ResNet) or the first 1x1 (`v1`). */
+  readonly stride?: 'v1' | 'v1.5'
+  /** Groups of the 3x3 convolutions: 32 in ResNeXt (https://arxiv.org/abs/1611.05431). */
+  readonly groups?: number
+  /** Channels per group at a stage width of 64: 4 or 8 in ResNeXt, 128 in wide ResNets. */
+  readonly widthPerGroup?: number
+}
+
+export const supportedLayers: readonly number[] = Object.keys(depths).map(Number)
+
+/** Depths whose blocks per stage are `blocks`, by the kind of block. */
+export function findLayers(blocks: readonly number[], block: 'basic' | 'bottleneck'): number | undefined {
+  return supportedLayers.find(layers => {
+    const depth = depths[layers as keyof typeof depths]
+    return depth.block === block && depth.blocks.every((count, i) => count === blocks[i])
+  })
+}
+
+/**
+ * A ResNet for pictures `[N,H,W,3]` of any height and width its strides leave something of.
+ * Parameters are named as in torchvision.
+ *
+ * @throws RangeError for a number of layers or options that do not exist
+ */
+export function resnet(options: ResNetOptions): Network {
+  const { layers, classes = 1000, width = 1, stride = 'v1.5', groups = 1, widthPerGroup = 64 } = options
+  if (!supportedLayers.includes(layers))
+    throw outOfRange(`one of ${supportedLayers.join(', ')}`, 'layers', layers)
+  if (stride !== 'v1' && stride !== 'v1.5') throw outOfRange("'v1' or 'v1.5'", 'stride', stride)
+  if (!(width > 0 && width <= 64)) throw outOfRange('a number above 0, up to 64', 'width', width)
+  checkInteger('classes', classes, 1)
+  checkInteger('groups', groups, 1)
+  checkInteger('widthPerGroup', widthPerGroup, 1)
+  const { blocks, block } = depths[layers as keyof typeof depths]
+  if (block === 'basic' && (groups !== 1 || widthPerGroup !== 64)) {
+    throw outOfRange(
+      '1 group of width 64 (blocks are basic)',
+      `groups and widthPerGroup of ${layers} layers`,
+      groups,
+    )
+  }
+  const scaled = (channels: number) => Math.max(1, Math.round(channels * width))
+
+  let x = input(3)
+  x = convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels: scaled(64), kernel: 7, stride: 2 })
+  x = maxPool(x, { kernel: 3, stride: 2, padding: 1 })
+  for (const [stage, count] of blocks.entries()) {
+    const planes = scaled(stageWidths[stage]!)
+    for (let i = 0; i < count; i++) {
+      const common = { name: `layer${stage + 1}.${i}`, stride: stage > 0 && i === 0 ? 2 : 1 }
+      if (block === 'basic') {
+        x = basicBlock(x, { ...common, inner: planes, channels: planes })
+      } else {
+        const inner = Math.max(1, Math.floor((planes * widthPerGroup) / 64)) * groups
+        const strideOn = stride === 'v1' ? '1x1' : '3x3'
+        x = bottleneck(x, { ...common, inner, channels: planes * bottleneckExpansion, groups, strideOn })
+      }
+    }
+  }
+  const features = globalAvgPool(x)
+  const logits = linear(features, { name: 'fc', classes })
+  return { name: `resnet${layers}`, graph: x.graph, outputs: { logits, features, featureMaps: x } }
+}
+
+type VariantOptions = Omit<ResNetOptions, 'layers'>
+
+export const resnet18 = (options?: VariantOptions): Network => resnet({ layers: 18, ...options })
+export const resnet34 = (options?: VariantOptions): Network => resnet({ layers: 34, ...options })
+export const resnet50 = (options?: VariantOptions): Network => resnet({ layers: 50, ...options })
+export const resnet101 = (options?: VariantOptions): Network => resnet({ layers: 101, ...options })
+export const resnet152 = (options?: VariantOptions): Network => resnet({ layers: 152, ...options })
+export const resnext50_32x4d = (options?: VariantOptions): Network =>
+  resnet({ layers: 50, groups: 32, widthPerGroup: 4, ...options })
+export const resnext101_32x8d = (options?: VariantOptions): Network =>
+  resnet({ layers: 101, groups: 32, widthPerGroup: 8, ...options })
+export const wideResnet50_2 = (options?: VariantOptions): Network =>
+  resnet({ layers: 50, widthPerGroup: 128, ...options })
+export const wideResnet101_2 = (options?: VariantOptions): Network =>
+  resnet({ layers: 101, widthPerGroup: 128, ...options })

@@ -1,0 +1,45 @@
+// Which ResNet is a checkpoint with torchvision's tensor names?
+import { ResidualError } from '../../errors.ts'
+import { bottleneckExpansion, findLayers, type ResNetOptions } from '../../model/resnet.ts'
+import type { WeightSource } from '../source.ts'
+
+const stemWidth = 64 // of the stem and of the first stage, at width 1
+
+/**
+ * The options of the ResNet whose tensors these are, from their names and shapes. v1 and v1.5 have the same tensors, so
+ * `stride` is left to its default.
+ *
+ * @throws ResidualError CHECKPOINT_MISMATCH if they are not a ResNet's
+ */
+export function inferResNet(source: WeightSource): ResNetOptions {
+  const names = new Set(source.names())
+  const stem = source.shape('conv1.weight')
+  const classifier = source.shape('fc.weight')
+  if (!stem || !classifier) throw notResNet(source, `it has no ${stem ? 'fc.weight' : 'conv1.weight'}`)
+
+  const block = names.has('layer1.0.conv3.weight') ? 'bottleneck' : 'basic'
+  const blocks = [1, 2, 3, 4].map(stage => {
+    let count = 0
+    while (names.has(`layer${stage}.${count}.conv1.weight`)) count++
+    return count
+  })
+  const layers = findLayers(blocks, block)
+  if (layers === undefined) throw notResNet(source, `it has stages of ${blocks.join('-')} ${block} blocks`)
+
+  const width = stem[0]! / stemWidth
+  const common = { layers, classes: classifier[0]!, width }
+  if (block === 'basic') return common
+  const inner = source.shape('layer1.0.conv2.weight')
+  const result = source.shape('layer1.0.conv3.weight')
+  if (inner?.length !== 4 || result?.length !== 4) throw notResNet(source, 'layer1.0 is malformed')
+  const planes = result[0]! / bottleneckExpansion
+  const groups = inner[0]! / inner[1]!
+  return { ...common, groups, widthPerGroup: Math.round((inner[1]! * stemWidth) / planes) }
+}
+
+function notResNet(source: WeightSource, reason: string): ResidualError {
+  return new ResidualError(
+    'CHECKPOINT_MISMATCH',
+    `${source.description} is no ResNet with torchvision's tensor names: ${reason}.`,
+  )
+}

@@ -1,0 +1,94 @@
+// How are tensors written to a safetensors file, so that there is never half of one?
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { outOfRange, ResidualError } from '../errors.ts'
+import { encodeBFloat16, encodeFloat16 } from './float16.ts'
+
+export interface NamedTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  /** Row-major. */
+  readonly data: Float32Array
+}
+
+export interface WriteOptions {
+  readonly dtype?: 'F32' | 'F16' | 'BF16'
+  readonly metadata?: { readonly [key: string]: string }
+}
+
+const alignment = 8 // of the data's beginning; the header is padded with spaces
+const elementBytes = { F32: 4, F16: 2, BF16: 2 }
+const largestFloat16 = 65504
+
+/**
+ * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
+ *
+ * @throws RangeError for shapes that do not match their data, ResidualError NON_FINITE for values `dtype` cannot hold,
+ *   FILE_WRITE_FAILED, after which what was at `path` is as before
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: readonly NamedTensor[],
+  { dtype = 'F32', metadata }: WriteOptions = {},
+): Promise<void> {
+  for (const tensor of tensors) checkTensor(tensor, dtype)
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(temporary, 'wx')
+    await handle.writeFile(header(tensors, dtype, metadata))
+    for (const { data } of tensors) await handle.writeFile(encode(data, dtype))
+    await handle.sync()
+    await handle.close()
+    await rename(temporary, path)
+  } catch (cause) {
+    await handle?.close().catch(() => {})
+    await rm(temporary, { force: true })
+    throw new ResidualError(
+      'FILE_WRITE_FAILED',
+      `${path} could not be written: ${(cause as Error).message}.`,
+      { cause },
+    )
+  }
+}
+
+function checkTensor({ name, shape, data }: NamedTensor, dtype: string): void {
+  const length = shape.reduce((product, size) => product * size, 1)
+  if (length !== data.length)
+    throw outOfRange(`${length} values for [${shape.join(',')}]`, `'${name}'`, data.length)
+  const largest = dtype === 'F16' ? largestFloat16 : Number.MAX_VALUE
+  const bad = data.findIndex(value => !(Math.abs(value) <= largest))
+  if (bad < 0) return
+  throw new ResidualError(
+    'NON_FINITE',
+    `'${name}' holds ${data[bad]} at index ${bad}, which ${dtype} cannot hold.`,
+  )
+}
+
+function header(
+  tensors: readonly NamedTensor[],
+  dtype: keyof typeof elementBytes,
+  metadata: WriteOptions['metadata'],
+) {
+  let at = 0
+  const entries = tensors.map(({ name, shape, data }): [string, object] => {
+    const begin = at
+    at += data.length * elementBytes[dtype]
+    return [name, { dtype, shape, data_offsets: [begin, at] }]
+  })
+  const json = JSON.stringify(
+    Object.fromEntries([...(metadata ? [['__metadata__', metadata] as const] : []), ...entries]),
+  )
+  const text = new TextEncoder().encode(json)
+  const padded = Math.ceil(text.length / alignment) * alignment
+  const result = new Uint8Array(8 + padded).fill(0x20)
+  new DataView(result.buffer).setBigUint64(0, BigInt(padded), /*littleEndian=*/ true)
+  result.set(text, 8)
+  return result
+}
+
+function encode(data: Float32Array, dtype: keyof typeof elementBytes): Uint8Array {
+  if (dtype === 'F32') return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  const convert = dtype === 'F16' ? encodeFloat16 : encodeBFloat16
+  return new Uint8Array(Uint16Array.from(data, convert).buffer)
+}

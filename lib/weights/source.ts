@@ -1,0 +1,82 @@
+// Where do tensors come from? A checkpoint, an initialisation or memory; and are they the ones a network wants?
+import { ResidualError } from '../errors.ts'
+import type { Parameter } from '../model/parameters.ts'
+import type { Safetensors } from './safetensors.ts'
+
+/** Named float32 tensors, read one at a time. */
+export interface WeightSource {
+  /** For messages: a path, say. */
+  readonly description: string
+  names(): Iterable<string>
+  /** Undefined where there is no tensor of that name. */
+  shape(name: string): readonly number[] | undefined
+  /** The caller owns the result. Throws ResidualError TENSOR_NOT_FOUND and what the reader throws. */
+  read(name: string): Promise<Float32Array>
+}
+
+export function fromSafetensors(file: Safetensors): WeightSource {
+  return {
+    description: file.path,
+    names: () => file.tensors.keys(),
+    shape: name => file.tensors.get(name)?.shape,
+    read: name => file.read(name),
+  }
+}
+
+/** A tensor in memory, row-major. */
+export interface Tensor {
+  readonly shape: readonly number[]
+  readonly data: Float32Array
+}
+
+export function fromTensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  description = 'the given tensors',
+): WeightSource {
+  return {
+    description,
+    names: () => tensors.keys(),
+    shape: name => tensors.get(name)?.shape,
+    read: async name => {
+      const tensor = tensors.get(name)
+      if (!tensor) throw tensorNotFound(name, description)
+      return tensor.data.slice()
+    },
+  }
+}
+
+export function tensorNotFound(name: string, where: string): ResidualError {
+  return new ResidualError('TENSOR_NOT_FOUND', `There is no tensor '${name}' in ${where}.`)
+}
+
+const listed = 20 // names of each kind in a message
+
+/**
+ * Checks that `source` has exactly the tensors a network wants. PyTorch's counters `*.num_batches_tracked` may be there.
+ *
+ * @throws ResidualError CHECKPOINT_MISMATCH listing all that are missing, too many or of the wrong shape
+ */
+export function checkParameters(parameters: readonly Parameter[], source: WeightSource): void {
+  const wanted = new Set(parameters.map(({ name }) => name))
+  const missing = parameters.filter(({ name }) => source.shape(name) === undefined).map(({ name }) => name)
+  const extra = [...source.names()].filter(name => !wanted.has(name) && !name.endsWith('num_batches_tracked'))
+  const misshapen = parameters.flatMap(({ name, shape }) => {
+    const found = source.shape(name)
+    if (found === undefined || (found.length === shape.length && found.every((n, i) => n === shape[i])))
+      return []
+    return [`${name} [${found.join(',')}] instead of [${shape.join(',')}]`]
+  })
+  if (missing.length + extra.length + misshapen.length === 0) return
+  const parts = [list('missing', missing), list('not expected', extra), list('of another shape', misshapen)]
+  throw new ResidualError(
+    'CHECKPOINT_MISMATCH',
+    `${source.description} does not fit the network: ${parts.filter(Boolean).join('; ')}. ` +
+      'Check the number of layers, the width and the number of classes.',
+  )
+}
+
+function list(kind: string, items: readonly string[]): string {
+  if (items.length === 0) return ''
+  const more = items.length > listed ? ` and ${items.length - listed} more` : ''
+  return `${items.length} ${kind} (${items.slice(0, listed).join(', ')}${more})`
+}

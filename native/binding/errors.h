@@ -1,0 +1,51 @@
+// How do C++ errors become JavaScript's? As an Error with `code`, which lib/runtime/native.ts turns into a
+// ResidualError.
+#pragma once
+
+#include <napi.h>
+
+#include <exception>
+#include <new>
+
+#include "core/error.h"
+
+namespace residual::binding {
+
+// What is kept of an exception until it can be thrown in JavaScript.
+struct Failure {
+  core::ErrorCode code = core::ErrorCode::kInternal;
+  std::string message;
+
+  // Of the exception being handled.
+  static Failure current() {
+    try {
+      throw;
+    } catch (const core::Error& error) {
+      return {error.code(), error.what()};
+    } catch (const std::bad_alloc&) {
+      return {core::ErrorCode::kOutOfMemory, "The process ran out of memory."};
+    } catch (const std::exception& error) {
+      return {core::ErrorCode::kInternal, error.what()};
+    }
+  }
+
+  Napi::Error to_js(Napi::Env env) const {
+    Napi::Error error = Napi::Error::New(env, message);
+    error.Set("code", core::error_code_name(code));
+    return error;
+  }
+};
+
+// Runs `body`, throwing what it throws as a JavaScript error.
+template <typename Body>
+auto guarded(Napi::Env env, const Body& body) {
+  try {
+    return body();
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    throw Failure::current().to_js(env);
+  }
+}
+
+}  // namespace residual::binding

@@ -1,0 +1,13 @@
+// How does a plan cross the border? As the plain object that lib/model/plan.ts describes.
+#pragma once
+
+#include <napi.h>
+
+#include "core/plan.h"
+
+namespace residual::binding {
+
+// Throws PLAN_INVALID for members that are missing or of the wrong type, and whatever core::validate finds.
+core::Plan read_plan(const Napi::Value& value);
+
+}  // namespace residual::binding

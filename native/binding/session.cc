@@ -1,0 +1,196 @@
+#include "binding/session.h"
+
+#include <climits>
+#include <cstring>
+#include <mutex>
+
+#include "binding/errors.h"
+#include "binding/plan_reader.h"
+#include "binding/promise_worker.h"
+#include "core/backend.h"
+
+namespace residual::binding {
+namespace {
+
+template <typename... Parts>
+[[noreturn]] void internal(const Parts&... parts) {
+  throw core::Error(core::ErrorCode::kInternal, (std::string() + ... + parts));
+}
+
+// A copy of what JavaScript handed over: it may change, transfer or free its buffer while the work runs.
+template <typename T>
+std::shared_ptr<T[]> copy_of(const Napi::TypedArrayOf<T>& array) {
+  std::shared_ptr<T[]> copy(new T[array.ElementLength()]);
+  if (array.ElementLength() > 0) std::memcpy(copy.get(), array.Data(), array.ByteLength());
+  return copy;
+}
+
+// Keeps an object from being collected for as long as the result lives.
+std::shared_ptr<Napi::ObjectReference> hold(const Napi::Value& value) {
+  return std::make_shared<Napi::ObjectReference>(Napi::Persistent(value.As<Napi::Object>()));
+}
+
+struct Job {
+  std::shared_ptr<uint8_t[]> bytes;
+  std::shared_ptr<float[]> floats;
+  int batch = 0;
+  std::array<std::vector<float>, core::kOutputCount> outputs;  // empty where not wanted
+  size_t memory = 0;                                           // held by the backend after the run
+};
+
+int checked_batch(size_t elements, size_t per_picture) {
+  const size_t batch = elements / per_picture;
+  if (batch == 0 || batch * per_picture != elements || batch > INT_MAX)
+    internal("The input has ", std::to_string(elements), " elements, not a multiple of ",
+             std::to_string(per_picture));
+  return static_cast<int>(batch);
+}
+
+}  // namespace
+
+struct NativeSession::State {
+  core::Plan plan;
+  std::unique_ptr<core::Backend> backend;
+  std::vector<bool> loaded;  // by op: has the weights it takes
+  std::mutex mutex;          // the backend does one thing at a time
+};
+
+void NativeSession::define(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeSession", DefineClass(env, "NativeSession",
+                                           {
+                                               InstanceMethod<&NativeSession::load_weights>("loadWeights"),
+                                               InstanceMethod<&NativeSession::run>("run"),
+                                               InstanceMethod<&NativeSession::dispose>("dispose"),
+                                               InstanceMethod<&NativeSession::description>("description"),
+                                           }));
+}
+
+// new NativeSession(plan, { threads, isa })
+NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info) {
+  guarded(info.Env(), [&] {
+    state_ = std::make_shared<State>();
+    state_->plan = read_plan(info[0]);
+    for (const core::Op& op : state_->plan.ops)
+      state_->loaded.push_back(core::bias_count(state_->plan, op) == 0);
+    const Napi::Object options = info[1].As<Napi::Object>();
+    core::BackendOptions backend;
+    backend.threads = options.Get("threads").As<Napi::Number>().Int32Value();
+    if (backend.threads < 1 || backend.threads > 1024) internal("threads out of range");
+    backend.isa = options.Get("isa").As<Napi::String>().Utf8Value();
+    state_->backend = core::create_backend(state_->plan, backend);
+  });
+}
+
+void NativeSession::Finalize(Napi::BasicEnv env) { report_memory(env, 0); }
+
+const std::shared_ptr<NativeSession::State>& NativeSession::open() const {
+  if (!state_)
+    throw core::Error(core::ErrorCode::kSessionClosed, "The session is closed. Create another one.");
+  return state_;
+}
+
+void NativeSession::report_memory(Napi::BasicEnv env, size_t bytes) {
+  Napi::MemoryManagement::AdjustExternalMemory(env, int64_t(bytes) - int64_t(reported_bytes_));
+  reported_bytes_ = bytes;
+}
+
+// loadWeights(op: number, weight: Float32Array, bias: Float32Array): Promise<void>
+Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto state = open();
+    const size_t op = info[0].As<Napi::Number>().Uint32Value();
+    const auto weight = info[1].As<Napi::Float32Array>(), bias = info[2].As<Napi::Float32Array>();
+    if (op >= state->plan.ops.size()) internal("There is no operation ", std::to_string(op));
+    const core::Op& target = state->plan.ops[op];
+    if (core::bias_count(state->plan, target) == 0)
+      internal("Operation '", target.name, "' takes no weights");
+    if (weight.ElementLength() != core::weight_count(state->plan, target) ||
+        bias.ElementLength() != core::bias_count(state->plan, target))
+      internal("The weights of '", target.name, "' have the wrong size");
+    // The arrays come from lib/weights, which keeps none: references are enough, a copy would double the
+    // memory.
+    auto references = std::make_shared<std::array<Napi::Reference<Napi::Float32Array>, 2>>();
+    (*references)[0] = Napi::Persistent(weight);
+    (*references)[1] = Napi::Persistent(bias);
+    auto memory = std::make_shared<size_t>(0);
+    return PromiseWorker::start(
+        env,
+        [state, op, memory, weights = weight.Data(), biases = bias.Data()] {
+          const std::lock_guard<std::mutex> lock(state->mutex);
+          state->backend->load_weights(op, weights, biases);
+          state->loaded[op] = true;
+          *memory = state->backend->bytes();
+        },
+        [this, self = hold(info.This()), references, memory](Napi::Env env) {
+          if (state_) report_memory(env, *memory);
+          return env.Undefined();
+        });
+  });
+}
+
+// run(input: Uint8Array | Float32Array, outputs: string[]): Promise<{ [output]: Float32Array }>
+Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto state = open();
+    const auto input = info[0].As<Napi::TypedArray>();
+    auto job = std::make_shared<Job>();
+    job->batch = checked_batch(input.ElementLength(), state->plan.input().elements());
+    if (input.TypedArrayType() == napi_uint8_array)
+      job->bytes = copy_of(input.As<Napi::Uint8Array>());
+    else if (input.TypedArrayType() == napi_float32_array)
+      job->floats = copy_of(input.As<Napi::Float32Array>());
+    else
+      internal("The input is neither a Uint8Array nor a Float32Array");
+
+    const auto names = info[1].As<Napi::Array>();
+    for (uint32_t i = 0; i < names.Length(); i++) {
+      const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
+      int output = 0;
+      while (output < core::kOutputCount && name != core::kOutputNames[output]) output++;
+      if (output == core::kOutputCount || state->plan.outputs[output] == core::kNone)
+        internal("The plan has no output '", name, "'");
+      job->outputs[output].resize(state->plan.values[state->plan.outputs[output]].elements() * job->batch);
+    }
+
+    return PromiseWorker::start(
+        env,
+        [state, job] {
+          const std::lock_guard<std::mutex> lock(state->mutex);
+          for (const bool loaded : state->loaded)
+            if (!loaded) internal("The session was run before all its weights were loaded");
+          core::OutputBuffers buffers{};
+          for (int i = 0; i < core::kOutputCount; i++)
+            if (!job->outputs[i].empty()) buffers[i] = job->outputs[i].data();
+          state->backend->run({job->bytes.get(), job->floats.get(), job->batch}, buffers);
+          job->memory = state->backend->bytes();
+        },
+        [this, self = hold(info.This()), job](Napi::Env env) {
+          if (state_) report_memory(env, job->memory);
+          const Napi::Object result = Napi::Object::New(env);
+          for (int i = 0; i < core::kOutputCount; i++) {
+            const std::vector<float>& values = job->outputs[i];
+            if (values.empty()) continue;
+            auto array = Napi::Float32Array::New(env, values.size());
+            std::memcpy(array.Data(), values.data(), values.size() * sizeof(float));
+            result.Set(core::kOutputNames[i], array);
+          }
+          return result;
+        });
+  });
+}
+
+// dispose(): void; what is in flight finishes and keeps the memory until then
+Napi::Value NativeSession::dispose(const Napi::CallbackInfo& info) {
+  state_.reset();
+  report_memory(info.Env(), 0);
+  return info.Env().Undefined();
+}
+
+// description(): string
+Napi::Value NativeSession::description(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), open()->backend->description()); });
+}
+
+}  // namespace residual::binding

@@ -1,0 +1,32 @@
+// What does JavaScript see of a backend? The class NativeSession: load weights, run, dispose.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+namespace residual::binding {
+
+class NativeSession final : public Napi::ObjectWrap<NativeSession> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports);
+
+  explicit NativeSession(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override;
+
+ private:
+  struct State;  // shared with the work in flight, so that it outlives this object
+
+  Napi::Value load_weights(const Napi::CallbackInfo& info);
+  Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+  Napi::Value description(const Napi::CallbackInfo& info);
+
+  const std::shared_ptr<State>& open() const;
+  void report_memory(Napi::BasicEnv env, size_t bytes);
+
+  std::shared_ptr<State> state_;
+  size_t reported_bytes_ = 0;  // what V8 has been told of
+};
+
+}  // namespace residual::binding

@@ -1,0 +1,36 @@
+// What does C++ throw? One type, carrying a code from the table in lib/errors.ts (a test compares the two).
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace residual::core {
+
+enum class ErrorCode { kBackendUnavailable, kInternal, kOutOfMemory, kPlanInvalid, kSessionClosed };
+
+constexpr const char* error_code_name(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kBackendUnavailable:
+      return "BACKEND_UNAVAILABLE";
+    case ErrorCode::kInternal:
+      return "INTERNAL";
+    case ErrorCode::kOutOfMemory:
+      return "OUT_OF_MEMORY";
+    case ErrorCode::kPlanInvalid:
+      return "PLAN_INVALID";
+    case ErrorCode::kSessionClosed:
+      return "SESSION_CLOSED";
+  }
+  return "INTERNAL";
+}
+
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ErrorCode code() const { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+}  // namespace residual::core

@@ -1,0 +1,60 @@
+// Greedy placement, largest value first, at the lowest offset free during its lifetime.
+#include "core/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace residual::core {
+namespace {
+
+struct Lifetime {
+  int begin = 0;
+  int end = -1;
+  bool meets(const Lifetime& o) const { return begin <= o.end && o.begin <= end; }
+};
+
+std::vector<Lifetime> lifetimes(const Plan& plan) {
+  std::vector<Lifetime> result(plan.values.size());
+  for (int i = 0; i < static_cast<int>(plan.ops.size()); i++) {
+    const Op& op = plan.ops[i];
+    result[op.dst] = {i, i};
+    if (op.src != kNone) result[op.src].end = i;
+    if (op.residual != kNone) result[op.residual].end = i;
+  }
+  for (const int output : plan.outputs)
+    if (output != kNone) result[output].end = static_cast<int>(plan.ops.size());
+  return result;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const Plan& plan, size_t alignment) {
+  const std::vector<Lifetime> lives = lifetimes(plan);
+  const auto padded = [&](int value) {
+    return (plan.values[value].elements() + alignment - 1) / alignment * alignment;
+  };
+  std::vector<int> order;
+  for (int value = 0; value < static_cast<int>(plan.values.size()); value++)
+    if (lives[value].end >= 0) order.push_back(value);  // values no op writes take no room
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return padded(a) > padded(b); });
+
+  MemoryPlan result;
+  result.offsets.assign(plan.values.size(), 0);
+  std::vector<int> placed;  // by offset
+  for (const int value : order) {
+    size_t offset = 0;
+    for (const int other : placed) {
+      if (!lives[value].meets(lives[other])) continue;
+      if (result.offsets[other] >= offset + padded(value)) break;
+      offset = std::max(offset, result.offsets[other] + padded(other));
+    }
+    result.offsets[value] = offset;
+    result.elements = std::max(result.elements, offset + padded(value));
+    const auto after = std::upper_bound(placed.begin(), placed.end(), offset,
+                                        [&](size_t at, int v) { return at < result.offsets[v]; });
+    placed.insert(after, value);
+  }
+  return result;
+}
+
+}  // namespace residual::core

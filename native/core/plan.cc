@@ -1,0 +1,119 @@
+// Is a plan sound? A wrong index would be a wrong pointer, so nothing JavaScript said is believed.
+#include "core/plan.h"
+
+#include "core/error.h"
+
+namespace residual::core {
+namespace {
+
+constexpr int kMaxExtent = 1 << 20;  // of any height, width or channel count
+constexpr size_t kMaxElements = size_t(1)
+                                << 31;  // of one picture's worth of a value, and of one op's weights
+
+[[noreturn]] void invalid(const Op& op, const std::string& what) {
+  throw Error(ErrorCode::kPlanInvalid, "The plan's operation '" + op.name + "' " + what + ".");
+}
+
+std::string text(const Shape& s) {
+  return std::to_string(s.height) + "x" + std::to_string(s.width) + "x" + std::to_string(s.channels);
+}
+
+void check_extent(const Op& op, const char* what, int value, int min) {
+  if (value < min || value > kMaxExtent)
+    invalid(op, std::string("has ") + what + " " + std::to_string(value) + ", outside " +
+                    std::to_string(min) + " to " + std::to_string(kMaxExtent));
+}
+
+int windows(const Op& op, int extent) {
+  const int room = extent + 2 * op.padding - op.kernel;
+  if (room < 0) invalid(op, "has a window larger than its padded input");
+  return room / op.stride + 1;
+}
+
+void check_window(const Op& op) {
+  check_extent(op, "kernel", op.kernel, 1);
+  check_extent(op, "stride", op.stride, 1);
+  check_extent(op, "padding", op.padding, 0);
+}
+
+Shape expected_dst(const Plan& plan, const Op& op) {
+  const Shape dst = plan.dst(op);
+  if (op.kind == OpKind::kNormalize) {
+    const size_t channels = dst.channels;
+    if (op.mean.size() != channels || op.std.size() != channels)
+      invalid(op, "needs a mean and a std per channel");
+    return dst;
+  }
+  const Shape src = plan.src(op);
+  switch (op.kind) {
+    case OpKind::kConv:
+      check_window(op);
+      check_extent(op, "groups", op.groups, 1);
+      if (src.channels % op.groups || dst.channels % op.groups)
+        invalid(op, "has groups that do not divide its channels");
+      return {windows(op, src.height), windows(op, src.width), dst.channels};
+    case OpKind::kMaxPool:
+      check_window(op);
+      if (2 * op.padding > op.kernel) invalid(op, "is padded by more than half its window");
+      return {windows(op, src.height), windows(op, src.width), src.channels};
+    case OpKind::kAvgPool:
+      return {1, 1, src.channels};
+    case OpKind::kLinear:
+      if (src.height != 1 || src.width != 1) invalid(op, "takes 1x1 values but is given " + text(src));
+      return {1, 1, dst.channels};
+    default:
+      return src;
+  }
+}
+
+}  // namespace
+
+void validate(const Plan& plan) {
+  if (plan.ops.empty() || plan.ops.front().kind != OpKind::kNormalize)
+    throw Error(ErrorCode::kPlanInvalid, "A plan begins with a 'normalize' operation.");
+  const int count = static_cast<int>(plan.values.size());
+  std::vector<bool> written(plan.values.size(), false);
+
+  for (size_t i = 0; i < plan.ops.size(); i++) {
+    const Op& op = plan.ops[i];
+    if ((op.kind == OpKind::kNormalize) != (i == 0)) invalid(op, "is a 'normalize' that is not the first");
+    const auto check_read = [&](int value) {
+      if (value < 0 || value >= count || !written[value])
+        invalid(op, "reads value " + std::to_string(value) + ", which no earlier operation wrote");
+    };
+    if (i > 0) check_read(op.src);
+    if (op.residual != kNone) check_read(op.residual);
+    if (op.dst < 0 || op.dst >= count || written[op.dst])
+      invalid(op, "writes value " + std::to_string(op.dst) + ", which does not exist or is written already");
+
+    const Shape& dst = plan.dst(op);
+    check_extent(op, "height", dst.height, 1);
+    check_extent(op, "width", dst.width, 1);
+    check_extent(op, "channels", dst.channels, 1);
+    // Three extents of at most 2^20 each: the first product fits, the second is checked by division.
+    if (size_t(dst.height) * dst.width > kMaxElements / dst.channels)
+      invalid(op, "writes a value that is too large");
+    const Shape expected = expected_dst(plan, op);
+    if (!(dst == expected)) invalid(op, "writes " + text(dst) + " where " + text(expected) + " is due");
+    if (op.residual != kNone && !(plan.values[op.residual] == dst))
+      invalid(op, "adds a residual of shape " + text(plan.values[op.residual]) + " to " + text(dst));
+    if (weight_count(plan, op) > kMaxElements) invalid(op, "has too many weights");
+    written[op.dst] = true;
+  }
+  for (const int output : plan.outputs)
+    if (output != kNone && (output < 0 || output >= count || !written[output]))
+      throw Error(ErrorCode::kPlanInvalid, "The plan returns a value that no operation writes.");
+}
+
+size_t weight_count(const Plan& plan, const Op& op) {
+  if (op.kind == OpKind::kConv)
+    return size_t(plan.dst(op).channels) * (plan.src(op).channels / op.groups) * op.kernel * op.kernel;
+  if (op.kind == OpKind::kLinear) return size_t(plan.dst(op).channels) * plan.src(op).channels;
+  return 0;
+}
+
+size_t bias_count(const Plan& plan, const Op& op) {
+  return op.kind == OpKind::kConv || op.kind == OpKind::kLinear ? plan.dst(op).channels : 0;
+}
+
+}  // namespace residual::core

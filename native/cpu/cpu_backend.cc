@@ -1,0 +1,153 @@
+// How does a plan run on the CPU? Op by op over one arena, a few pictures of the batch at a time.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "core/backend.h"
+#include "core/error.h"
+#include "core/memory_plan.h"
+#include "cpu/conv.h"
+#include "cpu/isa.h"
+#include "cpu/light_ops.h"
+#include "cpu/thread_pool.h"
+#include "cpu/workspace.h"
+
+namespace residual::cpu {
+namespace {
+
+using core::OpKind;
+
+// Pictures that pass through the network together: enough that a weight read from memory is used often, few
+// enough that activations stay in the last-level cache and memory does not grow with the batch.
+constexpr int kSliceBatch = 4;
+
+class CpuBackend final : public core::Backend {
+ public:
+  CpuBackend(core::Plan plan, const core::BackendOptions& options)
+      : plan_(std::move(plan)),
+        kernels_(select_kernels(options.isa)),
+        memory_(core::plan_memory(plan_, kAlignment / sizeof(float))),
+        convs_(plan_.ops.size()),
+        pool_(options.threads) {}
+
+  void load_weights(size_t op_index, const float* weight, const float* bias) override {
+    const core::Op& op = plan_.ops[op_index];
+    ConvGeometry geometry;
+    geometry.src = plan_.src(op);
+    geometry.dst = plan_.dst(op);
+    geometry.kernel = op.kernel;
+    geometry.stride = op.stride;
+    geometry.padding = op.padding;
+    geometry.groups = op.groups;
+    geometry.relu = op.relu;
+    convs_[op_index].emplace(geometry, kernels_, weight, bias);
+  }
+
+  void run(const core::Input& input, const core::OutputBuffers& outputs) override {
+    prepare(std::min(input.batch, kSliceBatch));
+    const ThreadPool::Run busy(pool_);
+    const int slices = (input.batch + kSliceBatch - 1) / kSliceBatch;
+    for (int slice = 0; slice < slices; slice++) {
+      const int begin = int64_t(input.batch) * slice / slices,
+                end = int64_t(input.batch) * (slice + 1) / slices;
+      run_slice(input, begin, end - begin);
+      for (int i = 0; i < core::kOutputCount; i++) {
+        if (!outputs[i]) continue;
+        const size_t elements = plan_.values[plan_.outputs[i]].elements();
+        std::memcpy(outputs[i] + begin * elements, at(plan_.outputs[i]),
+                    (end - begin) * elements * sizeof(float));
+      }
+    }
+  }
+
+  size_t bytes() const override {
+    size_t total = arena_.bytes() + workspace_.bytes();
+    for (const auto& conv : convs_)
+      if (conv) total += conv->bytes();
+    return total;
+  }
+
+  std::string description() const override { return kernels_.name; }
+
+ private:
+  // The arena for slices of up to `batch` pictures, and at the first run the workspace.
+  void prepare(int batch) {
+    if (batch > arena_batch_) {
+      arena_ = AlignedBuffer();  // give back before taking
+      arena_batch_ = 0;
+      arena_ = AlignedBuffer(memory_.elements * batch);
+      arena_batch_ = batch;
+    }
+    if (workspace_.bytes() > 0) return;
+    size_t needed = 0;
+    for (size_t i = 0; i < plan_.ops.size(); i++) {
+      const core::Op& op = plan_.ops[i];
+      if (convs_[i]) needed = std::max(needed, convs_[i]->workspace_bytes());
+      if (op.kind == OpKind::kMaxPool)
+        needed = std::max(needed, size_t(op.kernel) * op.kernel * sizeof(void*));
+    }
+    workspace_ = Workspace(pool_.threads(), needed);
+  }
+
+  float* at(int value) { return arena_.data() + memory_.offsets[value] * arena_batch_; }
+
+  void run_slice(const core::Input& input, int begin, int batch) {
+    for (size_t i = 0; i < plan_.ops.size(); i++) {
+      const core::Op& op = plan_.ops[i];
+      float* dst = at(op.dst);
+      const float* src = op.src == core::kNone ? nullptr : at(op.src);
+      switch (op.kind) {
+        case OpKind::kNormalize: {
+          const size_t elements = plan_.dst(op).elements();
+          if (input.floats)
+            std::memcpy(dst, input.floats + begin * elements, batch * elements * sizeof(float));
+          else
+            normalize(dst, input.bytes + begin * elements, op, plan_.dst(op), batch, kernels_, pool_);
+          break;
+        }
+        case OpKind::kConv:
+        case OpKind::kLinear:
+          convs_[i]->run(dst, src, op.residual == core::kNone ? nullptr : at(op.residual), batch, pool_,
+                         workspace_);
+          break;
+        case OpKind::kMaxPool:
+          max_pool(dst, src, op, plan_.dst(op), plan_.src(op), batch, kernels_, pool_, workspace_);
+          break;
+        case OpKind::kAvgPool:
+          avg_pool(dst, src, plan_.src(op), batch, kernels_, pool_);
+          break;
+        case OpKind::kSoftmax:
+          softmax(dst, src, plan_.src(op).channels, batch * plan_.src(op).height * plan_.src(op).width);
+          break;
+      }
+    }
+  }
+
+  core::Plan plan_;
+  const Kernels& kernels_;
+  core::MemoryPlan memory_;
+  std::vector<std::optional<Conv>> convs_;  // by op; loaded weights, packed
+  AlignedBuffer arena_;
+  int arena_batch_ = 0;
+  Workspace workspace_;
+  ThreadPool pool_;
+};
+
+}  // namespace
+}  // namespace residual::cpu
+
+namespace residual::core {
+
+std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options) {
+  return std::make_unique<cpu::CpuBackend>(std::move(plan), options);
+}
+
+const char* backend_name() { return "cpu"; }
+
+std::vector<std::string> backend_capabilities() {
+  std::vector<std::string> names;
+  for (const cpu::Kernels* kernels : cpu::supported_kernels()) names.emplace_back(kernels->name);
+  return names;
+}
+
+}  // namespace residual::core

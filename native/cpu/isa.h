@@ -1,0 +1,18 @@
+// Which instruction sets can this machine run, and which kernels go with each?
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cpu/kernels.h"
+
+namespace residual::cpu {
+
+// Best first; "baseline" is always last.
+std::vector<const Kernels*> supported_kernels();
+
+// The kernels called `name`, or the best for "". Throws BACKEND_UNAVAILABLE where the machine or the build
+// has none such.
+const Kernels& select_kernels(const std::string& name);
+
+}  // namespace residual::cpu

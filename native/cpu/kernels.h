@@ -1,0 +1,70 @@
+// What can the CPU do to rows of floats? One table of functions per instruction set; isa.h chooses the table.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace residual::cpu {
+
+constexpr int kMaxTileRows = 6;      // output pixels of one register tile
+constexpr int kMaxTileVectors = 4;   // vectors of output channels of one register tile
+constexpr int kMaxVectorLanes = 16;  // floats of the widest vector
+
+// A register tile of a convolution as implicit GEMM: `rows` output pixels x `columns` output channels, summed
+// over `taps` kernel positions of `length` channels each.
+struct ConvTile {
+  const float* const* sources;  // [taps][source_stride]: where each pixel's run of input channels begins
+  size_t source_stride;         // pointers per tap, >= rows
+  size_t source_offset;         // floats added to every pointer (blocks of channels)
+  int taps;
+  int length;
+  const float* weight;    // [taps][length][lanes x vectors], packed
+  const float* bias;      // [lanes x vectors]; null: continue the sums that are in dst
+  const float* residual;  // [rows] runs `dst_stride` apart, or null
+  float* dst;             // [rows] runs `dst_stride` apart
+  size_t dst_stride;      // floats
+  int columns;            // channels to write, <= lanes x vectors
+  bool relu;
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;         // floats per vector
+  int tile_vectors;  // vectors per tile that keep the registers busy, <= kMaxTileVectors
+
+  // conv_tile[rows - 1][vectors - 1]
+  void (*conv_tile[kMaxTileRows][kMaxTileVectors])(const ConvTile& tile);
+
+  // dst[c] = bias[c] + sum over taps of sources[tap][c] * weight[tap][c], then + residual, then relu.
+  void (*depthwise)(float* dst,                   // [channels]
+                    const float* const* sources,  // [taps] runs of [channels]
+                    const float* weight,          // [taps][channels]
+                    const float* bias,            // [channels]
+                    const float* residual,        // [channels] or null
+                    int taps, int channels, bool relu);
+
+  // dst[c] = max over taps of sources[tap][c]
+  void (*maximum)(float* dst,                   // [channels]
+                  const float* const* sources,  // [taps] runs of [channels]
+                  int taps, int channels);
+
+  // dst[c] = mean over pixels of src[pixel][c]
+  void (*mean)(float* dst,        // [channels]
+               const float* src,  // [pixels][channels]
+               int pixels, int channels);
+
+  // dst[p][c] = src[p][c] * scale[c] + shift[c]
+  void (*normalize)(float* dst,          // [pixels][channels]
+                    const uint8_t* src,  // [pixels][channels]
+                    const float* scale,  // [channels]
+                    const float* shift,  // [channels]
+                    size_t pixels, int channels);
+};
+
+extern const Kernels kBaselineKernels;  // SSE2 on x86-64, NEON on AArch64
+#if defined(__x86_64__)
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+#endif
+
+}  // namespace residual::cpu

@@ -1,0 +1,165 @@
+// How are the kernels computed? Included once per instruction set by a file that defines VECTOR_BYTES,
+// TILE_VECTORS, KERNELS and KERNELS_NAME, compiled with that set's flags. GCC's and Clang's vector types make
+// one text serve all.
+//
+// Everything is in an unnamed namespace and no header with inline functions is used: otherwise the linker
+// could keep one AVX-512 copy of a shared inline function for the whole program.
+
+#include "cpu/kernels.h"
+
+namespace residual::cpu {
+namespace {
+
+typedef float Vec __attribute__((vector_size(VECTOR_BYTES)));
+constexpr int kLanes = VECTOR_BYTES / sizeof(float);
+
+inline Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+inline Vec splat(float x) { return x - Vec{}; }
+inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+inline float relu(float x) { return x > 0 ? x : 0; }
+
+// Sums in registers: kRows x kVectors accumulators, per channel kVectors loads of weights and kRows
+// broadcasts.
+template <int kRows, int kVectors>
+void conv_tile(const ConvTile& t) {
+  Vec acc[kRows][kVectors];
+  if (t.bias) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v++) {
+      const Vec bias = load(t.bias + v * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++) acc[r][v] = bias;
+    }
+  } else if (t.columns == kVectors * kLanes) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) acc[r][v] = load(t.dst + r * t.dst_stride + v * kLanes);
+  } else {
+    float partial[kVectors * kLanes] = {};
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++) {
+      __builtin_memcpy(partial, t.dst + r * t.dst_stride, t.columns * sizeof(float));
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) acc[r][v] = load(partial + v * kLanes);
+    }
+  }
+
+  const float* weight = t.weight;
+  for (int tap = 0; tap < t.taps; tap++) {
+    const float* source[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++) source[r] = t.sources[tap * t.source_stride + r] + t.source_offset;
+    for (int c = 0; c < t.length; c++) {
+      Vec w[kVectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) w[v] = load(weight + v * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++) {
+        const Vec x = splat(source[r][c]);
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; v++) acc[r][v] += x * w[v];
+      }
+      weight += kVectors * kLanes;
+    }
+  }
+
+  if (t.columns == kVectors * kLanes) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++) {
+      float* dst = t.dst + r * t.dst_stride;
+      const float* residual = t.residual ? t.residual + r * t.dst_stride : nullptr;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) {
+        Vec y = acc[r][v];
+        if (residual) y += load(residual + v * kLanes);
+        if (t.relu) y = max(y, Vec{});
+        store(dst + v * kLanes, y);
+      }
+    }
+  } else {
+    float partial[kVectors * kLanes];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) store(partial + v * kLanes, acc[r][v]);
+      for (int k = 0; k < t.columns; k++) {
+        float y = partial[k];
+        if (t.residual) y += t.residual[r * t.dst_stride + k];
+        t.dst[r * t.dst_stride + k] = t.relu ? relu(y) : y;
+      }
+    }
+  }
+}
+
+void depthwise(float* dst, const float* const* sources, const float* weight, const float* bias,
+               const float* residual, int taps, int channels, bool with_relu) {
+  int c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    Vec y = load(bias + c);
+    for (int tap = 0; tap < taps; tap++)
+      y += load(sources[tap] + c) * load(weight + size_t(tap) * channels + c);
+    if (residual) y += load(residual + c);
+    store(dst + c, with_relu ? max(y, Vec{}) : y);
+  }
+  for (; c < channels; c++) {
+    float y = bias[c];
+    for (int tap = 0; tap < taps; tap++) y += sources[tap][c] * weight[size_t(tap) * channels + c];
+    if (residual) y += residual[c];
+    dst[c] = with_relu ? relu(y) : y;
+  }
+}
+
+void maximum(float* dst, const float* const* sources, int taps, int channels) {
+  int c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    Vec y = load(sources[0] + c);
+    for (int tap = 1; tap < taps; tap++) y = max(load(sources[tap] + c), y);
+    store(dst + c, y);
+  }
+  for (; c < channels; c++) {
+    float y = sources[0][c];
+    for (int tap = 1; tap < taps; tap++) y = sources[tap][c] > y ? sources[tap][c] : y;
+    dst[c] = y;
+  }
+}
+
+void mean(float* dst, const float* src, int pixels, int channels) {
+  const float scale = 1.0f / pixels;
+  int c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    Vec y = {};
+    for (int p = 0; p < pixels; p++) y += load(src + size_t(p) * channels + c);
+    store(dst + c, y * scale);
+  }
+  for (; c < channels; c++) {
+    float y = 0;
+    for (int p = 0; p < pixels; p++) y += src[size_t(p) * channels + c];
+    dst[c] = y * scale;
+  }
+}
+
+void normalize(float* dst, const uint8_t* src, const float* scale, const float* shift, size_t pixels,
+               int channels) {
+  for (size_t p = 0; p < pixels; p++)
+    for (int c = 0; c < channels; c++) dst[p * channels + c] = src[p * channels + c] * scale[c] + shift[c];
+}
+
+}  // namespace
+
+#define TILE_ROW(rows) \
+  { conv_tile<rows, 1>, conv_tile<rows, 2>, conv_tile<rows, 3>, conv_tile<rows, 4> }
+extern const Kernels KERNELS = {
+    KERNELS_NAME, kLanes,
+    TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
+    depthwise,    maximum,
+    mean,         normalize,
+};
+#undef TILE_ROW
+
+}  // namespace residual::cpu

@@ -1,0 +1,63 @@
+#include "cpu/light_ops.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace residual::cpu {
+
+void normalize(float* dst, const uint8_t* src, const core::Op& op, const core::Shape& shape, int batch,
+               const Kernels& kernels, ThreadPool& pool) {
+  const int channels = shape.channels;
+  std::vector<float> scale(channels), shift(channels);
+  for (int c = 0; c < channels; c++) {
+    scale[c] = static_cast<float>(1.0 / (255.0 * op.std[c]));
+    shift[c] = static_cast<float>(-double(op.mean[c]) / op.std[c]);
+  }
+  pool.run(batch, [&](int n, int) {
+    const size_t at = n * shape.elements();
+    kernels.normalize(dst + at, src + at, scale.data(), shift.data(), shape.elements() / channels, channels);
+  });
+}
+
+void max_pool(float* dst, const float* src, const core::Op& op, const core::Shape& dst_shape,
+              const core::Shape& src_shape, int batch, const Kernels& kernels, ThreadPool& pool,
+              Workspace& workspace) {
+  const int channels = src_shape.channels;
+  const auto row = [&](int n, int y, const float** taps) {
+    const int top = y * op.stride - op.padding;
+    for (int x = 0; x < dst_shape.width; x++) {
+      const int left = x * op.stride - op.padding;
+      int count = 0;
+      for (int r = std::max(top, 0); r < std::min(top + op.kernel, src_shape.height); r++)
+        for (int s = std::max(left, 0); s < std::min(left + op.kernel, src_shape.width); s++)
+          taps[count++] = src + ((size_t(n) * src_shape.height + r) * src_shape.width + s) * channels;
+      kernels.maximum(dst + ((size_t(n) * dst_shape.height + y) * dst_shape.width + x) * channels, taps,
+                      count, channels);
+    }
+  };
+  const int rows = batch * dst_shape.height;
+  const int tasks = std::min(rows, ThreadPool::kMaxTasks);
+  pool.run(tasks, [&](int task, int worker) {
+    for (int i = task; i < rows; i += tasks)
+      row(i / dst_shape.height, i % dst_shape.height, static_cast<const float**>(workspace.of(worker)));
+  });
+}
+
+void avg_pool(float* dst, const float* src, const core::Shape& shape, int batch, const Kernels& kernels,
+              ThreadPool& pool) {
+  pool.run(batch, [&](int n, int) {
+    kernels.mean(dst + size_t(n) * shape.channels, src + n * shape.elements(), shape.height * shape.width,
+                 shape.channels);
+  });
+}
+
+void softmax(float* dst, const float* src, int channels, int batch) {
+  for (int n = 0; n < batch; n++, dst += channels, src += channels) {
+    const double largest = *std::max_element(src, src + channels);
+    double sum = 0;
+    for (int c = 0; c < channels; c++) sum += std::exp(src[c] - largest);
+    for (int c = 0; c < channels; c++) dst[c] = static_cast<float>(std::exp(src[c] - largest) / sum);
+  }
+}
+
+}  // namespace residual::cpu
