@@ -116,7 +116,10 @@ export class Session {
     batch: number,
     outputs: readonly Name[],
   ): Promise<Outputs<Name>> {
-    const perPicture = input.length / batch
+    const perPicture = elements(inputShape(this.plan))
+    // It was checked when the run was asked for; its owner may have transferred it since.
+    if (input.length !== batch * perPicture)
+      throw outOfRange('as many as at the call', 'elements in the input', input.length)
     const parts = Math.ceil(batch / this.#maxBatch)
     const results: { [name in OutputName]?: Float32Array<ArrayBuffer> }[] = []
     try {

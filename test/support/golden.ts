@@ -1,6 +1,7 @@
 // The weights and inputs of the golden cases, rebuilt from the formula in ../shared/golden/README.md.
 import type { Network } from '../../lib/model/graph.ts'
 import { type Parameter, parametersOf } from '../../lib/model/parameters.ts'
+import type { Shape } from '../../lib/model/plan.ts'
 import { resnet } from '../../lib/model/resnet.ts'
 import type { WeightSource } from '../../lib/weights/source.ts'
 
@@ -48,13 +49,13 @@ export function goldenWeights(network: Network): WeightSource {
     read: async name => {
       const { parameter, t } = order.get(name)!
       const length = parameter.shape.reduce((a, b) => a * b, 1)
-      const value = valueOf(parameter)
+      const value = valueFrom(parameter)
       return Float32Array.from({ length }, (_, i) => value(golden(t, i)))
     },
   }
 }
 
-function valueOf({ name, role, shape }: Parameter): (u: number) => number {
+function valueFrom({ name, role, shape }: Parameter): (u: number) => number {
   switch (role) {
     case 'convWeight':
       return u => u * 2 * Math.sqrt(6 / (shape[1]! * shape[2]! * shape[3]!))
@@ -69,14 +70,19 @@ function valueOf({ name, role, shape }: Parameter): (u: number) => number {
   }
 }
 
-/** The case's input, turned from the formula's NCHW to `[N,H,W,3]`. */
+/** The case's input `[N,H,W,3]`. */
 export function goldenInput({ n, size: height, width = height }: GoldenCase): Float32Array {
-  const input = new Float32Array(n * height * width * 3)
+  return goldenPictures(n, { height, width, channels: 3 })
+}
+
+/** The formula's input tensor `[N,C,H,W]`, turned to `[N,H,W,C]`. */
+export function goldenPictures(n: number, { height, width, channels }: Shape): Float32Array {
+  const input = new Float32Array(n * height * width * channels)
   let i = 0
   for (let picture = 0; picture < n; picture++) {
-    for (let c = 0; c < 3; c++) {
+    for (let c = 0; c < channels; c++) {
       for (let pixel = 0; pixel < height * width; pixel++) {
-        input[(picture * height * width + pixel) * 3 + c] = 4 * golden(inputTensor, i++)
+        input[(picture * height * width + pixel) * channels + c] = 4 * golden(inputTensor, i++)
       }
     }
   }

@@ -94,8 +94,6 @@ export async function toOnnx(
       })),
     })
     switch (layer.kind) {
-      case 'input':
-        return []
       case 'conv':
         return [
           node('Conv', [value(layer.src), `${layer.name}.weight`], {
@@ -122,6 +120,8 @@ export async function toOnnx(
             transB: { i: 1 },
           }),
         ]
+      default: // the input
+        return []
     }
   })
   const outputs = Object.entries(network.outputs)

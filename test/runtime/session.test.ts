@@ -1,0 +1,188 @@
+import { describe, expect, it, vi } from 'vitest'
+import { createSession, type Plan, ResidualError } from '../../lib/index.ts'
+import { loadNative } from '../../lib/runtime/native.ts'
+import { fromTensors } from '../../lib/weights/source.ts'
+import { relativeError } from '../support/golden.ts'
+import { runNaively } from '../support/naive.ts'
+import { tinyBytes, tinyInput, tinyNetwork, tinyPlan, tinyShape, tinyWeights } from '../support/tiny.ts'
+
+const create = (options = {}) => createSession(tinyPlan, tinyWeights, { threads: 2, ...options })
+const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
+
+describe('createSession', () => {
+  it('says what computes', async () => {
+    await using session = await create()
+    expect(session.device).toEqual({ kind: 'cpu', isa: loadNative().info.capabilities[0], threads: 2 })
+  })
+
+  it('refuses a device that cannot be had and says what to do', async () => {
+    const error = await create({ device: 'cuda' }).catch(e => e)
+    expect(error).toEqual(coded('BACKEND_UNAVAILABLE'))
+    expect(error.message).toMatch(/'cpu' or 'auto'/)
+    await expect(create({ device: 'tpu' })).rejects.toThrow(RangeError)
+  })
+
+  it('takes a lower instruction set, and refuses one the machine lacks by naming those it has', async () => {
+    vi.stubEnv('RESIDUAL_CPU_ISA', 'baseline')
+    await using session = await create()
+    expect(session.device.isa).toBe('baseline')
+    vi.stubEnv('RESIDUAL_CPU_ISA', 'mmx')
+    const error = await create().catch(e => e)
+    expect(error).toEqual(coded('BACKEND_UNAVAILABLE'))
+    expect(error.message).toMatch(/'mmx'.*baseline/)
+    vi.unstubAllEnvs()
+  })
+
+  it.each([{ threads: 0 }, { threads: 1.5 }, { threads: 100_000 }, { maxBatch: 0 }])(
+    'refuses %o',
+    async options => {
+      await expect(create(options)).rejects.toThrow(RangeError)
+    },
+  )
+
+  it('passes on what is wrong with the weights', async () => {
+    await expect(createSession(tinyPlan, fromTensors(new Map()))).rejects.toEqual(coded('TENSOR_NOT_FOUND'))
+  })
+
+  const broken = (change: (plan: { values: unknown[]; ops: Record<string, unknown>[] }) => void) => {
+    const plan = structuredClone(tinyPlan) as unknown as { values: unknown[]; ops: Record<string, unknown>[] }
+    change(plan)
+    return plan as unknown as Plan
+  }
+  it.each<[string, Plan, RegExp]>([
+    ['a value that does not exist', broken(p => Object.assign(p.ops[1]!, { src: 99 })), /reads value 99/],
+    [
+      'a value not yet written',
+      broken(p => Object.assign(p.ops[1]!, { src: 3 })),
+      /no earlier operation wrote/,
+    ],
+    ['a value written twice', broken(p => Object.assign(p.ops[2]!, { dst: 0 })), /written already/],
+    ['a wrong shape', broken(p => Object.assign(p.ops[1]!, { stride: 3 })), /where .* is due/],
+    ['no stride', broken(p => Object.assign(p.ops[1]!, { stride: 0 })), /stride 0/],
+    [
+      'groups that do not divide',
+      broken(p => Object.assign(p.ops[1]!, { groups: 2 })),
+      /groups that do not divide/,
+    ],
+    ['an unknown kind', broken(p => Object.assign(p.ops[1]!, { kind: 'lstm' })), /unknown kind 'lstm'/],
+    ['a fraction', broken(p => Object.assign(p.ops[1]!, { kernel: 1.5 })), /kernel is not an integer/],
+    ['no normalize', broken(p => p.ops.shift()), /begins with a 'normalize'/],
+    ['too few means', broken(p => Object.assign(p.ops[0]!, { mean: [0] })), /mean and a std per channel/],
+    [
+      'a huge value',
+      broken(p => Object.assign(p.values[0]!, { height: 1 << 20, width: 1 << 20 })),
+      /too large|is due/,
+    ],
+    ['no operations', broken(p => p.ops.splice(0)), /begins with/],
+  ])('does not believe a plan with %s', async (_, plan, message) => {
+    const error = await createSession(plan, tinyWeights).catch(e => e)
+    expect(error).toEqual(coded('PLAN_INVALID'))
+    expect(error.message).toMatch(message)
+  })
+})
+
+describe('run', () => {
+  it('normalises bytes on the device', async () => {
+    await using session = await create()
+    const bytes = tinyBytes(2)
+    const { mean, std } = tinyPlan.ops[0] as unknown as { mean: number[]; std: number[] }
+    const floats = Float32Array.from(bytes, (byte, i) => (byte / 255 - mean[i % 3]!) / std[i % 3]!)
+    const expected = await runNaively(tinyNetwork, tinyWeights, floats, tinyShape)
+    expect(relativeError((await session.run(bytes)).logits, expected.logits)).toBeLessThan(1e-5)
+  })
+
+  it('returns what is asked for and nothing else', async () => {
+    await using session = await create()
+    const all = await session.run(tinyInput(2), {
+      outputs: ['logits', 'probabilities', 'features', 'featureMaps'],
+    })
+    const lengths = Object.fromEntries(Object.entries(all).map(([name, data]) => [name, data.length]))
+    expect(lengths).toEqual({ logits: 8, probabilities: 8, features: 64, featureMaps: 2 * 4 * 4 * 32 })
+    expect(Object.keys(await session.run(tinyInput(1)))).toEqual(['logits', 'features'])
+    expect(Object.keys(await session.run(tinyInput(1), { outputs: ['probabilities'] }))).toEqual([
+      'probabilities',
+    ])
+    for (const row of [all.probabilities.subarray(0, 4), all.probabilities.subarray(4)]) {
+      expect(row.reduce((a, b) => a + b)).toBeCloseTo(1, 6)
+    }
+  })
+
+  it.each([1, 2, 3, 5])('gives each picture the same bits in parts of %i as alone', async maxBatch => {
+    await using session = await create({ maxBatch })
+    const count = 7
+    const bytes = tinyBytes(count)
+    const together = await session.run(bytes)
+    for (let i = 0; i < count; i++) {
+      const alone = await session.run(
+        bytes.subarray((i * bytes.length) / count, ((i + 1) * bytes.length) / count),
+      )
+      expect(together.logits.subarray(i * 4, (i + 1) * 4)).toEqual(alone.logits)
+      expect(together.features.subarray(i * 32, (i + 1) * 32)).toEqual(alone.features)
+    }
+  })
+
+  it('keeps concurrent runs apart', async () => {
+    await using session = await create()
+    const inputs = Array.from({ length: 20 }, (_, i) => tinyInput(1 + (i % 5)).map(value => value * (i + 1)))
+    const expected = []
+    for (const input of inputs) expected.push((await session.run(input)).logits)
+    const actual = await Promise.all(inputs.map(input => session.run(input)))
+    expect(actual.map(({ logits }) => logits)).toEqual(expected)
+  })
+
+  it('goes on after a run that failed', async () => {
+    await using session = await create()
+    const detached = tinyBytes(1)
+    const first = session.run(tinyBytes(1))
+    const failing = session.run(detached)
+    structuredClone(detached, { transfer: [detached.buffer] }) // while it waits for the first
+    await expect(failing).rejects.toThrow(RangeError)
+    expect((await session.run(tinyBytes(1))).logits).toEqual((await first).logits)
+  })
+
+  it('is not disturbed by a buffer that changes or goes away once the run has begun', async () => {
+    await using session = await create()
+    const expected = (await session.run(tinyBytes(4))).logits
+    const input = tinyBytes(4)
+    const run = session.run(input)
+    await Promise.resolve() // the run has begun
+    structuredClone(input, { transfer: [input.buffer] })
+    expect((await run).logits).toEqual(expected)
+  })
+
+  it('takes pixels in shared memory', async () => {
+    await using session = await create()
+    const shared = new Uint8Array(new SharedArrayBuffer(tinyBytes(2).length))
+    shared.set(tinyBytes(2))
+    expect((await session.run(shared)).logits).toEqual((await session.run(tinyBytes(2))).logits)
+  })
+
+  it('refuses what is no batch', async () => {
+    await using session = await create()
+    await expect(session.run([1, 2, 3] as unknown as Uint8Array)).rejects.toThrow(TypeError)
+    await expect(session.run(new Float64Array(192) as unknown as Float32Array)).rejects.toThrow(TypeError)
+    await expect(session.run(new Uint8Array(0))).rejects.toThrow(RangeError)
+    await expect(session.run(new Uint8Array(193))).rejects.toThrow(
+      'Expected a Uint8Array or Float32Array [N,8,8,3] for the input but received "193 elements"',
+    )
+    await expect(session.run(tinyBytes(1), { outputs: ['boxes' as 'logits'] })).rejects.toThrow(
+      /one of logits/,
+    )
+    await expect(session.run(tinyBytes(1), { outputs: 'logits' as unknown as 'logits'[] })).rejects.toThrow(
+      TypeError,
+    )
+  })
+})
+
+describe('dispose', () => {
+  it('lets what was begun finish, refuses what comes after, and may be called twice', async () => {
+    const session = await create()
+    const runs = [session.run(tinyBytes(3)), session.run(tinyBytes(1))]
+    const closed = session.dispose()
+    expect(session.dispose()).toBe(closed)
+    await expect(session.run(tinyBytes(1))).rejects.toEqual(coded('SESSION_CLOSED'))
+    expect((await Promise.all(runs)).map(({ logits }) => logits.length)).toEqual([12, 4])
+    await closed
+    await expect(session.run(tinyBytes(1))).rejects.toBeInstanceOf(ResidualError)
+  })
+})

@@ -1,0 +1,159 @@
+// Which cases must every kernel of every instruction set get right? The one table, for all backends.
+import type { Network, Value } from '../../lib/model/graph.ts'
+import {
+  add,
+  basicBlock,
+  batchNorm,
+  bottleneck,
+  conv,
+  convBN,
+  globalAvgPool,
+  input,
+  linear,
+  maxPool,
+  relu,
+} from '../../lib/model/layers.ts'
+import type { Shape } from '../../lib/model/plan.ts'
+
+export interface OpCase {
+  readonly title: string
+  readonly batch: number
+  readonly shape: Shape
+  readonly network: Network
+}
+
+interface CaseOptions {
+  readonly batch?: number
+  readonly classes?: number
+}
+
+/** A case whose feature maps are what `layers` makes of pictures `[height,width,channels]`. */
+function opCase(
+  title: string,
+  [height, width, channels]: readonly [number, number, number],
+  layers: (x: Value) => Value,
+  { batch = 1, classes = 3 }: CaseOptions = {},
+): OpCase {
+  const featureMaps = layers(input(channels))
+  const features = globalAvgPool(featureMaps)
+  const logits = linear(features, { name: 'fc', classes })
+  const network = { name: title, graph: featureMaps.graph, outputs: { logits, features, featureMaps } }
+  return { title: `${title}, batch ${batch}`, batch, shape: { height, width, channels }, network }
+}
+
+type ConvCase = Omit<Parameters<typeof conv>[1], 'name'>
+
+/** A convolution with everything that can be fused into it: batch norm, a residual, ReLU. */
+function fused(x: Value, options: ConvCase): Value {
+  const y = convBN(x, { ...options, names: { conv: 'a', bn: 'bn_a' }, activation: null })
+  return relu(add(y, convBN(x, { ...options, names: { conv: 'b', bn: 'bn_b' } })))
+}
+
+const names = { conv: 'c', bn: 'b' }
+
+export const opCases: readonly OpCase[] = [
+  // Output channels around the widths of vectors (4, 8, 16) and of tiles (8, 16, 64).
+  ...[1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 80, 100, 130].map(channels =>
+    opCase(`1x1 to ${channels} channels`, [5, 7, 20], x => fused(x, { channels, kernel: 1 })),
+  ),
+  // Input channels around the limit below which windows are gathered.
+  ...[1, 2, 3, 15, 16, 17].map(inputs =>
+    opCase(`3x3 of ${inputs} channels`, [6, 5, inputs], x => fused(x, { channels: 20, kernel: 3 }), {
+      batch: 2,
+    }),
+  ),
+  // Batches: slices of the batch and tiles of pixels that do not come out even.
+  ...[1, 2, 3, 4, 5, 9].map(batch =>
+    opCase('3x3', [7, 7, 24], x => fused(x, { channels: 24, kernel: 3 }), { batch, classes: 1 }),
+  ),
+  opCase('stem 7x7/2', [33, 29, 3], x => convBN(x, { names, channels: 64, kernel: 7, stride: 2 }), {
+    batch: 2,
+  }),
+  opCase('7x7 larger than the picture', [3, 2, 3], x => convBN(x, { names, channels: 8, kernel: 7 })),
+  opCase('3x3 larger than the picture', [1, 1, 32], x => convBN(x, { names, channels: 8, kernel: 3 })),
+  opCase('3x3/2', [9, 12, 33], x => fused(x, { channels: 40, kernel: 3, stride: 2 }), { batch: 3 }),
+  opCase('3x3/3 without padding', [11, 10, 18], x =>
+    fused(x, { channels: 17, kernel: 3, stride: 3, padding: 0 }),
+  ),
+  opCase('5x5 padded by 4', [6, 6, 17], x => convBN(x, { names, channels: 16, kernel: 5, padding: 4 })),
+  opCase('1x1 padded by 2', [4, 4, 16], x => convBN(x, { names, channels: 16, kernel: 1, padding: 2 })),
+  opCase('2x2/2', [9, 9, 3], x => convBN(x, { names, channels: 16, kernel: 2, stride: 2 })),
+  opCase('1x1/2', [9, 9, 64], x => convBN(x, { names, channels: 96, kernel: 1, stride: 2 }), { batch: 2 }),
+  opCase('one row', [1, 40, 16], x => fused(x, { channels: 24, kernel: 3 })),
+  opCase('more pixels than a block', [23, 29, 16], x => fused(x, { channels: 16, kernel: 3 })),
+  // Depths that are summed up in several blocks of weights.
+  opCase('1x1 of 2500 channels', [2, 3, 2500], x => fused(x, { channels: 70, kernel: 1 })),
+  opCase('3x3 of 700 channels', [3, 3, 700], x => fused(x, { channels: 66, kernel: 3 })),
+  opCase('3x3 of 2100 channels to 1', [2, 2, 2100], x => fused(x, { channels: 1, kernel: 3 })),
+  opCase('9x9 of 300 channels', [4, 4, 300], x => convBN(x, { names, channels: 18, kernel: 9 })),
+  // Groups: merged to fill a vector, too wide to merge, of odd numbers, depthwise.
+  ...(
+    [
+      [2, 32, 32],
+      [3, 9, 15],
+      [4, 64, 128],
+      [5, 25, 10],
+      [6, 12, 18],
+      [7, 21, 7],
+      [32, 128, 128],
+      [32, 256, 256],
+      [8, 8, 16],
+      [40, 40, 40],
+      [13, 13, 13],
+    ] as const
+  ).map(([groups, inputs, channels]) =>
+    opCase(
+      `3x3 of ${inputs} to ${channels} channels in ${groups} groups`,
+      [5, 6, inputs],
+      x => fused(x, { channels, kernel: 3, groups }),
+      { batch: 2 },
+    ),
+  ),
+  opCase('7x7/2 depthwise', [9, 9, 19], x => fused(x, { channels: 19, kernel: 7, stride: 2, groups: 19 })),
+  opCase('3x3 in 2 groups of 700', [3, 3, 1400], x =>
+    convBN(x, { names, channels: 6, kernel: 3, groups: 2 }),
+  ),
+  // Max pools.
+  ...(
+    [
+      [2, 2, 0],
+      [3, 2, 1],
+      [3, 1, 1],
+      [5, 3, 2],
+      [4, 4, 2],
+      [2, 1, 1],
+    ] as const
+  ).map(([kernel, stride, padding]) =>
+    opCase(`max pool ${kernel}x${kernel}/${stride} padded by ${padding}`, [9, 13, 19], x =>
+      maxPool(x, { kernel, stride, padding }),
+    ),
+  ),
+  // What no convolution can absorb.
+  opCase('batch norm, sum and ReLU alone', [4, 5, 21], x => {
+    const pooled = maxPool(batchNorm(x, { name: 'first' }), { kernel: 2 })
+    return add(relu(pooled), pooled)
+  }),
+  opCase('a value added to itself', [4, 4, 6], x => {
+    const y = conv(x, { name: 'c', channels: 12, kernel: 1 })
+    return relu(add(y, y))
+  }),
+  opCase('convolution without batch norm', [4, 4, 6], x =>
+    relu(conv(x, { name: 'c', channels: 12, kernel: 3 })),
+  ),
+  // Blocks.
+  opCase('basic blocks', [9, 9, 8], x => {
+    const y = basicBlock(x, { name: 'one', inner: 16, channels: 16, stride: 2 })
+    return basicBlock(y, { name: 'two', inner: 16, channels: 16, stride: 1 })
+  }),
+  ...(['1x1', '3x3'] as const).map(strideOn =>
+    opCase(
+      `bottlenecks with the stride on the ${strideOn}`,
+      [9, 7, 12],
+      x => {
+        const y = bottleneck(x, { name: 'one', inner: 10, channels: 40, stride: 2, groups: 2, strideOn })
+        return bottleneck(y, { name: 'two', inner: 10, channels: 40, stride: 1, groups: 1, strideOn })
+      },
+      { batch: 3 },
+    ),
+  ),
+]
