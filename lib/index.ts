@@ -23,6 +23,7 @@ export {
   type OpCost,
   type OutputName,
   opCost,
+  outputNames,
   type Plan,
   planCost,
   type Shape,

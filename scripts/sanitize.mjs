@@ -1,0 +1,30 @@
+// Builds the addon with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests that drive it under them.
+import { execFileSync } from 'node:child_process'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const output = join(root, 'build-sanitize')
+const run = (file, args, env = {}) =>
+  execFileSync(file, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
+
+if (process.platform !== 'linux') {
+  console.log('residual: skipped, the sanitizers are preloaded the way Linux does it')
+  process.exit(0)
+}
+
+const cmakeJs = join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
+run(process.execPath, [cmakeJs, 'compile', '--silent', '--out', output, '--CDRESIDUAL_SANITIZE=ON'])
+
+// Node itself is not instrumented, so the runtime must be there before it.
+const compiler = process.env.CXX ?? 'g++'
+const libasan = execFileSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim()
+const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
+const tests = ['op-cases', 'session', 'addon'].map(name => `test/runtime/${name}.test.ts`)
+run(process.execPath, [vitest, 'run', ...tests, 'test/image'], {
+  RESIDUAL_ADDON_DIR: join(output, 'Release'),
+  LD_PRELOAD: libasan,
+  // V8 leaks on exit by design, so leaks are not looked for here: test/runtime/memory.test.ts does that.
+  ASAN_OPTIONS: 'detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1',
+  UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+})

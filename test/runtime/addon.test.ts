@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { errorCodes, outputNames } from '../../lib/index.ts'
+import { loadNative, packageRoot, translateError } from '../../lib/runtime/native.ts'
+import { tinyBytes, tinyPlan } from '../support/tiny.ts'
+
+// C++ re-checks what JavaScript has checked: these calls go past lib/.
+describe('the addon', () => {
+  const { NativeSession, resize } = loadNative()
+  const open = () => new NativeSession(tinyPlan, { threads: 2, isa: '' })
+  const code = async (call: () => unknown) => {
+    try {
+      await call()
+      return 'no error'
+    } catch (error) {
+      return (translateError(error) as { code?: string }).code
+    }
+  }
+
+  it('refuses weights of the wrong size, for operations that take none or do not exist', async () => {
+    const session = open()
+    const floats = (n: number) => new Float32Array(n)
+    expect(await code(() => session.loadWeights(1, floats(3), floats(8)))).toBe('INTERNAL')
+    expect(await code(() => session.loadWeights(0, floats(3), floats(8)))).toBe('INTERNAL')
+    expect(await code(() => session.loadWeights(99, floats(3), floats(8)))).toBe('INTERNAL')
+  })
+
+  it('refuses to run before all weights are there, and after dispose', async () => {
+    const session = open()
+    expect(await code(() => session.run(tinyBytes(1), ['logits']))).toBe('INTERNAL')
+    session.dispose()
+    session.dispose()
+    expect(await code(() => session.run(tinyBytes(1), ['logits']))).toBe('SESSION_CLOSED')
+    expect(await code(() => session.description())).toBe('SESSION_CLOSED')
+  })
+
+  it('refuses inputs that are no batch and outputs it does not know', async () => {
+    const session = open()
+    expect(await code(() => session.run(new Uint8Array(5), ['logits']))).toBe('INTERNAL')
+    expect(await code(() => session.run(new Uint8Array(0), ['logits']))).toBe('INTERNAL')
+    expect(await code(() => session.run(new Int16Array(192) as unknown as Uint8Array, ['logits']))).toBe(
+      'INTERNAL',
+    )
+    expect(await code(() => session.run(tinyBytes(1), ['boxes' as 'logits']))).toBe('INTERNAL')
+  })
+
+  it('refuses to resize what does not fit together', async () => {
+    const good = {
+      height: 2,
+      width: 2,
+      outHeight: 4,
+      outWidth: 4,
+      top: 0,
+      left: 0,
+      cropHeight: 4,
+      cropWidth: 4,
+    }
+    const call = (change: object, bytes = 12) =>
+      code(() => resize(new Uint8Array(bytes), { ...good, filter: 'bilinear', ...change }))
+    expect(await call({})).toBe('no error')
+    expect(await call({}, 11)).toBe('INTERNAL')
+    expect(await call({ outHeight: 0 })).toBe('INTERNAL')
+    expect(await call({ top: 1 })).toBe('INTERNAL')
+    expect(await call({ left: -1 })).toBe('INTERNAL')
+    expect(await call({ cropWidth: 5 })).toBe('INTERNAL')
+    expect(await call({ width: 2 ** 30, outWidth: 2 ** 30 })).toBe('INTERNAL')
+  })
+
+  it('throws only codes that the table has, and names outputs as it does', () => {
+    const source = (file: string) => readFileSync(join(packageRoot, 'native', 'core', file), 'utf8')
+    const codes = [...source('error.h').matchAll(/return "([A-Z_]+)";/g)].map(match => match[1]!)
+    expect(codes.length).toBeGreaterThan(4)
+    for (const name of codes) expect(Object.keys(errorCodes)).toContain(name)
+    const names = source('plan.h').match(/kOutputNames\[kOutputCount\] = \{([^}]*)\}/)![1]!
+    expect(names.match(/\w+/g)).toEqual([...outputNames])
+  })
+})
