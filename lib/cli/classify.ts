@@ -34,8 +34,9 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
     const camNames = options.cam ? camPaths(options.cam, inputs) : undefined
     const outputs = camNames ? (['probabilities', 'featureMaps'] as const) : (['probabilities'] as const)
 
-    for (const path of missing)
-      report.failure(path, new ResidualError('FILE_NOT_FOUND', 'No pictures were found.'))
+    for (const path of missing) {
+      report.failure(path, new ResidualError('FILE_NOT_FOUND', `${path} leads to no pictures.`))
+    }
     const sources = inputs.map(({ source }) => source)
     let index = 0
     for await (const result of classifier.each(sources, { batch, outputs }) as AsyncGenerator<Result>) {
@@ -74,25 +75,27 @@ function tableReport(inputs: readonly Input[], topK: number): Report {
   const held: string[] | undefined = progressWanted(inputs.length) && process.stdout.isTTY ? [] : undefined
   const print = (line: string) => (held ? held.push(line) : console.log(line))
   const nameWidth = Math.max(4, ...inputs.map(({ name }) => name.length))
+  let successes = 0
   let failures = 0
   if (inputs.length > 0) print(`${'file'.padEnd(nameWidth)}        ms  top ${topK}`)
   return {
     success(name, predictions, ms, cam) {
+      successes++
       const classes = predictions.map(({ label, probability }) =>
         `${label} ${percent(probability)}`.padEnd(20),
       )
       print(`${name.padEnd(nameWidth)}  ${ms.toFixed(1).padStart(8)}  ${classes.join('  ')}`.trimEnd())
       if (cam) print(`${' '.repeat(nameWidth)}            map: ${cam}`)
     },
-    failure(name, error) {
+    failure(_, error) {
       failures++
-      const line = errorLine(name, error)
+      const line = errorLine(error)
       held ? held.push(line) : console.error(line)
     },
     end() {
       for (const line of held ?? []) console.log(line)
       if (failures > 0)
-        console.error(`residual: ${failures} of ${inputs.length} pictures could not be classified`)
+        console.error(`residual: ${failures} of ${successes + failures} could not be classified`)
       return failures > 0 ? 1 : 0
     },
   }
@@ -115,7 +118,7 @@ function jsonReport(): Report {
         file,
         error: { code: error instanceof ResidualError ? error.code : error.name, message: error.message },
       })
-      console.error(errorLine(file, error))
+      console.error(errorLine(error))
     },
     end() {
       process.stdout.write(separator === '[\n' ? '[]\n' : '\n]\n')
@@ -124,8 +127,9 @@ function jsonReport(): Report {
   }
 }
 
-function errorLine(name: string, error: Error): string {
-  return `residual: ${name}: ${error.message}${error instanceof ResidualError ? ` [${error.code}]` : ''}`
+/** Messages name the file they are about. */
+function errorLine(error: Error): string {
+  return `residual: ${error.message}${error instanceof ResidualError ? ` [${error.code}]` : ''}`
 }
 
 function progressWanted(count: number): boolean {

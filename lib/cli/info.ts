@@ -45,7 +45,7 @@ export async function info({ plan: model, size, json }: InfoArguments): Promise<
     platform: `${process.platform} ${process.arch}`,
     compiler: cpu?.available ? loadNative().info.compiler : null,
     threads: availableParallelism(),
-    isa: cpu?.available ? (process.env['RESIDUAL_CPU_ISA'] ?? loadNative().info.capabilities[0]!) : null,
+    isa: cpu?.available ? (process.env.RESIDUAL_CPU_ISA ?? loadNative().info.capabilities[0]!) : null,
     backends,
     models: bundledModels(),
   }

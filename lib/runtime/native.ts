@@ -55,7 +55,7 @@ let addon: NativeAddon | undefined
  */
 export function loadNative(): NativeAddon {
   if (addon) return addon
-  const folder = process.env['RESIDUAL_ADDON_DIR'] ?? join(packageRoot, 'build', 'Release')
+  const folder = process.env.RESIDUAL_ADDON_DIR ?? join(packageRoot, 'build', 'Release')
   const path = join(folder, 'residual-cpu.node')
   try {
     addon = createRequire(import.meta.url)(path) as NativeAddon

@@ -44,7 +44,7 @@ export async function createSession(
   checkInteger('maxBatch', maxBatch, 1)
   const native = translated(() => {
     const addon = loadNative()
-    return new addon.NativeSession(plan, { threads, isa: process.env['RESIDUAL_CPU_ISA'] ?? '' })
+    return new addon.NativeSession(plan, { threads, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
   })
   try {
     for (const [index, op] of plan.ops.entries()) {

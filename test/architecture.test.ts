@@ -1,0 +1,70 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { errorCodes } from '../lib/index.ts'
+import { packageRoot } from '../lib/runtime/native.ts'
+
+/** Which layer may import which, beside itself. The order of ARCHITECTURE.md: everything points to the right. */
+const mayImport: { readonly [layer: string]: readonly string[] } = {
+  cli: ['classifier', 'model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
+  index: ['classifier', 'runtime', 'model', 'errors'],
+  classifier: ['model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
+  'model-record': ['image', 'runtime', 'model', 'errors'],
+  image: ['runtime', 'errors'],
+  runtime: ['weights', 'model', 'errors'],
+  weights: ['model', 'errors'],
+  model: ['errors'],
+  errors: [],
+}
+
+const mayInclude: { readonly [folder: string]: readonly string[] } = {
+  binding: ['core', 'image'],
+  image: ['core'],
+  cpu: ['core'],
+  core: [],
+}
+
+function filesIn(folder: string, pattern: RegExp): string[] {
+  const files = readdirSync(join(packageRoot, folder), { recursive: true, encoding: 'utf8' })
+  return files.filter(file => pattern.test(file)).map(file => normalize(file).replaceAll('\\', '/'))
+}
+
+const layerOf = (file: string) => file.split('/')[0]!.replace(/\.ts$/, '')
+
+describe('the architecture', () => {
+  it.each(filesIn('lib', /\.ts$/))('lets lib/%s import only what is below it', file => {
+    const text = readFileSync(join(packageRoot, 'lib', file), 'utf8')
+    for (const [, path] of text.matchAll(/from '(\.[^']+)'/g)) {
+      const target = join(dirname(file), path!)
+      expect(existsSync(join(packageRoot, 'lib', target)), path).toBe(true)
+      const [from, to] = [layerOf(file), layerOf(target)]
+      if (from !== to) expect(mayImport[from], `${file} imports ${path}`).toContain(to)
+    }
+  })
+
+  it.each(filesIn('native', /\.(cc|h)$/))('lets native/%s include only what is below it', file => {
+    const text = readFileSync(join(packageRoot, 'native', file), 'utf8')
+    const from = layerOf(file)
+    for (const [, path] of text.matchAll(/#include "([^"]+)"/g)) {
+      if (layerOf(path!) !== from)
+        expect(mayInclude[from], `${file} includes ${path}`).toContain(layerOf(path!))
+    }
+    if (from !== 'binding') expect(text).not.toMatch(/napi/i)
+  })
+
+  it('describes every error code in the docs, and no others', () => {
+    const text = readFileSync(join(packageRoot, 'docs', 'errors.md'), 'utf8')
+    const rows = [...text.matchAll(/^\| `(\w+)` \| (.+?) \|/gm)].map(([, code, meaning]) => [code, meaning])
+    expect(Object.fromEntries(rows)).toEqual(errorCodes)
+  })
+
+  it('throws every error code somewhere', () => {
+    const sources = ['lib', 'native'].flatMap(folder =>
+      filesIn(folder, /\.(ts|cc|h)$/).map(file => readFileSync(join(packageRoot, folder, file), 'utf8')),
+    )
+    for (const code of Object.keys(errorCodes)) {
+      const uses = sources.filter(text => text.includes(`'${code}'`) || text.includes(`"${code}"`))
+      expect(uses.length, code).toBeGreaterThan(0)
+    }
+  })
+})

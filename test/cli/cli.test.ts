@@ -1,0 +1,161 @@
+import { spawn } from 'node:child_process'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/runtime/native.ts'
+
+interface Result {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the built command line in `folder`, as a user would. */
+function residual(args: readonly string[], stdin?: Uint8Array): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(packageRoot, 'bin', 'residual.js'), ...args], { cwd: folder })
+    const output = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', text => {
+        output[name] += text
+      })
+    }
+    child.on('error', reject).on('close', code => resolve({ code, ...output }))
+    child.stdin.end(stdin)
+  })
+}
+
+const samples = join(packageRoot, 'samples')
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'residual-cli-'))
+  await mkdir(join(folder, 'pictures', 'more'), { recursive: true })
+  await copyFile(join(samples, 'ship.jpg'), join(folder, 'pictures', 'ship.jpg'))
+  await copyFile(join(samples, 'frog.jpg'), join(folder, 'pictures', 'more', 'FROG.JPG'))
+  await writeFile(join(folder, 'pictures', 'notes.txt'), 'not a picture')
+  await writeFile(join(folder, 'broken.jpg'), (await readFile(join(samples, 'ship.jpg'))).subarray(0, 3000))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('residual classify', () => {
+  it('prints a line per picture of a folder, searched through and through', async () => {
+    const { code, stdout, stderr } = await residual([
+      'classify',
+      'pictures',
+      '--top-k',
+      '2',
+      '--threads',
+      '1',
+    ])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const [header, frog, ship, ...rest] = stdout.trimEnd().split('\n')
+    expect(header).toMatch(/^file +ms +top 2$/)
+    expect(frog).toMatch(/^pictures\/more\/FROG\.JPG +[\d.]+ {2}frog [\d.]+ % +\w+ [\d.]+ %$/)
+    expect(ship).toMatch(/^pictures\/ship\.jpg +[\d.]+ {2}ship [\d.]+ % +\w+ [\d.]+ %$/)
+    expect(rest).toEqual([])
+  })
+
+  it('takes files, glob patterns and standard input, and prints JSON', async () => {
+    const stdin = await readFile(join(samples, 'truck.jpg'))
+    const args = ['classify', '--json', 'pictures/ship.jpg', 'pictures/**/*.JPG', '-', '--batch', '2']
+    const { code, stdout } = await residual(args, stdin)
+    const results = JSON.parse(stdout)
+    expect(code).toBe(0)
+    const found = results.map((r: { file: string; predictions: { label: string }[] }) => [
+      r.file,
+      r.predictions[0]!.label,
+    ])
+    expect(found).toEqual([
+      ['pictures/ship.jpg', 'ship'],
+      ['pictures/more/FROG.JPG', 'frog'],
+      ['-', 'truck'],
+    ])
+    expect(results[0].predictions).toHaveLength(5)
+    expect(results[0].predictions[0]).toEqual({ index: 8, label: 'ship', probability: expect.any(Number) })
+  })
+
+  it('names what it cannot read, goes on, and exits with 1', async () => {
+    const args = ['classify', 'broken.jpg', 'missing.jpg', 'nothing-*.jpg', 'pictures/ship.jpg']
+    const { code, stdout, stderr } = await residual(args)
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/ship\.jpg .*ship/)
+    expect(stderr).toMatch(/broken\.jpg cannot be decoded: .*\[DECODE_FAILED\]/)
+    expect(stderr).toMatch(/missing\.jpg cannot be read: .*\[FILE_NOT_FOUND\]/)
+    expect(stderr).toMatch(/nothing-\*\.jpg leads to no pictures\. \[FILE_NOT_FOUND\]/)
+    expect(stderr).toMatch(/3 of 4 could not be classified/)
+    const json = JSON.parse((await residual([...args, '--json'])).stdout)
+    expect(json.map((r: { error?: { code: string } }) => r.error?.code)).toEqual([
+      'FILE_NOT_FOUND',
+      'DECODE_FAILED',
+      'FILE_NOT_FOUND',
+      undefined,
+    ])
+  })
+
+  it('writes class activation maps, one per picture', async () => {
+    await residual(['classify', 'pictures/ship.jpg', '--cam', 'one.png'])
+    const { code, stdout } = await residual(['classify', 'pictures', 'pictures/ship.jpg', '--cam', 'map.png'])
+    expect(code).toBe(0)
+    expect(stdout).toContain('map: map-ship-2.png')
+    const files = (await readdir(folder)).filter(file => file.endsWith('.png'))
+    expect(files.sort()).toEqual(['map-FROG.png', 'map-ship-2.png', 'map-ship.png', 'one.png'])
+    const original = await sharp(join(samples, 'ship.jpg')).metadata()
+    const map = await sharp(join(folder, 'one.png')).metadata()
+    expect([map.width, map.height, map.format]).toEqual([original.width, original.height, 'png'])
+    const failed = await residual(['classify', 'pictures/ship.jpg', '--cam', 'no/such/folder.png'])
+    expect(failed.code).toBe(1)
+    expect(failed.stderr).toMatch(/\[FILE_WRITE_FAILED\]/)
+  })
+
+  it.each([
+    [['classify'], /missing required argument/],
+    [['classify', 'x.jpg', '--top-k', '0'], /whole number above 0/],
+    [['classify', 'x.jpg', '--device', 'tpu'], /Allowed choices are auto, cpu, cuda/],
+    [['classify', 'x.jpg', '--device', 'cuda'], /\[BACKEND_UNAVAILABLE\]/],
+    [['classify', 'x.jpg', '--model', 'resnet99'], /no bundled model 'resnet99'.*\[MODEL_NOT_FOUND\]/],
+    [['classify', 'x.jpg', '--model', 'broken.safetensors'], /\[FILE_NOT_FOUND\]/],
+    [['classify', 'x.jpg', '--threads', '99999'], /threads/],
+    [['clasify', 'x.jpg'], /unknown command.*classify/s],
+  ])('says what is wrong with %j', async (args, message) => {
+    const { code, stderr } = await residual(args)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toMatch(/^\s+at /m) // no stack traces
+  })
+})
+
+describe('residual info', () => {
+  it('prints backends, instruction set, threads, models and versions', async () => {
+    const { code, stdout } = await residual(['info'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^residual +\d+\.\d+\.\d+$/m)
+    expect(stdout).toMatch(/^threads +\d+$/m)
+    expect(stdout).toMatch(/^instruction set +(avx512|avx2|baseline)$/m)
+    expect(stdout).toMatch(/^backend cpu +available: .*baseline$/m)
+    expect(stdout).toMatch(/^backend cuda +not available: /m)
+    expect(stdout).toMatch(/^model resnet50-cifar10 +.*\.safetensors$/m)
+    const facts = JSON.parse((await residual(['info', '--json'])).stdout)
+    expect(facts).toMatchObject({ node: process.version, models: [{ name: 'resnet50-cifar10' }] })
+  })
+
+  it('prints plans of bundled models, of files and of ResNets by name', async () => {
+    expect((await residual(['info', '--plan', 'resnet50'])).stdout).toMatch(
+      /resnet50: 58 operations, 8\.\d+ GFLOP/,
+    )
+    expect((await residual(['info', '--plan', 'resnet18', '--size', '64'])).stdout).toMatch(/64x64x3/)
+    expect((await residual(['info', '--plan', 'resnet50-cifar10'])).stdout).toMatch(
+      /fc +linear +1x1x512 +1x1x10/,
+    )
+    const { code, stderr } = await residual(['info', '--plan', 'resnet7'])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/MODEL_NOT_FOUND/)
+  })
+})
+
+it('prints its version and help', async () => {
+  const { version } = JSON.parse(await readFile(join(packageRoot, 'package.json'), 'utf8'))
+  expect((await residual(['--version'])).stdout.trim()).toBe(version)
+  expect((await residual(['--help'])).stdout).toMatch(/classify.*info/s)
+})
