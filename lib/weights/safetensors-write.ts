@@ -1,7 +1,7 @@
 // How are tensors written to a safetensors file, so that there is never half of one?
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { outOfRange, ResidualError } from '../errors.ts'
+import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
 import { encodeBFloat16, encodeFloat16 } from './float16.ts'
 
 export interface NamedTensor {
@@ -16,14 +16,16 @@ export interface WriteOptions {
   readonly metadata?: { readonly [key: string]: string }
 }
 
+const metadataName = '__metadata__' // of the header's one entry that is no tensor
 const alignment = 8 // of the data's beginning; the header is padded with spaces
 const elementBytes = { F32: 4, F16: 2, BF16: 2 }
-const largestFloat16 = 65504
+/** The largest finite value of each type. */
+const largest = { F32: (2 - 2 ** -23) * 2 ** 127, F16: 65504, BF16: (2 - 2 ** -7) * 2 ** 127 }
 
 /**
  * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
  *
- * @throws RangeError for shapes that do not match their data, ResidualError NON_FINITE for values `dtype` cannot hold,
+ * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values `dtype` cannot hold,
  *   FILE_WRITE_FAILED, after which what was at `path` is as before
  */
 export async function writeSafetensors(
@@ -31,7 +33,12 @@ export async function writeSafetensors(
   tensors: readonly NamedTensor[],
   { dtype = 'F32', metadata }: WriteOptions = {},
 ): Promise<void> {
-  for (const tensor of tensors) checkTensor(tensor, dtype)
+  const names = new Set([metadataName])
+  for (const tensor of tensors) {
+    if (names.has(tensor.name)) throw outOfRange('a name of its own', 'each tensor', tensor.name)
+    names.add(tensor.name)
+    checkTensor(tensor, dtype)
+  }
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
   let handle: FileHandle | undefined
   try {
@@ -43,7 +50,7 @@ export async function writeSafetensors(
     await rename(temporary, path)
   } catch (cause) {
     await handle?.close().catch(() => {})
-    await rm(temporary, { force: true })
+    await rm(temporary, { force: true }).catch(() => {}) // what went wrong first is what matters
     throw new ResidualError(
       'FILE_WRITE_FAILED',
       `${path} could not be written: ${(cause as Error).message}.`,
@@ -52,12 +59,12 @@ export async function writeSafetensors(
   }
 }
 
-function checkTensor({ name, shape, data }: NamedTensor, dtype: string): void {
+function checkTensor({ name, shape, data }: NamedTensor, dtype: keyof typeof largest): void {
+  for (const size of shape) checkInteger(`each size of '${name}'`, size, 0)
   const length = shape.reduce((product, size) => product * size, 1)
   if (length !== data.length)
     throw outOfRange(`${length} values for [${shape.join(',')}]`, `'${name}'`, data.length)
-  const largest = dtype === 'F16' ? largestFloat16 : Number.MAX_VALUE
-  const bad = data.findIndex(value => !(Math.abs(value) <= largest))
+  const bad = data.findIndex(value => !(Math.abs(value) <= largest[dtype]))
   if (bad < 0) return
   throw new ResidualError(
     'NON_FINITE',
@@ -77,7 +84,7 @@ function header(
     return [name, { dtype, shape, data_offsets: [begin, at] }]
   })
   const json = JSON.stringify(
-    Object.fromEntries([...(metadata ? [['__metadata__', metadata] as const] : []), ...entries]),
+    Object.fromEntries([...(metadata ? [[metadataName, metadata] as const] : []), ...entries]),
   )
   const text = new TextEncoder().encode(json)
   const padded = Math.ceil(text.length / alignment) * alignment

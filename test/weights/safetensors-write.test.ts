@@ -109,10 +109,10 @@ describe('writeSafetensors', () => {
   it.each([
     ['too few values', [tensor('t', [2, 2], [1, 2, 3])], "4 values for [2,2] for 't' but received 3"],
     ['too many values', [tensor('t', [], [1, 2])], "1 values for [] for 't' but received 2"],
-    ['sizes below 0', [tensor('t', [-1, -2], [1, 2])], "'t'"],
-    ['sizes that are no integers', [tensor('t', [0.5, 4], [1, 2])], "'t'"],
-    ['a name twice', [tensor('t', [1], [1]), tensor('t', [1], [2])], "'t'"],
-    ["the metadata's name", [tensor('__metadata__', [1], [1])], "'__metadata__'"],
+    ['sizes below 0', [tensor('t', [-1, -2], [1, 2])], "each size of 't' but received -1"],
+    ['sizes that are no integers', [tensor('t', [0.5, 4], [1, 2])], "each size of 't' but received 0.5"],
+    ['a name twice', [tensor('t', [1], [1]), tensor('t', [1], [2])], 'each tensor but received "t"'],
+    ["the metadata's name", [tensor('__metadata__', [1], [1])], 'received "__metadata__"'],
   ])('refuses %s and writes nothing', async (_, tensors, message) => {
     const writing = writeSafetensors(path, tensors)
     await expect(writing).rejects.toThrow(RangeError)
