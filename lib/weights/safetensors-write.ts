@@ -25,8 +25,8 @@ const largest = { F32: (2 - 2 ** -23) * 2 ** 127, F16: 65504, BF16: (2 - 2 ** -7
 /**
  * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
  *
- * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values `dtype` cannot hold,
- *   FILE_WRITE_FAILED, after which what was at `path` is as before
+ * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values
+ *   `dtype` cannot hold, FILE_WRITE_FAILED, after which what was at `path` is as before
  */
 export async function writeSafetensors(
   path: string,
