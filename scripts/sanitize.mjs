@@ -13,8 +13,8 @@ if (process.platform !== 'linux') {
   process.exit(0)
 }
 
-const cmakeJs = join(root, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
-run(process.execPath, [cmakeJs, 'compile', '--silent', '--out', output, '--CDRESIDUAL_SANITIZE=ON'])
+const buildNative = join(root, 'scripts', 'build-native.mjs')
+run(process.execPath, [buildNative, '--out', output, '--CDRESIDUAL_SANITIZE=ON'])
 
 // Node itself is not instrumented, so the runtime must be there before it.
 const compiler = process.env.CXX ?? 'g++'

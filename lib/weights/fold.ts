@@ -29,17 +29,20 @@ export function foldBatchNorm(
     const scale = bn ? bn.weight[k]! / Math.sqrt(bn.variance[k]! + bn.epsilon) : 1
     if (bn) bias[k] = bn.bias[k]! - bn.mean[k]! * scale
     if (!Number.isFinite(scale) || !Number.isFinite(bias[k]!)) {
-      const variance = bn?.variance[k]
-      throw new ResidualError(
-        'NON_FINITE',
-        `Batch normalisation of channel ${k} fails: its variance is ${variance}.`,
-      )
+      throw nonFinite(`Batch normalisation of channel ${k} fails: its variance is ${bn?.variance[k]}`)
     }
     const first = k * C * taps
     for (let c = 0; c < C; c++) {
-      for (let tap = 0; tap < taps; tap++)
-        folded[first + tap * C + c] = weight[first + c * taps + tap]! * scale
+      for (let tap = 0; tap < taps; tap++) {
+        const value = Math.fround(weight[first + c * taps + tap]! * scale)
+        if (!Number.isFinite(value)) throw nonFinite(`A weight of channel ${k} comes to ${value}`)
+        folded[first + tap * C + c] = value
+      }
     }
   }
   return { weight: folded, bias }
+}
+
+function nonFinite(problem: string): ResidualError {
+  return new ResidualError('NON_FINITE', `${problem}.`)
 }

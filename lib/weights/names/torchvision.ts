@@ -1,6 +1,6 @@
 // Which ResNet is a checkpoint with torchvision's tensor names?
 import { ResidualError } from '../../errors.ts'
-import { bottleneckExpansion, findLayers, type ResNetOptions } from '../../model/resnet.ts'
+import { bottleneckExpansion, findLayers, type ResNetOptions, resnet } from '../../model/resnet.ts'
 import type { WeightSource } from '../source.ts'
 
 const stemWidth = 64 // of the stem and of the first stage, at width 1
@@ -12,10 +12,24 @@ const stemWidth = 64 // of the stem and of the first stage, at width 1
  * @throws ResidualError CHECKPOINT_MISMATCH if they are not a ResNet's
  */
 export function inferResNet(source: WeightSource): ResNetOptions {
+  const options = guess(source)
+  try {
+    resnet(options)
+    return options
+  } catch (cause) {
+    throw notResNet(source, (cause as Error).message, cause)
+  }
+}
+
+/** The options that the names and a few of the shapes speak for; they may be none that exist. */
+function guess(source: WeightSource): ResNetOptions {
   const names = new Set(source.names())
   const stem = source.shape('conv1.weight')
   const classifier = source.shape('fc.weight')
   if (!stem || !classifier) throw notResNet(source, `it has no ${stem ? 'fc.weight' : 'conv1.weight'}`)
+
+  if (stem.length !== 4) throw notResNet(source, 'conv1.weight is malformed')
+  if (classifier.length !== 2) throw notResNet(source, 'fc.weight is malformed')
 
   const block = names.has('layer1.0.conv3.weight') ? 'bottleneck' : 'basic'
   const blocks = [1, 2, 3, 4].map(stage => {
@@ -37,9 +51,10 @@ export function inferResNet(source: WeightSource): ResNetOptions {
   return { ...common, groups, widthPerGroup: Math.round((inner[1]! * stemWidth) / planes) }
 }
 
-function notResNet(source: WeightSource, reason: string): ResidualError {
+function notResNet(source: WeightSource, reason: string, cause?: unknown): ResidualError {
   return new ResidualError(
     'CHECKPOINT_MISMATCH',
     `${source.description} is no ResNet with torchvision's tensor names: ${reason}.`,
+    { cause },
   )
 }
