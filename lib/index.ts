@@ -1,6 +1,14 @@
 // The public names, nothing else.
-export { Classifier, type LoadOptions, load, type Prediction } from './classifier.ts'
+export {
+  Classifier,
+  type ClassifyOptions,
+  type LoadOptions,
+  load,
+  type PictureResult,
+  type Prediction,
+} from './classifier.ts'
 export { type ErrorCode, errorCodes, ResidualError } from './errors.ts'
+export { imagenet, type Prepared, type Preprocessing, type Step, type View } from './image/preprocess.ts'
 export { formatPlan } from './model/format-plan.ts'
 export type { Graph, Network, Value } from './model/graph.ts'
 export {
@@ -49,3 +57,13 @@ export {
   type Session,
   type SessionOptions,
 } from './runtime/session.ts'
+export { initialise } from './weights/init.ts'
+export { openSafetensors, type Safetensors } from './weights/safetensors.ts'
+export { type NamedTensor, type WriteOptions, writeSafetensors } from './weights/safetensors-write.ts'
+export {
+  checkParameters,
+  fromSafetensors,
+  fromTensors,
+  type Tensor,
+  type WeightSource,
+} from './weights/source.ts'
