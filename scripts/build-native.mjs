@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const cmakeJs = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js')
 const begin = Date.now()
-const { status, stdout, stderr, error } = spawnSync(process.execPath, [cmakeJs, 'compile', ...process.argv.slice(2)], {
+const { status, stdout, stderr, error } = spawnSync(process.execPath, [cmakeJs, 'build', ...process.argv.slice(2)], {
   cwd: root,
   encoding: 'utf8',
   maxBuffer: 1 << 28,

@@ -1,7 +1,7 @@
 // How is a picture brought to what a network takes? By the steps its checkpoint was trained with.
 import { ResidualError } from '../errors.ts'
 import { loadNative, translateError } from '../runtime/native.ts'
-import type { Picture } from './decode.ts'
+import { maxPixels, type Picture } from './decode.ts'
 
 interface Size {
   readonly height: number
@@ -53,6 +53,8 @@ export function inputSize({ steps }: Preprocessing): Size {
 /**
  * Carries out the steps, off the event loop. Sizes and offsets are rounded as torchvision does.
  * A crop larger than what it is taken from is padded with black.
+ *
+ * @throws ResidualError PICTURE_TOO_LARGE where a step would make it so
  */
 export async function preprocess(
   picture: Picture,
@@ -81,7 +83,13 @@ export async function preprocess(
   return { pixels: current.data, view }
 }
 
-/** Resizes to `size` and keeps `window` of the result. */
+const maxExtent = 1 << 24 // of the addon
+
+/**
+ * Resizes to `size` and keeps `window` of the result.
+ *
+ * @throws ResidualError PICTURE_TOO_LARGE
+ */
 export async function resize(
   { data, height, width }: Picture,
   size: Size,
@@ -89,6 +97,13 @@ export async function resize(
   filter: Preprocessing['interpolation'],
 ): Promise<Picture> {
   if (size.height === height && size.width === width) return crop({ data, height, width }, window)
+  // A picture that is one pixel high can become very wide.
+  if (Math.max(size.height, size.width) > maxExtent || window.height * window.width > maxPixels) {
+    throw new ResidualError(
+      'PICTURE_TOO_LARGE',
+      `A picture of ${height}x${width} would become one of ${size.height}x${size.width}. Crop it first.`,
+    )
+  }
   try {
     const pixels = await loadNative().resize(data, {
       height,

@@ -7,8 +7,8 @@ namespace residual::core {
 namespace {
 
 constexpr int kMaxExtent = 1 << 20;  // of any height, width or channel count
-constexpr size_t kMaxElements = size_t(1)
-                                << 31;  // of one picture's worth of a value, and of one op's weights
+// Of one picture's worth of a value, and of one op's weights: 1 GiB. The pixels of a few then fit an int.
+constexpr size_t kMaxElements = size_t(1) << 28;
 
 [[noreturn]] void invalid(const Op& op, const std::string& what) {
   throw Error(ErrorCode::kPlanInvalid, "The plan's operation '" + op.name + "' " + what + ".");

@@ -20,8 +20,9 @@ inline Vec load(const float* p) {
 }
 inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 inline Vec splat(float x) { return x - Vec{}; }
-inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
-inline float relu(float x) { return x > 0 ? x : 0; }
+// Written so that NaN stays NaN when `a` is, as PyTorch has it.
+inline Vec max(Vec a, Vec b) { return b > a ? b : a; }
+inline float relu(float x) { return x < 0 ? 0 : x; }
 
 // Sums in registers: kRows x kVectors accumulators, per channel kVectors loads of weights and kRows
 // broadcasts.
@@ -119,7 +120,7 @@ void maximum(float* dst, const float* const* sources, int taps, int channels) {
   int c = 0;
   for (; c + kLanes <= channels; c += kLanes) {
     Vec y = load(sources[0] + c);
-    for (int tap = 1; tap < taps; tap++) y = max(load(sources[tap] + c), y);
+    for (int tap = 1; tap < taps; tap++) y = max(y, load(sources[tap] + c));
     store(dst + c, y);
   }
   for (; c < channels; c++) {

@@ -35,11 +35,8 @@ void max_pool(float* dst, const float* src, const core::Op& op, const core::Shap
                       count, channels);
     }
   };
-  const int rows = batch * dst_shape.height;
-  const int tasks = std::min(rows, ThreadPool::kMaxTasks);
-  pool.run(tasks, [&](int task, int worker) {
-    for (int i = task; i < rows; i += tasks)
-      row(i / dst_shape.height, i % dst_shape.height, static_cast<const float**>(workspace.of(worker)));
+  pool.run(batch * dst_shape.height, [&](int i, int worker) {
+    row(i / dst_shape.height, i % dst_shape.height, static_cast<const float**>(workspace.of(worker)));
   });
 }
 

@@ -1,5 +1,10 @@
 #include "cpu/thread_pool.h"
 
+#include <string>
+#include <system_error>
+
+#include "core/error.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -18,19 +23,30 @@ inline void pause() {
 #endif
 }
 
-constexpr uint64_t next(uint64_t job) { return job & 0xFFFF; }
-constexpr uint64_t tasks(uint64_t job) { return job >> 16 & 0xFFFF; }
-constexpr uint64_t generation(uint64_t job) { return job >> 32; }
+constexpr uint64_t next(uint64_t job) { return job & 0xFFFFFFFF; }
+constexpr uint64_t tasks(uint64_t job) { return job >> 32; }
 constexpr bool claimable(uint64_t job) { return next(job) < tasks(job); }
 
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
+  try {
+    start_helpers(threads);
+  } catch (const std::system_error& error) {
+    stop_helpers();
+    throw core::Error(core::ErrorCode::kOutOfMemory, "Could not start " + std::to_string(threads) +
+                                                         " threads: " + error.what() + ". Ask for fewer.");
+  }
+}
+
+ThreadPool::~ThreadPool() { stop_helpers(); }
+
+void ThreadPool::start_helpers(int threads) {
   helpers_.reserve(threads - 1);
   for (int worker = 1; worker < threads; worker++) helpers_.emplace_back([this, worker] { help(worker); });
 }
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::stop_helpers() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;
@@ -43,7 +59,7 @@ void ThreadPool::run(int count, Function function, const void* context) {
   function_ = function;
   context_ = context;
   unfinished_ = count;
-  job_ = (generation(job_) + 1) << 32 | uint64_t(count) << 16;
+  job_ = uint64_t(count) << 32;
   if (sleepers_ > 0 && count > 1) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);

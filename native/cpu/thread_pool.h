@@ -12,8 +12,7 @@ namespace residual::cpu {
 
 class ThreadPool {
  public:
-  static constexpr int kMaxTasks = 0xFFFF;
-
+  // Throws OUT_OF_MEMORY if the system refuses so many threads.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -21,7 +20,7 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(helpers_.size()) + 1; }
 
-  // Calls task(index, worker) for every index in [0, tasks), tasks <= kMaxTasks; returns when all are done.
+  // Calls task(index, worker) for every index in [0, tasks); returns when all are done.
   // `worker`, in [0, threads()), is never in two calls at once. Tasks must not throw. One caller at a time.
   template <typename Task>
   void run(int tasks, const Task& task) {
@@ -48,12 +47,15 @@ class ThreadPool {
  private:
   using Function = void (*)(const void* context, int index, int worker);
 
+  void start_helpers(int threads);
+  void stop_helpers();
   void run(int tasks, Function function, const void* context);
   bool claim_and_run(int worker);
   void help(int worker);
 
-  // The job: {generation:32, tasks:16, next:16}. A task is claimed by raising `next` with compare-and-swap,
-  // so whoever claims one knows that this very job is unfinished and function_ and context_ are its own.
+  // The job: its number of tasks in the upper half, the next one nobody has claimed in the lower. A task is
+  // claimed by raising the latter with compare-and-swap: whoever succeeds knows that this job is unfinished,
+  // so that function_ and context_ are its own.
   std::atomic<uint64_t> job_{0};
   std::atomic<int> unfinished_{0};
   Function function_ = nullptr;

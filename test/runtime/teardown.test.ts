@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { expect, it } from 'vitest'
+import { load } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
 
 // The package as built: a worker or a child process has no TypeScript loader.
@@ -37,4 +38,15 @@ it.each(['process.exit(0)', 'undefined'])('lets a process end in the middle of a
     timeout: 30_000,
   })
   expect(result).toEqual({ stdout: '', stderr: '' })
+})
+
+it('does not compute while nobody asks it to', async () => {
+  const classifier = await load('resnet50-cifar10', { threads: 4 })
+  await classifier.run(new Uint8Array(64 * 64 * 3))
+  await new Promise(resolve => setTimeout(resolve, 100))
+  const before = process.cpuUsage()
+  await new Promise(resolve => setTimeout(resolve, 1000))
+  const { user, system } = process.cpuUsage(before)
+  expect((user + system) / 1e6).toBeLessThan(0.5) // three spinning helpers would take one or two seconds
+  await classifier.close()
 })

@@ -1,0 +1,210 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import sharp from 'sharp'
+import { describe, expect, it } from 'vitest'
+import { decode, maxPixels } from '../../lib/image/decode.ts'
+import { temporaryFolder } from '../support/files.ts'
+import { difference, noise, picture, pixel } from '../support/pictures.ts'
+
+const folder = temporaryFolder()
+
+/** sharp, with the pixels of a picture of any number of channels. */
+const raw = (data: ArrayLike<number>, width: number, height: number, channels: 1 | 2 | 3 | 4) =>
+  sharp(Uint8Array.from(data), { raw: { width, height, channels } })
+
+const rgb = noise(5, 7)
+const png = await raw(rgb.data, 7, 5, 3).png().toBuffer()
+
+describe('decode', () => {
+  it('gives the pixels of a picture, from its bytes and from a file', async () => {
+    const path = join(folder, 'rgb.png')
+    writeFileSync(path, png)
+    for (const source of [png, new Uint8Array(png), path]) {
+      const { data, height, width } = await decode(source)
+      expect({ height, width }).toEqual({ height: 5, width: 7 })
+      expect(Array.from(data)).toEqual(Array.from(rgb.data))
+    }
+  })
+
+  it('takes bytes that lie within a larger buffer', async () => {
+    const larger = new Uint8Array(png.length + 20)
+    larger.set(png, 13)
+    expect((await decode(larger.subarray(13, 13 + png.length))).data).toEqual(Buffer.from(rgb.data))
+  })
+
+  it.each(['png', 'jpeg', 'webp', 'tiff', 'gif'] as const)('decodes %s', async format => {
+    const plain = picture(16, 24, y => (y < 8 ? [200, 100, 50] : [10, 20, 30]))
+    const encoded = await raw(plain.data, 24, 16, 3).toFormat(format, { quality: 100 }).toBuffer()
+    const decoded = await decode(encoded)
+    expect(decoded).toMatchObject({ height: 16, width: 24 })
+    expect(difference(decoded.data, plain.data).largest).toBeLessThanOrEqual(3)
+  })
+
+  it('makes three equal channels of grey', async () => {
+    const expected = { data: Buffer.from([7, 7, 7, 250, 250, 250]), height: 1, width: 2 }
+    expect(await decode(await raw([7, 250], 2, 1, 1).toColourspace('b-w').png().toBuffer())).toEqual(expected)
+    const greyAlpha = await raw([7, 9, 250, 0], 2, 1, 2).png().toBuffer()
+    expect(await sharp(greyAlpha).metadata()).toMatchObject({ channels: 2 })
+    expect(await decode(greyAlpha)).toEqual(expected)
+    const jpeg = await raw(Array(64).fill(99), 8, 8, 1).toColourspace('b-w').jpeg().toBuffer()
+    expect(await sharp(jpeg).metadata()).toMatchObject({ channels: 1 })
+    expect((await decode(jpeg)).data).toEqual(Buffer.alloc(8 * 8 * 3, 99))
+  })
+
+  it('drops alpha and keeps the colours behind it', async () => {
+    const rgba = await raw([1, 2, 3, 0, 200, 100, 50, 128, 4, 5, 6, 255], 3, 1, 4).png().toBuffer()
+    expect((await decode(rgba)).data).toEqual(Buffer.from([1, 2, 3, 200, 100, 50, 4, 5, 6]))
+  })
+
+  it('makes 8 bits of 16', async () => {
+    const sixteen = Uint16Array.from([0, 0x7fff, 0xffff, 0x1234, 0xab00, 0x00ff])
+    const data = await sharp(sixteen, { raw: { width: 2, height: 1, channels: 3 } })
+      .toColourspace('rgb16')
+      .png()
+      .toBuffer()
+    expect(await sharp(data).metadata()).toMatchObject({ depth: 'ushort' })
+    expect((await decode(data)).data).toEqual(Buffer.from([0, 0x7f, 0xff, 0x12, 0xab, 0x00]))
+    const grey = await sharp(sixteen, { raw: { width: 6, height: 1, channels: 1 } })
+      .toColourspace('grey16')
+      .png()
+      .toBuffer()
+    expect(await sharp(grey).metadata()).toMatchObject({ depth: 'ushort', channels: 1 })
+    const expected = [0, 0x7f, 0xff, 0x12, 0xab, 0x00].flatMap(value => [value, value, value])
+    expect((await decode(grey)).data).toEqual(Buffer.from(expected))
+  })
+
+  it('looks up the colours of a palette', async () => {
+    const colours = [255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9]
+    const data = await raw(colours, 2, 2, 3).png({ palette: true, dither: 0 }).toBuffer()
+    expect(await sharp(data).metadata()).toMatchObject({ isPalette: true })
+    expect((await decode(data)).data).toEqual(Buffer.from(colours))
+  })
+
+  it('converts CMYK', async () => {
+    const plain = picture(16, 16, (_, x) => (x < 8 ? [255, 255, 255] : [0, 0, 0]))
+    const cmyk = await raw(plain.data, 16, 16, 3).toColourspace('cmyk').jpeg().toBuffer()
+    expect(await sharp(cmyk).metadata()).toMatchObject({ space: 'cmyk', channels: 4 })
+    const decoded = await decode(cmyk)
+    for (const channel of pixel(decoded, 8, 2)) expect(channel).toBeGreaterThan(245)
+    for (const channel of pixel(decoded, 8, 13)) expect(channel).toBeLessThan(60)
+  })
+
+  // Where the upper left corner of the upright picture, 3 wide and 2 high, lies in the file, and how it goes on.
+  it.each([
+    [1, 'abc/def'],
+    [2, 'cba/fed'],
+    [3, 'fed/cba'],
+    [4, 'def/abc'],
+    [5, 'ad/be/cf'],
+    [6, 'cf/be/ad'],
+    [7, 'fc/eb/da'],
+    [8, 'da/eb/fc'],
+  ])('turns EXIF orientation %i upright', async (orientation, stored) => {
+    const rows = stored.split('/')
+    const values = [...rows.join('')].flatMap(letter => Array(3).fill(letter.charCodeAt(0)))
+    const data = await raw(values, rows[0]!.length, rows.length, 3)
+      .withMetadata({ orientation })
+      .png()
+      .toBuffer()
+    const decoded = await decode(data)
+    const letters = Array.from({ length: 6 }, (_, i) => String.fromCharCode(decoded.data[i * 3]!)).join('')
+    expect({ ...decoded, data: letters }).toEqual({ height: 2, width: 3, data: 'abcdef' })
+  })
+
+  it('takes the first frame of an animation', async () => {
+    const frames = [...Array(12).fill([250, 0, 0]), ...Array(12).fill([0, 0, 250])].flat()
+    const gif = await sharp(Uint8Array.from(frames), {
+      raw: { width: 4, height: 6, channels: 3, pageHeight: 3 },
+    })
+      .gif({ delay: [50, 50], loop: 0 })
+      .toBuffer()
+    expect(await sharp(gif).metadata()).toMatchObject({ pages: 2 })
+    expect(await decode(gif)).toEqual({ ...picture(3, 4, () => [250, 0, 0]), data: expect.any(Buffer) })
+    expect(pixel(await decode(gif), 2, 3)).toEqual([250, 0, 0])
+  })
+
+  it('decodes a single pixel', async () => {
+    const data = await raw([1, 2, 3], 1, 1, 3).png().toBuffer()
+    expect(await decode(data)).toEqual({ data: Buffer.from([1, 2, 3]), height: 1, width: 1 })
+  })
+
+  it('decodes 20 pictures at once, each as itself', async () => {
+    const pictures = Array.from({ length: 20 }, (_, i) => noise(30 + i, 40, i))
+    const encoded = await Promise.all(pictures.map(p => raw(p.data, p.width, p.height, 3).png().toBuffer()))
+    const decoded = await Promise.all(encoded.map(decode))
+    for (const [i, { data, height, width }] of decoded.entries()) {
+      expect({ height, width }).toEqual({ height: 30 + i, width: 40 })
+      expect(Buffer.compare(data, pictures[i]!.data)).toBe(0)
+    }
+  })
+})
+
+describe('decode refuses', () => {
+  const large = noise(64, 64)
+  const photograph = () => raw(large.data, 64, 64, 3)
+
+  it.each([
+    ['a truncated JPEG', async () => (await photograph().jpeg().toBuffer()).subarray(0, 3000)],
+    ['a truncated PNG', async () => (await photograph().png().toBuffer()).subarray(0, 3000)],
+    ['the header of a PNG alone', async () => png.subarray(0, 33)],
+    ['text', async () => Buffer.from('This is no picture, however long one looks at it.')],
+    ['no bytes', async () => new Uint8Array(0)],
+    ['zeros', async () => new Uint8Array(1000)],
+  ])('%s', async (_, make) => {
+    const bytes = await make()
+    await expect(decode(bytes)).rejects.toMatchObject({
+      name: 'ResidualError',
+      code: 'DECODE_FAILED',
+      message: expect.stringContaining(`the picture of ${bytes.length} bytes cannot be decoded: `),
+      cause: expect.any(Error),
+    })
+  })
+
+  it('a file that is no picture, by its name', async () => {
+    const path = join(folder, 'text.jpg')
+    writeFileSync(path, 'text')
+    await expect(decode(path)).rejects.toMatchObject({
+      code: 'DECODE_FAILED',
+      message: expect.stringContaining(`${path} cannot be decoded: `),
+    })
+  })
+
+  it.each([
+    [60_000, 60_000],
+    [0x3fff, 0x4000],
+  ])('a PNG that claims %i x %i pixels', async (width, height) => {
+    const claiming = Buffer.from(png)
+    claiming.writeUInt32BE(width, 16)
+    claiming.writeUInt32BE(height, 20)
+    claiming.writeUInt32BE(crc32(claiming.subarray(12, 29)), 29)
+    await expect(decode(claiming)).rejects.toMatchObject({
+      code: 'PICTURE_TOO_LARGE',
+      message: expect.stringContaining(`the limit of ${maxPixels} pixels`),
+    })
+  })
+
+  it('what is missing, and what is no file', async () => {
+    const missing = join(folder, 'none.png')
+    await expect(decode(missing)).rejects.toMatchObject({
+      code: 'FILE_NOT_FOUND',
+      message: expect.stringContaining(missing),
+    })
+    await expect(decode(folder)).rejects.toMatchObject({
+      code: 'FILE_NOT_FOUND',
+      message: `${folder} is not a file.`,
+    })
+    await expect(decode('\0')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+
+  it.each([5, null, undefined, {}, [1], new ArrayBuffer(1)])(
+    '%o, which is neither path nor bytes',
+    async value => {
+      const decoding = decode(value as string)
+      await expect(decoding).rejects.toThrow(TypeError)
+      await expect(decoding).rejects.toThrow(
+        /^Expected a path or the bytes of an encoded picture for the picture/,
+      )
+    },
+  )
+})

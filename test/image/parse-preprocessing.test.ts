@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { imagenet, parsePreprocessing } from '../../lib/image/preprocess.ts'
+import { ResidualError } from '../../lib/index.ts'
+import { packageRoot } from '../../lib/runtime/native.ts'
+
+const models = join(packageRoot, 'models')
+const records = readdirSync(models).filter(name => name.endsWith('.json'))
+const size = { height: 2, width: 2 }
+const step = (value: unknown) => ({ steps: [value, { crop: size }] })
+
+describe('parsePreprocessing', () => {
+  it.each(records)('accepts the record %s', name => {
+    const { preprocessing } = JSON.parse(readFileSync(join(models, name), 'utf8'))
+    expect(parsePreprocessing(preprocessing, name)).toEqual(preprocessing)
+  })
+
+  it('accepts what was written as JSON, and leaves out what it does not know', () => {
+    const json = JSON.parse(JSON.stringify({ ...imagenet, comment: 'x' }))
+    expect(parsePreprocessing(json, 'test')).toEqual(imagenet)
+    expect(parsePreprocessing({ ...json, interpolation: 'bicubic' }, 'test').interpolation).toBe('bicubic')
+  })
+
+  it.each([undefined, null, 1, 'x'])('refuses %o', value => {
+    expect(() => parsePreprocessing(value, 'test')).toThrow('The preprocessing in test is not an object.')
+  })
+
+  it.each([
+    [{ steps: undefined }, "has no 'steps'"],
+    [{ steps: [] }, "has no 'steps'"],
+    [{ steps: { crop: size } }, "has no 'steps'"],
+    [step(null), 'has the step null, '],
+    [step(1), 'has the step 1, '],
+    [step({}), 'has the step {}, '],
+    [step([]), 'has the step [], '],
+    [step({ flip: size }), 'has the step {"flip":'],
+    [step({ crop: null }), 'has the step {"crop":null}, '],
+    [step({ crop: 224 }), 'has the step {"crop":224}, '],
+    [step({ resize: null }), 'has the step {"resize":null}, '],
+    [step({ crop: size, resize: size }), 'has the step {"crop":'],
+    [step({ crop: size, resize: null }), 'has the step {"crop":'],
+    [step({ crop: null, resize: size }), 'has the step {"crop":null,'],
+    [step({ crop: size, flip: true }), 'has the step {"crop":'],
+    [step({ crop: { height: 2 } }), 'has the step {"crop":{"height":2}}'],
+    [step({ crop: { shorterSide: 2 } }), 'has the step {"crop":{"shorterSide":2}}'],
+    [step({ crop: { ...size, top: 0 } }), 'has the step {"crop":'],
+    [step({ resize: { shorterSide: 2, height: 2 } }), 'has the step {"resize":'],
+    ...[0, -1, 0.5, '2', null, Number.NaN, 65537].map((shorterSide): [object, string] => [
+      step({ resize: { shorterSide } }),
+      'has the step {"resize":{"shorterSide":',
+    ]),
+    [{ steps: [{ resize: { shorterSide: 2 } }] }, 'ends with a step that leaves the size open'],
+    [{ interpolation: undefined }, "has an 'interpolation' that is neither 'bilinear' nor 'bicubic'"],
+    [{ interpolation: 'nearest' }, "has an 'interpolation' that is neither"],
+    ...[undefined, 0.5, [0.5], [1, 2, 3, 4], [1, 2, '3'], [1, 2, null], [1, 2, Number.NaN]].flatMap(
+      (value): [object, string][] => [
+        [{ mean: value }, "has a 'mean' that is not three numbers"],
+        [{ std: value }, "has a 'std' that is not three positive numbers"],
+      ],
+    ),
+    [{ std: [1, 0, 1] }, "has a 'std' that is not three positive numbers"],
+    [{ std: [1, 1, -1] }, "has a 'std' that is not three positive numbers"],
+  ] as [object, string][])('refuses %j', (changes, message) => {
+    const parsing = () => parsePreprocessing({ ...imagenet, ...changes }, 'test')
+    expect(parsing).toThrow(ResidualError)
+    expect(parsing).toThrow(expect.objectContaining({ code: 'MODEL_INVALID' }))
+    expect(parsing).toThrow(`The preprocessing in test ${message}`)
+  })
+
+  it('accepts the least and the greatest side', () => {
+    for (const side of [1, 65536]) {
+      const steps = [{ resize: { shorterSide: side } }, { crop: { height: side, width: 1 } }]
+      expect(parsePreprocessing({ ...imagenet, steps }, 'test').steps).toEqual(steps)
+    }
+  })
+})
