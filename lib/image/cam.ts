@@ -47,7 +47,11 @@ export async function overlay(
   size: { readonly height: number; readonly width: number },
 ): Promise<Buffer> {
   const full = { height: Math.max(1, Math.round(view.height)), width: Math.max(1, Math.round(view.width)) }
-  const origin = { top: Math.round(view.top), left: Math.round(view.left) }
+  // Rounding must not push a view of less than a pixel over the edge.
+  const origin = {
+    top: Math.min(Math.round(view.top), picture.height - 1),
+    left: Math.min(Math.round(view.left), picture.width - 1),
+  }
   // A view that was padded reaches over the picture's edges.
   const top = Math.max(-origin.top, 0)
   const left = Math.max(-origin.left, 0)

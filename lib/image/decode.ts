@@ -17,7 +17,8 @@ export const maxPixels = 0x3fff * 0x3fff
 /**
  * Decodes a picture, given as a path or as the bytes of the file, off the event loop.
  *
- * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped, 16 bits become 8, CMYK is converted;
+ * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped, 16 bits become 8, CMYK is
+ * converted by libvips' own profile (Pillow multiplies, which gives other colours);
  * of an animation the first frame is taken. Embedded colour profiles are ignored, as Pillow and so the training of most
  * checkpoints does. Never decoded at a reduced size: that gives other pixels than resizing afterwards.
  *

@@ -122,9 +122,9 @@ export async function resize(
   }
 }
 
-/** The longer side is rounded down, and never to nothing. */
+/** The longer side is rounded down. */
 function withShorterSide({ height, width }: Size, side: number): Size {
-  const longer = (long: number, short: number) => Math.max(1, Math.floor((side * long) / short))
+  const longer = (long: number, short: number) => Math.floor((side * long) / short)
   return width <= height
     ? { height: longer(height, width), width: side }
     : { height: side, width: longer(width, height) }
@@ -169,7 +169,7 @@ function part(view: View, size: Size, window: View): View {
   }
 }
 
-const maxSide = 1 << 16
+const maxSide = 1 << 14 // of what a step makes: pictures of 0.8 GB, as for decoding
 
 /**
  * Checks a record read from `source`.
@@ -194,9 +194,9 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
 }
 
 function isStep(step: unknown): step is Step {
-  const { resize, crop, ...rest } = (step ?? {}) as { [key: string]: { [key: string]: unknown } | undefined }
+  const { resize, crop } = (step ?? {}) as { [key: string]: { [key: string]: unknown } | null | undefined }
   const members = resize ?? crop
-  if (typeof members !== 'object' || (resize && crop) || Object.keys(rest).length > 0) return false
+  if (typeof members !== 'object' || members === null || Object.keys(step as object).length > 1) return false
   const expected = resize && 'shorterSide' in members ? ['shorterSide'] : ['height', 'width']
   const isSide = (value: unknown) =>
     Number.isInteger(value) && (value as number) >= 1 && (value as number) <= maxSide

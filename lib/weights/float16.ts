@@ -1,4 +1,4 @@
-// How do the two 16-bit formats map to float32 and back?
+// How do the two 16-bit formats map to float32 and back, and what do they not hold?
 
 const bits = new Uint32Array(1)
 const float = new Float32Array(bits.buffer)
@@ -60,4 +60,10 @@ export function encodeBFloat16(value: number): number {
   const all = bits[0]!
   if ((all & 0x7fffffff) > 0x7f800000) return (all >>> 16) | 0x40 // NaN stays NaN
   return (all + 0x7fff + ((all >>> 16) & 1)) >>> 16
+}
+
+/** The first index of a NaN, or of a magnitude of at least `limit`; -1 where there is none. */
+export function indexOutside(values: Float32Array, limit: number): number {
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < limit)) return i // a NaN is less than nothing
+  return -1
 }

@@ -1,6 +1,7 @@
 // What does the header of a safetensors file say, and can it be believed?
 // The format: https://huggingface.co/docs/safetensors. Every claim is checked before anything is allocated for it.
 import { ResidualError } from '../errors.ts'
+import { scanHeader } from './safetensors-scan.ts'
 
 /** Bytes per element of the format's types. Only the floating-point ones can be read here. */
 const elementBytes: { readonly [dtype: string]: number } = {
@@ -55,13 +56,13 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
     throw fail('its header is not UTF-8', cause)
   }
   if (!text.startsWith('{')) throw fail("its header does not begin with '{'")
+  scanHeader(text, fail)
   let json: unknown
   try {
     json = JSON.parse(text)
   } catch (cause) {
     throw fail(`its header is not JSON: ${(cause as Error).message}`, cause)
   }
-  if (countKeys(json) !== countColons(text)) throw fail('its header names a key twice')
 
   const { __metadata__: metadata = {}, ...entries } = json as Record<string, unknown>
   if (!isObject(metadata) || !Object.values(metadata).every(value => typeof value === 'string')) {
@@ -76,8 +77,11 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
   }
 }
 
+const problemLength = 500 // of a message: a name or a shape out of a hostile file may have millions of characters
+
 export function invalid(path: string, problem: string, cause?: unknown): ResidualError {
-  return new ResidualError('CHECKPOINT_INVALID', `${path} is not a valid safetensors file: ${problem}.`, {
+  const said = problem.length > problemLength ? `${problem.slice(0, problemLength)}...` : problem
+  return new ResidualError('CHECKPOINT_INVALID', `${path} is not a valid safetensors file: ${said}.`, {
     cause,
   })
 }
@@ -90,8 +94,11 @@ function parseEntry(name: string, entry: unknown, fail: Fail): TensorInfo {
   if (typeof dtype !== 'string') throw fail(`'${name}' has no dtype`)
   if (!Object.hasOwn(elementBytes, dtype)) throw fail(`'${name}' has the unknown dtype '${dtype}'`)
   if (!isCounts(shape)) throw fail(`the shape of '${name}' is not a list of sizes`)
-  const length = shape.reduce((product, size) => product * size, 1)
-  if (!Number.isSafeInteger(length * 8)) throw fail(`the shape of '${name}' has too many elements`)
+  let length = 1
+  for (const size of shape) {
+    length *= size
+    if (!Number.isSafeInteger(length * 8)) throw fail(`the shape of '${name}' has too many elements`)
+  }
   if (!isCounts(offsets) || offsets.length !== 2)
     throw fail(`the data_offsets of '${name}' are not two offsets`)
   const [begin, end] = offsets as [number, number]
@@ -114,33 +121,6 @@ function checkLayout(infos: readonly TensorInfo[], dataBytes: number, fail: Fail
     at = end
   }
   if (at !== dataBytes) throw fail(`${dataBytes - at} bytes follow the last tensor`)
-}
-
-/** JSON.parse keeps the last of two equal keys in silence; then the text has more colons than the value has keys. */
-function countColons(text: string): number {
-  let count = 0
-  let inString = false
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i)
-    if (inString && c === 0x5c /* \ */) i++
-    else if (c === 0x22 /* " */) inString = !inString
-    else if (!inString && c === 0x3a /* : */) count++
-  }
-  return count
-}
-
-/** Keys in `value` and in all it holds. Iterative: a hostile header may be nested deeper than the stack. */
-function countKeys(value: unknown): number {
-  let count = 0
-  const pending = [value]
-  while (pending.length > 0) {
-    const next = pending.pop()
-    if (typeof next !== 'object' || next === null) continue
-    const children = Object.values(next)
-    if (!Array.isArray(next)) count += children.length
-    for (const child of children) pending.push(child)
-  }
-  return count
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

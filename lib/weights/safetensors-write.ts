@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
-import { encodeBFloat16, encodeFloat16 } from './float16.ts'
+import { encodeBFloat16, encodeFloat16, indexOutside } from './float16.ts'
 
 export interface NamedTensor {
   readonly name: string
@@ -19,8 +19,9 @@ export interface WriteOptions {
 const metadataName = '__metadata__' // of the header's one entry that is no tensor
 const alignment = 8 // of the data's beginning; the header is padded with spaces
 const elementBytes = { F32: 4, F16: 2, BF16: 2 }
-/** The largest finite value of each type. */
-const largest = { F32: (2 - 2 ** -23) * 2 ** 127, F16: 65504, BF16: (2 - 2 ** -7) * 2 ** 127 }
+/** The smallest magnitude that rounds to infinity in each type. */
+const limits = { F32: Number.POSITIVE_INFINITY, F16: 65520, BF16: (2 - 2 ** -8) * 2 ** 127 }
+const pieceLength = 1 << 20 // values converted to 16 bits at a time
 
 /**
  * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
@@ -44,7 +45,7 @@ export async function writeSafetensors(
   try {
     handle = await open(temporary, 'wx')
     await handle.writeFile(header(tensors, dtype, metadata))
-    for (const { data } of tensors) await handle.writeFile(encode(data, dtype))
+    for (const { data } of tensors) await writeData(handle, data, dtype)
     await handle.sync()
     await handle.close()
     await rename(temporary, path)
@@ -59,12 +60,12 @@ export async function writeSafetensors(
   }
 }
 
-function checkTensor({ name, shape, data }: NamedTensor, dtype: keyof typeof largest): void {
+function checkTensor({ name, shape, data }: NamedTensor, dtype: keyof typeof limits): void {
   for (const size of shape) checkInteger(`each size of '${name}'`, size, 0)
   const length = shape.reduce((product, size) => product * size, 1)
   if (length !== data.length)
     throw outOfRange(`${length} values for [${shape.join(',')}]`, `'${name}'`, data.length)
-  const bad = data.findIndex(value => !(Math.abs(value) <= largest[dtype]))
+  const bad = indexOutside(data, limits[dtype])
   if (bad < 0) return
   throw new ResidualError(
     'NON_FINITE',
@@ -94,8 +95,17 @@ function header(
   return result
 }
 
-function encode(data: Float32Array, dtype: keyof typeof elementBytes): Uint8Array {
-  if (dtype === 'F32') return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+async function writeData(
+  handle: FileHandle,
+  data: Float32Array,
+  dtype: keyof typeof elementBytes,
+): Promise<void> {
+  if (dtype === 'F32') return handle.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
   const convert = dtype === 'F16' ? encodeFloat16 : encodeBFloat16
-  return new Uint8Array(Uint16Array.from(data, convert).buffer)
+  for (let begin = 0; begin < data.length; begin += pieceLength) {
+    const source = data.subarray(begin, begin + pieceLength)
+    const target = new Uint16Array(source.length)
+    for (let i = 0; i < source.length; i++) target[i] = convert(source[i]!)
+    await handle.writeFile(new Uint8Array(target.buffer))
+  }
 }

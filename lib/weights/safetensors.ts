@@ -1,7 +1,7 @@
 // How are tensors read from a safetensors file? By position, one at a time, straight into the array that is returned.
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
-import { decodeBFloat16, decodeFloat16 } from './float16.ts'
+import { decodeBFloat16, decodeFloat16, indexOutside } from './float16.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
 
@@ -25,30 +25,35 @@ export async function openSafetensors(path: string): Promise<Safetensors> {
     })
   }
   try {
-    const { header, dataStart } = await readHeader(handle, path)
-    return new Safetensors(path, handle, header, dataStart)
+    const { header, dataStart, modifiedNs } = await readHeader(handle, path)
+    return new Safetensors(path, handle, header, dataStart, modifiedNs)
   } catch (error) {
     await handle.close()
     throw error
   }
 }
 
-async function readHeader(handle: FileHandle, path: string): Promise<{ header: Header; dataStart: number }> {
-  const stat = await handle.stat()
+async function readHeader(
+  handle: FileHandle,
+  path: string,
+): Promise<{ header: Header; dataStart: number; modifiedNs: bigint }> {
+  const stat = await handle.stat({ bigint: true })
+  const size = Number(stat.size)
   if (!stat.isFile()) throw invalid(path, 'it is not a file')
-  if (stat.size < lengthBytes) throw invalid(path, `it has only ${stat.size} bytes`)
+  if (size < lengthBytes) throw invalid(path, `it has only ${size} bytes`)
   const prefix = new Uint8Array(lengthBytes)
   await readFully(handle, prefix, 0, path)
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, /*littleEndian=*/ true))
   if (length > maxHeaderBytes)
     throw invalid(path, `its header claims ${length} bytes, more than ${maxHeaderBytes}`)
-  if (length === 0 || length > stat.size - lengthBytes) {
-    throw invalid(path, `its header claims ${length} bytes and the file has ${stat.size}`)
+  if (length === 0 || length > size - lengthBytes) {
+    throw invalid(path, `its header claims ${length} bytes and the file has ${size}`)
   }
   const bytes = new Uint8Array(length)
   await readFully(handle, bytes, lengthBytes, path)
   const dataStart = lengthBytes + length
-  return { header: parseHeader(bytes, stat.size - dataStart, path), dataStart }
+  const header = parseHeader(bytes, size - dataStart, path)
+  return { header, dataStart, modifiedNs: stat.mtimeNs }
 }
 
 /** An open file. Made by {@link openSafetensors}. */
@@ -61,6 +66,7 @@ export class Safetensors {
     private readonly handle: FileHandle,
     header: Header,
     private readonly dataStart: number,
+    private readonly modifiedNs: bigint,
   ) {
     this.metadata = header.metadata
     this.tensors = header.tensors
@@ -69,14 +75,17 @@ export class Safetensors {
   /**
    * One tensor as float32, row-major; the caller owns it. F64 is rounded.
    *
-   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, CHECKPOINT_INVALID for other dtypes or a file cut short since
+   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails,
+   *   CHECKPOINT_INVALID for other dtypes or a file changed since it was opened
    */
   async read(name: string): Promise<Float32Array> {
     const info = this.tensors.get(name)
     if (!info) throw tensorNotFound(name, this.path)
-    const result = new Float32Array(info.length)
+    const result = allocate(info, this.path)
     await this.#fill(result, info)
-    const bad = result.findIndex(value => !Number.isFinite(value))
+    const { mtimeNs } = await this.handle.stat({ bigint: true })
+    if (mtimeNs !== this.modifiedNs) throw invalid(this.path, 'it has changed since it was opened')
+    const bad = indexOutside(result, Number.POSITIVE_INFINITY)
     if (bad >= 0) {
       throw new ResidualError('NON_FINITE', `'${name}' in ${this.path} holds ${result[bad]} at index ${bad}.`)
     }
@@ -124,6 +133,15 @@ export class Safetensors {
   }
 }
 
+function allocate({ name, length }: TensorInfo, path: string): Float32Array {
+  try {
+    return new Float32Array(length)
+  } catch (cause) {
+    const problem = `'${name}' in ${path} takes ${length * 4} bytes as float32, more than can be had`
+    throw new ResidualError('OUT_OF_MEMORY', `${problem}.`, { cause })
+  }
+}
+
 /** Fills `target` from `position`. A file that ends before that has been cut since its header was checked. */
 async function readFully(
   handle: FileHandle,
@@ -135,7 +153,9 @@ async function readFully(
   while (done < target.length) {
     // A single read of 2 GiB or more is refused by some systems.
     const length = Math.min(target.length - done, 1 << 30)
-    const { bytesRead } = await handle.read(target, done, length, position + done)
+    const { bytesRead } = await handle.read(target, done, length, position + done).catch((cause: Error) => {
+      throw new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}.`, { cause })
+    })
     if (bytesRead === 0) throw invalid(path, `it ends at ${position + done} bytes, in the middle of a tensor`)
     done += bytesRead
   }

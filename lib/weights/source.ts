@@ -54,7 +54,8 @@ const listed = 20 // names of each kind in a message
 /**
  * Checks that `source` has exactly the tensors a network wants. PyTorch's counters `*.num_batches_tracked` may be there.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH listing all that are missing, too many or of the wrong shape
+ * @throws ResidualError CHECKPOINT_MISMATCH naming what is missing, too many or of the wrong shape: of each kind 20 in the
+ *   message, all in its `cause`, `{missing, extra, misshapen}`
  */
 export function checkParameters(parameters: readonly Parameter[], source: WeightSource): void {
   const wanted = new Set(parameters.map(({ name }) => name))
@@ -72,6 +73,7 @@ export function checkParameters(parameters: readonly Parameter[], source: Weight
     'CHECKPOINT_MISMATCH',
     `${source.description} does not fit the network: ${parts.filter(Boolean).join('; ')}. ` +
       'Check the number of layers, the width and the number of classes.',
+    { cause: { missing, extra, misshapen } },
   )
 }
 

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { decode } from '../../lib/image/decode.ts'
 import { imagenet, inputSize, type Preprocessing, preprocess, type Step } from '../../lib/image/preprocess.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
 import { difference, noise, picture, pixel, resizeNaively } from '../support/pictures.ts'
+import { sharedFolder } from '../support/shared.ts'
 
 const by = (steps: readonly Step[], interpolation: Preprocessing['interpolation'] = 'bilinear') => ({
   ...imagenet,
@@ -15,7 +15,7 @@ const crop = (height: number, width = height): Step => ({ crop: { height, width 
 const resize = (height: number, width = height): Step => ({ resize: { height, width } })
 const shorterSide = (side: number): Step => ({ resize: { shorterSide: side } })
 
-const golden = join(packageRoot, '..', 'shared', 'golden', 'preprocess')
+const golden = join(sharedFolder, 'golden', 'preprocess')
 const reason = existsSync(golden) ? '' : ' (skipped: there is no ../shared/golden/preprocess)'
 
 describe.skipIf(reason)(`Preprocessing for ImageNet${reason}`, () => {

@@ -21,6 +21,7 @@ describe('initialise', () => {
     const weights = await read('conv.weight')
     const std = Math.sqrt(2 / (3 * 3 * 32))
     expect(weights).toHaveLength(64 * 32 * 9)
+    expect(weights).not.toContain(0)
     // Of n numbers, the mean and the standard deviation lie within 4 standard errors.
     const error = 4 / Math.sqrt(weights.length)
     expect(Math.abs(mean(weights)) / std).toBeLessThan(error)

@@ -36,12 +36,21 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   ['a list', safetensors([one()]), "its header does not begin with '{'"],
   ['a byte order mark', safetensors(`\ufeff${JSON.stringify(one())}`, float), "does not begin with '{'"],
   ['a space before the header', safetensors(` ${JSON.stringify(one())}`, float), "does not begin with '{'"],
-  ['a tensor twice', safetensors(`{"t":${entry},"t":${entry}}`, [...float, ...float]), 'names a key twice'],
-  ['a tensor twice, once escaped', safetensors(`{"t":${entry},"\\u0074":${entry}}`, float), 'a key twice'],
+  ['a tensor twice', safetensors(`{"t":${entry},"t":${entry}}`, [...float, ...float]), "names 't' twice"],
+  [
+    'a tensor twice, once escaped',
+    safetensors(`{"t":${entry},"\\u0074":${entry}}`, float),
+    "names 't' twice",
+  ],
   [
     'a key of an entry twice',
     safetensors(`{"t":{"dtype":"U8","dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, float),
-    'names a key twice',
+    "its header names 'dtype' twice",
+  ],
+  [
+    'a key of the metadata twice',
+    safetensors(`{"__metadata__":{"k":"1","l":"2","k":"3"},"t":${entry}}`, float),
+    "its header names 'k' twice",
   ],
   [
     'metadata that is no object',
@@ -55,13 +64,12 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   ['no dtype', safetensors(one({ dtype: undefined }), float), "'t' has no dtype"],
   ['an unknown dtype', safetensors(one({ dtype: 'F31' }), float), "'t' has the unknown dtype 'F31'"],
   ["a property's name as dtype", safetensors(one({ dtype: 'toString' }), float), "the unknown dtype 'toS"],
-  ...[undefined, 1, [-1], [0.5], ['1'], [null], [2 ** 53], [[1]]].map(
-    (shape): [string, Uint8Array, string] => [
-      `the shape ${JSON.stringify(shape)}`,
-      safetensors(one({ shape }), float),
-      "the shape of 't' is not a list of sizes",
-    ],
-  ),
+  ...[undefined, 1, [-1], [0.5], ['1'], [null], [2 ** 53]].map((shape): [string, Uint8Array, string] => [
+    `the shape ${JSON.stringify(shape)}`,
+    safetensors(one({ shape }), float),
+    "the shape of 't' is not a list of sizes",
+  ]),
+  ['the shape [[1]]', safetensors(one({ shape: [[1]] }), float), 'its header is nested more than 3 deep'],
   ['too many elements', safetensors(one({ shape: [2 ** 27, 2 ** 27] }), float), "'t' has too many elements"],
   ...[undefined, 4, [], [0], [0, 4, 8], [-4, 0], [0, '4'], [0, 4.5]].map(
     (data_offsets): [string, Uint8Array, string] => [
@@ -70,6 +78,11 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
       "the data_offsets of 't' are not two offsets",
     ],
   ),
+  [
+    'sizes whose product overflows on the way to 0',
+    safetensors(one({ shape: [2 ** 40, 2 ** 40, 0], data_offsets: [0, 0] })),
+    "'t' has too many elements",
+  ],
   [
     'data that ends before it begins',
     safetensors(one({ data_offsets: [4, 0] }), float),
@@ -110,14 +123,22 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   [
     'lists 200,000 deep',
     safetensors(`{"t":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
-    "the entry of 't' is not an object",
+    'its header is nested more than 3 deep',
   ],
   ['200,000 opened lists', safetensors('['.repeat(200_000)), "its header does not begin with '{'"],
-  ['200,000 opened objects', safetensors('{"a":'.repeat(200_000)), 'its header is not JSON'],
+  ['200,000 opened objects', safetensors('{"a":'.repeat(200_000)), 'its header is nested more than 3 deep'],
+  ['a bad escape in a key', safetensors('{"\\x":1}'), 'its header is not JSON: '],
+  ['a key that never ends', safetensors('{"t'), 'its header is not JSON: '],
   [
     'a shape 200,000 deep',
     safetensors(`{"t":{"dtype":"F32","shape":${'['.repeat(200_000)}1${']'.repeat(200_000)}}}`),
-    "the shape of 't'",
+    'its header is nested more than 3 deep',
+  ],
+  [
+    // JSON.parse would make gigabytes of a hundred million bytes of such values.
+    'two million values',
+    safetensors(`{"t":[${'{},'.repeat(2_000_000)}{}]}`),
+    'its header has more than 2000000 keys and values',
   ],
 ]
 
@@ -129,6 +150,31 @@ describe('A file with', () => {
     expect(error).toMatchObject({ code: 'CHECKPOINT_INVALID' })
     expect((error as Error).message).toContain(`${path} is not a valid safetensors file: `)
     expect((error as Error).message).toContain(message)
+  })
+
+  it('names of a million characters is refused in few words', async () => {
+    const name = 'x'.repeat(1_000_000)
+    writeFileSync(path, safetensors({ [name]: { ...one().t, dtype: 'F31' } }, float))
+    const error = await openSafetensors(path).catch((error: unknown) => error)
+    expect(error).toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    expect((error as Error).message.length).toBeLessThan(path.length + 600)
+  })
+
+  it('100,000 tensors is accepted', async () => {
+    const entries = Array.from({ length: 100_000 }, (_, i) => [
+      `layer${i}.weight`,
+      { dtype: 'U8', shape: [1, 1, 1, 1], data_offsets: [i, i + 1] },
+    ])
+    writeFileSync(path, safetensors(Object.fromEntries(entries), new Uint8Array(100_000)))
+    await using file = await openSafetensors(path)
+    expect(file.tensors.size).toBe(100_000)
+  })
+
+  it('the same key in several objects is accepted', async () => {
+    const header = `{"__metadata__":{"t":"","dtype":""},"t":${entry},"dtype":${JSON.stringify({ dtype: 'U8', shape: [0], data_offsets: [4, 4] })}}`
+    writeFileSync(path, safetensors(header, float))
+    await using file = await openSafetensors(path)
+    expect([...file.tensors.keys()]).toEqual(['t', 'dtype'])
   })
 
   it('none of this is accepted', async () => {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -66,6 +67,23 @@ describe('writeSafetensors', () => {
     expect(readFileSync(path).toString('latin1')).toContain(`"dtype":"${dtype}"`)
   })
 
+  it.each([
+    ['F16', 65519, 65504],
+    ['BF16', (2 - 2 ** -8 - 2 ** -23) * 2 ** 127, (2 - 2 ** -7) * 2 ** 127],
+  ] as const)('takes, as %s, %f, which rounds to the largest value %f', async (dtype, value, largest) => {
+    const [read] = await roundTrip([tensor('t', [2], [value, -value])], { dtype })
+    expect(read!.data).toEqual(new Float32Array([largest, -largest]))
+  })
+
+  it.each(['F16', 'BF16'] as const)('converts tensors longer than a piece to %s', async dtype => {
+    const length = (1 << 20) + 3
+    // Numbers that both types hold; no two pieces are alike.
+    const data = Float32Array.from({ length }, (_, i) => ((i % 127) + 1) * 2 ** ((i >> 17) - 4))
+    const [read] = await roundTrip([{ name: 't', shape: [length], data }], { dtype })
+    expect(read!.data.findIndex((value, i) => value !== data[i])).toBe(-1)
+    expect(read!.data).toHaveLength(length)
+  })
+
   it('writes a part of a larger buffer, and only it', async () => {
     const data = new Float32Array([1, 2, 3, 4]).subarray(1, 3)
     expect(await roundTrip([{ name: 't', shape: [2], data }])).toEqual([tensor('t', [2], [2, 3])])
@@ -125,6 +143,7 @@ describe('writeSafetensors', () => {
     ['F32', Number.NEGATIVE_INFINITY],
     ['F16', 70000],
     ['F16', -70000],
+    ['F16', 65520],
     ['BF16', Number.POSITIVE_INFINITY],
     ['BF16', -(2 - 2 ** -23) * 2 ** 127], // the largest float32, which rounds to infinity
   ] as const)('refuses, as %s, the value %f', async (dtype, value) => {
@@ -153,5 +172,31 @@ describe('writeSafetensors', () => {
     })
     expect(readdirSync(folder, { recursive: true })).toEqual(before)
     expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('old')
+  })
+
+  it.skipIf(process.platform === 'win32')('leaves the old file alone where space runs out half-way', () => {
+    writeFileSync(path, 'old')
+    const module = new URL('../../lib/weights/safetensors-write.ts', import.meta.url)
+    const script = `
+      const { writeSafetensors } = await import('${module}')
+      const tensor = name => ({ name, shape: [2 ** 20], data: new Float32Array(2 ** 20) })
+      const error = await writeSafetensors(process.argv[1], [tensor('a'), tensor('b')]).catch(error => error)
+      console.log(error.code, error.cause?.code)`
+    // No file of this process may grow beyond 6 or, by other shells' units, 3 MiB.
+    const { stdout, stderr } = spawnSync(
+      'sh',
+      [
+        '-c',
+        'ulimit -f 6144 && exec "$0" --import tsx --input-type=module -e "$1" "$2"',
+        process.execPath,
+        script,
+        path,
+      ],
+      { encoding: 'utf8' },
+    )
+    expect(stderr).toBe('')
+    expect(stdout.trim()).toBe('FILE_WRITE_FAILED EFBIG')
+    expect(readdirSync(folder)).toEqual(['model.safetensors'])
+    expect(readFileSync(path, 'utf8')).toBe('old')
   })
 })

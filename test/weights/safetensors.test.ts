@@ -1,4 +1,4 @@
-import { truncateSync, writeFileSync } from 'node:fs'
+import { renameSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ResidualError } from '../../lib/index.ts'
@@ -67,7 +67,7 @@ describe('openSafetensors', () => {
 
   it('reads tensors longer than a chunk, from wherever they begin', async () => {
     const length = (4 << 20) / 2 + 3 // 16-bit numbers, in chunks of 4 MiB
-    const values = Uint16Array.from({ length }, (_, i) => (i * 31) % 0x7c00) // finite F16
+    const values = Uint16Array.from({ length }, (_, i) => (i * 31 + (i >> 10)) % 0x7c00) // finite, no two chunks alike
     const end = 2 + 2 * length
     const file = safetensors(
       {
@@ -96,6 +96,9 @@ describe('openSafetensors', () => {
     }
     await using file = await opening(safetensors(two, [1, 2, 3]))
     expect([...file.tensors.keys()]).toEqual(['first', 'second'])
+    const empty = { ...two, empty: { dtype: 'F32', shape: [0], data_offsets: [1, 1] } }
+    await using withEmpty = await opening(safetensors(empty, [1, 2, 3]))
+    expect([...withEmpty.tensors.keys()]).toEqual(['first', 'empty', 'second'])
   })
 
   it('treats tensors with the names of properties as any others', async () => {
@@ -150,6 +153,53 @@ describe('openSafetensors', () => {
     await expect(file.read('t')).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
       message: expect.stringContaining(`it ends at ${whole.length - 1} bytes`),
+    })
+  })
+
+  it('notices that a file was overwritten after it was opened', async () => {
+    const whole = safetensors({ t: { dtype: 'F32', shape: [1], data_offsets: [0, 4] } }, [0, 0, 0x80, 0x3f])
+    await using file = await opening(whole)
+    expect(await file.read('t')).toEqual(new Float32Array([1]))
+    writeFileSync(path, whole.fill(0, whole.length - 4))
+    utimesSync(path, 1, 1) // some systems' clocks are coarse
+    await expect(file.read('t')).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('it has changed since it was opened'),
+    })
+  })
+
+  it('reads on from a file whose name another has taken', async () => {
+    const header = { t: { dtype: 'F32', shape: [1], data_offsets: [0, 4] } }
+    await using file = await opening(safetensors(header, [0, 0, 0x80, 0x3f]))
+    const other = join(folder, 'other')
+    writeFileSync(other, 'another file')
+    renameSync(other, path)
+    expect(await file.read('t')).toEqual(new Float32Array([1]))
+  })
+
+  it('says that a closed file cannot be read, and closes twice', async () => {
+    const file = await opening(
+      safetensors({ t: { dtype: 'F32', shape: [1], data_offsets: [0, 4] } }, new Uint8Array(4)),
+    )
+    await file.close()
+    await file.close()
+    await expect(file.read('t')).rejects.toMatchObject({
+      code: 'FILE_NOT_FOUND',
+      message: expect.stringContaining(`${path} cannot be read: `),
+      cause: expect.any(Error),
+    })
+  })
+
+  it('refuses a tensor larger than the memory', async () => {
+    const bytes = 2 ** 40 // of a sparse file, which takes no space
+    const header = { t: { dtype: 'F32', shape: [bytes / 4], data_offsets: [0, bytes] } }
+    const start = safetensors(header)
+    writeFileSync(path, start)
+    truncateSync(path, start.length + bytes)
+    await using file = await openSafetensors(path)
+    await expect(file.read('t')).rejects.toMatchObject({
+      code: 'OUT_OF_MEMORY',
+      message: `'t' in ${path} takes ${bytes} bytes as float32, more than can be had.`,
     })
   })
 

@@ -62,6 +62,21 @@ describe('checkParameters', () => {
     expect(message).toContain(`: 1 of another shape (bn.bias [${shape.join(',')}] instead of [2]).`)
   })
 
+  it('has the whole lists in the cause of the error', () => {
+    const parameters = parametersOf(resnet18())
+    const shapes = { [parameters[0]!.name]: [1], 'extra.too': [] }
+    const check = () => checkParameters(parameters, shaped(shapes))
+    expect(check).toThrow(
+      expect.objectContaining({
+        cause: {
+          missing: parameters.slice(1).map(({ name }) => name),
+          extra: ['extra.too'],
+          misshapen: ['conv1.weight [1] instead of [64,3,7,7]'],
+        },
+      }),
+    )
+  })
+
   it('lists no more than 20 of a kind and counts the others', () => {
     const parameters = parametersOf(resnet18())
     const missing = complaint(parameters, {})

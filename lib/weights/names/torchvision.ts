@@ -4,6 +4,7 @@ import { bottleneckExpansion, findLayers, type ResNetOptions, resnet } from '../
 import type { WeightSource } from '../source.ts'
 
 const stemWidth = 64 // of the stem and of the first stage, at width 1
+const lastWidth = 512 // of the last stage: rounding changes the width least there
 
 /**
  * The options of the ResNet whose tensors these are, from their names and shapes. v1 and v1.5 have the same tensors, so
@@ -40,15 +41,20 @@ function guess(source: WeightSource): ResNetOptions {
   const layers = findLayers(blocks, block)
   if (layers === undefined) throw notResNet(source, `it has stages of ${blocks.join('-')} ${block} blocks`)
 
-  const width = stem[0]! / stemWidth
+  const result = (stage: number) => {
+    const shape = source.shape(`layer${stage}.0.conv${block === 'basic' ? 2 : 3}.weight`)
+    if (shape?.length !== 4) throw notResNet(source, `layer${stage}.0 is malformed`)
+    return block === 'basic' ? shape[0]! : shape[0]! / bottleneckExpansion
+  }
+  const width = result(4) / lastWidth
+  if (stem[0] !== Math.round(width * stemWidth))
+    throw notResNet(source, 'its stem and its last stage differ in width')
   const common = { layers, classes: classifier[0]!, width }
   if (block === 'basic') return common
   const inner = source.shape('layer1.0.conv2.weight')
-  const result = source.shape('layer1.0.conv3.weight')
-  if (inner?.length !== 4 || result?.length !== 4) throw notResNet(source, 'layer1.0 is malformed')
-  const planes = result[0]! / bottleneckExpansion
+  if (inner?.length !== 4) throw notResNet(source, 'layer1.0 is malformed')
   const groups = inner[0]! / inner[1]!
-  return { ...common, groups, widthPerGroup: Math.round((inner[1]! * stemWidth) / planes) }
+  return { ...common, groups, widthPerGroup: Math.round((inner[1]! * stemWidth) / result(1)) }
 }
 
 function notResNet(source: WeightSource, reason: string, cause?: unknown): ResidualError {

@@ -80,8 +80,16 @@ describe('inferResNet refuses', () => {
       'it has stages of 2-2-2-2 bottleneck blocks',
     ],
     ['a stem that is a scalar', change(18, [['conv1.weight', []]]), 'conv1.weight is malformed'],
-    ['a stem without channels', change(18, [['conv1.weight', [0, 3, 7, 7]]]), 'for width but received 0'],
-    ['a stem of absurd width', change(18, [['conv1.weight', [6400, 3, 7, 7]]]), 'for width but received 100'],
+    [
+      'a stem without channels',
+      change(18, [['conv1.weight', [0, 3, 7, 7]]]),
+      'its stem and its last stage differ in width',
+    ],
+    [
+      'a stem of absurd width',
+      change(18, [['conv1.weight', [6400, 3, 7, 7]]]),
+      'its stem and its last stage differ in width',
+    ],
     ['a classifier that is a scalar', change(18, [['fc.weight', []]]), 'fc.weight is malformed'],
     ['a classifier without classes', change(18, [['fc.weight', [0, 128]]]), 'for classes but received 0'],
     ['an inner convolution of a vector', change(50, [['layer1.0.conv2.weight', [9]]]), 'layer1.0 is malf'],
