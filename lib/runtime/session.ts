@@ -12,6 +12,11 @@ export interface SessionOptions {
   readonly device?: DeviceChoice
   /** CPU: threads that compute; all the process may use unless given. */
   readonly threads?: number
+  /**
+   * CPU: compute convolutions as sums of their products and nothing else. Otherwise those where it is faster go through
+   * a transform (Winograd) that rounds more: logits within 1e-5 or so of the exact ones, relative to their norm.
+   */
+  readonly exact?: boolean
   /** Batches larger than this are run in parts of at most this size. */
   readonly maxBatch?: number
 }
@@ -38,13 +43,14 @@ export async function createSession(
   weights: WeightSource,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const { device = 'auto', threads = availableParallelism(), maxBatch = defaultMaxBatch } = options
+  const { device = 'auto', threads = availableParallelism(), exact = false, maxBatch = defaultMaxBatch } = options
   resolveDevice(device)
   checkInteger('threads', threads, 1, maxThreads)
   checkInteger('maxBatch', maxBatch, 1)
+  if (typeof exact !== 'boolean') throw wrongType('a boolean', 'exact', exact)
   const native = translated(() => {
     const addon = loadNative()
-    return new addon.NativeSession(plan, { threads, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
+    return new addon.NativeSession(plan, { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
   })
   try {
     for (const [index, op] of plan.ops.entries()) {

@@ -65,7 +65,7 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                                            }));
 }
 
-// new NativeSession(plan, { threads, isa })
+// new NativeSession(plan, { threads, isa, exact })
 NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info) {
   guarded(info.Env(), [&] {
     state_ = std::make_shared<State>();
@@ -76,6 +76,7 @@ NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<
     core::BackendOptions backend;
     backend.threads = options.Get("threads").As<Napi::Number>().Int32Value();
     if (backend.threads < 1 || backend.threads > 1024) internal("threads out of range");
+    backend.exact = options.Get("exact").ToBoolean();
     backend.isa = options.Get("isa").As<Napi::String>().Utf8Value();
     state_->backend = core::create_backend(state_->plan, backend);
   });

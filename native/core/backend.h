@@ -12,8 +12,9 @@
 namespace residual::core {
 
 struct BackendOptions {
-  int threads = 1;  // CPU: threads that compute, the caller's included
-  std::string isa;  // CPU: the instruction set to use; empty: the best this machine has
+  int threads = 1;     // CPU: threads that compute, the caller's included
+  bool exact = false;  // compute convolutions only as sums of their products, however slow
+  std::string isa;     // CPU: the instruction set to use; empty: the best this machine has
 };
 
 // A batch, [N,H,W,C]: either bytes, which `normalize` turns into floats, or floats that are normalised

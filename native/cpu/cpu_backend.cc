@@ -1,12 +1,12 @@
 // How does a plan run on the CPU? Op by op over one arena, a few pictures of the batch at a time.
 #include <algorithm>
 #include <cstring>
-#include <optional>
+#include <memory>
 
 #include "core/backend.h"
 #include "core/error.h"
 #include "core/memory_plan.h"
-#include "cpu/conv.h"
+#include "cpu/convolution.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
 #include "cpu/thread_pool.h"
@@ -27,6 +27,7 @@ class CpuBackend final : public core::Backend {
       : plan_(std::move(plan)),
         kernels_(select_kernels(options.isa)),
         memory_(core::plan_memory(plan_, kAlignment / sizeof(float))),
+        exact_(options.exact),
         convs_(plan_.ops.size()),
         pool_(options.threads) {}
 
@@ -40,7 +41,7 @@ class CpuBackend final : public core::Backend {
     geometry.padding = op.padding;
     geometry.groups = op.groups;
     geometry.relu = op.relu;
-    convs_[op_index].emplace(geometry, kernels_, weight, bias);
+    convs_[op_index] = make_convolution(geometry, kernels_, weight, bias, exact_);
   }
 
   void run(const core::Input& input, const core::OutputBuffers& outputs) override {
@@ -70,26 +71,25 @@ class CpuBackend final : public core::Backend {
   std::string description() const override { return kernels_.name; }
 
  private:
-  // The arena for slices of up to `batch` pictures, and at the first run the workspace.
+  // The arena and the workspace for slices of up to `batch` pictures.
   void prepare(int batch) {
-    if (batch > arena_batch_) {
-      arena_ = AlignedBuffer();  // give back before taking
-      arena_batch_ = 0;
-      arena_ = AlignedBuffer(memory_.elements * batch);
-      arena_batch_ = batch;
-    }
-    if (workspace_.bytes() > 0) return;
-    size_t needed = 0;
+    if (batch <= prepared_batch_) return;
+    prepared_batch_ = 0;
+    arena_ = AlignedBuffer();  // give back before taking
+    workspace_ = Workspace();
+    WorkspaceSize size;
     for (size_t i = 0; i < plan_.ops.size(); i++) {
       const core::Op& op = plan_.ops[i];
-      if (convs_[i]) needed = std::max(needed, convs_[i]->workspace_bytes());
+      if (convs_[i]) size = size.max(convs_[i]->workspace_size(batch));
       if (op.kind == OpKind::kMaxPool)
-        needed = std::max(needed, size_t(op.kernel) * op.kernel * sizeof(void*));
+        size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
     }
-    workspace_ = Workspace(pool_.threads(), needed);
+    workspace_ = Workspace(pool_.threads(), size);
+    arena_ = AlignedBuffer(memory_.elements * batch);
+    prepared_batch_ = batch;
   }
 
-  float* at(int value) { return arena_.data() + memory_.offsets[value] * arena_batch_; }
+  float* at(int value) { return arena_.data() + memory_.offsets[value] * prepared_batch_; }
 
   void run_slice(const core::Input& input, int begin, int batch) {
     for (size_t i = 0; i < plan_.ops.size(); i++) {
@@ -126,9 +126,10 @@ class CpuBackend final : public core::Backend {
   core::Plan plan_;
   const Kernels& kernels_;
   core::MemoryPlan memory_;
-  std::vector<std::optional<Conv>> convs_;  // by op; loaded weights, packed
+  bool exact_;
+  std::vector<std::unique_ptr<Convolution>> convs_;  // by op; loaded weights, packed
   AlignedBuffer arena_;
-  int arena_batch_ = 0;
+  int prepared_batch_ = 0;  // pictures the arena and the workspace have room for
   Workspace workspace_;
   ThreadPool pool_;
 };

@@ -27,6 +27,19 @@ struct ConvTile {
   bool relu;
 };
 
+// One 4x4 patch of a convolution's output, from its 36 transformed products (winograd_conv.h).
+struct WinogradOutput {
+  const float* products;  // [36] runs of [channels], `stride` apart
+  size_t stride;          // floats
+  const float* bias;      // [channels]
+  const float* residual;  // like dst, or null
+  float* dst;             // [rows][columns][channels], its rows row_stride apart and its pixels pixel_stride
+  size_t row_stride, pixel_stride;
+  int rows, columns;  // of the patch that lie within the picture, at most 4
+  int channels;       // a multiple of the vector's lanes
+  bool relu;
+};
+
 struct Kernels {
   const char* name;
   int lanes;         // floats per vector
@@ -42,6 +55,14 @@ struct Kernels {
                     const float* bias,            // [channels]
                     const float* residual,        // [channels] or null
                     int taps, int channels, bool relu);
+
+  // The transform of a 6x6 patch for WinogradConv, per channel; `channels` is a multiple of the vector's
+  // lanes.
+  void (*winograd_input)(float* dst,                   // [36] runs of [channels], `stride` apart
+                         size_t stride,                // floats
+                         const float* const* sources,  // [36] runs of [channels], row by row
+                         int channels);
+  void (*winograd_output)(const WinogradOutput& output);
 
   // dst[c] = max over taps of sources[tap][c]
   void (*maximum)(float* dst,                   // [channels]

@@ -8,7 +8,7 @@ import { tinyBytes, tinyPlan } from '../support/tiny.ts'
 // C++ re-checks what JavaScript has checked: these calls go past lib/.
 describe('the addon', () => {
   const { NativeSession, resize } = loadNative()
-  const open = () => new NativeSession(tinyPlan, { threads: 2, isa: '' })
+  const open = () => new NativeSession(tinyPlan, { threads: 2, isa: '', exact: false })
   const code = async (call: () => unknown) => {
     try {
       await call()

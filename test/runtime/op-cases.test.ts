@@ -6,7 +6,9 @@ import { runNaively } from '../support/naive.ts'
 import { opCases } from '../support/op-cases.ts'
 
 const outputs = ['featureMaps', 'features', 'logits', 'probabilities'] as const
-const tolerance = 5e-6 // of float32 sums over up to 20,000 products, relative to the norm
+// Relative to the norm: of float32 sums over up to 20,000 products, and of Winograd's transforms.
+const exactTolerance = 5e-6
+const tolerance = 2e-5
 
 afterEach(() => vi.unstubAllEnvs())
 
@@ -18,12 +20,17 @@ describe.each(loadNative().info.capabilities)('the kernels for %s', isa => {
     const expected = await runNaively(network, weights, input, shape)
     const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
     const plan = lower(network, { ...shape, ...unit })
-    for (const threads of [1, 3]) {
-      await using session = await createSession(plan, weights, { threads })
+    for (const [threads, exact] of [
+      [1, false],
+      [3, false],
+      [3, true],
+    ] as const) {
+      const bound = exact ? exactTolerance : tolerance
+      await using session = await createSession(plan, weights, { threads, exact })
       expect(session.device.isa).toBe(isa)
       const actual = await session.run(input, { outputs })
       for (const name of outputs)
-        expect(relativeError(actual[name], expected[name]!), name).toBeLessThan(tolerance)
+        expect(relativeError(actual[name], expected[name]!), name).toBeLessThan(bound)
     }
   })
 })

@@ -86,6 +86,23 @@ export const opCases: readonly OpCase[] = [
   opCase('3x3 of 700 channels', [3, 3, 700], x => fused(x, { channels: 66, kernel: 3 })),
   opCase('3x3 of 2100 channels to 1', [2, 2, 2100], x => fused(x, { channels: 1, kernel: 3 })),
   opCase('9x9 of 300 channels', [4, 4, 300], x => convBN(x, { names, channels: 18, kernel: 9 })),
+  // Large enough for Winograd on every instruction set; patches that reach over the edges, panels that are not full.
+  ...(
+    [
+      [14, 14, 32, 32, 1],
+      [13, 15, 64, 80, 2],
+      [16, 12, 48, 64, 1],
+      [9, 41, 32, 144, 3],
+      [56, 5, 96, 32, 5],
+    ] as const
+  ).map(([height, width, inputs, channels, batch]) =>
+    opCase(
+      `3x3 of ${inputs} to ${channels} channels on ${height}x${width}`,
+      [height, width, inputs],
+      x => fused(x, { channels, kernel: 3 }),
+      { batch },
+    ),
+  ),
   // Groups: merged to fill a vector, too wide to merge, of odd numbers, depthwise.
   ...(
     [

@@ -1,7 +1,9 @@
-#include "cpu/conv.h"
+#include "cpu/direct_conv.h"
 
 #include <algorithm>
 #include <cstring>
+
+#include "cpu/parts.h"
 
 namespace residual::cpu {
 namespace {
@@ -15,11 +17,6 @@ constexpr int kBlockWeights = 64 * 1024;
 constexpr int kTasksPerThread = 4;
 constexpr int kGatherBelow = 16;  // input channels
 
-int divide_up(int a, int b) { return (a + b - 1) / b; }
-
-// The i-th of `parts` nearly equal parts of [0, count).
-int part(int count, int parts, int i) { return static_cast<int>(int64_t(count) * i / parts); }
-
 // Groups to merge: the most that divide the group count and still fit one vector.
 int merge_factor(const ConvGeometry& g, int lanes) {
   for (int merge = std::min(g.groups, lanes / std::max(g.group_outputs(), g.group_inputs())); merge > 1;
@@ -30,7 +27,8 @@ int merge_factor(const ConvGeometry& g, int lanes) {
 
 }  // namespace
 
-Conv::Conv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias)
+DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight,
+                       const float* bias)
     : geometry_(geometry),
       kernels_(kernels),
       depthwise_(geometry.groups > 1 && geometry.group_inputs() == 1 && geometry.group_outputs() == 1),
@@ -43,7 +41,7 @@ Conv::Conv(const ConvGeometry& geometry, const Kernels& kernels, const float* we
   depthwise_ ? pack_depthwise(weight, bias) : pack(weight, bias);
 }
 
-void Conv::pack_depthwise(const float* weight, const float* bias) {
+void DirectConv::pack_depthwise(const float* weight, const float* bias) {
   const int taps = geometry_.taps(), channels = geometry_.dst.channels;
   weight_ = AlignedBuffer(size_t(taps) * channels);
   bias_ = AlignedBuffer(channels);
@@ -53,7 +51,7 @@ void Conv::pack_depthwise(const float* weight, const float* bias) {
       weight_.data()[size_t(tap) * channels + c] = weight[size_t(c) * taps + tap];
 }
 
-void Conv::pack(const float* weight, const float* bias) {
+void DirectConv::pack(const float* weight, const float* bias) {
   const int taps = geometry_.taps(), inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
   const int lanes = kernels_.lanes;
   const int columns = outputs * merge_;  // of a merged group
@@ -89,7 +87,7 @@ void Conv::pack(const float* weight, const float* bias) {
   }
 }
 
-const float* Conv::source(const float* src, int pixel, int row, int column) const {
+const float* DirectConv::source(const float* src, int pixel, int row, int column) const {
   const ConvGeometry& g = geometry_;
   const int n = pixel / (g.dst.height * g.dst.width), within = pixel % (g.dst.height * g.dst.width);
   const int y = within / g.dst.width * g.stride - g.padding + row;
@@ -98,13 +96,13 @@ const float* Conv::source(const float* src, int pixel, int row, int column) cons
   return src + ((size_t(n) * g.src.height + y) * g.src.width + x) * g.src.channels;
 }
 
-size_t Conv::workspace_bytes() const {
+WorkspaceSize DirectConv::workspace_size(int) const {
   const size_t gathered = gather_ ? size_t(length_) * sizeof(float) : 0;
-  return kBlockPixels * (taps_ * sizeof(const float*) + gathered);
+  return {/*shared=*/0, /*per_worker=*/kBlockPixels * (taps_ * sizeof(const float*) + gathered)};
 }
 
-void Conv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
-               Workspace& workspace) const {
+void DirectConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
+                     Workspace& workspace) const {
   const Buffers buffers = {dst, src, residual};
   const int pixels = batch * geometry_.dst.height * geometry_.dst.width;
   const int blocks = divide_up(pixels, kBlockPixels);
@@ -123,7 +121,7 @@ void Conv::run(float* dst, const float* src, const float* residual, int batch, T
 }
 
 // Where each pixel's inputs begin, [taps][pixels]; with gather_ they are first copied together.
-const float** Conv::find_sources(const float* src, Range pixels, void* scratch) const {
+const float** DirectConv::find_sources(const float* src, Range pixels, void* scratch) const {
   const int rows = pixels.end - pixels.begin;
   const float** sources = static_cast<const float**>(scratch);
   if (gather_) {
@@ -143,7 +141,7 @@ const float** Conv::find_sources(const float* src, Range pixels, void* scratch) 
 
 // Copies the window of one output pixel, [kernel][kernel][C]; a row of it is one run of memory but for the
 // padding.
-void Conv::gather(float* dst, const float* src, int pixel) const {
+void DirectConv::gather(float* dst, const float* src, int pixel) const {
   const ConvGeometry& g = geometry_;
   const int within = pixel % (g.dst.height * g.dst.width);
   const int left = within % g.dst.width * g.stride - g.padding;
@@ -164,15 +162,15 @@ void Conv::gather(float* dst, const float* src, int pixel) const {
   }
 }
 
-void Conv::run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const {
+void DirectConv::run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const {
   const float* const* sources = find_sources(buffers.src, pixels, scratch);
   for (int p = panels.begin; p < panels.end; p++) run_panel(buffers, pixels, panels_[p], sources);
 }
 
 // The panel's weights are taken in blocks that stay in cache while the tiles pass over them; sums wait in dst
 // between two blocks.
-void Conv::run_panel(const Buffers& buffers, Range pixels, const Panel& panel,
-                     const float* const* sources) const {
+void DirectConv::run_panel(const Buffers& buffers, Range pixels, const Panel& panel,
+                           const float* const* sources) const {
   const int width = panel.vectors * kernels_.lanes;
   const int rows = pixels.end - pixels.begin;
   const int tiles = divide_up(rows, kMaxTileRows);
@@ -207,7 +205,7 @@ void Conv::run_panel(const Buffers& buffers, Range pixels, const Panel& panel,
     }
 }
 
-void Conv::run_depthwise(const Buffers& buffers, Range pixels, void* scratch) const {
+void DirectConv::run_depthwise(const Buffers& buffers, Range pixels, void* scratch) const {
   const int channels = geometry_.dst.channels;
   const float** taps = static_cast<const float**>(scratch);
   for (int pixel = pixels.begin; pixel < pixels.end; pixel++) {

@@ -1,43 +1,22 @@
-// How is a fused convolution (or linear layer) executed on the CPU? As implicit GEMM over register tiles.
+// How is any convolution (or linear layer) executed on the CPU? As implicit GEMM over register tiles.
 #pragma once
 
 #include <vector>
 
-#include "core/plan.h"
 #include "cpu/aligned_buffer.h"
-#include "cpu/kernels.h"
-#include "cpu/thread_pool.h"
-#include "cpu/workspace.h"
+#include "cpu/convolution.h"
 
 namespace residual::cpu {
 
-// The op's own numbers, with `linear` seen as a 1x1 convolution of a 1x1 picture.
-struct ConvGeometry {
-  core::Shape src, dst;
-  int kernel = 1, stride = 1, padding = 0, groups = 1;
-  bool relu = false;
-
-  int taps() const { return kernel * kernel; }
-  int group_inputs() const { return src.channels / groups; }
-  int group_outputs() const { return dst.channels / groups; }
-};
-
-// A convolution with its weights in the order the kernels read them.
-class Conv {
+class DirectConv final : public Convolution {
  public:
-  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied.
-  Conv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias);
+  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied into the order the kernels read them.
+  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias);
 
-  // `residual`, [N,H,W,K] like dst, may be null. dst must not overlap the others.
-  void run(float* dst,             // [N,H,W,K]
-           const float* src,       // [N,H,W,C]
-           const float* residual,  // [N,H,W,K] or null
-           int batch, ThreadPool& pool, Workspace& workspace) const;
-
-  // What `run` needs of the workspace, per worker.
-  size_t workspace_bytes() const;
-
-  size_t bytes() const { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
+  void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
+           Workspace& workspace) const override;
+  WorkspaceSize workspace_size(int batch) const override;
+  size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
 
  private:
   // A run of output channels of one group whose weights lie together, [taps][length][vectors x lanes].
