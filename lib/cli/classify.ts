@@ -14,6 +14,7 @@ export interface ClassifyArguments {
   readonly topK: number
   readonly device: DeviceChoice
   readonly threads?: number
+  readonly exact?: boolean
   readonly batch: number
   readonly json?: boolean
   readonly cam?: string
@@ -26,8 +27,8 @@ const manyPictures = 16 // from here on a terminal gets a progress bar
 /** Prints a line per picture as its batch is done, errors on standard error. Resolves to 1 if there were any, else 0. */
 export async function classify(paths: readonly string[], options: ClassifyArguments): Promise<number> {
   const { inputs, missing } = await findInputs(paths)
-  const { model, topK, device, threads, batch } = options
-  const classifier = await load(model, { device, maxBatch: batch, ...(threads ? { threads } : {}) })
+  const { model, topK, device, threads, exact = false, batch } = options
+  const classifier = await load(model, { device, exact, maxBatch: batch, ...(threads ? { threads } : {}) })
   try {
     const report = options.json ? jsonReport() : tableReport(inputs, topK)
     const bar = progressBar(inputs.length)

@@ -50,6 +50,7 @@ function commands(exit: (code: number) => void): Command {
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
     )
     .option('--threads <n>', 'threads that compute (default: all there are)', positive)
+    .option('--exact', 'slower convolutions that round less')
     .option('--batch <n>', 'pictures that run through the network together', positive, defaultBatch)
     .option('--json', 'print a JSON array, an element per picture')
     .option('--cam <out.png>', 'write the picture with the class activation map of its first class')

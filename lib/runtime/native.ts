@@ -32,7 +32,10 @@ export interface NativeSession {
 
 /** What a binary of `native/` exports. Errors carry a `code`; pass them through {@link translateError}. */
 export interface NativeAddon {
-  readonly NativeSession: new (plan: Plan, options: { threads: number; isa: string; exact: boolean }) => NativeSession
+  readonly NativeSession: new (
+    plan: Plan,
+    options: { threads: number; isa: string; exact: boolean },
+  ) => NativeSession
   /** Takes u8 `[height,width,3]`, resolves to u8 `[cropHeight,cropWidth,3]`. */
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
   readonly info: {

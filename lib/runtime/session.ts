@@ -43,7 +43,12 @@ export async function createSession(
   weights: WeightSource,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const { device = 'auto', threads = availableParallelism(), exact = false, maxBatch = defaultMaxBatch } = options
+  const {
+    device = 'auto',
+    threads = availableParallelism(),
+    exact = false,
+    maxBatch = defaultMaxBatch,
+  } = options
   resolveDevice(device)
   checkInteger('threads', threads, 1, maxThreads)
   checkInteger('maxBatch', maxBatch, 1)

@@ -1,5 +1,5 @@
 // Where do tensors come from? A checkpoint, an initialisation or memory; and are they the ones a network wants?
-import { ResidualError } from '../errors.ts'
+import { outOfRange, ResidualError } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import type { Safetensors } from './safetensors.ts'
 
@@ -29,10 +29,19 @@ export interface Tensor {
   readonly data: Float32Array
 }
 
+/**
+ * Tensors in memory. They are copied when they are read.
+ *
+ * @throws RangeError where the data of one is not as long as its shape says
+ */
 export function fromTensors(
   tensors: ReadonlyMap<string, Tensor>,
   description = 'the given tensors',
 ): WeightSource {
+  for (const [name, { shape, data }] of tensors) {
+    const length = shape.reduce((product, size) => product * size, 1)
+    if (data.length !== length) throw outOfRange(`${length} values`, `the data of '${name}'`, data.length)
+  }
   return {
     description,
     names: () => tensors.keys(),

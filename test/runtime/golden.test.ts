@@ -13,6 +13,7 @@ import {
 import { toNchw, toOnnx } from '../support/onnx.ts'
 
 const bound = 1e-4
+const exactBound = 1e-5
 const normalised = { mean: [0, 0, 0], std: [1, 1, 1] } // inputs are floats here
 const path = new URL('../golden/resnet_logits.json', import.meta.url)
 const cases: GoldenCase[] = JSON.parse(readFileSync(path, 'utf8'))
@@ -32,8 +33,11 @@ describe('whole networks', () => {
     expect(trainableCount(parametersOf(network))).toBe(golden.params)
     const plan = lower(network, { height: golden.size, width: golden.width ?? golden.size, ...normalised })
     await using session = await createSession(plan, goldenWeights(network))
+    await using exact = await createSession(plan, goldenWeights(network), { exact: true })
     const { logits, features } = await session.run(goldenInput(golden))
     expect(relativeError(logits, golden.logits.flat())).toBeLessThan(bound)
+    const exactLogits = (await exact.run(goldenInput(golden))).logits
+    expect(relativeError(exactLogits, golden.logits.flat())).toBeLessThan(exactBound)
     const pooled = features.length / golden.n
     const means = golden.pooled_mean.map((_, i) => {
       const row = features.subarray(i * pooled, (i + 1) * pooled)

@@ -183,8 +183,8 @@ describe('A file with', () => {
     expect(await file.read('t')).toEqual(new Float32Array([1]))
   })
 
-  it('colons, quotes and backslashes in its names is accepted', async () => {
-    const names = ['a:b', 'a"b', 'a\\', ':":\\":', 'é:\u2028']
+  it('colons, quotes, brackets and backslashes in its names is accepted', async () => {
+    const names = ['a"[[[[', 'a:b', 'a"b', 'a\\', ':":\\":', 'é:\u2028']
     const header = Object.fromEntries(
       names.map((name, i) => [name, { dtype: 'U8', shape: [1], data_offsets: [i, i + 1] }]),
     )
