@@ -12,6 +12,7 @@ namespace {
 
 typedef float Vec __attribute__((vector_size(VECTOR_BYTES)));
 constexpr int kLanes = VECTOR_BYTES / sizeof(float);
+constexpr int kVectorsPerLine = 64 / VECTOR_BYTES;  // of the cache
 
 inline Vec load(const float* p) {
   Vec v;
@@ -28,6 +29,15 @@ inline float relu(float x) { return x < 0 ? 0 : x; }
 // broadcasts.
 template <int kRows, int kVectors>
 void conv_tile(const ConvTile& t) {
+  // What the tile ends with is fetched while it is summed up.
+  if (t.columns == kVectors * kLanes) {
+    for (int r = 0; r < kRows; r++)
+      for (int v = 0; v < kVectors; v += kVectorsPerLine) {
+        __builtin_prefetch(t.dst + r * t.dst_stride + v * kLanes, /*write=*/1);
+        if (t.residual) __builtin_prefetch(t.residual + r * t.dst_stride + v * kLanes);
+      }
+  }
+
   Vec acc[kRows][kVectors];
   if (t.bias) {
 #pragma GCC unroll 8
