@@ -2,7 +2,13 @@
 import { checkInteger, ResidualError, wrongType } from './errors.ts'
 import { activationMap } from './image/cam.ts'
 import { decode, type Picture } from './image/decode.ts'
-import { inputSize, type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
+import {
+  inputSize,
+  type Prepared,
+  type Preprocessing,
+  parsePreprocessing,
+  preprocess,
+} from './image/preprocess.ts'
 import { lower } from './model/lower.ts'
 import { parametersOf } from './model/parameters.ts'
 import type { OutputName } from './model/plan.ts'
@@ -51,6 +57,9 @@ export type PictureResult<Name extends OutputName> =
       readonly ms: number
     }
 
+/** As many as Node has threads for it. More would wait, holding what they have decoded. */
+const decodersAtOnce = 4
+
 export const defaultTopK = 5
 export const defaultBatch = 8
 
@@ -70,7 +79,9 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
     const source = fromSafetensors(tensors)
     const network = resnet(record.architecture ?? inferResNet(source))
     checkParameters(parametersOf(network), source)
-    const preprocessing = options.preprocessing ?? record.preprocessing
+    const preprocessing = options.preprocessing
+      ? parsePreprocessing(options.preprocessing, 'the options')
+      : record.preprocessing
     const { mean, std } = preprocessing
     const plan = lower(network, { ...inputSize(preprocessing), mean, std })
     const classes = plan.values[plan.outputs.logits]!.channels
@@ -135,7 +146,9 @@ export class Classifier {
   ): AsyncGenerator<PictureResult<Name>> {
     checkInteger('batch', batch, 1)
     const prepareFrom = (begin: number) =>
-      Promise.all(pictures.slice(begin, begin + batch).map(picture => timed(() => this.prepare(picture))))
+      mapInTurn(pictures.slice(begin, begin + batch), decodersAtOnce, picture =>
+        timed(() => this.prepare(picture)),
+      )
     let next = prepareFrom(0)
     for (let begin = 0; begin < pictures.length; begin += batch) {
       const attempts = await next
@@ -217,6 +230,21 @@ export class Classifier {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+/** `Promise.all` of `items.map(task)` with at most `atOnce` tasks under way. */
+async function mapInTurn<T, R>(
+  items: readonly T[],
+  atOnce: number,
+  task: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = []
+  const queue = items.entries() // shared: each worker takes the next
+  const work = async () => {
+    for (const [i, item] of queue) results[i] = await task(item)
+  }
+  await Promise.all(Array.from({ length: atOnce }, work))
+  return results
 }
 
 /** Settles `task` and measures how long that took. */

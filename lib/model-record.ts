@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { ResidualError } from './errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
-import type { ResNetOptions } from './model/resnet.ts'
+import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { packageRoot } from './runtime/native.ts'
 
 /** The contents of the JSON file; every part may be left out. */
@@ -83,10 +83,25 @@ function parseModelRecord(text: string, file: string): ModelRecord {
   if (labels !== undefined && !(Array.isArray(labels) && labels.every(label => typeof label === 'string'))) {
     throw new ResidualError('MODEL_INVALID', `'labels' in ${file} is not an array of strings.`)
   }
+  if (architecture) checkArchitecture(architecture as unknown as ResNetOptions, file)
   return {
     ...(architecture ? { architecture: architecture as unknown as ResNetOptions } : {}),
     ...(labels ? { labels: labels as string[] } : {}),
     preprocessing: preprocessing === undefined ? imagenet : parsePreprocessing(preprocessing, file),
+  }
+}
+
+function checkArchitecture(architecture: ResNetOptions, file: string): void {
+  try {
+    resnet(architecture)
+  } catch (cause) {
+    throw new ResidualError(
+      'MODEL_INVALID',
+      `'architecture' in ${file} is none: ${(cause as Error).message}.`,
+      {
+        cause,
+      },
+    )
   }
 }
 

@@ -119,6 +119,10 @@ describe('load', () => {
     expect(alone.labels[3]).toBe('class 3')
     expect((await alone.prepare(sample('frog'))).pixels).toHaveLength(224 * 224 * 3)
     const preprocessing = classifier.preprocessing
+    const steps = [{ resize: { shorterSide: 64 } }]
+    await expect(load(path, { preprocessing: { ...preprocessing, steps } })).rejects.toEqual(
+      coded('MODEL_INVALID'),
+    )
     await using same = await load(path, { threads: 2, preprocessing, labels: classifier.labels })
     expect(await same.classify([sample('frog')])).toEqual(await classifier.classify([sample('frog')]))
   })

@@ -1,9 +1,13 @@
 // How are tensors read from a safetensors file? By position, one at a time, straight into the array that is returned.
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import { decodeBFloat16, decodeFloat16, indexOutside } from './float16.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
+
+// A pipe nobody writes to would otherwise block; it is refused for not being a file.
+const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
 const chunkBytes = 4 << 20 // 16-bit data is read and converted in pieces of this size
@@ -16,7 +20,7 @@ const chunkBytes = 4 << 20 // 16-bit data is read and converted in pieces of thi
 export async function openSafetensors(path: string): Promise<Safetensors> {
   let handle: FileHandle
   try {
-    handle = await open(path, 'r')
+    handle = await open(path, readWithoutWaiting)
   } catch (cause) {
     const reason =
       (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : (cause as Error).message

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { renameSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -234,3 +235,12 @@ describe('openSafetensors', () => {
     expect(outcomes).toEqual(new Set(['loaded', 'CHECKPOINT_INVALID', 'NON_FINITE']))
   })
 })
+
+it.skipIf(process.platform === 'win32')(
+  'refuses a pipe at once, rather than wait for somebody to write',
+  async () => {
+    const path = join(temporaryFolder(), 'pipe.safetensors')
+    execFileSync('mkfifo', [path])
+    await expect(openSafetensors(path)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+  },
+)
