@@ -9,6 +9,7 @@
 #include "cpu/convolution.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
+#include "cpu/parts.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
 
@@ -17,9 +18,12 @@ namespace {
 
 using core::OpKind;
 
-// Pictures that pass through the network together: enough that a weight read from memory is used often, few
-// enough that activations stay in the last-level cache and memory does not grow with the batch.
-constexpr int kSliceBatch = 4;
+// Activations of the pictures that pass through the network together, per thread. More would leave the
+// caches, and memory would grow with the batch; fewer, and small pictures leave the register tiles half
+// empty. Measured for ResNet-50 at 224x224 (one picture at a time is best, by 5 % over four) and the bundled
+// model (32 at a time, three times as fast as one).
+constexpr size_t kSliceBytes = size_t(8) << 20;
+constexpr size_t kMostSlicePictures = 64;
 
 class CpuBackend final : public core::Backend {
  public:
@@ -28,6 +32,7 @@ class CpuBackend final : public core::Backend {
         kernels_(select_kernels(options.isa)),
         memory_(core::plan_memory(plan_, kAlignment / sizeof(float))),
         exact_(options.exact),
+        slice_pictures_(slice_pictures(memory_, options.threads)),
         convs_(plan_.ops.size()),
         pool_(options.threads) {}
 
@@ -45,12 +50,11 @@ class CpuBackend final : public core::Backend {
   }
 
   void run(const core::Input& input, const core::OutputBuffers& outputs) override {
-    prepare(std::min(input.batch, kSliceBatch));
+    prepare(std::min(input.batch, slice_pictures_));
     const ThreadPool::Run busy(pool_);
-    const int slices = (input.batch + kSliceBatch - 1) / kSliceBatch;
+    const int slices = divide_up(input.batch, slice_pictures_);
     for (int slice = 0; slice < slices; slice++) {
-      const int begin = int64_t(input.batch) * slice / slices,
-                end = int64_t(input.batch) * (slice + 1) / slices;
+      const int begin = part(input.batch, slices, slice), end = part(input.batch, slices, slice + 1);
       run_slice(input, begin, end - begin);
       for (int i = 0; i < core::kOutputCount; i++) {
         if (!outputs[i]) continue;
@@ -71,6 +75,11 @@ class CpuBackend final : public core::Backend {
   std::string description() const override { return kernels_.name; }
 
  private:
+  static int slice_pictures(const core::MemoryPlan& memory, int threads) {
+    const size_t bytes = memory.elements * sizeof(float);
+    return static_cast<int>(std::clamp(kSliceBytes * threads / bytes, size_t(1), kMostSlicePictures));
+  }
+
   // The arena and the workspace for slices of up to `batch` pictures.
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;
@@ -127,6 +136,7 @@ class CpuBackend final : public core::Backend {
   const Kernels& kernels_;
   core::MemoryPlan memory_;
   bool exact_;
+  int slice_pictures_;
   std::vector<std::unique_ptr<Convolution>> convs_;  // by op; loaded weights, packed
   AlignedBuffer arena_;
   int prepared_batch_ = 0;  // pictures the arena and the workspace have room for

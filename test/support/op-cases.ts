@@ -79,6 +79,10 @@ export const opCases: readonly OpCase[] = [
   opCase('1x1 padded by 2', [4, 4, 16], x => convBN(x, { names, channels: 16, kernel: 1, padding: 2 })),
   opCase('2x2/2', [9, 9, 3], x => convBN(x, { names, channels: 16, kernel: 2, stride: 2 })),
   opCase('1x1/2', [9, 9, 64], x => convBN(x, { names, channels: 96, kernel: 1, stride: 2 }), { batch: 2 }),
+  // Too large to go through the network in one slice of the batch, whether on one thread or on three.
+  ...[3, 5].map(batch =>
+    opCase('1x1 on 200x200', [200, 200, 3], x => fused(x, { channels: 48, kernel: 1 }), { batch }),
+  ),
   opCase('one row', [1, 40, 16], x => fused(x, { channels: 24, kernel: 3 })),
   opCase('more pixels than a block', [23, 29, 16], x => fused(x, { channels: 16, kernel: 3 })),
   // Depths that are summed up in several blocks of weights.
