@@ -1,7 +1,7 @@
 // How does a picture become labels? The whole data flow on one page: load, classify, close.
 import { checkInteger, ResidualError, wrongType } from './errors.ts'
 import { activationMap } from './image/cam.ts'
-import { decode, type Picture } from './image/decode.ts'
+import { decode } from './image/decode.ts'
 import {
   inputSize,
   type Prepared,
@@ -189,12 +189,7 @@ export class Classifier {
 
   /** Decodes a picture and brings it to the size the network takes. */
   async prepare(picture: string | Uint8Array): Promise<Prepared> {
-    return this.preprocess(await decode(picture))
-  }
-
-  /** Brings a decoded picture to the size the network takes. */
-  preprocess(picture: Picture): Promise<Prepared> {
-    return preprocess(picture, this.preprocessing)
+    return preprocess(await decode(picture), this.preprocessing)
   }
 
   /** The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`. */

@@ -81,18 +81,17 @@ function toLevels(map: Float32Array): Uint8Array {
   )
 }
 
-/** Grey RGB levels to RGBA of the ramp. */
+/** Grey RGB levels to RGBA of the ramp, a pixel per write: photographs have millions. */
 function colour(levels: Uint8Array): Buffer {
-  const palette = Array.from({ length: 256 }, (_, level) => {
+  const palette = new Uint32Array(256) // [256,4] bytes
+  const bytes = new Uint8Array(palette.buffer)
+  for (let level = 0; level < 256; level++) {
     const at = (level / 255) * (ramp.length - 1)
     const i = Math.min(Math.floor(at), ramp.length - 2)
-    return [0, 1, 2].map(c => Math.round(ramp[i]![c]! + (at - i) * (ramp[i + 1]![c]! - ramp[i]![c]!)))
-  })
-  const result = Buffer.alloc((levels.length / 3) * 4)
-  const alpha = Math.round(255 * opacity)
-  for (let pixel = 0; pixel < levels.length / 3; pixel++) {
-    const [r, g, b] = palette[levels[pixel * 3]!]!
-    result.set([r!, g!, b!, alpha], pixel * 4)
+    const channel = (c: 0 | 1 | 2) => Math.round(ramp[i]![c] + (at - i) * (ramp[i + 1]![c] - ramp[i]![c]))
+    bytes.set([channel(0), channel(1), channel(2), Math.round(255 * opacity)], level * 4)
   }
-  return result
+  const result = new Uint32Array(levels.length / 3)
+  for (let pixel = 0; pixel < result.length; pixel++) result[pixel] = palette[levels[pixel * 3]!]!
+  return Buffer.from(result.buffer)
 }

@@ -31,7 +31,8 @@ export async function decode(source: string | Uint8Array): Promise<Picture> {
   const name = typeof source === 'string' ? source : `the picture of ${source.length} bytes`
   if (typeof source === 'string') await checkFile(source)
   try {
-    const { data, info } = await sharp(source, {
+    // libvips reads the bytes on another thread, where the memory of an array that is transferred may be gone.
+    const { data, info } = await sharp(typeof source === 'string' ? source : Buffer.from(source), {
       failOn: 'error',
       limitInputPixels: maxPixels,
       ignoreIcc: true,

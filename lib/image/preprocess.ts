@@ -51,7 +51,8 @@ export function inputSize({ steps }: Preprocessing): Size {
 }
 
 /**
- * Carries out the steps, off the event loop. Sizes and offsets are rounded as torchvision does.
+ * Carries out the steps, off the event loop, which reads `picture` until the promise settles: its buffer must stay where it
+ * is. Sizes and offsets are rounded as torchvision does.
  * A crop larger than what it is taken from is padded with black.
  *
  * @throws ResidualError PICTURE_TOO_LARGE where a step would make it so

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "binding/errors.h"
@@ -22,8 +23,10 @@ image::ResizeGeometry read_geometry(const Napi::Object& from) {
   g.left = number("left");
   g.crop_height = number("cropHeight");
   g.crop_width = number("cropWidth");
-  const bool bicubic = from.Get("filter").As<Napi::String>().Utf8Value() == "bicubic";
-  g.filter = bicubic ? image::Filter::kBicubic : image::Filter::kBilinear;
+  const std::string filter = from.Get("filter").As<Napi::String>().Utf8Value();
+  if (filter != "bilinear" && filter != "bicubic")
+    throw core::Error(core::ErrorCode::kInternal, "There is no filter '" + filter + "' to resize with.");
+  g.filter = filter == "bicubic" ? image::Filter::kBicubic : image::Filter::kBilinear;
   image::check(g);
   return g;
 }
@@ -36,9 +39,10 @@ Napi::Value resize(const Napi::CallbackInfo& info) {
     if (pixels.ByteLength() != size_t(g.height) * g.width * 3)
       throw core::Error(core::ErrorCode::kInternal,
                         "The pixels to resize do not match their height and width.");
-    // A reference is enough, where a copy could take 100 MB: lib/image decodes into arrays nobody else ever
-    // sees.
-    auto reference = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
+    // A copy of a photograph would hold up the event loop for some 20 ms. A reference is safe as long as
+    // nobody transfers the buffer: lib/ resizes only arrays that it has decoded itself and shows to nobody
+    // before the promise settles.
+    auto source = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
     auto result = std::make_shared<std::vector<uint8_t>>();
     return PromiseWorker::start(
         env,
@@ -46,7 +50,7 @@ Napi::Value resize(const Napi::CallbackInfo& info) {
           result->resize(size_t(g.crop_height) * g.crop_width * 3);
           image::resize(result->data(), src, g);
         },
-        [reference, result](Napi::Env env) {
+        [source, result](Napi::Env env) {
           auto array = Napi::Uint8Array::New(env, result->size());
           std::memcpy(array.Data(), result->data(), result->size());
           return array;

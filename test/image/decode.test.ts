@@ -33,6 +33,15 @@ describe('decode', () => {
     expect((await decode(larger.subarray(13, 13 + png.length))).data).toEqual(Buffer.from(rgb.data))
   })
 
+  it('reads the bytes before it returns: they may be handed on and overwritten', async () => {
+    const large = noise(600, 800)
+    const bytes = new Uint8Array(await raw(large.data, 800, 600, 3).png().toBuffer())
+    const decoding = decode(bytes)
+    structuredClone(bytes, { transfer: [bytes.buffer] }).fill(0) // the same memory, no longer the caller's
+    expect(bytes).toHaveLength(0)
+    expect(Buffer.compare((await decoding).data, large.data)).toBe(0)
+  })
+
   it.each(['png', 'jpeg', 'webp', 'tiff', 'gif'] as const)('decodes %s', async format => {
     const plain = picture(16, 24, () => [200, 100, 50])
     const encoded = await raw(plain.data, 24, 16, 3).toFormat(format, { quality: 100 }).toBuffer()
