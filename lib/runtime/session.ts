@@ -58,11 +58,15 @@ export async function createSession(
     return new addon.NativeSession(plan, { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
   })
   try {
+    let packed: Promise<void> | undefined
     for (const [index, op] of plan.ops.entries()) {
       if (!takesWeights(op)) continue
       const { weight, bias } = await readOpWeights(plan, op, weights)
-      await native.loadWeights(index, weight, bias)
+      await packed
+      packed = native.loadWeights(index, weight, bias) // while the next operation's tensors are read
+      packed.catch(() => {}) // it is awaited above or below, unless reading throws first
     }
+    await packed
   } catch (error) {
     native.dispose()
     throw translateError(error)
