@@ -1,10 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { decode } from '../../lib/image/decode.ts'
 import { imagenet, inputSize, type Preprocessing, preprocess, type Step } from '../../lib/image/preprocess.ts'
 import { difference, noise, picture, pixel, resizeNaively } from '../support/pictures.ts'
-import { sharedFolder } from '../support/shared.ts'
+import { haveShared, sharedFolder } from '../support/shared.ts'
 
 const by = (steps: readonly Step[], interpolation: Preprocessing['interpolation'] = 'bilinear') => ({
   ...imagenet,
@@ -16,18 +16,26 @@ const resize = (height: number, width = height): Step => ({ resize: { height, wi
 const shorterSide = (side: number): Step => ({ resize: { shorterSide: side } })
 
 const golden = join(sharedFolder, 'golden', 'preprocess')
-const reason = existsSync(golden) ? '' : ' (skipped: there is no ../shared/golden/preprocess)'
+const goldenNames = ['wide', 'tall', 'small', 'large', 'gray', 'plain', 'tall2']
 
-describe.skipIf(reason)(`Preprocessing for ImageNet${reason}`, () => {
-  const cases: { name: string; top: number; left: number; resized: [number, number] }[] = reason
-    ? []
-    : JSON.parse(readFileSync(join(golden, 'index.json'), 'utf8'))
+interface GoldenPicture {
+  readonly name: string
+  readonly top: number
+  readonly left: number
+  readonly resized: readonly [width: number, height: number]
+}
 
-  it.each(cases)('gives what Pillow gives: $name', async ({ name, top, left, resized }) => {
+describe.skipIf(!haveShared('golden/preprocess'))('preprocessing for ImageNet', () => {
+  it.each(goldenNames)('gives what Pillow gives: %s', async name => {
+    const index: GoldenPicture[] = JSON.parse(readFileSync(join(golden, 'index.json'), 'utf8'))
+    const { top, left, resized } = index.find(picture => picture.name === name)!
     const source = await decode(join(golden, `${name}.jpg`))
     const { pixels, view } = await preprocess(source, imagenet)
     const expected = await decode(join(golden, `${name}.png`))
-    expect(difference(pixels, expected.data)).toEqual({ largest: 0, mean: 0 })
+    // Equal to the byte on x86-64; JPEG decoders of other machines may round a pixel otherwise.
+    const { largest, mean } = difference(pixels, expected.data)
+    expect(largest).toBeLessThanOrEqual(1)
+    expect(mean).toBeLessThan(0.05)
     expect(view.top).toBeCloseTo((top * source.height) / resized[1], 9)
     expect(view.left).toBeCloseTo((left * source.width) / resized[0], 9)
   })
