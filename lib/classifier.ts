@@ -14,6 +14,7 @@ import { parametersOf } from './model/parameters.ts'
 import type { OutputName } from './model/plan.ts'
 import { resnet } from './model/resnet.ts'
 import { findModel, readModelRecord } from './model-record.ts'
+import { eachPicture, type PictureResult, row } from './pipeline.ts'
 import {
   createSession,
   type Outputs,
@@ -44,21 +45,6 @@ export interface ClassifyOptions {
   /** Pictures that run through the network together. */
   readonly batch?: number
 }
-
-/** What came of one picture of many. */
-export type PictureResult<Name extends OutputName> =
-  | { readonly picture: string | Uint8Array; readonly error: unknown }
-  | {
-      readonly picture: string | Uint8Array
-      /** The part of the picture the network saw. */
-      readonly view: Prepared['view']
-      readonly outputs: Outputs<Name>
-      /** Its own decoding and preprocessing, and its share of the time the batch took. */
-      readonly ms: number
-    }
-
-/** As many as Node has threads for it. More would wait, holding what they have decoded. */
-const decodersAtOnce = 4
 
 export const defaultTopK = 5
 export const defaultBatch = 8
@@ -140,40 +126,11 @@ export class Classifier {
    * Runs the network on many pictures and yields what came of each, in order. A picture that cannot be had yields its
    * error, and the rest goes on. While one batch runs the next is decoded; no more than two are in memory.
    */
-  async *each<Name extends OutputName>(
+  each<Name extends OutputName>(
     pictures: readonly (string | Uint8Array)[],
-    { batch = defaultBatch, outputs }: { readonly batch?: number; readonly outputs: readonly Name[] },
+    options: { readonly batch?: number; readonly outputs: readonly Name[] },
   ): AsyncGenerator<PictureResult<Name>> {
-    checkInteger('batch', batch, 1)
-    const prepareFrom = (begin: number) =>
-      mapInTurn(pictures.slice(begin, begin + batch), decodersAtOnce, picture =>
-        timed(() => this.prepare(picture)),
-      )
-    let next = prepareFrom(0)
-    for (let begin = 0; begin < pictures.length; begin += batch) {
-      const attempts = await next
-      next = prepareFrom(begin + batch)
-      const prepared = attempts.flatMap(({ value }) => (value ? [value] : []))
-      const run =
-        prepared.length > 0 ? await timed(() => this.run(joinPixels(prepared), { outputs })) : undefined
-      if (run?.error) throw run.error
-      let at = 0
-      for (const [i, { value, error, ms }] of attempts.entries()) {
-        const picture = pictures[begin + i]!
-        if (!value) {
-          yield { picture, error }
-          continue
-        }
-        const rows = outputs.map(name => [name, row(run!.value![name], at, prepared.length)])
-        at++
-        yield {
-          picture,
-          view: value.view,
-          outputs: Object.fromEntries(rows),
-          ms: ms + run!.ms / prepared.length,
-        }
-      }
-    }
+    return eachPicture(this, pictures, { batch: defaultBatch, ...options })
   }
 
   /**
@@ -225,43 +182,4 @@ export class Classifier {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-}
-
-/** `Promise.all` of `items.map(task)` with at most `atOnce` tasks under way. */
-async function mapInTurn<T, R>(
-  items: readonly T[],
-  atOnce: number,
-  task: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = []
-  const queue = items.entries() // shared: each worker takes the next
-  const work = async () => {
-    for (const [i, item] of queue) results[i] = await task(item)
-  }
-  await Promise.all(Array.from({ length: atOnce }, work))
-  return results
-}
-
-/** Settles `task` and measures how long that took. */
-async function timed<T>(task: () => Promise<T>): Promise<{ value?: T; error?: unknown; ms: number }> {
-  const begin = performance.now()
-  const result = await task().then(
-    value => ({ value }),
-    (error: unknown) => ({ error }),
-  )
-  return { ...result, ms: performance.now() - begin }
-}
-
-/** Row `index` of a flat matrix of `rows` rows; a view. */
-function row(matrix: Float32Array, index: number, rows: number): Float32Array {
-  const length = matrix.length / rows
-  return matrix.subarray(index * length, (index + 1) * length)
-}
-
-/** Puts preprocessed pictures together to one batch. */
-function joinPixels(pictures: readonly Prepared[]): Uint8Array {
-  const length = pictures[0]!.pixels.length
-  const batch = new Uint8Array(length * pictures.length)
-  for (const [i, { pixels }] of pictures.entries()) batch.set(pixels, i * length)
-  return batch
 }

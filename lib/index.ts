@@ -4,7 +4,6 @@ export {
   type ClassifyOptions,
   type LoadOptions,
   load,
-  type PictureResult,
   type Prediction,
 } from './classifier.ts'
 export { type ErrorCode, errorCodes, ResidualError } from './errors.ts'
@@ -49,6 +48,7 @@ export {
   wideResnet50_2,
   wideResnet101_2,
 } from './model/resnet.ts'
+export type { PictureResult } from './pipeline.ts'
 export { type BackendReport, findBackends } from './runtime/device.ts'
 export {
   createSession,

@@ -6,9 +6,10 @@ import { packageRoot } from '../lib/runtime/native.ts'
 
 /** Which layer may import which, beside itself. The order of ARCHITECTURE.md: everything points to the right. */
 const mayImport: { readonly [layer: string]: readonly string[] } = {
-  cli: ['classifier', 'model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
-  index: ['classifier', 'image', 'runtime', 'weights', 'model', 'errors'],
-  classifier: ['model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
+  cli: ['classifier', 'pipeline', 'model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
+  index: ['classifier', 'pipeline', 'image', 'runtime', 'weights', 'model', 'errors'],
+  classifier: ['pipeline', 'model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
+  pipeline: ['image', 'runtime', 'model', 'errors'],
   'model-record': ['image', 'runtime', 'model', 'errors'],
   image: ['runtime', 'errors'],
   runtime: ['weights', 'model', 'errors'],

@@ -2,10 +2,11 @@
 import { writeFile } from 'node:fs/promises'
 import { basename, extname, join, parse } from 'node:path'
 import cliProgress from 'cli-progress'
-import { type Classifier, load, type PictureResult, type Prediction } from '../classifier.ts'
+import { type Classifier, load, type Prediction } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import { overlay } from '../image/cam.ts'
 import { decode } from '../image/decode.ts'
+import type { PictureResult } from '../pipeline.ts'
 import type { DeviceChoice } from '../runtime/device.ts'
 import { findInputs, type Input } from './inputs.ts'
 
