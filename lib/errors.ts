@@ -7,8 +7,10 @@ export const errorCodes = {
   CHECKPOINT_INVALID: 'The file is not a well-formed safetensors file.',
   CHECKPOINT_MISMATCH: 'The tensors of the checkpoint are not those of the network.',
   DECODE_FAILED: 'The picture cannot be decoded: not a picture, truncated or damaged.',
+  DEVICE_LOST: 'A fault on the GPU ended its use for this process.',
   FILE_NOT_FOUND: 'There is no such file, or it cannot be read.',
   FILE_WRITE_FAILED: 'The file could not be written; what was there before is unchanged.',
+  GPU_INVALID: 'The text does not describe a GPU that cuDNN could compile for.',
   INTERNAL: 'A check inside the addon failed. This is a bug in residual.',
   MODEL_INVALID: 'The record beside the checkpoint is malformed.',
   MODEL_NOT_FOUND: 'There is neither a bundled model nor a file of that name.',
@@ -16,6 +18,7 @@ export const errorCodes = {
   OUT_OF_MEMORY: 'The memory asked for could not be had.',
   PICTURE_TOO_LARGE: 'The picture has more pixels than the limit allows.',
   PLAN_INVALID: 'The plan handed to the addon does not describe a network that can be run.',
+  PRECISION_UNSUPPORTED: 'The GPU cannot compute in the precision asked for.',
   SESSION_CLOSED: 'The session was disposed of before the call.',
   TENSOR_NOT_FOUND: 'The checkpoint has no tensor of that name.',
 } as const

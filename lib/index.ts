@@ -49,12 +49,21 @@ export {
   wideResnet101_2,
 } from './model/resnet.ts'
 export type { PictureResult } from './pipeline.ts'
+export {
+  type CompileOptions,
+  type CompileReport,
+  compilePlan,
+  knownGpus,
+  readGpu,
+} from './runtime/compile.ts'
 export { type BackendReport, findBackends } from './runtime/device.ts'
 export {
   createSession,
   type Outputs,
+  type Precision,
   type RunOptions,
   type Session,
+  type SessionDevice,
   type SessionOptions,
 } from './runtime/session.ts'
 export { initialise } from './weights/init.ts'

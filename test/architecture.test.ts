@@ -22,6 +22,8 @@ const mayInclude: { readonly [folder: string]: readonly string[] } = {
   binding: ['core', 'image'],
   image: ['core'],
   cpu: ['core'],
+  cuda: ['core'],
+  standin: [],
   core: [],
 }
 
@@ -43,7 +45,7 @@ describe('the architecture', () => {
     }
   })
 
-  it.each(filesIn('native', /\.(cc|h)$/))('lets native/%s include only what is below it', file => {
+  it.each(filesIn('native', /\.(cc|h|cu)$/))('lets native/%s include only what is below it', file => {
     const text = readFileSync(join(packageRoot, 'native', file), 'utf8')
     const from = layerOf(file)
     for (const [, path] of text.matchAll(/#include "([^"]+)"/g)) {

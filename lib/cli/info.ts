@@ -1,16 +1,10 @@
 // `residual info`: what do this installation and this machine offer?
 import { availableParallelism } from 'node:os'
-import { imagenet, inputSize } from '../image/preprocess.ts'
 import { alignColumns, formatPlan } from '../model/format-plan.ts'
-import { lower } from '../model/lower.ts'
-import type { Plan } from '../model/plan.ts'
-import { resnet, supportedLayers } from '../model/resnet.ts'
-import { bundledModels, findModel, type ModelFile, readModelRecord } from '../model-record.ts'
+import { bundledModels, type ModelFile } from '../model-record.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { loadNative } from '../runtime/native.ts'
-import { inferResNet } from '../weights/names/torchvision.ts'
-import { openSafetensors } from '../weights/safetensors.ts'
-import { fromSafetensors } from '../weights/source.ts'
+import { planOf } from './plan-of.ts'
 import { packageVersion } from './version.ts'
 
 export interface InfoArguments {
@@ -45,7 +39,7 @@ export async function info({ plan: model, size, json }: InfoArguments): Promise<
     platform: `${process.platform} ${process.arch}`,
     compiler: cpu?.available ? loadNative().info.compiler : null,
     threads: availableParallelism(),
-    isa: cpu?.available ? (process.env.RESIDUAL_CPU_ISA ?? loadNative().info.capabilities[0]!) : null,
+    isa: cpu?.available ? (process.env.RESIDUAL_CPU_ISA ?? loadNative().capabilities()[0]!) : null,
     backends,
     models: bundledModels(),
   }
@@ -67,21 +61,4 @@ function factsText(facts: Facts): string {
     ...facts.models.map(({ name, path }) => [`model ${name}`, path]),
   ]
   return alignColumns(lines).join('\n')
-}
-
-async function planOf(model: string, size: number): Promise<Plan> {
-  const layers = supportedLayers.find(count => model === `resnet${count}`)
-  if (layers !== undefined)
-    return lower(resnet({ layers }), { height: size, width: size, mean: imagenet.mean, std: imagenet.std })
-  const file = findModel(model)
-  const record = await readModelRecord(file)
-  const { mean, std } = record.preprocessing
-  const shape = { ...inputSize(record.preprocessing), mean, std }
-  if (record.architecture) return lower(resnet(record.architecture), shape)
-  const tensors = await openSafetensors(file.path)
-  try {
-    return lower(resnet(inferResNet(fromSafetensors(tensors))), shape)
-  } finally {
-    await tensors.close()
-  }
 }

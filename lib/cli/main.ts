@@ -2,7 +2,9 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
+import { precisions } from '../runtime/session.ts'
 import { classify } from './classify.ts'
+import { compile } from './compile.ts'
 import { info } from './info.ts'
 import { packageVersion } from './version.ts'
 
@@ -32,7 +34,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function commands(exit: (code: number) => void): Command {
   const program = new Command('residual')
-    .description('ResNets for Node.js: classify pictures on the CPU.')
+    .description('ResNets for Node.js: classify pictures on the CPU and on NVIDIA GPUs.')
     .version(packageVersion())
     .exitOverride()
     .showHelpAfterError()
@@ -67,7 +69,28 @@ function commands(exit: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async options => exit(await info(options)))
 
+  program
+    .command('compile')
+    .description("compile a model's convolutions for a GPU, on a machine that need not have one")
+    .requiredOption(
+      '--gpu <name|file>',
+      'a100, b200, h100, l4, t4, or a JSON file that describes one for cuDNN',
+    )
+    .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152', defaultModel)
+    .addOption(
+      new Option('--precision <precision>', 'of the numbers').choices([...precisions]).default('fp16'),
+    )
+    .option('--batch <n,...>', 'batch sizes', positives, [1])
+    .requiredOption('--out <folder>', 'where to put the plans: the planCache of a session')
+    .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
+    .option('--json', 'print JSON')
+    .action(async options => exit(await compile(options)))
+
   return program
+}
+
+function positives(text: string): number[] {
+  return text.split(',').map(positive)
 }
 
 function positive(text: string): number {

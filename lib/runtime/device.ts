@@ -1,6 +1,7 @@
 // Which devices can compute here, and why not the others?
 import { outOfRange, ResidualError } from '../errors.ts'
-import { loadNative } from './native.ts'
+import { runtimeLibraries } from './cuda-libraries.ts'
+import { loadCuda, loadNative, type NativeAddon, translated } from './native.ts'
 
 export type DeviceChoice = 'auto' | 'cpu' | 'cuda'
 const choices: readonly DeviceChoice[] = ['auto', 'cpu', 'cuda']
@@ -8,35 +9,65 @@ const choices: readonly DeviceChoice[] = ['auto', 'cpu', 'cuda']
 export interface BackendReport {
   readonly name: 'cpu' | 'cuda'
   readonly available: boolean
-  /** What it can use (instruction sets, best first), or why it cannot be had. */
+  /** What it can use (instruction sets, best first; GPUs by index), or why it cannot be had. */
   readonly details: string
 }
 
-const cudaReason = 'this version has no CUDA backend yet; use the CPU'
-
 /** Every backend there is, with what it offers or lacks on this machine. Throws nothing. */
 export function findBackends(): BackendReport[] {
-  const cuda: BackendReport = { name: 'cuda', available: false, details: cudaReason }
-  try {
-    const { capabilities } = loadNative().info
-    return [{ name: 'cpu', available: true, details: capabilities.join(', ') }, cuda]
-  } catch (error) {
-    return [{ name: 'cpu', available: false, details: (error as Error).message }, cuda]
+  const report = (name: 'cpu' | 'cuda', open: () => NativeAddon): BackendReport => {
+    try {
+      return { name, available: true, details: open().capabilities().join(', ') }
+    } catch (error) {
+      return { name, available: false, details: (error as Error).message }
+    }
   }
+  return [report('cpu', loadNative), report('cuda', openCuda)]
+}
+
+export interface ResolvedDevice {
+  readonly backend: 'cpu' | 'cuda'
+  readonly addon: NativeAddon
+  /** Why `auto` did not take a GPU. */
+  readonly reason?: string
 }
 
 /**
- * The device that `choice` comes to: `auto` takes the best there is.
+ * The device that `choice` comes to: `auto` takes a GPU if there is one that can be used.
  *
- * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE for one that cannot be had
+ * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE for one that cannot be had,
+ * ADDON_NOT_BUILT
  */
-export function resolveDevice(choice: DeviceChoice): 'cpu' {
+export function resolveDevice(choice: DeviceChoice): ResolvedDevice {
   if (!choices.includes(choice)) throw outOfRange(`one of ${choices.join(', ')}`, 'device', choice)
-  if (choice === 'cuda') {
-    throw new ResidualError(
-      'BACKEND_UNAVAILABLE',
-      `The device 'cuda' cannot be had: ${cudaReason} (device: 'cpu' or 'auto').`,
-    )
+  if (choice === 'cpu') return { backend: 'cpu', addon: loadNative() }
+  try {
+    return { backend: 'cuda', addon: openCuda() }
+  } catch (error) {
+    if (!(error instanceof ResidualError)) throw error
+    if (choice === 'auto') return { backend: 'cpu', addon: loadNative(), reason: error.message }
+    throw new ResidualError(error.code, `The device 'cuda' cannot be had. ${error.message}`, { cause: error })
   }
-  return 'cpu'
+}
+
+let cuda: NativeAddon | ResidualError | undefined // what came of opening it: that does not change while a process lives
+
+function openCuda(): NativeAddon {
+  if (cuda === undefined) {
+    try {
+      const addon = loadCuda()
+      translated(() => addon.openLibraries(runtimeLibraries()))
+      if (translated(() => addon.capabilities()).length === 0)
+        throw new ResidualError(
+          'BACKEND_UNAVAILABLE',
+          'The NVIDIA driver shows no GPU. `nvidia-smi -L` lists them; CUDA_VISIBLE_DEVICES may hide some.',
+        )
+      cuda = addon
+    } catch (error) {
+      if (!(error instanceof ResidualError)) throw error
+      cuda = error
+    }
+  }
+  if (cuda instanceof ResidualError) throw cuda
+  return cuda
 }

@@ -30,47 +30,108 @@ export interface NativeSession {
   description(): string
 }
 
+/** What a session's backend is told; each looks at its own. `core::BackendOptions` is its twin. */
+export interface NativeOptions {
+  readonly threads?: number
+  readonly isa?: string
+  readonly exact?: boolean
+  readonly deviceIndex?: number
+  readonly precision?: string
+  readonly batchSizes?: readonly number[]
+  readonly autotune?: boolean
+  readonly graph?: boolean
+  readonly cacheFolder?: string
+}
+
+/** What became of one operation that was compiled ahead of time. `core::CompiledOp` is its twin. */
+export interface CompiledOp {
+  /** Its index in the plan. */
+  readonly op: number
+  /** Equal for operations that share a compiled plan; empty for kernels of the backend's own. */
+  readonly key: string
+  /** The compiled plan as cuDNN describes it; empty for kernels of the backend's own. */
+  readonly json: string
+  readonly workspaceBytes: number
+  /** Found in the cache folder. */
+  readonly cached: boolean
+  /** Why cuDNN does not run it; empty where it does. */
+  readonly reason: string
+}
+
 /** What a binary of `native/` exports. Errors carry a `code`; pass them through {@link translateError}. */
 export interface NativeAddon {
-  readonly NativeSession: new (
-    plan: Plan,
-    options: { threads: number; isa: string; exact: boolean },
-  ) => NativeSession
+  readonly NativeSession: new (plan: Plan, options: NativeOptions) => NativeSession
   /** Takes u8 `[height,width,3]`, resolves to u8 `[cropHeight,cropWidth,3]`. */
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
-  readonly info: {
-    readonly backend: string
-    /** Instruction sets this machine can run, best first. */
-    readonly capabilities: readonly string[]
-    readonly compiler: string
-  }
+  /** Instruction sets or GPUs this machine has, best first. */
+  capabilities(): string[]
+  /** To be called before anything else where the backend needs libraries it is not linked with. */
+  openLibraries(candidates: { readonly [library: string]: readonly string[] }): void
+  compileAhead(
+    plan: Plan,
+    options: { gpu: string; precision: string; batch: number; threads: number; cacheFolder: string },
+  ): Promise<CompiledOp[]>
+  readonly info: { readonly backend: string; readonly compiler: string }
 }
 
 /** The folder that holds `package.json`. The sources and `dist/` lie at the same depth below it. */
 export const packageRoot: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
-let addon: NativeAddon | undefined
+/** The folder of a backend's binary: `RESIDUAL_ADDON_DIR`, `RESIDUAL_CUDA_ADDON_DIR`, or where the build puts it. */
+export function addonFolder(backend: 'cpu' | 'cuda'): string {
+  return backend === 'cpu'
+    ? (process.env.RESIDUAL_ADDON_DIR ?? join(packageRoot, 'build', 'Release'))
+    : (process.env.RESIDUAL_CUDA_ADDON_DIR ?? join(packageRoot, 'build-cuda', 'Release'))
+}
+
+let cpuAddon: NativeAddon | undefined
 
 /**
- * The CPU backend's binary, loaded once. `RESIDUAL_ADDON_DIR` names another folder to take it from.
+ * The CPU backend's binary, loaded once.
  *
  * @throws ResidualError ADDON_NOT_BUILT
  */
 export function loadNative(): NativeAddon {
-  if (addon) return addon
-  const folder = process.env.RESIDUAL_ADDON_DIR ?? join(packageRoot, 'build', 'Release')
-  const path = join(folder, 'residual-cpu.node')
+  cpuAddon ??= load(
+    join(addonFolder('cpu'), 'residual-cpu.node'),
+    'ADDON_NOT_BUILT',
+    'Build it with `npm rebuild residual` (in a clone: `npm run build`); that takes CMake and a C++17 compiler (GCC or Clang).',
+  )
+  return cpuAddon
+}
+
+let cudaAddon: NativeAddon | undefined
+
+/**
+ * The CUDA backend's binary, loaded once; it opens no library of CUDA's by itself.
+ *
+ * @throws ResidualError BACKEND_UNAVAILABLE
+ */
+export function loadCuda(): NativeAddon {
+  cudaAddon ??= load(
+    join(addonFolder('cuda'), 'residual-cuda.node'),
+    'BACKEND_UNAVAILABLE',
+    'Build it with `npm run build:cuda` in the folder of the package; that takes the CUDA 13 toolkit (nvcc), CMake and a ' +
+      'C++17 compiler.',
+  )
+  return cudaAddon
+}
+
+function load(path: string, code: ErrorCode, remedy: string): NativeAddon {
   try {
-    addon = createRequire(import.meta.url)(path) as NativeAddon
-    return addon
+    return createRequire(import.meta.url)(path) as NativeAddon
   } catch (cause) {
     const reason = existsSync(path) ? `cannot be loaded: ${(cause as Error).message}` : 'does not exist'
-    throw new ResidualError(
-      'ADDON_NOT_BUILT',
-      `The native addon ${path} ${reason}. Build it with \`npm rebuild residual\` (in a clone: \`npm run build\`); ` +
-        'that takes CMake and a C++17 compiler (GCC or Clang).',
-      { cause },
-    )
+    throw new ResidualError(code, `The native addon ${path} ${reason}. ${remedy}`, { cause })
+  }
+}
+
+/** Calls `body`, passing what it throws through {@link translateError}. */
+export function translated<T>(body: () => T): T {
+  try {
+    return body()
+  } catch (error) {
+    throw translateError(error)
   }
 }
 

@@ -5,7 +5,12 @@ import { elements, inputShape, type OutputName, outputNames, type Plan } from '.
 import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { type DeviceChoice, resolveDevice } from './device.ts'
-import { loadNative, type NativeSession, translateError } from './native.ts'
+import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
+import { defaultPlanCache } from './plan-cache.ts'
+
+/** How a GPU keeps and multiplies numbers; sums are always float32. tf32 keeps float32 and multiplies ten bits of it. */
+export const precisions = ['fp16', 'bf16', 'tf32', 'fp32'] as const
+export type Precision = (typeof precisions)[number]
 
 export interface SessionOptions {
   /** `auto` takes the best device there is and says in `session.device` which that was. */
@@ -19,10 +24,27 @@ export interface SessionOptions {
   readonly exact?: boolean
   /** Batches larger than this are run in parts of at most this size. */
   readonly maxBatch?: number
+  /** CUDA: which GPU, as the driver numbers them; 0 unless given. */
+  readonly deviceIndex?: number
+  /** CUDA: fp16 unless given. The CPU computes in float32 whatever is asked for. */
+  readonly precision?: Precision
+  /**
+   * CUDA: the batch sizes that are compiled, each on first use; a batch is filled up to the next. Powers of two up to
+   * `maxBatch`, and that, unless given; then the largest takes the place of `maxBatch`.
+   */
+  readonly batchSizes?: readonly number[]
+  /** CUDA: time the candidates for every convolution on first use and keep the fastest, instead of believing cuDNN. */
+  readonly autotune?: boolean
+  /** CUDA: replay the network as one captured graph; true unless given. False queues every kernel anew. */
+  readonly cudaGraph?: boolean
+  /** CUDA: the folder of compiled plans; null for none. Whoever can write to it decides what runs on the GPU. */
+  readonly planCache?: string | null
 }
 
 export const defaultMaxBatch = 32
 const maxThreads = 1024
+const largestBatchSize = 65536
+const partBatches = 8 // CUDA: batches that go to the addon at once, to overlap copying and computing
 
 export interface RunOptions<Name extends OutputName> {
   /** What to return; logits and, if the network pools, features unless given. */
@@ -35,7 +57,8 @@ export type Outputs<Name extends OutputName> = { readonly [name in Name]: Float3
 /**
  * Makes a plan ready to run: packs its weights for the device, reading one operation's tensors at a time.
  *
- * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, or what reading the weights throws
+ * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
+ * reading the weights throws
  * @throws TypeError, RangeError for options that do not exist
  */
 export async function createSession(
@@ -43,62 +66,149 @@ export async function createSession(
   weights: WeightSource,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const {
-    device = 'auto',
-    threads = availableParallelism(),
-    exact = false,
-    maxBatch = defaultMaxBatch,
-  } = options
-  resolveDevice(device)
-  checkInteger('threads', threads, 1, maxThreads)
-  checkInteger('maxBatch', maxBatch, 1)
-  if (typeof exact !== 'boolean') throw wrongType('a boolean', 'exact', exact)
-  const native = translated(() => {
-    const addon = loadNative()
-    return new addon.NativeSession(plan, { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
-  })
+  const native = openNative(plan, checkOptions(options))
   try {
     let packed: Promise<void> | undefined
     for (const [index, op] of plan.ops.entries()) {
       if (!takesWeights(op)) continue
       const { weight, bias } = await readOpWeights(plan, op, weights)
       await packed
-      packed = native.loadWeights(index, weight, bias) // while the next operation's tensors are read
+      packed = native.session.loadWeights(index, weight, bias) // while the next operation's tensors are read
       packed.catch(() => {}) // it is awaited above or below, unless reading throws first
     }
     await packed
   } catch (error) {
-    native.dispose()
+    native.session.dispose()
     throw translateError(error)
   }
-  return new Session(plan, native, threads, maxBatch)
+  return new Session(plan, native)
 }
+
+type CheckedOptions = Required<Omit<SessionOptions, 'planCache'>> & { readonly planCache: string | null }
+
+function checkOptions(options: SessionOptions): CheckedOptions {
+  const {
+    device = 'auto',
+    threads = availableParallelism(),
+    exact = false,
+    deviceIndex = 0,
+    precision = 'fp16',
+    autotune = false,
+    cudaGraph = true,
+    planCache = defaultPlanCache(),
+  } = options
+  checkInteger('threads', threads, 1, maxThreads)
+  checkInteger('deviceIndex', deviceIndex, 0, 1023)
+  for (const [name, value] of Object.entries({ exact, autotune, cudaGraph }))
+    if (typeof value !== 'boolean') throw wrongType('a boolean', name, value)
+  if (!precisions.includes(precision))
+    throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
+  if (planCache !== null && typeof planCache !== 'string')
+    throw wrongType('a folder or null', 'planCache', planCache)
+  const maxBatch = checkInteger('maxBatch', options.maxBatch ?? defaultMaxBatch, 1)
+  const batchSizes = checkBatchSizes(options.batchSizes ?? powersOfTwo(Math.min(maxBatch, largestBatchSize)))
+  return {
+    device,
+    threads,
+    exact,
+    maxBatch,
+    deviceIndex,
+    precision,
+    batchSizes,
+    autotune,
+    cudaGraph,
+    planCache,
+  }
+}
+
+/** Ascending and distinct. */
+function checkBatchSizes(sizes: readonly number[]): number[] {
+  if (!Array.isArray(sizes) || sizes.length === 0)
+    throw wrongType('an array of at least one number', 'batchSizes', sizes)
+  for (const size of sizes) checkInteger('batchSizes', size, 1, largestBatchSize)
+  return [...new Set(sizes)].sort((a, b) => a - b)
+}
+
+function powersOfTwo(max: number): number[] {
+  const result: number[] = []
+  for (let size = 1; size < max; size *= 2) result.push(size)
+  return [...result, max]
+}
+
+/** A native session and what its users need to know of it. */
+interface OpenNative {
+  readonly session: NativeSession
+  readonly device: SessionDevice
+  /** Pictures to hand over at once, at most. */
+  readonly maxPart: number
+  /** Runs that may be under way together. */
+  readonly concurrency: number
+}
+
+function openNative(plan: Plan, options: CheckedOptions): OpenNative {
+  const { backend, addon, reason } = resolveDevice(options.device)
+  const open = (native: NativeOptions) => translated(() => new addon.NativeSession(plan, native))
+  if (backend === 'cpu') {
+    const { threads, exact, maxBatch } = options
+    const session = open({ threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
+    const device = { kind: backend, isa: session.description(), threads, ...(reason && { reason }) }
+    return { session, device, maxPart: maxBatch, concurrency: 1 }
+  }
+  const { deviceIndex, precision, batchSizes, autotune, cudaGraph, planCache } = options
+  const session = open({
+    deviceIndex,
+    precision,
+    batchSizes,
+    autotune,
+    graph: cudaGraph,
+    cacheFolder: planCache ?? '',
+  })
+  const device = { kind: backend, name: session.description(), index: deviceIndex, precision }
+  return { session, device, maxPart: batchSizes.at(-1)! * partBatches, concurrency: 2 }
+}
+
+export type SessionDevice =
+  | {
+      readonly kind: 'cpu'
+      /** The instruction set in use. */
+      readonly isa: string
+      readonly threads: number
+      /** Why `device: 'auto'` did not take a GPU. */
+      readonly reason?: string
+    }
+  | {
+      readonly kind: 'cuda'
+      /** Of the GPU, by its driver. */
+      readonly name: string
+      readonly index: number
+      readonly precision: Precision
+    }
 
 /** A plan with its weights on a device. Made by {@link createSession}; open until {@link dispose}. */
 export class Session {
-  /** What computes: `cpu` and the instruction set in use. */
-  readonly device: { readonly kind: 'cpu'; readonly isa: string; readonly threads: number }
+  /** What computes. */
+  readonly device: SessionDevice
   readonly #native: NativeSession
-  readonly #maxBatch: number
+  readonly #maxPart: number
+  /** Each ends when another run may begin, after those before it. */
+  readonly #lanes: Promise<unknown>[]
   #closed: Promise<void> | undefined
-  #lastRun: Promise<unknown> = Promise.resolve()
 
   constructor(
     readonly plan: Plan,
-    native: NativeSession,
-    threads: number,
-    maxBatch: number,
+    { session, device, maxPart, concurrency }: OpenNative,
   ) {
-    this.#native = native
-    this.#maxBatch = maxBatch
-    this.device = { kind: 'cpu', isa: native.description(), threads }
+    this.device = device
+    this.#native = session
+    this.#maxPart = maxPart
+    this.#lanes = Array.from({ length: concurrency }, () => Promise.resolve())
   }
 
   /**
    * Runs the network on a batch `[N,H,W,C]`: bytes, or floats that are normalised already. Runs are executed one after
-   * another, off the event loop; `input` must stay as it is until the promise settles. The results are the caller's.
+   * another (on a GPU copies of one overlap with another's computing), off the event loop; `input` must stay as it is until the promise settles. The results are the caller's.
    *
-   * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY
+   * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY, DEVICE_LOST
    * @throws TypeError, RangeError for an input that is no batch of the plan's shape, or outputs it does not have
    */
   async run<Name extends OutputName = 'logits' | 'features'>(
@@ -111,14 +221,15 @@ export class Session {
     this.#checkOutputs(outputs)
     // Copied: the addon cannot hold memory that other threads may write.
     const pixels = input.buffer instanceof SharedArrayBuffer ? input.slice() : input
-    const result = this.#lastRun.then(() => this.#runParts(pixels, batch, outputs))
-    this.#lastRun = result.catch(() => {})
+    const lane = this.#lanes.shift()!
+    const result = lane.then(() => this.#runParts(pixels, batch, outputs))
+    this.#lanes.push(result.catch(() => {}))
     return result
   }
 
   /** Waits for the runs begun before, then frees all memory. Later runs are refused; calling it again does nothing. */
   dispose(): Promise<void> {
-    this.#closed ??= this.#lastRun.then(() => this.#native.dispose())
+    this.#closed ??= Promise.all(this.#lanes).then(() => this.#native.dispose())
     return this.#closed
   }
 
@@ -135,11 +246,11 @@ export class Session {
     // It was checked when the run was asked for; its owner may have transferred it since.
     if (input.length !== batch * perPicture)
       throw outOfRange('as many as at the call', 'elements in the input', input.length)
-    const parts = Math.ceil(batch / this.#maxBatch)
+    const parts = Math.ceil(batch / this.#maxPart)
     const results: { [name in OutputName]?: Float32Array<ArrayBuffer> }[] = []
     try {
-      for (let begin = 0; begin < batch; begin += this.#maxBatch) {
-        const end = Math.min(begin + this.#maxBatch, batch)
+      for (let begin = 0; begin < batch; begin += this.#maxPart) {
+        const end = Math.min(begin + this.#maxPart, batch)
         results.push(await this.#native.run(input.subarray(begin * perPicture, end * perPicture), outputs))
       }
     } catch (error) {
@@ -170,14 +281,6 @@ export class Session {
     if (!Array.isArray(outputs)) throw wrongType('an array of names', 'outputs', outputs)
     for (const name of outputs)
       if (!known.includes(name)) throw outOfRange(`one of ${known.join(', ')}`, 'outputs', name)
-  }
-}
-
-function translated<T>(body: () => T): T {
-  try {
-    return body()
-  } catch (error) {
-    throw translateError(error)
   }
 }
 

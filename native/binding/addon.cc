@@ -1,27 +1,59 @@
-// What does the addon export? NativeSession, resize, and the constant `info`.
+// What does the addon export? NativeSession, resize, what the machine offers, and what is to be done ahead of
+// time.
 #include <napi.h>
 
+#include "binding/compile.h"
+#include "binding/errors.h"
 #include "binding/resize.h"
 #include "binding/session.h"
 #include "core/backend.h"
 
+namespace residual::binding {
 namespace {
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
-  residual::binding::NativeSession::define(env, exports);
-  residual::binding::register_resize(env, exports);
+// capabilities(): string[]
+Napi::Value capabilities(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const std::vector<std::string> names = core::backend_capabilities();
+    const Napi::Array result = Napi::Array::New(env, names.size());
+    for (uint32_t i = 0; i < names.size(); i++) result.Set(i, names[i]);
+    return result;
+  });
+}
 
-  const std::vector<std::string> capabilities = residual::core::backend_capabilities();
-  const Napi::Array names = Napi::Array::New(env, capabilities.size());
-  for (uint32_t i = 0; i < capabilities.size(); i++) names.Set(i, capabilities[i]);
+// openLibraries(candidates: { [name]: string[] }): void
+Napi::Value open_libraries(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const Napi::Object from = info[0].As<Napi::Object>();
+    const Napi::Array names = from.GetPropertyNames();
+    core::LibraryCandidates candidates;
+    for (uint32_t i = 0; i < names.Length(); i++) {
+      const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
+      const auto paths = from.Get(name).As<Napi::Array>();
+      for (uint32_t j = 0; j < paths.Length(); j++)
+        candidates[name].push_back(paths.Get(j).As<Napi::String>().Utf8Value());
+    }
+    core::open_libraries(candidates);
+    return env.Undefined();
+  });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  NativeSession::define(env, exports);
+  register_resize(env, exports);
+  register_compile(env, exports);
+  exports.Set("capabilities", Napi::Function::New(env, capabilities, "capabilities"));
+  exports.Set("openLibraries", Napi::Function::New(env, open_libraries, "openLibraries"));
   const Napi::Object info = Napi::Object::New(env);
-  info.Set("backend", residual::core::backend_name());
-  info.Set("capabilities", names);
+  info.Set("backend", core::backend_name());
   info.Set("compiler", __VERSION__);
   exports.Set("info", info);
   return exports;
 }
 
-}  // namespace
-
 NODE_API_MODULE(residual, init)
+
+}  // namespace
+}  // namespace residual::binding

@@ -46,13 +46,41 @@ int checked_batch(size_t elements, size_t per_picture) {
   return static_cast<int>(batch);
 }
 
+// As lib/runtime/native.ts describes them; what is absent keeps its default.
+core::BackendOptions read_options(const Napi::Value& value) {
+  const Napi::Object from = value.As<Napi::Object>();
+  const auto there = [&](const char* name) { return !from.Get(name).IsUndefined(); };
+  core::BackendOptions options;
+  if (there("threads")) options.threads = from.Get("threads").As<Napi::Number>().Int32Value();
+  if (options.threads < 1 || options.threads > 1024) internal("threads out of range");
+  if (there("exact")) options.exact = from.Get("exact").ToBoolean();
+  if (there("isa")) options.isa = from.Get("isa").As<Napi::String>().Utf8Value();
+  if (there("deviceIndex")) options.device_index = from.Get("deviceIndex").As<Napi::Number>().Int32Value();
+  if (there("precision")) options.precision = from.Get("precision").As<Napi::String>().Utf8Value();
+  if (there("autotune")) options.autotune = from.Get("autotune").ToBoolean();
+  if (there("graph")) options.graph = from.Get("graph").ToBoolean();
+  if (there("cacheFolder")) options.cache_folder = from.Get("cacheFolder").As<Napi::String>().Utf8Value();
+  if (there("batchSizes")) {
+    const auto sizes = from.Get("batchSizes").As<Napi::Array>();
+    options.batch_sizes.clear();
+    for (uint32_t i = 0; i < sizes.Length(); i++) {
+      const int size = sizes.Get(i).As<Napi::Number>().Int32Value();
+      const int above = options.batch_sizes.empty() ? 0 : options.batch_sizes.back();
+      if (size <= above || size > 65536) internal("batchSizes are not ascending numbers from 1 to 65536");
+      options.batch_sizes.push_back(size);
+    }
+    if (options.batch_sizes.empty()) internal("batchSizes is empty");
+  }
+  return options;
+}
+
 }  // namespace
 
 struct NativeSession::State {
   core::Plan plan;
   std::unique_ptr<core::Backend> backend;
+  std::mutex mutex;          // over `loaded`
   std::vector<bool> loaded;  // by op: has the weights it takes
-  std::mutex mutex;          // the backend does one thing at a time
 };
 
 void NativeSession::define(Napi::Env env, Napi::Object exports) {
@@ -65,20 +93,14 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                                            }));
 }
 
-// new NativeSession(plan, { threads, isa, exact })
+// new NativeSession(plan, options)
 NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info) {
   guarded(info.Env(), [&] {
     state_ = std::make_shared<State>();
     state_->plan = read_plan(info[0]);
     for (const core::Op& op : state_->plan.ops)
       state_->loaded.push_back(core::bias_count(state_->plan, op) == 0);
-    const Napi::Object options = info[1].As<Napi::Object>();
-    core::BackendOptions backend;
-    backend.threads = options.Get("threads").As<Napi::Number>().Int32Value();
-    if (backend.threads < 1 || backend.threads > 1024) internal("threads out of range");
-    backend.exact = options.Get("exact").ToBoolean();
-    backend.isa = options.Get("isa").As<Napi::String>().Utf8Value();
-    state_->backend = core::create_backend(state_->plan, backend);
+    state_->backend = core::create_backend(state_->plan, read_options(info[1]));
   });
 }
 
@@ -118,9 +140,11 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
     return PromiseWorker::start(
         env,
         [state, op, memory, weights = weight.Data(), biases = bias.Data()] {
-          const std::lock_guard<std::mutex> lock(state->mutex);
           state->backend->load_weights(op, weights, biases);
-          state->loaded[op] = true;
+          {
+            const std::lock_guard<std::mutex> lock(state->mutex);
+            state->loaded[op] = true;
+          }
           *memory = state->backend->bytes();
         },
         [this, self = hold(info.This()), references, memory](Napi::Env env) {
@@ -158,9 +182,11 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
     return PromiseWorker::start(
         env,
         [state, job] {
-          const std::lock_guard<std::mutex> lock(state->mutex);
-          for (const bool loaded : state->loaded)
-            if (!loaded) internal("The session was run before all its weights were loaded");
+          {
+            const std::lock_guard<std::mutex> lock(state->mutex);
+            for (const bool loaded : state->loaded)
+              if (!loaded) internal("The session was run before all its weights were loaded");
+          }
           core::OutputBuffers buffers{};
           for (int i = 0; i < core::kOutputCount; i++)
             if (!job->outputs[i].empty()) buffers[i] = job->outputs[i].data();

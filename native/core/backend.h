@@ -1,8 +1,9 @@
-// What must a backend folder provide? One class behind this interface and the three functions at the end.
+// What must a backend folder provide? One class behind this interface and the functions at the end.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,9 +13,19 @@
 namespace residual::core {
 
 struct BackendOptions {
-  int threads = 1;     // CPU: threads that compute, the caller's included
+  // CPU
+  int threads = 1;     // threads that compute, the caller's included
   bool exact = false;  // compute convolutions only as sums of their products, however slow
-  std::string isa;     // CPU: the instruction set to use; empty: the best this machine has
+  std::string isa;     // the instruction set to use; empty: the best this machine has
+
+  // CUDA
+  int device_index = 0;
+  std::string precision = "fp16";  // or bf16, tf32, fp32
+  std::vector<int> batch_sizes{
+      1};                    // ascending; smaller batches are filled up to the next, larger ones are cut
+  bool autotune = false;     // time the candidates for each convolution instead of believing the heuristics
+  bool graph = true;         // replay the network as a captured graph
+  std::string cache_folder;  // of compiled plans; empty: none
 };
 
 // A batch, [N,H,W,C]: either bytes, which `normalize` turns into floats, or floats that are normalised
@@ -28,15 +39,16 @@ struct Input {
 // Where to put each output, by core::Output: [N, elements of its shape] float32; null where it is not wanted.
 using OutputBuffers = std::array<float*, kOutputCount>;
 
+// Its functions may be called from several threads at once.
 class Backend {
  public:
   virtual ~Backend() = default;
 
   // Copies the weights of plan.ops[op]: `weight` [K,R,S,C/groups] or [K,C], `bias` [K], sizes checked by the
-  // caller.
+  // caller. To be done before the first run.
   virtual void load_weights(size_t op, const float* weight, const float* bias) = 0;
 
-  // Runs the plan on one batch of any size >= 1. Not to be called from two threads at once.
+  // Runs the plan on one batch of any size >= 1.
   virtual void run(const Input& input, const OutputBuffers& outputs) = 0;
 
   // Native memory held at the moment, in bytes: what V8 is told of.
@@ -46,9 +58,39 @@ class Backend {
   virtual std::string description() const = 0;
 };
 
+// Paths of shared libraries to try, best first, by what they are: what a backend cannot do without but is not
+// linked with.
+using LibraryCandidates = std::map<std::string, std::vector<std::string>>;
+
+struct CompileOptions {
+  std::string gpu;  // cuDNN's description of one, JSON
+  std::string precision = "fp16";
+  int batch = 1;
+  int threads = 1;
+  std::string cache_folder;  // where the compiled plans go; empty: nowhere
+};
+
+// What became of one operation.
+struct CompiledOp {
+  size_t op = 0;  // its index in the plan
+  std::string
+      key;  // equal for operations that share one compiled plan; empty for kernels of the backend's own
+  std::string json;  // the compiled plan, as cuDNN describes it; empty for kernels of the backend's own
+  int64_t workspace_bytes = 0;
+  bool cached = false;  // found in the cache folder
+  std::string reason;   // why cuDNN does not run it; empty where it does
+};
+
+// Makes the backend usable. Once a process; later calls do nothing. Throws BACKEND_UNAVAILABLE.
+void open_libraries(const LibraryCandidates& candidates);
+
 std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options);
 
+// Compiles a plan for a GPU that need not be there. Throws BACKEND_UNAVAILABLE, GPU_INVALID,
+// PRECISION_UNSUPPORTED.
+std::vector<CompiledOp> compile_ahead(const Plan& plan, const CompileOptions& options);
+
 const char* backend_name();                       // "cpu"
-std::vector<std::string> backend_capabilities();  // instruction sets this machine can run, best first
+std::vector<std::string> backend_capabilities();  // instruction sets or devices of this machine, best first
 
 }  // namespace residual::core

@@ -6,18 +6,33 @@
 
 namespace residual::core {
 
-enum class ErrorCode { kBackendUnavailable, kInternal, kOutOfMemory, kPlanInvalid, kSessionClosed };
+enum class ErrorCode {
+  kBackendUnavailable,
+  kDeviceLost,
+  kGpuInvalid,
+  kInternal,
+  kOutOfMemory,
+  kPlanInvalid,
+  kPrecisionUnsupported,
+  kSessionClosed
+};
 
 constexpr const char* error_code_name(ErrorCode code) {
   switch (code) {
     case ErrorCode::kBackendUnavailable:
       return "BACKEND_UNAVAILABLE";
+    case ErrorCode::kDeviceLost:
+      return "DEVICE_LOST";
+    case ErrorCode::kGpuInvalid:
+      return "GPU_INVALID";
     case ErrorCode::kInternal:
       return "INTERNAL";
     case ErrorCode::kOutOfMemory:
       return "OUT_OF_MEMORY";
     case ErrorCode::kPlanInvalid:
       return "PLAN_INVALID";
+    case ErrorCode::kPrecisionUnsupported:
+      return "PRECISION_UNSUPPORTED";
     case ErrorCode::kSessionClosed:
       return "SESSION_CLOSED";
   }

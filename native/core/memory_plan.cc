@@ -28,11 +28,9 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
 
 }  // namespace
 
-MemoryPlan plan_memory(const Plan& plan, size_t alignment) {
+MemoryPlan plan_memory(const Plan& plan, const std::vector<size_t>& sizes, size_t alignment) {
   const std::vector<Lifetime> lives = lifetimes(plan);
-  const auto padded = [&](int value) {
-    return (plan.values[value].elements() + alignment - 1) / alignment * alignment;
-  };
+  const auto padded = [&](int value) { return (sizes[value] + alignment - 1) / alignment * alignment; };
   std::vector<int> order;
   for (int value = 0; value < static_cast<int>(plan.values.size()); value++)
     if (lives[value].end >= 0) order.push_back(value);  // values no op writes take no room
@@ -49,7 +47,7 @@ MemoryPlan plan_memory(const Plan& plan, size_t alignment) {
       offset = std::max(offset, result.offsets[other] + padded(other));
     }
     result.offsets[value] = offset;
-    result.elements = std::max(result.elements, offset + padded(value));
+    result.size = std::max(result.size, offset + padded(value));
     const auto after = std::upper_bound(placed.begin(), placed.end(), offset,
                                         [&](size_t at, int v) { return at < result.offsets[v]; });
     placed.insert(after, value);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <mutex>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -30,13 +31,14 @@ class CpuBackend final : public core::Backend {
   CpuBackend(core::Plan plan, const core::BackendOptions& options)
       : plan_(std::move(plan)),
         kernels_(select_kernels(options.isa)),
-        memory_(core::plan_memory(plan_, kAlignment / sizeof(float))),
+        memory_(plan_arena(plan_)),
         exact_(options.exact),
         slice_pictures_(slice_pictures(memory_, options.threads)),
         convs_(plan_.ops.size()),
         pool_(options.threads) {}
 
   void load_weights(size_t op_index, const float* weight, const float* bias) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
     const core::Op& op = plan_.ops[op_index];
     ConvGeometry geometry;
     geometry.src = plan_.src(op);
@@ -50,6 +52,7 @@ class CpuBackend final : public core::Backend {
   }
 
   void run(const core::Input& input, const core::OutputBuffers& outputs) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
     prepare(std::min(input.batch, slice_pictures_));
     const ThreadPool::Run busy(pool_);
     const int slices = divide_up(input.batch, slice_pictures_);
@@ -66,6 +69,7 @@ class CpuBackend final : public core::Backend {
   }
 
   size_t bytes() const override {
+    const std::lock_guard<std::mutex> lock(mutex_);
     size_t total = arena_.bytes() + workspace_.bytes();
     for (const auto& conv : convs_)
       if (conv) total += conv->bytes();
@@ -75,8 +79,14 @@ class CpuBackend final : public core::Backend {
   std::string description() const override { return kernels_.name; }
 
  private:
+  static core::MemoryPlan plan_arena(const core::Plan& plan) {
+    std::vector<size_t> sizes;
+    for (const core::Shape& value : plan.values) sizes.push_back(value.elements());
+    return core::plan_memory(plan, sizes, kAlignment / sizeof(float));
+  }
+
   static int slice_pictures(const core::MemoryPlan& memory, int threads) {
-    const size_t bytes = memory.elements * sizeof(float);
+    const size_t bytes = memory.size * sizeof(float);
     return static_cast<int>(std::clamp(kSliceBytes * threads / bytes, size_t(1), kMostSlicePictures));
   }
 
@@ -94,7 +104,7 @@ class CpuBackend final : public core::Backend {
         size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
     }
     workspace_ = Workspace(pool_.threads(), size);
-    arena_ = AlignedBuffer(memory_.elements * batch);
+    arena_ = AlignedBuffer(memory_.size * batch);
     prepared_batch_ = batch;
   }
 
@@ -132,6 +142,7 @@ class CpuBackend final : public core::Backend {
     }
   }
 
+  mutable std::mutex mutex_;  // one thing at a time: a run uses every thread already
   core::Plan plan_;
   const Kernels& kernels_;
   core::MemoryPlan memory_;
@@ -155,10 +166,16 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
 
 const char* backend_name() { return "cpu"; }
 
+void open_libraries(const LibraryCandidates&) {}  // it needs none
+
 std::vector<std::string> backend_capabilities() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::supported_kernels()) names.emplace_back(kernels->name);
   return names;
+}
+
+std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {
+  throw Error(ErrorCode::kBackendUnavailable, "The CPU backend has nothing to compile ahead of time.");
 }
 
 }  // namespace residual::core

@@ -6,26 +6,24 @@ import { relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 import { tinyBytes, tinyInput, tinyNetwork, tinyPlan, tinyShape, tinyWeights } from '../support/tiny.ts'
 
-const create = (options = {}) => createSession(tinyPlan, tinyWeights, { threads: 2, ...options })
+const create = (options = {}) =>
+  createSession(tinyPlan, tinyWeights, { device: 'cpu', threads: 2, ...options })
 const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
 
 describe('createSession', () => {
   it('says what computes', async () => {
     await using session = await create()
-    expect(session.device).toEqual({ kind: 'cpu', isa: loadNative().info.capabilities[0], threads: 2 })
+    expect(session.device).toEqual({ kind: 'cpu', isa: loadNative().capabilities()[0], threads: 2 })
   })
 
-  it('refuses a device that cannot be had and says what to do', async () => {
-    const error = await create({ device: 'cuda' }).catch(e => e)
-    expect(error).toEqual(coded('BACKEND_UNAVAILABLE'))
-    expect(error.message).toMatch(/'cpu' or 'auto'/)
+  it('refuses a device that does not exist', async () => {
     await expect(create({ device: 'tpu' })).rejects.toThrow(RangeError)
   })
 
   it('takes a lower instruction set, and refuses one the machine lacks by naming those it has', async () => {
     vi.stubEnv('RESIDUAL_CPU_ISA', 'baseline')
     await using session = await create()
-    expect(session.device.isa).toBe('baseline')
+    expect(session.device).toMatchObject({ isa: 'baseline' })
     vi.stubEnv('RESIDUAL_CPU_ISA', 'mmx')
     const error = await create().catch(e => e)
     expect(error).toEqual(coded('BACKEND_UNAVAILABLE'))
@@ -33,12 +31,18 @@ describe('createSession', () => {
     vi.unstubAllEnvs()
   })
 
-  it.each([{ threads: 0 }, { threads: 1.5 }, { threads: 100_000 }, { maxBatch: 0 }])(
-    'refuses %o',
-    async options => {
-      await expect(create(options)).rejects.toThrow(RangeError)
-    },
-  )
+  it.each([
+    { threads: 0 },
+    { threads: 1.5 },
+    { threads: 100_000 },
+    { maxBatch: 0 },
+    { deviceIndex: -1 },
+    { precision: 'fp8' },
+    { batchSizes: [0] },
+    { batchSizes: [1, 2.5] },
+  ])('refuses %o', async options => {
+    await expect(create(options)).rejects.toThrow(RangeError)
+  })
 
   it('passes on what is wrong with the weights', async () => {
     await expect(createSession(tinyPlan, fromTensors(new Map()))).rejects.toEqual(coded('TENSOR_NOT_FOUND'))

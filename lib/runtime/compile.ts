@@ -1,0 +1,115 @@
+// How are plans compiled ahead of time, for a GPU that is not there? From the description of it that cuDNN takes.
+import { readdirSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
+import type { Plan } from '../model/plan.ts'
+import { compileLibraries } from './cuda-libraries.ts'
+import { parseCudnnPlan } from './cudnn-plan.ts'
+import { addonFolder, loadCuda, packageRoot, translated, translateError } from './native.ts'
+import { type Precision, precisions } from './session.ts'
+
+const gpuFolder = join(packageRoot, 'gpus')
+
+/** The GPUs that need no file: a100, b200, h100, l4, t4. */
+export function knownGpus(): string[] {
+  return readdirSync(gpuFolder)
+    .filter(name => name.endsWith('.json'))
+    .map(name => name.slice(0, -'.json'.length))
+    .sort()
+}
+
+/**
+ * cuDNN's description of a GPU: of one of {@link knownGpus}, or out of a JSON file.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, GPU_INVALID for a file that is no JSON
+ */
+export function readGpu(nameOrFile: string): string {
+  const file = knownGpus().includes(nameOrFile) ? join(gpuFolder, `${nameOrFile}.json`) : nameOrFile
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new ResidualError(
+      'FILE_NOT_FOUND',
+      `'${nameOrFile}' is none of ${knownGpus().join(', ')} and cannot be read as a file: ${(cause as Error).message}`,
+      { cause },
+    )
+  }
+  try {
+    JSON.parse(text)
+    return text
+  } catch (cause) {
+    throw new ResidualError('GPU_INVALID', `${file} is not JSON: ${(cause as Error).message}`, { cause })
+  }
+}
+
+export interface CompileOptions {
+  /** As {@link readGpu} returns it. */
+  readonly gpu: string
+  /** fp16 unless given. */
+  readonly precision?: Precision
+  readonly batch: number
+  /** The folder for the compiled plans: what `planCache` of a session is to be. Null: they are compiled and dropped. */
+  readonly out: string | null
+  /** Threads that compile; all the process may use unless given. */
+  readonly threads?: number
+}
+
+/** What became of one operation. */
+export interface CompileReport {
+  readonly name: string
+  /** Whether cuDNN runs it, or a kernel of residual's own. */
+  readonly by: 'cuDNN' | 'residual'
+  /** Equal for operations that share a plan; null for residual's own. */
+  readonly key: string | null
+  /** cuDNN's number of the engine. */
+  readonly engine: number | null
+  readonly workspaceBytes: number
+  /** Names of the kernels; none for engines that cuDNN has compiled already. */
+  readonly kernels: readonly string[]
+  /** Whether all of the operation is one kernel; null where cuDNN does not say. */
+  readonly oneKernel: boolean | null
+  /** It was in the folder. */
+  readonly cached: boolean
+  /** Why cuDNN does not run a convolution, where it refused. */
+  readonly refused: string | null
+  /** The plan as cuDNN describes it, JSON; null for residual's own. */
+  readonly json: string | null
+}
+
+/**
+ * Compiles all convolutions of a plan for one batch size. Needs cuDNN but neither a GPU nor its driver.
+ *
+ * @throws ResidualError BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED
+ */
+export async function compilePlan(plan: Plan, options: CompileOptions): Promise<CompileReport[]> {
+  const { gpu, precision = 'fp16', batch, out, threads = availableParallelism() } = options
+  if (!precisions.includes(precision))
+    throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
+  checkInteger('batch', batch, 1, 65536)
+  checkInteger('threads', threads, 1, 1024)
+  const addon = loadCuda()
+  translated(() => addon.openLibraries(compileLibraries(addonFolder('cuda'))))
+  const compiled = await addon
+    .compileAhead(plan, { gpu, precision, batch, threads, cacheFolder: out ?? '' })
+    .catch(error => {
+      throw translateError(error)
+    })
+  return compiled.map(({ op, key, json, workspaceBytes, cached, reason }) => {
+    const described = json === '' ? null : parseCudnnPlan(json)
+    const kernels = described?.kernels ?? []
+    return {
+      name: plan.ops[op]!.name,
+      by: described ? 'cuDNN' : 'residual',
+      key: key || null,
+      engine: described?.engine ?? null,
+      workspaceBytes,
+      kernels,
+      oneKernel: described && kernels.length === 0 ? null : kernels.length <= 1,
+      cached,
+      refused: reason || null,
+      json: json || null,
+    }
+  })
+}

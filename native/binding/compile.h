@@ -1,0 +1,11 @@
+// What does JavaScript see of compiling ahead of time? The function `compileAhead`.
+#pragma once
+
+#include <napi.h>
+
+namespace residual::binding {
+
+// Adds compileAhead(plan, options): Promise<CompiledOp[]>, as lib/runtime/native.ts describes it.
+void register_compile(Napi::Env env, Napi::Object exports);
+
+}  // namespace residual::binding

@@ -1,0 +1,64 @@
+// How are plans compiled on a machine without a GPU? From cuDNN's own description of the one that will run
+// them.
+#include <regex>
+
+#include "core/backend.h"
+#include "core/error.h"
+#include "cuda/layout.h"
+#include "cuda/plan_builder.h"
+#include "cuda/planned_convs.h"
+
+namespace residual::core {
+namespace {
+
+cuda::Descriptor describe_gpu(const std::string& json) {
+  cuda::Descriptor gpu(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  try {
+    gpu.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json).finalize("describe a GPU");
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kGpuInvalid, std::string("This does not describe a GPU. ") + error.what());
+  }
+  return gpu;
+}
+
+// cuDNN has accepted the text, so it is JSON and has these members, at its top and nowhere else.
+int integer_member(const std::string& json, const char* name) {
+  std::smatch match;
+  if (!std::regex_search(json, match, std::regex(std::string("\"") + name + "\"\\s*:\\s*(\\d{1,8})")))
+    throw Error(ErrorCode::kGpuInvalid,
+                std::string("The description of the GPU has no member '") + name + "'.");
+  return std::stoi(match[1]);
+}
+
+}  // namespace
+
+std::vector<CompiledOp> compile_ahead(const Plan& plan, const CompileOptions& options) {
+  cuda::Descriptor gpu = describe_gpu(options.gpu);
+  const int capability = integer_member(options.gpu, "deviceVer") / 10;
+  const int multiprocessors = integer_member(options.gpu, "multiProcessorCount");
+  const cuda::Layout layout(plan, cuda::supported_precision(options.precision, capability));
+  const cuda::PlannedConvs convs = cuda::planned_convs(plan, layout, options.batch);
+  const cuda::PlanBuilder builder(std::move(gpu), cuda::gpu_name(capability, multiprocessors),
+                                  cuda::PlanCache(options.cache_folder), options.threads);
+  const std::vector<cuda::BuiltPlan> built = builder.build(convs.specs);
+
+  std::vector<CompiledOp> result;
+  for (size_t op = 0; op < plan.ops.size(); op++) {
+    CompiledOp compiled;
+    compiled.op = op;
+    const size_t index = convs.spec_of_op[op];
+    if (index != cuda::PlannedConvs::kNone) {
+      compiled.key = convs.specs[index].key();
+      compiled.cached = built[index].cached;
+      compiled.reason = built[index].reason;
+      if (built[index].plan) {
+        compiled.json = built[index].plan->json;
+        compiled.workspace_bytes = built[index].plan->workspace_bytes;
+      }
+    }
+    result.push_back(std::move(compiled));
+  }
+  return result;
+}
+
+}  // namespace residual::core

@@ -1,0 +1,40 @@
+# Builds residual-cuda.node and the stand-ins with which cuDNN compiles plans where there is no GPU. scripts/build-cuda.mjs
+# passes CUDNN_INCLUDE_DIR. Nothing is linked with CUDA or cuDNN: both are found at run time (lib/runtime/cuda-libraries.ts).
+find_package(CUDAToolkit 13 REQUIRED)
+enable_language(ASM)
+if(NOT EXISTS "${CUDNN_INCLUDE_DIR}/cudnn_graph.h")
+  message(FATAL_ERROR "CUDNN_INCLUDE_DIR (${CUDNN_INCLUDE_DIR}) holds no cudnn_graph.h. Run `npm run build:cuda`.")
+endif()
+
+set(RESIDUAL_SM 75 80 86 89 90 100)
+set(RESIDUAL_GENCODE -gencode arch=compute_100,code=compute_100) # PTX, for GPUs to come
+foreach(sm IN LISTS RESIDUAL_SM)
+  list(APPEND RESIDUAL_GENCODE -gencode arch=compute_${sm},code=sm_${sm})
+endforeach()
+set(RESIDUAL_FATBIN ${CMAKE_CURRENT_BINARY_DIR}/kernels.fatbin)
+file(GLOB RESIDUAL_KERNEL_HEADERS CONFIGURE_DEPENDS native/cuda/kernels/*.h)
+add_custom_command(
+  OUTPUT ${RESIDUAL_FATBIN}
+  COMMAND ${CUDAToolkit_NVCC_EXECUTABLE} -std=c++17 -O3 -Werror all-warnings -fatbin ${RESIDUAL_GENCODE}
+    -I${CMAKE_SOURCE_DIR}/native -o ${RESIDUAL_FATBIN} ${CMAKE_SOURCE_DIR}/native/cuda/kernels/kernels.cu
+  DEPENDS native/cuda/kernels/kernels.cu ${RESIDUAL_KERNEL_HEADERS}
+  VERBATIM)
+set_source_files_properties(native/cuda/kernels/kernels_fatbin.S PROPERTIES
+  OBJECT_DEPENDS ${RESIDUAL_FATBIN}
+  COMPILE_OPTIONS "-DRESIDUAL_KERNELS_FATBIN=\"${RESIDUAL_FATBIN}\"")
+
+file(GLOB RESIDUAL_CUDA_SOURCES CONFIGURE_DEPENDS native/cuda/*.cc)
+residual_addon(residual-cuda ${RESIDUAL_CUDA_SOURCES} native/cuda/kernels/kernels_fatbin.S)
+target_include_directories(residual-cuda SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+target_link_libraries(residual-cuda PRIVATE ${CMAKE_DL_LIBS})
+
+# Under the names by which cuDNN looks for the real ones, in a folder no linker searches.
+function(residual_standin target source library)
+  add_library(${target} SHARED ${source})
+  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${library} SUFFIX ""
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/standin)
+  target_link_options(${target} PRIVATE -Wl,-soname,${library})
+  target_link_libraries(${target} PRIVATE ${CMAKE_DL_LIBS})
+endfunction()
+residual_standin(standin-cuda native/standin/cuda_driver.cc libcuda.so.1)
+residual_standin(standin-cublas-lt native/standin/cublas_lt.cc libcublasLt.so.13)

@@ -1,0 +1,45 @@
+// What of cuDNN is used, and where does it come from? Its graph API, from a library found at run time.
+#pragma once
+
+#include <cudnn_graph.h>
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace residual::cuda {
+
+constexpr size_t kMinCudnnVersion = 90800;  // the first to build plans for a device that is only described
+
+// cuDNN's functions, under their own names without the prefix. A table instead of linking: the addon then
+// loads on machines without cuDNN and can say what is missing.
+struct Cudnn {
+  decltype(&::cudnnGetVersion) GetVersion;
+  decltype(&::cudnnGetErrorString) GetErrorString;
+  decltype(&::cudnnGetLastErrorString) GetLastErrorString;
+  decltype(&::cudnnCreate) Create;
+  decltype(&::cudnnDestroy) Destroy;
+  decltype(&::cudnnSetStream) SetStream;
+  decltype(&::cudnnBackendCreateDescriptor) BackendCreateDescriptor;
+  decltype(&::cudnnBackendDestroyDescriptor) BackendDestroyDescriptor;
+  decltype(&::cudnnBackendSetAttribute) BackendSetAttribute;
+  decltype(&::cudnnBackendGetAttribute) BackendGetAttribute;
+  decltype(&::cudnnBackendFinalize) BackendFinalize;
+  decltype(&::cudnnBackendExecute) BackendExecute;
+};
+
+// Opens cuDNN, once a process; later calls return at once. `candidates` are paths of libcudnn.so.9, best
+// first. Throws BACKEND_UNAVAILABLE if none opens or the first to open is older than kMinCudnnVersion.
+void load_cudnn(const std::vector<std::string>& candidates);
+
+// The functions. Throws BACKEND_UNAVAILABLE before load_cudnn has succeeded.
+const Cudnn& cudnn();
+
+std::string cudnn_version();  // "9.24.0"
+
+// Throws with cuDNN's own explanation, which is precise, unless `status` is a success: INTERNAL, or
+// OUT_OF_MEMORY.
+void check(cudnnStatus_t status, const char* what);
+
+}  // namespace residual::cuda

@@ -1,0 +1,122 @@
+// What does the backend ask of a GPU? This, the seam: memory, copies, streams, events, captured graphs, plans
+// and kernels. device_cuda.cc implements it with the CUDA runtime; nothing else of this folder calls that.
+//
+// Every function throws core::Error: OUT_OF_MEMORY with what was asked for and what was free, DEVICE_LOST
+// after a fault from which the CUDA context does not recover, INTERNAL otherwise.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/conv_spec.h"
+#include "cuda/descriptor.h"
+#include "cuda/engines.h"
+#include "cuda/kernels/all.h"
+
+namespace residual::cuda {
+
+struct DeviceInfo {
+  int index = 0;
+  std::string name;
+  int compute_capability = 0;  // times 10: 90 for 9.0
+  int multiprocessors = 0;
+  size_t total_bytes = 0;
+};
+
+// All GPUs the driver shows. Throws BACKEND_UNAVAILABLE where there is no driver, or one too old for the
+// runtime.
+std::vector<DeviceInfo> list_devices();
+
+// One GPU with the kernels of this folder on it. Shared by what is made on it.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceInfo& info() const = 0;
+  virtual Descriptor describe() const = 0;  // for cuDNN
+};
+
+std::shared_ptr<Device> open_device(int index);
+
+// Memory of a device. Not to be touched by the host.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  // `name` says in errors what the memory was for. Its contents are not set.
+  DeviceBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name);
+  DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
+  ~DeviceBuffer();
+
+  std::byte* data() const { return data_; }  // device
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Memory of the host that a device copies from and to while the host goes on.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name);  // zeros
+  PinnedBuffer(PinnedBuffer&& other) noexcept { *this = std::move(other); }
+  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
+  ~PinnedBuffer();
+
+  std::byte* data() const { return data_; }  // host
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// A point in a stream's work that others wait for.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual void synchronize() = 0;  // blocks the thread until the work before it is done
+  virtual double milliseconds_since(const Event& earlier) const = 0;
+};
+
+// Device memory by the tensor it stands for.
+struct Binding {
+  Uid uid;
+  void* data;  // device
+};
+
+// A captured sequence of work.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+};
+
+// Work is queued in order and done in order; streams are independent but for events.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void upload(void* dst, const void* src, size_t bytes) = 0;    // dst device, src pinned
+  virtual void download(void* dst, const void* src, size_t bytes) = 0;  // dst pinned, src device
+  virtual void zero(void* dst, size_t bytes) = 0;                       // dst device
+  virtual void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) = 0;
+  virtual void launch(const KernelLaunch& launch) = 0;
+  virtual void record(Event& event) = 0;
+  virtual void wait(Event& event) = 0;
+  virtual void synchronize() = 0;
+
+  // Between the two, work is not done but recorded: copies, plans and kernels.
+  virtual void begin_capture() = 0;
+  virtual std::unique_ptr<Graph> end_capture() = 0;
+  virtual void launch(Graph& graph) = 0;
+};
+
+std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device);
+std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device);
+
+}  // namespace residual::cuda

@@ -1,0 +1,265 @@
+// The seam of device.h on a real GPU: the CUDA runtime and cuDNN's execution of plans.
+#include <algorithm>
+#include <cstdint>
+
+#include "core/error.h"
+#include "cuda/cudart.h"
+#include "cuda/device.h"
+
+// The fatbin of kernels.cu, put into the addon by kernels_fatbin.S.
+extern "C" const unsigned char residual_kernels_fatbin[];
+
+namespace residual::cuda {
+namespace {
+
+DeviceInfo device_info(int index) {
+  cudaDeviceProp properties;
+  check(cudart().GetDeviceProperties(&properties, index),
+        "read the properties of GPU " + std::to_string(index));
+  DeviceInfo info;
+  info.index = index;
+  info.name = properties.name;
+  info.compute_capability = properties.major * 10 + properties.minor;
+  info.multiprocessors = properties.multiProcessorCount;
+  info.total_bytes = properties.totalGlobalMem;
+  return info;
+}
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int index) : info_(device_info(index)) {
+    use();
+    check(cudart().LibraryLoadData(&library_, residual_kernels_fatbin, nullptr, nullptr, 0, nullptr, nullptr,
+                                   0),
+          "load residual's kernels");
+    for (int i = 0; i < kKernelCount; i++)
+      check(cudart().LibraryGetKernel(&kernels_[i], library_, kKernelNames[i]),
+            std::string("find the kernel ") + kKernelNames[i]);
+  }
+  ~CudaDevice() override {
+    if (library_) cudart().LibraryUnload(library_);
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+
+  Descriptor describe() const override {
+    const int32_t index = info_.index;
+    Descriptor result(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+    result.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32, 1, &index);
+    return std::move(result.finalize("describe the GPU"));
+  }
+
+  // Makes it this thread's device: to be called before anything that the runtime does on "the current
+  // device".
+  void use() const { check(cudart().SetDevice(info_.index), "select GPU " + std::to_string(info_.index)); }
+
+  cudaKernel_t kernel(KernelId id) const { return kernels_[int(id)]; }
+
+ private:
+  DeviceInfo info_;
+  cudaLibrary_t library_ = nullptr;
+  cudaKernel_t kernels_[kKernelCount] = {};
+};
+
+const CudaDevice& cuda_device(const std::shared_ptr<Device>& device) {
+  return static_cast<const CudaDevice&>(*device);
+}
+
+std::string megabytes(size_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+class CudaEvent final : public Event {
+ public:
+  explicit CudaEvent(const std::shared_ptr<Device>& device) : device_(device) {
+    cuda_device(device_).use();
+    check(cudart().EventCreate(&event_), "create an event");
+  }
+  ~CudaEvent() override { cudart().EventDestroy(event_); }
+
+  void synchronize() override { check(cudart().EventSynchronize(event_), "wait for the GPU"); }
+  double milliseconds_since(const Event& earlier) const override {
+    float result = 0.0f;
+    check(cudart().EventElapsedTime(&result, static_cast<const CudaEvent&>(earlier).event_, event_),
+          "read the time between two events");
+    return result;
+  }
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  std::shared_ptr<Device> device_;
+  cudaEvent_t event_ = nullptr;
+};
+
+class CudaGraph final : public Graph {
+ public:
+  explicit CudaGraph(cudaGraphExec_t graph) : graph_(graph) {}
+  ~CudaGraph() override { cudart().GraphExecDestroy(graph_); }
+  cudaGraphExec_t get() const { return graph_; }
+
+ private:
+  cudaGraphExec_t graph_;
+};
+
+class CudaStream final : public Stream {
+ public:
+  explicit CudaStream(const std::shared_ptr<Device>& device) : device_(device) {
+    cuda_device(device_).use();
+    check(cudart().StreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "create a stream");
+    try {
+      check(cudnn().Create(&cudnn_), "create a handle");
+      check(cudnn().SetStream(cudnn_, stream_), "bind a handle to a stream");
+    } catch (...) {
+      release();
+      throw;
+    }
+  }
+  ~CudaStream() override { release(); }
+
+  void upload(void* dst, const void* src, size_t bytes) override {
+    check(cudart().MemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, stream_), "copy to the GPU");
+  }
+  void download(void* dst, const void* src, size_t bytes) override {
+    check(cudart().MemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, stream_), "copy from the GPU");
+  }
+  void zero(void* dst, size_t bytes) override {
+    check(cudart().MemsetAsync(dst, 0, bytes, stream_), "clear memory of the GPU");
+  }
+
+  void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) override {
+    std::vector<int64_t> uids;
+    std::vector<void*> pointers;
+    for (const Binding& binding : bindings) {
+      uids.push_back(binding.uid);
+      pointers.push_back(binding.data);
+    }
+    Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, uids)
+        .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers.size(), pointers.data())
+        .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace)
+        .finalize("bind memory to a plan");
+    const cudnnStatus_t status = cudnn().BackendExecute(cudnn_, plan.plan.get(), pack.get());
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    check(cudart().GetLastError(), "execute a plan");  // a fault of the GPU says more than cuDNN about it
+    check(status, "execute a plan");
+  }
+
+  void launch(const KernelLaunch& launch) override {
+    if (launch.blocks == 0) return;
+    if (launch.blocks > INT32_MAX)
+      throw core::Error(core::ErrorCode::kOutOfMemory,
+                        "A batch is too large for one kernel. Use smaller batches.");
+    void* args[] = {const_cast<unsigned char*>(launch.args)};
+    check(cudart().LaunchKernel(reinterpret_cast<const void*>(cuda_device(device_).kernel(launch.kernel)),
+                                dim3(static_cast<unsigned>(launch.blocks)), dim3(launch.threads), args, 0,
+                                stream_),
+          std::string("launch the kernel ") + kKernelNames[int(launch.kernel)]);
+  }
+
+  void record(Event& event) override {
+    check(cudart().EventRecord(static_cast<CudaEvent&>(event).get(), stream_), "record an event");
+  }
+  void wait(Event& event) override {
+    check(cudart().StreamWaitEvent(stream_, static_cast<CudaEvent&>(event).get(), 0), "wait for an event");
+  }
+  void synchronize() override { check(cudart().StreamSynchronize(stream_), "wait for the GPU"); }
+
+  void begin_capture() override {
+    check(cudart().StreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin to capture a graph");
+  }
+  std::unique_ptr<Graph> end_capture() override {
+    cudaGraph_t graph = nullptr;
+    check(cudart().StreamEndCapture(stream_, &graph), "capture a graph");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t status = cudart().GraphInstantiate(&executable, graph, 0);
+    cudart().GraphDestroy(graph);
+    check(status, "make a graph executable");
+    return std::make_unique<CudaGraph>(executable);
+  }
+  void launch(Graph& graph) override {
+    check(cudart().GraphLaunch(static_cast<CudaGraph&>(graph).get(), stream_), "launch a graph");
+  }
+
+ private:
+  void release() {
+    if (cudnn_) cudnn().Destroy(cudnn_);
+    cudart().StreamDestroy(stream_);
+  }
+
+  std::shared_ptr<Device> device_;
+  cudaStream_t stream_ = nullptr;
+  cudnnHandle_t cudnn_ = nullptr;
+};
+
+}  // namespace
+
+std::vector<DeviceInfo> list_devices() {
+  int count = 0;
+  const cudaError_t status = cudart().GetDeviceCount(&count);
+  if (status != cudaErrorNoDevice) check(status, "count the GPUs");
+  std::vector<DeviceInfo> devices;
+  for (int i = 0; i < count; i++) devices.push_back(device_info(i));
+  return devices;
+}
+
+std::shared_ptr<Device> open_device(int index) { return std::make_shared<CudaDevice>(index); }
+
+DeviceBuffer::DeviceBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)
+    : device_(std::move(device)), bytes_(bytes) {
+  if (bytes == 0) return;
+  cuda_device(device_).use();
+  void* data = nullptr;
+  const cudaError_t status = cudart().Malloc(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudart().GetLastError();
+    size_t free = 0, total = 0;
+    cudart().MemGetInfo(&free, &total);
+    throw core::Error(core::ErrorCode::kOutOfMemory,
+                      "GPU " + std::to_string(device_->info().index) + " has no room for " + name + ": " +
+                          megabytes(bytes) + " asked for, " + megabytes(free) + " of " + megabytes(total) +
+                          " free. Use smaller batches (maxBatch), or close other sessions.");
+  }
+  check(status, "allocate " + name);
+  data_ = static_cast<std::byte*>(data);
+}
+
+DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+DeviceBuffer::~DeviceBuffer() {
+  if (data_) cudart().Free(data_);
+}
+
+PinnedBuffer::PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)
+    : device_(std::move(device)), bytes_(bytes) {
+  if (bytes == 0) return;
+  cuda_device(device_).use();
+  void* data = nullptr;
+  check(cudart().HostAlloc(&data, bytes, cudaHostAllocDefault),
+        "allocate " + megabytes(bytes) + " of pinned memory for " + name);
+  data_ = static_cast<std::byte*>(data);
+  std::fill_n(data_, bytes, std::byte{0});
+}
+
+PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+PinnedBuffer::~PinnedBuffer() {
+  if (data_) cudart().FreeHost(data_);
+}
+
+std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device) {
+  return std::make_unique<CudaStream>(device);
+}
+
+std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device) {
+  return std::make_unique<CudaEvent>(device);
+}
+
+}  // namespace residual::cuda

@@ -1,0 +1,47 @@
+// How do a plan's values lie in a GPU's memory? As [N,H,W,C] with C padded, in one arena.
+#pragma once
+
+#include <vector>
+
+#include "core/memory_plan.h"
+#include "core/plan.h"
+#include "cuda/conv_spec.h"
+
+namespace residual::cuda {
+
+struct ValueLayout {
+  int padded = 0;         // channels in memory: a multiple of 16 bytes' worth; those that pad are always zero
+  bool is_float = false;  // float32 rather than the precision's type: what only softmax or the caller reads
+  size_t bytes = 0;       // of one picture
+};
+
+// How a conv op is run.
+enum class ConvMethod { kCudnn, kPointwise, kDirect };
+
+class Layout {
+ public:
+  Layout(const core::Plan& plan, Precision precision);
+
+  Precision precision() const { return precision_; }
+  const ValueLayout& value(int index) const { return values_[index]; }
+  size_t arena_bytes(int batch) const { return memory_.size * batch; }
+  size_t offset(int value, int batch) const { return memory_.offsets[value] * batch; }  // bytes
+
+  // For conv and linear. What comes back as kCudnn may still be refused by cuDNN, and is then run as kDirect.
+  ConvMethod method(const core::Op& op) const;
+  ConvSpec spec(const core::Op& op, int batch) const;
+  // Of one output channel's window: the padded channels of src, or the channels of a group.
+  int weight_channels(const core::Op& op) const;
+
+ private:
+  const core::Plan& plan_;  // outlives this
+  Precision precision_;
+  std::vector<ValueLayout> values_;
+  core::MemoryPlan memory_;
+};
+
+// Of the precision's name; PRECISION_UNSUPPORTED for others, and for those a GPU of this compute capability
+// (times ten) does not have.
+Precision supported_precision(const std::string& name, int compute_capability);
+
+}  // namespace residual::cuda

@@ -1,0 +1,35 @@
+// How is a library opened that need not be there? By name or path at run time, its functions looked up by
+// name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace residual::cuda {
+
+// An open shared library. It is never closed: cuDNN and the CUDA runtime keep threads and exit handlers that
+// would outlive their code.
+class SharedLibrary {
+ public:
+  SharedLibrary() = default;
+
+  // Opens the first of `candidates` (a bare name is searched for as the dynamic linker does) that opens;
+  // symbols become visible to the libraries opened after it. Throws BACKEND_UNAVAILABLE, naming each
+  // candidate and why it failed, and ending in `remedy`.
+  static SharedLibrary open(const char* what, const std::vector<std::string>& candidates, const char* remedy);
+
+  // Opens nothing and throws nothing: an empty one where the library cannot be opened.
+  static SharedLibrary open_if_there(const std::string& candidate);
+
+  // The address of a function; throws BACKEND_UNAVAILABLE where the library lacks it.
+  void* function(const char* name) const;
+
+  bool is_open() const { return handle_ != nullptr; }
+  const std::string& path() const { return path_; }  // as it was opened
+
+ private:
+  void* handle_ = nullptr;
+  std::string path_;
+};
+
+}  // namespace residual::cuda

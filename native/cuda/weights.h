@@ -1,0 +1,28 @@
+// How do an operation's weights come onto the GPU? Turned into the precision, padded, and uploaded once.
+#pragma once
+
+#include "cuda/device.h"
+#include "cuda/layout.h"
+
+namespace residual::cuda {
+
+// In fp16 every output channel's weights are divided by a power of two that brings the largest to [0.5, 1),
+// and the convolution's sums multiplied by it in float32: folded batch norms can leave weights outside the
+// range of fp16 (6e-5 to 65504 without loss), and powers of two round nothing.
+struct OpWeights {
+  DeviceBuffer memory;  // of all that follows
+  const void* weight =
+      nullptr;  // [dst_padded, R, S, weight_channels], zeros in the padding; kPointwise: float [padded]
+  const float* scale = nullptr;  // [dst_padded]; fp16 alone. normalize: [channels]
+  const float* bias = nullptr;   // [dst_padded]. normalize: [channels]
+};
+
+// Of a conv or linear op: `weight` [K,R,S,C/groups] and `bias` [K] on the host.
+OpWeights upload_weights(const core::Plan& plan, const Layout& layout, const core::Op& op,
+                         const float* weight, const float* bias, const std::shared_ptr<Device>& device,
+                         Stream& stream);
+
+// Of normalize: what turns a byte into a normalised number.
+OpWeights upload_normalization(const core::Op& op, const std::shared_ptr<Device>& device, Stream& stream);
+
+}  // namespace residual::cuda
