@@ -1,12 +1,12 @@
 // How are plans compiled ahead of time, for a GPU that is not there? From the description of it that cuDNN takes.
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
 import type { Plan } from '../model/plan.ts'
 import { compileLibraries } from './cuda-libraries.ts'
 import { parseCudnnPlan } from './cudnn-plan.ts'
-import { addonFolder, loadCuda, packageRoot, translated, translateError } from './native.ts'
+import { addonPath, loadCuda, packageRoot, translated, translateError } from './native.ts'
 import { type Precision, precisions } from './session.ts'
 
 const gpuFolder = join(packageRoot, 'gpus')
@@ -90,7 +90,7 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
   checkInteger('batch', batch, 1, 65536)
   checkInteger('threads', threads, 1, 1024)
   const addon = loadCuda()
-  translated(() => addon.openLibraries(compileLibraries(addonFolder('cuda'))))
+  translated(() => addon.openLibraries(compileLibraries(dirname(addonPath('cuda')))))
   const compiled = await addon
     .compileAhead(plan, { gpu, precision, batch, threads, cacheFolder: out ?? '' })
     .catch(error => {

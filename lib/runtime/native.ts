@@ -77,11 +77,12 @@ export interface NativeAddon {
 /** The folder that holds `package.json`. The sources and `dist/` lie at the same depth below it. */
 export const packageRoot: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
-/** The folder of a backend's binary: `RESIDUAL_ADDON_DIR`, `RESIDUAL_CUDA_ADDON_DIR`, or where the build puts it. */
-export function addonFolder(backend: 'cpu' | 'cuda'): string {
+/** A backend's binary: where `RESIDUAL_ADDON_DIR` or `RESIDUAL_CUDA_ADDON` (a file) says, or where the build puts it. */
+export function addonPath(backend: 'cpu' | 'cuda'): string {
+  const { RESIDUAL_ADDON_DIR, RESIDUAL_CUDA_ADDON } = process.env
   return backend === 'cpu'
-    ? (process.env.RESIDUAL_ADDON_DIR ?? join(packageRoot, 'build', 'Release'))
-    : (process.env.RESIDUAL_CUDA_ADDON_DIR ?? join(packageRoot, 'build-cuda', 'Release'))
+    ? join(RESIDUAL_ADDON_DIR ?? join(packageRoot, 'build', 'Release'), 'residual-cpu.node')
+    : (RESIDUAL_CUDA_ADDON ?? join(packageRoot, 'build-cuda', 'Release', 'residual-cuda.node'))
 }
 
 let cpuAddon: NativeAddon | undefined
@@ -93,7 +94,7 @@ let cpuAddon: NativeAddon | undefined
  */
 export function loadNative(): NativeAddon {
   cpuAddon ??= load(
-    join(addonFolder('cpu'), 'residual-cpu.node'),
+    addonPath('cpu'),
     'ADDON_NOT_BUILT',
     'Build it with `npm rebuild residual` (in a clone: `npm run build`); that takes CMake and a C++17 compiler (GCC or Clang).',
   )
@@ -109,7 +110,7 @@ let cudaAddon: NativeAddon | undefined
  */
 export function loadCuda(): NativeAddon {
   cudaAddon ??= load(
-    join(addonFolder('cuda'), 'residual-cuda.node'),
+    addonPath('cuda'),
     'BACKEND_UNAVAILABLE',
     'Build it with `npm run build:cuda` in the folder of the package; that takes the CUDA 13 toolkit (nvcc), CMake and a ' +
       'C++17 compiler.',

@@ -38,3 +38,10 @@ function(residual_standin target source library)
 endfunction()
 residual_standin(standin-cuda native/standin/cuda_driver.cc libcuda.so.1)
 residual_standin(standin-cublas-lt native/standin/cublas_lt.cc libcublasLt.so.13)
+
+# The backend on a stand-in for the device: for tests.
+list(FILTER RESIDUAL_CUDA_SOURCES EXCLUDE REGEX "native/cuda/(device_cuda|cudart|libraries)\\.cc$")
+file(GLOB RESIDUAL_TWIN_SOURCES CONFIGURE_DEPENDS native/twin/*.cc)
+residual_addon(residual-twin ${RESIDUAL_CUDA_SOURCES} ${RESIDUAL_TWIN_SOURCES})
+target_include_directories(residual-twin SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+target_link_libraries(residual-twin PRIVATE ${CMAKE_DL_LIBS})

@@ -1,0 +1,303 @@
+// The seam of cuda/device.h on the host: what tests run the CUDA backend on.
+//
+// Told what to be by environment variables, read when a device is opened:
+//   RESIDUAL_TWIN_GPU       file with cuDNN's description of a GPU (gpus/*.json)
+//   RESIDUAL_TWIN_SEED      chooses among the orders that streams and events allow; 1 unless given
+//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N", "lose:N", the N-th call
+//   of its kind from
+//                           the opening of the device on; several with commas
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+#include "core/error.h"
+#include "cuda/device.h"
+#include "twin/graph_interpreter.h"
+#include "twin/json.h"
+#include "twin/memory.h"
+#include "twin/scheduler.h"
+
+namespace residual::cuda {
+namespace {
+
+using twin::Space;
+
+std::string environment(const char* name, const char* otherwise = "") {
+  const char* value = std::getenv(name);
+  return value ? value : otherwise;
+}
+
+std::string gpu_text() {
+  const std::string path = environment("RESIDUAL_TWIN_GPU");
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file)
+    throw core::Error(core::ErrorCode::kBackendUnavailable,
+                      "twin: RESIDUAL_TWIN_GPU names no readable file: '" + path + "'.");
+  return text.str();
+}
+
+DeviceInfo info_of(const std::string& text) {
+  const twin::Json gpu = twin::Json::parse(text);
+  DeviceInfo info;
+  info.name = gpu.at("deviceName").text() + " (twin)";
+  info.compute_capability = static_cast<int>(gpu.at("deviceVer").integer() / 10);
+  info.multiprocessors = static_cast<int>(gpu.at("multiProcessorCount").integer());
+  info.total_bytes = gpu.at("totalGlobalMem").integer();
+  return info;
+}
+
+// Counts the calls of each kind down to the one that is to fail.
+class Faults {
+ public:
+  explicit Faults(const std::string& text) {
+    std::stringstream parts(text);
+    for (std::string part; std::getline(parts, part, ',');) {
+      const size_t colon = part.find(':');
+      if (colon != std::string::npos) left_[part.substr(0, colon)] = std::stoi(part.substr(colon + 1));
+    }
+  }
+
+  bool due(const std::string& kind) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = left_.find(kind);
+    return found != left_.end() && --found->second == 0;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, int> left_;
+};
+
+class TwinDevice final : public Device {
+ public:
+  TwinDevice()
+      : text_(gpu_text()),
+        info_(info_of(text_)),
+        faults_(environment("RESIDUAL_TWIN_FAULTS")),
+        scheduler(std::stoull(environment("RESIDUAL_TWIN_SEED", "1"))) {}
+
+  const DeviceInfo& info() const override { return info_; }
+  Descriptor describe() const override {
+    Descriptor result(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+    result.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, text_);
+    return std::move(result.finalize("describe the GPU"));
+  }
+
+  std::byte* allocate(Space space, size_t bytes, const std::string& name) {
+    if (faults_.due("allocate") || memory.live_bytes() + bytes > info_.total_bytes)
+      throw core::Error(core::ErrorCode::kOutOfMemory,
+                        "GPU 0 has no room for " + name + ": " + std::to_string(bytes) + " bytes asked for.");
+    return memory.allocate(space, bytes, name);
+  }
+
+  // Before every call that could find the device lost.
+  void check_alive(const char* what) {
+    if (faults_.due("lose")) lost_ = true;
+    if (lost_)
+      throw core::Error(core::ErrorCode::kDeviceLost, std::string("The GPU is lost to this process: ") +
+                                                          what + ": twin. Restart the process.");
+  }
+  void check_fault(const char* kind) {
+    if (faults_.due(kind))
+      throw core::Error(core::ErrorCode::kInternal, std::string("twin: ") + kind + " fails.");
+  }
+
+ private:
+  const std::string text_;
+  const DeviceInfo info_;
+  Faults faults_;
+  bool lost_ = false;
+
+ public:
+  twin::Memory memory;
+  twin::Scheduler scheduler;
+};
+
+TwinDevice& twin_device(const std::shared_ptr<Device>& device) { return static_cast<TwinDevice&>(*device); }
+
+template <typename K>
+void run_on_host(const KernelLaunch& launch) {
+  const auto& args = *reinterpret_cast<const typename K::Args*>(launch.args);
+  for (int64_t block = 0; block < launch.blocks; block++) {
+    typename K::Shared shared;
+    for (int p = 0; p < K::kPhases; p++)
+      for (int thread = 0; thread < launch.threads; thread++)
+        K::phase(p, args, shared, Thread{block, thread, launch.threads});
+  }
+}
+
+void run_kernel(const KernelLaunch& launch) {
+  switch (launch.kernel) {
+#define RESIDUAL_RUN(name, ...) \
+  case KernelId::name:          \
+    return run_on_host<__VA_ARGS__>(launch);
+    RESIDUAL_KERNELS(RESIDUAL_RUN)
+#undef RESIDUAL_RUN
+  }
+}
+
+class TwinEvent final : public Event {
+ public:
+  explicit TwinEvent(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  void synchronize() override {
+    twin_device(device_).check_alive("wait for the GPU");
+    twin_device(device_).scheduler.finish(*state);
+  }
+  // There is no clock that would mean anything: the first candidate is as good as any.
+  double milliseconds_since(const Event&) const override { return 1.0; }
+
+  const std::shared_ptr<twin::EventState> state = std::make_shared<twin::EventState>();
+
+ private:
+  std::shared_ptr<Device> device_;
+};
+
+class TwinGraph final : public Graph {
+ public:
+  std::vector<twin::Task> tasks;
+};
+
+class TwinStream final : public Stream {
+ public:
+  explicit TwinStream(const std::shared_ptr<Device>& device)
+      : device_(device), twin_(twin_device(device)), queue_(twin_.scheduler.add_queue()) {}
+
+  void upload(void* dst, const void* src, size_t bytes) override {
+    copy("upload", Space::kDevice, dst, Space::kPinned, src, bytes);
+  }
+  void download(void* dst, const void* src, size_t bytes) override {
+    copy("download", Space::kPinned, dst, Space::kDevice, src, bytes);
+  }
+
+  void zero(void* dst, size_t bytes) override {
+    add("zero", [this, dst, bytes] {
+      twin_.memory.check(Space::kDevice, dst, bytes, "zero");
+      std::fill_n(static_cast<std::byte*>(dst), bytes, std::byte{0});
+    });
+  }
+
+  void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) override {
+    twin_.check_alive("execute a plan");
+    twin_.check_fault("execute");
+    auto graph = std::make_shared<twin::PlanGraph>(plan.json);
+    std::map<int64_t, void*> memory;
+    for (const Binding& binding : bindings) memory[binding.uid] = binding.data;
+    add("plan", [this, graph, memory, workspace, bytes = plan.workspace_bytes] {
+      for (const twin::Tensor& tensor : graph->tensors()) {
+        if (tensor.is_virtual) continue;
+        const auto bound = memory.find(tensor.uid);
+        const std::string user = "tensor " + std::to_string(tensor.uid) + " of a plan";
+        if (bound == memory.end())
+          throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
+        twin_.memory.check(Space::kDevice, bound->second, tensor.bytes(), user);
+        if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
+          throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
+      }
+      twin_.memory.check(Space::kDevice, workspace, bytes, "the workspace of a plan");
+      if (bytes > 0)
+        std::fill_n(static_cast<std::byte*>(workspace), bytes, std::byte{0xff});  // as a real one would
+      graph->execute(memory);
+      twin_.memory.check_fences("a plan");
+    });
+  }
+
+  void launch(const KernelLaunch& launch) override {
+    twin_.check_alive("launch a kernel");
+    twin_.check_fault("launch");
+    add(kKernelNames[int(launch.kernel)], [this, launch] {
+      run_kernel(launch);
+      twin_.memory.check_fences(std::string("the kernel ") + kKernelNames[int(launch.kernel)]);
+    });
+  }
+
+  void record(Event& event) override {
+    twin_.scheduler.record(*queue_, static_cast<TwinEvent&>(event).state);
+  }
+  void wait(Event& event) override { twin_.scheduler.wait(*queue_, static_cast<TwinEvent&>(event).state); }
+  void synchronize() override {
+    twin_.check_alive("wait for the GPU");
+    twin_.scheduler.finish(*queue_);
+  }
+
+  void begin_capture() override { captured_.emplace(); }
+  std::unique_ptr<Graph> end_capture() override {
+    auto graph = std::make_unique<TwinGraph>();
+    graph->tasks = std::move(*captured_);
+    captured_.reset();
+    return graph;
+  }
+  void launch(Graph& graph) override {
+    twin_.check_alive("launch a graph");
+    for (const twin::Task& task : static_cast<TwinGraph&>(graph).tasks) twin_.scheduler.push(*queue_, task);
+  }
+
+ private:
+  void copy(const char* name, Space to, void* dst, Space from, const void* src, size_t bytes) {
+    twin_.check_alive(name);
+    add(name, [this, name, to, dst, from, src, bytes] {
+      twin_.memory.check(to, dst, bytes, name);
+      twin_.memory.check(from, src, bytes, name);
+      std::copy_n(static_cast<const std::byte*>(src), bytes, static_cast<std::byte*>(dst));
+    });
+  }
+
+  void add(const char* name, std::function<void()> run) {
+    twin::Task task{name, std::move(run), nullptr, 0, false};
+    if (captured_)
+      captured_->push_back(std::move(task));
+    else
+      twin_.scheduler.push(*queue_, std::move(task));
+  }
+
+  std::shared_ptr<Device> device_;
+  TwinDevice& twin_;
+  std::shared_ptr<twin::Scheduler::Queue> queue_;
+  std::optional<std::vector<twin::Task>> captured_;
+};
+
+}  // namespace
+
+std::vector<DeviceInfo> list_devices() { return {info_of(gpu_text())}; }
+std::shared_ptr<Device> open_device(int) { return std::make_shared<TwinDevice>(); }
+std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device) {
+  return std::make_unique<TwinStream>(device);
+}
+std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device) {
+  return std::make_unique<TwinEvent>(device);
+}
+
+DeviceBuffer::DeviceBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)
+    : device_(std::move(device)), bytes_(bytes) {
+  if (bytes > 0) data_ = twin_device(device_).allocate(Space::kDevice, bytes, name);
+}
+DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+DeviceBuffer::~DeviceBuffer() {
+  if (data_) twin_device(device_).memory.free(data_);
+}
+
+PinnedBuffer::PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)
+    : device_(std::move(device)), bytes_(bytes) {
+  if (bytes == 0) return;
+  data_ = twin_device(device_).allocate(Space::kPinned, bytes, name);
+  std::fill_n(data_, bytes, std::byte{0});
+}
+PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+PinnedBuffer::~PinnedBuffer() {
+  if (data_) twin_device(device_).memory.free(data_);
+}
+
+}  // namespace residual::cuda

@@ -1,0 +1,29 @@
+// Which shared libraries does the twin open? cuDNN and NVRTC from where they are, and the stand-ins beside
+// itself even where there is a driver: nothing here is to touch a GPU.
+#include <dlfcn.h>
+
+#include "core/backend.h"
+#include "core/error.h"
+#include "cuda/cudnn.h"
+#include "cuda/shared_library.h"
+
+namespace residual::core {
+namespace {
+
+std::string own_folder() {
+  Dl_info info{};
+  dladdr(reinterpret_cast<const void*>(&own_folder), &info);
+  const std::string path = info.dli_fname ? info.dli_fname : "";
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+}  // namespace
+
+void open_libraries(const LibraryCandidates& candidates) {
+  for (const char* name : {"libcuda.so.1", "libcublasLt.so.13"})
+    cuda::SharedLibrary::open("A stand-in", {own_folder() + "standin/" + name}, "Run `npm run build:cuda`.");
+  cuda::SharedLibrary::open("NVRTC", candidates.at("nvrtc"), "Run `npm run setup:cuda`.");
+  cuda::load_cudnn(candidates.at("cudnn"));
+}
+
+}  // namespace residual::core

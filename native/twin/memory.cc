@@ -1,0 +1,111 @@
+#include "twin/memory.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/error.h"
+
+namespace residual::twin {
+namespace {
+
+constexpr size_t kFence = 256;  // bytes on either side, and the alignment
+constexpr std::byte kFenceByte{0xa5};
+constexpr std::byte kPoison{0xff};
+
+[[noreturn]] void fail(const std::string& what) {
+  throw core::Error(core::ErrorCode::kInternal, "twin: " + what + ".");
+}
+
+const char* space_name(Space space) {
+  return space == Space::kDevice ? "device memory" : "pinned host memory";
+}
+
+}  // namespace
+
+Memory::~Memory() {
+  for (const auto& [data, block] : blocks_)
+    if (block.live)
+      std::fprintf(stderr, "twin: leak of %zu bytes of %s: %s\n", block.bytes, space_name(block.space),
+                   block.name.c_str());
+}
+
+std::byte* Memory::allocate(Space space, size_t bytes, const std::string& name) {
+  Block block{space, bytes, name, true, std::make_unique<std::byte[]>(bytes + 3 * kFence)};
+  const auto begin = reinterpret_cast<uintptr_t>(block.storage.get()) + kFence;
+  auto* data = reinterpret_cast<std::byte*>((begin + kFence - 1) / kFence * kFence);
+  std::fill(block.storage.get(), block.storage.get() + bytes + 3 * kFence, kFenceByte);
+  std::fill(data, data + bytes, kPoison);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto it = blocks_.begin(); it != blocks_.end();) {  // freed blocks whose addresses are used again
+    const bool overlaps = it->first < data + bytes + kFence && data < it->first + it->second.bytes + kFence;
+    it = !it->second.live && overlaps ? blocks_.erase(it) : std::next(it);
+  }
+  blocks_[data] = std::move(block);
+  return data;
+}
+
+void Memory::free(std::byte* data) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = blocks_.find(data);
+  if (found == blocks_.end() || !found->second.live) {
+    std::fprintf(stderr, "twin: freed what was not allocated\n");
+    return;
+  }
+  try {
+    check_fence(data, found->second, "someone before the block was freed");
+  } catch (const core::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());  // destructors cannot throw
+  }
+  found->second.live = false;
+  found->second.storage.reset();
+}
+
+const Memory::Block* Memory::find(const void* data) const {
+  const auto* at = static_cast<const std::byte*>(data);
+  auto next = blocks_.upper_bound(at);
+  if (next == blocks_.begin()) return nullptr;
+  const auto& [begin, block] = *std::prev(next);
+  return at < begin + std::max<size_t>(block.bytes, 1) ? &block : nullptr;
+}
+
+void Memory::check(Space space, const void* data, size_t bytes, const std::string& user) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (bytes == 0) return;
+  const Block* block = find(data);
+  const std::string touches = user + " touches ";
+  if (!block)
+    fail(touches + "memory that is neither the device's nor pinned, where " + space_name(space) + " is due");
+  if (!block->live) fail(touches + "'" + block->name + "' after it was freed");
+  if (block->space != space)
+    fail(touches + "'" + block->name + "', " + space_name(block->space) + ", where " + space_name(space) +
+         " is due");
+  const auto it = std::prev(blocks_.upper_bound(static_cast<const std::byte*>(data)));
+  const size_t offset = static_cast<const std::byte*>(data) - it->first;
+  if (bytes > block->bytes - offset)
+    fail(touches + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " of '" + block->name +
+         "', which has " + std::to_string(block->bytes));
+}
+
+void Memory::check_fence(const std::byte* data, const Block& block, const std::string& user) const {
+  const auto whole = [](const std::byte* from) {
+    return std::all_of(from, from + kFence, [](std::byte b) { return b == kFenceByte; });
+  };
+  if (!whole(data - kFence) || !whole(data + block.bytes))
+    fail(user + " wrote outside '" + block.name + "' (" + std::to_string(block.bytes) + " bytes)");
+}
+
+void Memory::check_fences(const std::string& user) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& [data, block] : blocks_)
+    if (block.live) check_fence(data, block, user);
+}
+
+size_t Memory::live_bytes() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  size_t total = 0;
+  for (const auto& [data, block] : blocks_)
+    if (block.live) total += block.bytes;
+  return total;
+}
+
+}  // namespace residual::twin

@@ -1,0 +1,51 @@
+// What is "device memory" here? Blocks of the host's, fenced, filled with poison, and known by address, so
+// that whoever uses one the wrong way is found out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace residual::twin {
+
+enum class Space { kDevice, kPinned };
+
+class Memory {
+ public:
+  ~Memory();
+
+  // Filled with poison: bytes that are NaN in every floating type. `name` appears in errors.
+  std::byte* allocate(Space space, size_t bytes, const std::string& name);
+
+  // Checks the fences.
+  void free(std::byte* data);
+
+  // Throws core::Error INTERNAL, naming `user`, unless [data, data + bytes) lies in one live block of `space`
+  // whose fences are whole.
+  void check(Space space, const void* data, size_t bytes, const std::string& user) const;
+
+  // Checks every fence there is; `user` is who ran last.
+  void check_fences(const std::string& user) const;
+
+  size_t live_bytes() const;
+
+ private:
+  struct Block {
+    Space space;
+    size_t bytes = 0;
+    std::string name;
+    bool live = true;
+    std::unique_ptr<std::byte[]> storage;  // fence, data, fence; gone when freed
+  };
+  const Block* find(const void* data) const;
+  void check_fence(const std::byte* data, const Block& block, const std::string& user) const;
+
+  mutable std::mutex mutex_;
+  std::map<const std::byte*, Block>
+      blocks_;  // by where their data begins; freed ones stay until the address is used again
+};
+
+}  // namespace residual::twin

@@ -1,0 +1,31 @@
+// Where is the CUDA backend's twin, which runs its very code without a GPU?
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { vi } from 'vitest'
+import type { SessionOptions } from '../../lib/index.ts'
+import { packageRoot } from '../../lib/runtime/native.ts'
+
+const twin = join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
+
+/** Why tests on the twin cannot run here; undefined if they can. */
+export const noTwin: string | undefined = existsSync(twin)
+  ? undefined
+  : `skipped: ${twin} has not been built (npm run build:cuda; that takes nvcc)`
+if (noTwin) console.log(noTwin)
+
+/** Compiled plans, shared by all tests and runs: compiling is most of their time. */
+export const twinPlanCache = join(packageRoot, 'build-cuda', 'test-plans')
+export const emptyFolder = (name: string) => join(tmpdir(), `residual-${process.pid}-${name}`)
+
+/** Lets `device: 'cuda'` be the twin, until `vi.unstubAllEnvs`. */
+export function useTwin({ gpu = 'h100', seed = 1, faults = '' } = {}): SessionOptions {
+  vi.stubEnv('RESIDUAL_CUDA_ADDON', twin)
+  vi.stubEnv('RESIDUAL_TWIN_GPU', join(packageRoot, 'gpus', `${gpu}.json`))
+  vi.stubEnv('RESIDUAL_TWIN_SEED', String(seed))
+  vi.stubEnv('RESIDUAL_TWIN_FAULTS', faults)
+  return { device: 'cuda', planCache: twinPlanCache }
+}
+
+/** Largest error of a whole network relative to the norm of the result, by precision: what `test:gpu` demands as well. */
+export const tolerances = { fp32: 1e-4, tf32: 2e-3, fp16: 5e-3, bf16: 4e-2 } as const
