@@ -1,0 +1,159 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
+import { relativeError } from '../support/golden.ts'
+import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
+import { noTwin, tolerances, useTwin } from '../support/twin.ts'
+
+const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
+const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
+const precisions = ['fp32', 'tf32', 'fp16', 'bf16'] as const
+
+afterEach(() => vi.unstubAllEnvs())
+
+const onCpu = (weights = tinyWeights) => createSession(tinyPlan, weights, { device: 'cpu', threads: 2 })
+const onGpu = (options: SessionOptions = {}, twin = {}) =>
+  createSession(tinyPlan, tinyWeights, { ...useTwin(twin), ...options })
+
+describe.skipIf(noTwin)('a session on a GPU', () => {
+  it('says what computes', async () => {
+    await using session = await onGpu({ precision: 'bf16' })
+    const name = 'NVIDIA H100 80GB HBM3 (twin)'
+    expect(session.device).toEqual({ kind: 'cuda', name, index: 0, precision: 'bf16' })
+  })
+
+  it.each(precisions)('computes in %s what the CPU computes, replayed and eager alike', async precision => {
+    await using cpu = await onCpu()
+    await using replayed = await onGpu({ precision, maxBatch: 4 })
+    await using eager = await onGpu({ precision, maxBatch: 4, cudaGraph: false })
+    for (const n of [1, 3, 5]) {
+      for (const input of [tinyBytes(n), tinyInput(n)]) {
+        const expected = await cpu.run(input, { outputs })
+        const actual = await replayed.run(input, { outputs })
+        for (const name of outputs)
+          expect(relativeError(actual[name], expected[name]), name).toBeLessThan(tolerances[precision])
+        expect(await eager.run(input, { outputs })).toEqual(actual)
+      }
+    }
+  })
+
+  it('fills small batches up and cuts large ones, and each picture comes out the same', async () => {
+    await using one = await onGpu({ batchSizes: [1] })
+    const all = await one.run(tinyBytes(40))
+    for (const batchSizes of [[4], [3, 7], [64], [16, 2, 2]]) {
+      await using session = await onGpu({ batchSizes })
+      for (const n of [1, 2, 4, 5, 9, 40]) {
+        const { logits } = await session.run(tinyBytes(n))
+        expect(logits).toEqual(all.logits.subarray(0, n * 4))
+      }
+    }
+  })
+
+  it('keeps runs apart that are under way together, whatever the order in which streams get on', async () => {
+    await using one = await onGpu({ batchSizes: [1] })
+    for (let seed = 1; seed <= 6; seed++) {
+      await using session = await onGpu({ batchSizes: [1, 2] }, { seed })
+      const runs = Array.from({ length: 12 }, async (_, i) => {
+        const input = tinyBytes(i + 3).subarray(i * 192) // three pictures, others each time
+        const wanted: OutputName[] = i % 3 === 0 ? ['logits'] : ['probabilities', 'featureMaps']
+        return [await session.run(input, { outputs: wanted }), input, wanted] as const
+      })
+      for (const [actual, input, wanted] of await Promise.all(runs))
+        expect(actual).toEqual(await one.run(input, { outputs: wanted }))
+    }
+  })
+
+  it('keeps weights that fp16 has no numbers for', async () => {
+    // Activations stay in range: 1000 times as large after the first convolution, 1/1000 after the second. The folded weights
+    // of the second are a millionth, where fp16 has a handful of numbers.
+    const factors: { readonly [name: string]: number } = {
+      'block.bn1.weight': 1e3,
+      'block.bn1.bias': 1e3,
+      'block.bn2.running_mean': 1e3,
+      'block.bn2.weight': 1e-6,
+      'block.bn2.bias': 1e-3,
+      'block.bn3.running_mean': 1e-3,
+      'block.bn3.weight': 1e3,
+    }
+    for (const name of Object.keys(factors)) expect(tinyWeights.shape(name), name).toBeDefined()
+    const weights: WeightSource = {
+      ...tinyWeights,
+      read: async name => (await tinyWeights.read(name)).map(x => x * (factors[name] ?? 1)),
+    }
+    await using cpu = await onCpu(weights)
+    await using gpu = await createSession(tinyPlan, weights, { ...useTwin(), precision: 'fp16' })
+    const [expected, actual] = [await cpu.run(tinyBytes(2)), await gpu.run(tinyBytes(2))]
+    expect(relativeError(actual.logits, expected.logits)).toBeLessThan(tolerances.fp16)
+  })
+
+  it('has no bf16 on a T4', async () => {
+    await expect(onGpu({ precision: 'bf16' }, { gpu: 't4' })).rejects.toEqual(coded('PRECISION_UNSUPPORTED'))
+    await using session = await onGpu({ precision: 'fp16' }, { gpu: 't4' })
+    expect((await session.run(tinyBytes(1))).logits).toHaveLength(4)
+  })
+
+  it('times the candidates where asked to, and computes the same', async () => {
+    await using cpu = await onCpu()
+    await using tuned = await onGpu({ autotune: true, precision: 'fp32', planCache: null, batchSizes: [2] })
+    const [expected, actual] = [await cpu.run(tinyBytes(2)), await tuned.run(tinyBytes(2))]
+    expect(relativeError(actual.logits, expected.logits)).toBeLessThan(tolerances.fp32)
+  })
+})
+
+describe.skipIf(noTwin)('faults', () => {
+  /** Creates and runs a session in which the `n`-th call of a kind fails; true once none did. */
+  async function survives(kind: string, n: number, code: string, options: SessionOptions): Promise<boolean> {
+    await using good = await onGpu(options)
+    const expected = await good.run(tinyBytes(3), { outputs })
+    const session = await onGpu(options, { faults: `${kind}:${n}` }).catch(error => {
+      expect(error).toEqual(coded(code))
+      return null
+    })
+    if (!session) return false
+    let failed = false
+    for (let i = 0; i < 3; i++) {
+      const result = await session.run(tinyBytes(3), { outputs }).catch(error => error)
+      if (result instanceof Error) {
+        expect(failed, 'only one call fails').toBe(false)
+        expect(result).toEqual(coded(code))
+        failed = true
+      } else {
+        expect(result).toEqual(expected)
+      }
+    }
+    await session.dispose()
+    return !failed
+  }
+
+  it.each([true, false])(
+    'of memory end in OUT_OF_MEMORY, and the next run is right (graphs: %s)',
+    async cudaGraph => {
+      let n = 1
+      while (!(await survives('allocate', n, 'OUT_OF_MEMORY', { cudaGraph, batchSizes: [2] }))) n++
+      expect(n).toBeGreaterThan(15) // weights, arena, staging: each has failed once
+    },
+  )
+
+  it.each(['execute', 'launch'])('of %s end in INTERNAL, and the next run is right', async kind => {
+    for (const cudaGraph of [true, false]) {
+      let n = 1
+      while (!(await survives(kind, n, 'INTERNAL', { cudaGraph, batchSizes: [2] }))) n++
+      expect(n).toBeGreaterThan(5)
+    }
+  })
+
+  it('of the device itself are final', async () => {
+    for (let n = 1; n <= 40; n += 3) {
+      const session = await onGpu({ batchSizes: [2] }, { faults: `lose:${n}` }).catch(error => {
+        expect(error).toEqual(coded('DEVICE_LOST'))
+        return null
+      })
+      if (!session) continue
+      const results = []
+      for (let i = 0; i < 12; i++) results.push(await session.run(tinyBytes(3)).catch(error => error))
+      const first = results.findIndex(result => result instanceof Error)
+      expect(first).toBeGreaterThanOrEqual(0)
+      for (const result of results.slice(first)) expect(result).toEqual(coded('DEVICE_LOST'))
+      await session.dispose()
+    }
+  })
+})
