@@ -1,5 +1,5 @@
 // Formats the C++ sources (--write) or fails on the first one that is not formatted (--check).
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -11,4 +11,5 @@ const sources = readdirSync(join(root, 'native'), { recursive: true, encoding: '
   .filter(file => /\.(cc|h|cu)$/.test(file))
   .map(file => join(root, 'native', file))
 const mode = process.argv[2] === '--write' ? ['-i'] : ['--dry-run', '--Werror']
-execFileSync(process.execPath, [clangFormat, ...mode, ...sources], { stdio: 'inherit' })
+process.exitCode =
+  spawnSync(process.execPath, [clangFormat, ...mode, ...sources], { stdio: 'inherit' }).status ?? 1

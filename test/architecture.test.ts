@@ -24,6 +24,7 @@ const mayInclude: { readonly [folder: string]: readonly string[] } = {
   cpu: ['core'],
   cuda: ['core'],
   standin: [],
+  twin: ['cuda', 'core'],
   core: [],
 }
 

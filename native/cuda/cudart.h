@@ -10,16 +10,17 @@
 namespace residual::cuda {
 
 // X(function): under their own names without the prefix.
-#define RESIDUAL_CUDART_FUNCTIONS(X)                                                                         \
-  X(DriverGetVersion)                                                                                        \
-  X(RuntimeGetVersion)                                                                                       \
-  X(GetErrorName)                                                                                            \
-  X(GetErrorString) X(GetLastError) X(GetDeviceCount) X(GetDeviceProperties) X(SetDevice) X(MemGetInfo)      \
-      X(Malloc) X(Free) X(HostAlloc) X(FreeHost) X(MemcpyAsync) X(MemsetAsync) X(StreamCreateWithFlags)      \
-          X(StreamDestroy) X(StreamSynchronize) X(StreamWaitEvent) X(StreamBeginCapture) X(StreamEndCapture) \
-              X(EventCreate) X(EventDestroy) X(EventRecord) X(EventSynchronize) X(EventElapsedTime)          \
-                  X(GraphInstantiate) X(GraphLaunch) X(GraphDestroy) X(GraphExecDestroy) X(LibraryLoadData)  \
-                      X(LibraryUnload) X(LibraryGetKernel) X(LaunchKernel)
+// clang-format off
+#define RESIDUAL_CUDART_FUNCTIONS(X)                                                         \
+  X(DriverGetVersion) X(RuntimeGetVersion) X(GetErrorName) X(GetErrorString) X(GetLastError) \
+  X(GetDeviceCount) X(GetDeviceProperties) X(SetDevice) X(MemGetInfo)                        \
+  X(Malloc) X(Free) X(HostAlloc) X(FreeHost) X(MemcpyAsync) X(MemsetAsync)                   \
+  X(StreamCreateWithFlags) X(StreamDestroy) X(StreamSynchronize) X(StreamWaitEvent)          \
+  X(StreamBeginCapture) X(StreamEndCapture)                                                  \
+  X(EventCreate) X(EventDestroy) X(EventRecord) X(EventSynchronize) X(EventElapsedTime)      \
+  X(GraphInstantiate) X(GraphLaunch) X(GraphDestroy) X(GraphExecDestroy)                     \
+  X(LibraryLoadData) X(LibraryUnload) X(LibraryGetKernel) X(LaunchKernel)
+// clang-format on
 
 struct Cudart {
 #define RESIDUAL_CUDART_MEMBER(name) decltype(&::cuda##name) name;

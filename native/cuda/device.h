@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "cuda/conv_spec.h"
 #include "cuda/descriptor.h"
 #include "cuda/engines.h"
@@ -39,6 +40,9 @@ class Device {
 };
 
 std::shared_ptr<Device> open_device(int index);
+
+// What is thrown where `bytes` for `name` cannot be had.
+core::Error no_room(const DeviceInfo& device, const std::string& name, size_t bytes, size_t free_bytes);
 
 // Memory of a device. Not to be touched by the host.
 class DeviceBuffer {

@@ -65,8 +65,6 @@ const CudaDevice& cuda_device(const std::shared_ptr<Device>& device) {
   return static_cast<const CudaDevice&>(*device);
 }
 
-std::string megabytes(size_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
-
 class CudaEvent final : public Event {
  public:
   explicit CudaEvent(const std::shared_ptr<Device>& device) : device_(device) {
@@ -115,16 +113,20 @@ class CudaStream final : public Stream {
   ~CudaStream() override { release(); }
 
   void upload(void* dst, const void* src, size_t bytes) override {
+    use();
     check(cudart().MemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, stream_), "copy to the GPU");
   }
   void download(void* dst, const void* src, size_t bytes) override {
+    use();
     check(cudart().MemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, stream_), "copy from the GPU");
   }
   void zero(void* dst, size_t bytes) override {
+    use();
     check(cudart().MemsetAsync(dst, 0, bytes, stream_), "clear memory of the GPU");
   }
 
   void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) override {
+    use();
     std::vector<int64_t> uids;
     std::vector<void*> pointers;
     for (const Binding& binding : bindings) {
@@ -147,6 +149,7 @@ class CudaStream final : public Stream {
     if (launch.blocks > INT32_MAX)
       throw core::Error(core::ErrorCode::kOutOfMemory,
                         "A batch is too large for one kernel. Use smaller batches.");
+    use();
     void* args[] = {const_cast<unsigned char*>(launch.args)};
     check(cudart().LaunchKernel(reinterpret_cast<const void*>(cuda_device(device_).kernel(launch.kernel)),
                                 dim3(static_cast<unsigned>(launch.blocks)), dim3(launch.threads), args, 0,
@@ -155,17 +158,21 @@ class CudaStream final : public Stream {
   }
 
   void record(Event& event) override {
+    use();
     check(cudart().EventRecord(static_cast<CudaEvent&>(event).get(), stream_), "record an event");
   }
   void wait(Event& event) override {
+    use();
     check(cudart().StreamWaitEvent(stream_, static_cast<CudaEvent&>(event).get(), 0), "wait for an event");
   }
   void synchronize() override { check(cudart().StreamSynchronize(stream_), "wait for the GPU"); }
 
   void begin_capture() override {
+    use();
     check(cudart().StreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin to capture a graph");
   }
   std::unique_ptr<Graph> end_capture() override {
+    use();
     cudaGraph_t graph = nullptr;
     check(cudart().StreamEndCapture(stream_, &graph), "capture a graph");
     cudaGraphExec_t executable = nullptr;
@@ -175,10 +182,14 @@ class CudaStream final : public Stream {
     return std::make_unique<CudaGraph>(executable);
   }
   void launch(Graph& graph) override {
+    use();
     check(cudart().GraphLaunch(static_cast<CudaGraph&>(graph).get(), stream_), "launch a graph");
   }
 
  private:
+  // The threads that come here are libuv's, each with a current device of its own.
+  void use() const { cuda_device(device_).use(); }
+
   void release() {
     if (cudnn_) cudnn().Destroy(cudnn_);
     cudart().StreamDestroy(stream_);
@@ -212,10 +223,7 @@ DeviceBuffer::DeviceBuffer(std::shared_ptr<Device> device, size_t bytes, const s
     cudart().GetLastError();
     size_t free = 0, total = 0;
     cudart().MemGetInfo(&free, &total);
-    throw core::Error(core::ErrorCode::kOutOfMemory,
-                      "GPU " + std::to_string(device_->info().index) + " has no room for " + name + ": " +
-                          megabytes(bytes) + " asked for, " + megabytes(free) + " of " + megabytes(total) +
-                          " free. Use smaller batches (maxBatch), or close other sessions.");
+    throw no_room(device_->info(), name, bytes, free);
   }
   check(status, "allocate " + name);
   data_ = static_cast<std::byte*>(data);
@@ -238,7 +246,7 @@ PinnedBuffer::PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const s
   cuda_device(device_).use();
   void* data = nullptr;
   check(cudart().HostAlloc(&data, bytes, cudaHostAllocDefault),
-        "allocate " + megabytes(bytes) + " of pinned memory for " + name);
+        "allocate " + std::to_string(bytes) + " bytes of pinned memory for " + name);
   data_ = static_cast<std::byte*>(data);
   std::fill_n(data_, bytes, std::byte{0});
 }

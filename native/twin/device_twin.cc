@@ -88,9 +88,9 @@ class TwinDevice final : public Device {
   }
 
   std::byte* allocate(Space space, size_t bytes, const std::string& name) {
-    if (faults_.due("allocate") || memory.live_bytes() + bytes > info_.total_bytes)
-      throw core::Error(core::ErrorCode::kOutOfMemory,
-                        "GPU 0 has no room for " + name + ": " + std::to_string(bytes) + " bytes asked for.");
+    const size_t used = memory.live_bytes();
+    if (faults_.due("allocate") || used + bytes > info_.total_bytes)
+      throw no_room(info_, name, bytes, info_.total_bytes - used);
     return memory.allocate(space, bytes, name);
   }
 
