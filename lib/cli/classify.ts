@@ -8,6 +8,7 @@ import { overlay } from '../image/cam.ts'
 import { decode } from '../image/decode.ts'
 import type { PictureResult } from '../pipeline.ts'
 import type { DeviceChoice } from '../runtime/device.ts'
+import type { Precision } from '../runtime/session.ts'
 import { findInputs, type Input } from './inputs.ts'
 
 export interface ClassifyArguments {
@@ -16,6 +17,8 @@ export interface ClassifyArguments {
   readonly device: DeviceChoice
   readonly threads?: number
   readonly exact?: boolean
+  readonly precision: Precision
+  readonly deviceIndex: number
   readonly batch: number
   readonly json?: boolean
   readonly cam?: string
@@ -28,8 +31,15 @@ const manyPictures = 16 // from here on a terminal gets a progress bar
 /** Prints a line per picture as its batch is done, errors on standard error. Resolves to 1 if there were any, else 0. */
 export async function classify(paths: readonly string[], options: ClassifyArguments): Promise<number> {
   const { inputs, missing } = await findInputs(paths)
-  const { model, topK, device, threads, exact = false, batch } = options
-  const classifier = await load(model, { device, exact, maxBatch: batch, ...(threads ? { threads } : {}) })
+  const { model, topK, device, threads, exact = false, precision, deviceIndex, batch } = options
+  const classifier = await load(model, {
+    device,
+    exact,
+    precision,
+    deviceIndex,
+    maxBatch: batch,
+    ...(threads ? { threads } : {}),
+  })
   try {
     const report = options.json ? jsonReport() : tableReport(inputs, topK)
     const bar = progressBar(inputs.length)

@@ -51,8 +51,12 @@ function commands(exit: (code: number) => void): Command {
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
     )
-    .option('--threads <n>', 'threads that compute (default: all there are)', positive)
-    .option('--exact', 'slower convolutions that round less')
+    .option('--threads <n>', 'CPU: threads that compute (default: all there are)', positive)
+    .option('--exact', 'CPU: slower convolutions that round less')
+    .addOption(
+      new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
+    )
+    .option('--device-index <n>', 'GPU: which, as the driver numbers them', index, 0)
     .option('--batch <n>', 'pictures that run through the network together', positive, defaultBatch)
     .option('--json', 'print a JSON array, an element per picture')
     .option('--cam <out.png>', 'write the picture with the class activation map of its first class')
@@ -87,6 +91,13 @@ function commands(exit: (code: number) => void): Command {
     .action(async options => exit(await compile(options)))
 
   return program
+}
+
+function index(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0 || text.trim() === '')
+    throw new InvalidArgumentError('Expected a whole number of 0 or more.')
+  return value
 }
 
 function positives(text: string): number[] {

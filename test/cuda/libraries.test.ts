@@ -74,6 +74,14 @@ describe('a machine on which the CUDA backend was not built', () => {
   })
 })
 
+describe.skipIf(missing)('the addon', () => {
+  it('is linked with nothing of CUDA and holds no path of the machine that built it', () => {
+    const dynamic = execFileSync('readelf', ['--dynamic', addon], { encoding: 'utf8' })
+    expect(dynamic).toContain('NEEDED')
+    expect(dynamic).not.toMatch(/RPATH|RUNPATH|libcud|libnv|cublas/)
+  })
+})
+
 describe.skipIf(missing)('a machine without', () => {
   it('a driver: says that, and auto takes the CPU', async () => {
     const { code, stderr } = await residual(classify)
