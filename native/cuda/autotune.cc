@@ -45,9 +45,10 @@ double milliseconds(const EnginePlan& plan, const Operands& operands, const std:
                     Stream& stream) {
   const DeviceBuffer workspace(device, plan.workspace_bytes, "the workspace of autotuning");
   const auto begin = make_event(device), end = make_event(device);
-  for (int i = 0; i < kWarmUps; i++) stream.execute(plan, operands.bindings(), workspace.data());
+  for (int i = 0; i < kWarmUps; i++)
+    stream.execute("autotuning", plan, operands.bindings(), workspace.data());
   stream.record(*begin);
-  for (int i = 0; i < kRuns; i++) stream.execute(plan, operands.bindings(), workspace.data());
+  for (int i = 0; i < kRuns; i++) stream.execute("autotuning", plan, operands.bindings(), workspace.data());
   stream.record(*end);
   end->synchronize();
   return end->milliseconds_since(*begin) / kRuns;

@@ -108,8 +108,10 @@ class Stream {
   virtual void upload(void* dst, const void* src, size_t bytes) = 0;    // dst device, src pinned
   virtual void download(void* dst, const void* src, size_t bytes) = 0;  // dst pinned, src device
   virtual void zero(void* dst, size_t bytes) = 0;                       // dst device
-  virtual void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) = 0;
-  virtual void launch(const KernelLaunch& launch) = 0;
+  // `op` says in errors for which operation.
+  virtual void execute(const std::string& op, const EnginePlan& plan, const std::vector<Binding>& bindings,
+                       void* workspace) = 0;
+  virtual void launch(const std::string& op, const KernelLaunch& launch) = 0;
   virtual void record(Event& event) = 0;
   virtual void wait(Event& event) = 0;
   virtual void synchronize() = 0;

@@ -125,7 +125,8 @@ class CudaStream final : public Stream {
     check(cudart().MemsetAsync(dst, 0, bytes, stream_), "clear memory of the GPU");
   }
 
-  void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) override {
+  void execute(const std::string& op, const EnginePlan& plan, const std::vector<Binding>& bindings,
+               void* workspace) override {
     use();
     std::vector<int64_t> uids;
     std::vector<void*> pointers;
@@ -140,11 +141,12 @@ class CudaStream final : public Stream {
         .finalize("bind memory to a plan");
     const cudnnStatus_t status = cudnn().BackendExecute(cudnn_, plan.plan.get(), pack.get());
     if (status == CUDNN_STATUS_SUCCESS) return;
-    check(cudart().GetLastError(), "execute a plan");  // a fault of the GPU says more than cuDNN about it
-    check(status, "execute a plan");
+    check(cudart().GetLastError(),
+          "execute '" + op + "'");  // a fault of the GPU says more than cuDNN about it
+    check(status, ("execute '" + op + "'").c_str());
   }
 
-  void launch(const KernelLaunch& launch) override {
+  void launch(const std::string& op, const KernelLaunch& launch) override {
     if (launch.blocks == 0) return;
     if (launch.blocks > INT32_MAX)
       throw core::Error(core::ErrorCode::kOutOfMemory,
@@ -154,7 +156,7 @@ class CudaStream final : public Stream {
     check(cudart().LaunchKernel(reinterpret_cast<const void*>(cuda_device(device_).kernel(launch.kernel)),
                                 dim3(static_cast<unsigned>(launch.blocks)), dim3(launch.threads), args, 0,
                                 stream_),
-          std::string("launch the kernel ") + kKernelNames[int(launch.kernel)]);
+          "launch " + std::string(kKernelNames[int(launch.kernel)]) + " for '" + op + "'");
   }
 
   void record(Event& event) override {

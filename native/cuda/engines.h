@@ -16,6 +16,7 @@ namespace residual::cuda {
 struct EnginePlan {
   Descriptor plan;
   int64_t workspace_bytes = 0;
+  Precision precision = Precision::kFp16;  // that it was asked for
   std::string json;  // as cuDNN serialises it: the graph, the engine, the machine code of its kernels
 };
 

@@ -125,6 +125,7 @@ Executable::Step Executable::conv_step(const core::Op& op, const OpWeights& weig
   const core::Shape& shape = network_.plan.dst(op);
   void* residual = op.residual == core::kNone ? nullptr : at(op.residual);
   Step step;
+  step.op = op.name;
   if (plan) {
     step.plan = std::move(plan);
     step.bindings = {{kSrc, at(op.src)},
@@ -167,6 +168,7 @@ Executable::Step Executable::step(size_t index, std::shared_ptr<const EnginePlan
 
   const core::Shape &from = network_.plan.src(op), &to = network_.plan.dst(op);
   Step step;
+  step.op = op.name;
   // Softmax reads float32 where nothing but softmax does.
   const Precision precision = layout.value(op.src).is_float ? Precision::kFp32 : layout.precision();
   with_storage(precision, [&](auto zero) {
@@ -214,6 +216,7 @@ Executable::Step Executable::import_step(InputKind kind, const void* src) const 
   const int64_t pixels = int64_t(batch_) * shape.height * shape.width;
   const int padded = network_.layout.value(op.dst).padded;
   Step step;
+  step.op = op.name;
   with_storage(network_.layout.precision(), [&](auto zero) {
     using T = decltype(zero);
     T* dst = typed<T>(at(op.dst));
@@ -233,6 +236,7 @@ Executable::Step Executable::export_step(int output, void* dst) const {
   const core::Shape& shape = network_.plan.values[value];
   const ValueLayout& layout = network_.layout.value(value);
   Step step;
+  step.op = std::string("output '") + core::kOutputNames[output] + "'";
   with_storage(layout.is_float ? Precision::kFp32 : network_.layout.precision(), [&](auto zero) {
     using T = decltype(zero);
     step.kernel =
@@ -253,9 +257,9 @@ std::vector<Executable::Step> Executable::steps(const Slot& slot, InputKind kind
 void Executable::queue(const std::vector<Step>& steps) {
   for (const Step& step : steps) {
     if (step.kernel)
-      compute_->launch(*step.kernel);
+      compute_->launch(step.op, *step.kernel);
     else
-      compute_->execute(*step.plan, step.bindings, workspace_.data());
+      compute_->execute(step.op, *step.plan, step.bindings, workspace_.data());
   }
 }
 
@@ -287,7 +291,10 @@ void Executable::prepare(Slot& slot, InputKind kind, OutputMask mask) {
   }
   if (!graph_) return;
   auto& graph = slot.graphs[{kind, mask}];
-  if (!graph) graph = capture(steps(slot, kind, mask));
+  if (graph) return;
+  const DeviceBuffer& input = slot.inputs[int(kind)].device;
+  compute_->zero(input.data(), input.bytes());  // for the run before the capture
+  graph = capture(steps(slot, kind, mask));
 }
 
 void Executable::submit(Slot& slot, InputKind kind, OutputMask mask) {

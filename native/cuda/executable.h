@@ -82,6 +82,7 @@ class Executable {
  private:
   // One kernel or one cuDNN plan.
   struct Step {
+    std::string op;
     std::optional<KernelLaunch> kernel;
     std::shared_ptr<const EnginePlan> plan;
     std::vector<Binding> bindings;

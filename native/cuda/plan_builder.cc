@@ -41,7 +41,9 @@ BuiltPlan PlanBuilder::build_one(const ConvSpec& spec, const ChoosePlan& tune) c
   BuiltPlan result;
   if (const auto entry = cache_.read(key); entry && (entry->tuned || !tune)) {
     try {
-      result.plan = std::make_shared<EnginePlan>(restore_engine_plan(entry->json, gpu_));
+      EnginePlan plan = restore_engine_plan(entry->json, gpu_);
+      plan.precision = spec.precision;
+      result.plan = std::make_shared<EnginePlan>(std::move(plan));
       result.cached = true;
       return result;
     } catch (const core::Error&) {  // whole, but not to cuDNN's liking: built anew and overwritten
@@ -50,8 +52,9 @@ BuiltPlan PlanBuilder::build_one(const ConvSpec& spec, const ChoosePlan& tune) c
   try {
     const Descriptor graph = build_conv_graph(spec);
     const std::vector<Descriptor> candidates = engine_candidates(graph, gpu_, spec.precision);
-    result.plan =
-        std::make_shared<EnginePlan>(tune ? tune(spec, candidates) : build_first_plan(candidates, gpu_));
+    EnginePlan plan = tune ? tune(spec, candidates) : build_first_plan(candidates, gpu_);
+    plan.precision = spec.precision;
+    result.plan = std::make_shared<EnginePlan>(std::move(plan));
   } catch (const core::Error& error) {
     if (error.code() != core::ErrorCode::kInternal)
       throw;  // out of memory, a lost device: not cuDNN's "cannot"

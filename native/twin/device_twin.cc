@@ -7,6 +7,7 @@
 //   of its kind from
 //                           the opening of the device on; several with commas
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
@@ -50,6 +51,9 @@ DeviceInfo info_of(const std::string& text) {
   return info;
 }
 
+// Over all devices of the process: what a test looks at when everything is closed.
+std::atomic<size_t> live_bytes{0};
+
 // Counts the calls of each kind down to the one that is to fail.
 class Faults {
  public:
@@ -91,7 +95,13 @@ class TwinDevice final : public Device {
     const size_t used = memory.live_bytes();
     if (faults_.due("allocate") || used + bytes > info_.total_bytes)
       throw no_room(info_, name, bytes, info_.total_bytes - used);
-    return memory.allocate(space, bytes, name);
+    std::byte* data = memory.allocate(space, bytes, name);
+    live_bytes += bytes;
+    return data;
+  }
+  void free(std::byte* data, size_t bytes) {
+    memory.free(data);
+    live_bytes -= bytes;
   }
 
   // Before every call that could find the device lost.
@@ -119,9 +129,25 @@ class TwinDevice final : public Device {
 
 TwinDevice& twin_device(const std::shared_ptr<Device>& device) { return static_cast<TwinDevice&>(*device); }
 
+// Checks what a kernel says it touches.
+struct CheckedAccess {
+  twin::Memory& memory;
+  const std::string& user;
+
+  template <typename T>
+  void read(const T* data, int64_t count) const {
+    memory.read(Space::kDevice, data, count * sizeof(T), user);
+  }
+  template <typename T>
+  void write(T* data, int64_t count) const {
+    memory.write(Space::kDevice, data, count * sizeof(T), user);
+  }
+};
+
 template <typename K>
-void run_on_host(const KernelLaunch& launch) {
+void run_on_host(const KernelLaunch& launch, twin::Memory& memory, const std::string& user) {
   const auto& args = *reinterpret_cast<const typename K::Args*>(launch.args);
+  K::accesses(args, CheckedAccess{memory, user});
   for (int64_t block = 0; block < launch.blocks; block++) {
     typename K::Shared shared;
     for (int p = 0; p < K::kPhases; p++)
@@ -130,11 +156,11 @@ void run_on_host(const KernelLaunch& launch) {
   }
 }
 
-void run_kernel(const KernelLaunch& launch) {
+void run_kernel(const KernelLaunch& launch, twin::Memory& memory, const std::string& user) {
   switch (launch.kernel) {
 #define RESIDUAL_RUN(name, ...) \
   case KernelId::name:          \
-    return run_on_host<__VA_ARGS__>(launch);
+    return run_on_host<__VA_ARGS__>(launch, memory, user);
     RESIDUAL_KERNELS(RESIDUAL_RUN)
 #undef RESIDUAL_RUN
   }
@@ -175,43 +201,43 @@ class TwinStream final : public Stream {
 
   void zero(void* dst, size_t bytes) override {
     add("zero", [this, dst, bytes] {
-      twin_.memory.check(Space::kDevice, dst, bytes, "zero");
+      twin_.memory.write(Space::kDevice, dst, bytes, "zero");
       std::fill_n(static_cast<std::byte*>(dst), bytes, std::byte{0});
     });
   }
 
-  void execute(const EnginePlan& plan, const std::vector<Binding>& bindings, void* workspace) override {
+  void execute(const std::string& op, const EnginePlan& plan, const std::vector<Binding>& bindings,
+               void* workspace) override {
     twin_.check_alive("execute a plan");
     twin_.check_fault("execute");
-    auto graph = std::make_shared<twin::PlanGraph>(plan.json);
+    auto graph = std::make_shared<twin::PlanGraph>(plan.json, plan.precision == Precision::kTf32);
     std::map<int64_t, void*> memory;
     for (const Binding& binding : bindings) memory[binding.uid] = binding.data;
-    add("plan", [this, graph, memory, workspace, bytes = plan.workspace_bytes] {
+    add(op, [this, op, graph, memory, workspace, bytes = plan.workspace_bytes] {
       for (const twin::Tensor& tensor : graph->tensors()) {
         if (tensor.is_virtual) continue;
         const auto bound = memory.find(tensor.uid);
-        const std::string user = "tensor " + std::to_string(tensor.uid) + " of a plan";
+        const std::string user = "tensor " + std::to_string(tensor.uid) + " of '" + op + "'";
         if (bound == memory.end())
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
-        twin_.memory.check(Space::kDevice, bound->second, tensor.bytes(), user);
         if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
+        if (tensor.uid == kDst)
+          twin_.memory.write(Space::kDevice, bound->second, tensor.bytes(), user);
+        else
+          twin_.memory.read(Space::kDevice, bound->second, tensor.bytes(), user);
       }
-      twin_.memory.check(Space::kDevice, workspace, bytes, "the workspace of a plan");
-      if (bytes > 0)
-        std::fill_n(static_cast<std::byte*>(workspace), bytes, std::byte{0xff});  // as a real one would
+      // What a real plan would leave there is of no use to anyone.
+      twin_.memory.poison(workspace, bytes, "the workspace of '" + op + "'");
       graph->execute(memory);
-      twin_.memory.check_fences("a plan");
     });
   }
 
-  void launch(const KernelLaunch& launch) override {
+  void launch(const std::string& op, const KernelLaunch& launch) override {
     twin_.check_alive("launch a kernel");
     twin_.check_fault("launch");
-    add(kKernelNames[int(launch.kernel)], [this, launch] {
-      run_kernel(launch);
-      twin_.memory.check_fences(std::string("the kernel ") + kKernelNames[int(launch.kernel)]);
-    });
+    const std::string user = std::string(kKernelNames[int(launch.kernel)]) + " for '" + op + "'";
+    add(user, [this, user, launch] { run_kernel(launch, twin_.memory, user); });
   }
 
   void record(Event& event) override {
@@ -239,14 +265,18 @@ class TwinStream final : public Stream {
   void copy(const char* name, Space to, void* dst, Space from, const void* src, size_t bytes) {
     twin_.check_alive(name);
     add(name, [this, name, to, dst, from, src, bytes] {
-      twin_.memory.check(to, dst, bytes, name);
-      twin_.memory.check(from, src, bytes, name);
+      twin_.memory.read(from, src, bytes, name);
+      twin_.memory.write(to, dst, bytes, name);
       std::copy_n(static_cast<const std::byte*>(src), bytes, static_cast<std::byte*>(dst));
     });
   }
 
-  void add(const char* name, std::function<void()> run) {
-    twin::Task task{name, std::move(run), nullptr, 0, false};
+  void add(const std::string& name, std::function<void()> work) {
+    const auto run = [this, name, work = std::move(work)] {
+      work();
+      twin_.memory.check_fences(name);
+    };
+    twin::Task task{name, run, nullptr, 0, false};
     if (captured_)
       captured_->push_back(std::move(task));
     else
@@ -261,7 +291,12 @@ class TwinStream final : public Stream {
 
 }  // namespace
 
-std::vector<DeviceInfo> list_devices() { return {info_of(gpu_text())}; }
+// With the number of bytes in use in its name: what is left when all sessions are closed has leaked.
+std::vector<DeviceInfo> list_devices() {
+  DeviceInfo info = info_of(gpu_text());
+  info.name += ", " + std::to_string(live_bytes) + " bytes in use";
+  return {info};
+}
 std::shared_ptr<Device> open_device(int) { return std::make_shared<TwinDevice>(); }
 std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device) {
   return std::make_unique<TwinStream>(device);
@@ -281,7 +316,7 @@ DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
   return *this;
 }
 DeviceBuffer::~DeviceBuffer() {
-  if (data_) twin_device(device_).memory.free(data_);
+  if (data_) twin_device(device_).free(data_, bytes_);
 }
 
 PinnedBuffer::PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)
@@ -289,6 +324,7 @@ PinnedBuffer::PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const s
   if (bytes == 0) return;
   data_ = twin_device(device_).allocate(Space::kPinned, bytes, name);
   std::fill_n(data_, bytes, std::byte{0});
+  twin_device(device_).memory.write(Space::kPinned, data_, bytes, name);  // and the host may at any time
 }
 PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
   std::swap(device_, other.device_);
@@ -297,7 +333,7 @@ PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
   return *this;
 }
 PinnedBuffer::~PinnedBuffer() {
-  if (data_) twin_device(device_).memory.free(data_);
+  if (data_) twin_device(device_).free(data_, bytes_);
 }
 
 }  // namespace residual::cuda

@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/error.h"
 #include "twin/json.h"
@@ -34,6 +35,14 @@ void store(const std::string& type, void* data, int64_t at, float value) {
     static_cast<__nv_bfloat16*>(data)[at] = __float2bfloat16_rn(value);
   else
     static_cast<float*>(data)[at] = value;
+}
+
+float round_to_tf32(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7f800000) != 0x7f800000) bits = (bits + 0x1000) & ~0x1fffu;
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
 }
 
 // The numbers of a tensor, dense, in the order of its dimensions but channels last: [N,H,W,C].
@@ -125,7 +134,7 @@ size_t Tensor::bytes() const {
   return (last + 1) * element_bytes(type);
 }
 
-PlanGraph::PlanGraph(const std::string& plan_json) {
+PlanGraph::PlanGraph(const std::string& plan_json, bool tf32) : tf32_(tf32) {
   const Json plan = Json::parse(plan_json);
   const Json& graph = plan.at("operationGraph");
   for (const Json& from : graph.at("tensors").array) {
@@ -169,11 +178,18 @@ void PlanGraph::execute(const std::map<int64_t, void*>& memory) const {
     if (found == memory.end()) fail("nothing is bound to tensor " + std::to_string(uid));
     return read(tensor(uid), found->second);
   };
+  const auto multiplied = [&](int64_t uid) {  // as the tensor cores see it
+    Values result = get(uid);
+    if (tf32_)
+      for (float& value : result) value = round_to_tf32(value);
+    return result;
+  };
   for (const Node& node : nodes_) {
     const Tensor& y = tensor(node.y);
     Values result;
     if (node.operation == "CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR")
-      result = convolve(node, tensor(node.x), tensor(node.operand), y, get(node.x), get(node.operand));
+      result = convolve(node, tensor(node.x), tensor(node.operand), y, multiplied(node.x),
+                        multiplied(node.operand));
     else if (node.operation == "CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR")
       result = pointwise(node, y, get(node.x), node.operand ? &tensor(node.operand) : nullptr,
                          node.operand ? get(node.operand) : Values());

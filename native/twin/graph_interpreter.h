@@ -30,8 +30,10 @@ struct Node {
 
 class PlanGraph {
  public:
-  // From CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION.
-  explicit PlanGraph(const std::string& plan_json);
+  // From CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION. `tf32`: float32 operands of convolutions are rounded
+  // to ten bits of mantissa, to nearest, ties away from zero: what cvt.rna.tf32 does. (A kernel that leaves
+  // it to the tensor cores to cut off the rest doubles the error.)
+  PlanGraph(const std::string& plan_json, bool tf32);
 
   const std::vector<Tensor>& tensors() const { return tensors_; }
 
@@ -42,6 +44,7 @@ class PlanGraph {
  private:
   const Tensor& tensor(int64_t uid) const;
 
+  bool tf32_;
   std::vector<Tensor> tensors_;
   std::vector<Node> nodes_;
 };

@@ -30,7 +30,12 @@ Memory::~Memory() {
 }
 
 std::byte* Memory::allocate(Space space, size_t bytes, const std::string& name) {
-  Block block{space, bytes, name, true, std::make_unique<std::byte[]>(bytes + 3 * kFence)};
+  Block block{space,
+              bytes,
+              name,
+              true,
+              std::vector<bool>(bytes, false),
+              std::make_unique<std::byte[]>(bytes + 3 * kFence)};
   const auto begin = reinterpret_cast<uintptr_t>(block.storage.get()) + kFence;
   auto* data = reinterpret_cast<std::byte*>((begin + kFence - 1) / kFence * kFence);
   std::fill(block.storage.get(), block.storage.get() + bytes + 3 * kFence, kFenceByte);
@@ -58,32 +63,54 @@ void Memory::free(std::byte* data) {
   }
   found->second.live = false;
   found->second.storage.reset();
+  found->second.written = {};
 }
 
-const Memory::Block* Memory::find(const void* data) const {
-  const auto* at = static_cast<const std::byte*>(data);
-  auto next = blocks_.upper_bound(at);
-  if (next == blocks_.begin()) return nullptr;
-  const auto& [begin, block] = *std::prev(next);
-  return at < begin + std::max<size_t>(block.bytes, 1) ? &block : nullptr;
-}
-
-void Memory::check(Space space, const void* data, size_t bytes, const std::string& user) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (bytes == 0) return;
-  const Block* block = find(data);
+Memory::Place Memory::find(Space space, const void* data, size_t bytes, const std::string& user) const {
   const std::string touches = user + " touches ";
-  if (!block)
+  const auto* at = static_cast<const std::byte*>(data);
+  const auto next = blocks_.upper_bound(at);
+  const auto it = next == blocks_.begin() ? blocks_.end() : std::prev(next);
+  if (it == blocks_.end() || at >= it->first + std::max<size_t>(it->second.bytes, 1))
     fail(touches + "memory that is neither the device's nor pinned, where " + space_name(space) + " is due");
-  if (!block->live) fail(touches + "'" + block->name + "' after it was freed");
-  if (block->space != space)
-    fail(touches + "'" + block->name + "', " + space_name(block->space) + ", where " + space_name(space) +
+  const Block& block = it->second;
+  if (!block.live) fail(touches + "'" + block.name + "' after it was freed");
+  if (block.space != space)
+    fail(touches + "'" + block.name + "', " + space_name(block.space) + ", where " + space_name(space) +
          " is due");
-  const auto it = std::prev(blocks_.upper_bound(static_cast<const std::byte*>(data)));
-  const size_t offset = static_cast<const std::byte*>(data) - it->first;
-  if (bytes > block->bytes - offset)
-    fail(touches + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " of '" + block->name +
-         "', which has " + std::to_string(block->bytes));
+  const size_t offset = at - it->first;
+  if (bytes > block.bytes - offset)
+    fail(touches + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " of '" + block.name +
+         "', which has " + std::to_string(block.bytes));
+  return {&block, offset};
+}
+
+void Memory::read(Space space, const void* data, size_t bytes, const std::string& user) const {
+  if (bytes == 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto [block, offset] = find(space, data, bytes, user);
+  const auto begin = block->written.begin() + offset;
+  const auto hole = std::find(begin, begin + bytes, false);
+  if (hole != begin + bytes)
+    fail(user + " reads byte " + std::to_string(hole - block->written.begin()) + " of '" + block->name +
+         "', which nobody wrote");
+}
+
+void Memory::write(Space space, const void* data, size_t bytes, const std::string& user) {
+  if (bytes == 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto [block, offset] = find(space, data, bytes, user);
+  auto& written = block->written;
+  std::fill(written.begin() + offset, written.begin() + offset + bytes, true);
+}
+
+void Memory::poison(void* data, size_t bytes, const std::string& user) {
+  if (bytes == 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto [block, offset] = find(Space::kDevice, data, bytes, user);
+  auto& written = block->written;
+  std::fill(written.begin() + offset, written.begin() + offset + bytes, false);
+  std::fill_n(static_cast<std::byte*>(data), bytes, kPoison);
 }
 
 void Memory::check_fence(const std::byte* data, const Block& block, const std::string& user) const {

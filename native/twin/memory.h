@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace residual::twin {
 
@@ -23,9 +24,13 @@ class Memory {
   // Checks the fences.
   void free(std::byte* data);
 
-  // Throws core::Error INTERNAL, naming `user`, unless [data, data + bytes) lies in one live block of `space`
-  // whose fences are whole.
-  void check(Space space, const void* data, size_t bytes, const std::string& user) const;
+  // Each throws core::Error INTERNAL, naming `user` and the block, unless [data, data + bytes) lies in one
+  // live block of `space`; read also where a part of it was never written.
+  void read(Space space, const void* data, size_t bytes, const std::string& user) const;
+  void write(Space space, const void* data, size_t bytes, const std::string& user);
+
+  // Makes it as if it had never been written.
+  void poison(void* data, size_t bytes, const std::string& user);
 
   // Checks every fence there is; `user` is who ran last.
   void check_fences(const std::string& user) const;
@@ -38,9 +43,14 @@ class Memory {
     size_t bytes = 0;
     std::string name;
     bool live = true;
+    mutable std::vector<bool> written;     // by byte
     std::unique_ptr<std::byte[]> storage;  // fence, data, fence; gone when freed
   };
-  const Block* find(const void* data) const;
+  struct Place {
+    const Block* block;
+    size_t offset;
+  };
+  Place find(Space space, const void* data, size_t bytes, const std::string& user) const;
   void check_fence(const std::byte* data, const Block& block, const std::string& user) const;
 
   mutable std::mutex mutex_;

@@ -27,6 +27,15 @@ struct Pointwise {
 
   static int64_t items(const Args& a) { return a.pixels * (a.padded / kLanes<T>); }
 
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.pixels * a.padded);
+    visit.read(a.weight, a.padded);
+    visit.read(a.bias, a.padded);
+    if (a.residual) visit.read(a.residual, a.pixels * a.padded);
+    visit.write(a.dst, a.pixels * a.padded);
+  }
+
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t item = thread.global();
     const int vectors = a.padded / kLanes<T>;
@@ -69,6 +78,17 @@ struct DirectConv {
   static constexpr int kThreads = 256;
 
   static int64_t items(const Args& a) { return a.batch * a.dst_height * a.dst_width * a.dst_padded; }
+
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    const int64_t dst = a.batch * a.dst_height * a.dst_width * a.dst_padded;
+    visit.read(a.src, a.batch * a.height * a.width * a.src_padded);
+    visit.read(a.weight, int64_t(a.dst_channels) * a.kernel * a.kernel * a.weight_channels);
+    if (a.scale) visit.read(a.scale, a.dst_channels);
+    visit.read(a.bias, a.dst_channels);
+    if (a.residual) visit.read(a.residual, dst);
+    visit.write(a.dst, dst);
+  }
 
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t item = thread.global();

@@ -25,6 +25,14 @@ struct Normalize {
 
   static int64_t items(const Args& a) { return a.pixels * (a.padded / kLanes<T>); }
 
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.pixels * a.channels);
+    visit.read(a.scale, a.channels);
+    visit.read(a.shift, a.channels);
+    visit.write(a.dst, a.pixels * a.padded);
+  }
+
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t item = thread.global();
     const int vectors = a.padded / kLanes<T>;
@@ -57,6 +65,12 @@ struct Import {
 
   static int64_t items(const Args& a) { return a.pixels * (a.padded / kLanes<T>); }
 
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.pixels * a.channels);
+    visit.write(a.dst, a.pixels * a.padded);
+  }
+
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t item = thread.global();
     const int vectors = a.padded / kLanes<T>;
@@ -86,6 +100,12 @@ struct Export {
   static constexpr int kThreads = 256;
 
   static int64_t items(const Args& a) { return a.pixels * (a.padded / kLanes<T>); }
+
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.pixels * a.padded);
+    visit.write(a.dst, a.pixels * a.channels);
+  }
 
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t item = thread.global();

@@ -6,6 +6,8 @@
 //   Shared    what the threads of a block share, or NoShared
 //   kPhases   how many phases it has; all threads of a block finish one before any begins the next
 //   phase(p, args, shared, thread)   what one thread does in phase p
+//   items(args)                      how many threads it takes, kThreads to a block
+//   accesses(args, visit)            the memory it reads and writes, in elements: for the twin, which checks
 #pragma once
 
 #include <cuda_bf16.h>

@@ -30,6 +30,12 @@ struct MaxPool {
     return a.batch * a.dst_height * a.dst_width * (a.padded / kLanes<T>);
   }
 
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.batch * a.height * a.width * a.padded);
+    visit.write(a.dst, a.batch * a.dst_height * a.dst_width * a.padded);
+  }
+
   // One thread writes one vector of channels of one pixel.
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t item = thread.global();
@@ -85,6 +91,12 @@ struct AvgPool {
     return (a.padded / kLanes<T> + kColumns - 1) / kColumns;
   }
   static int64_t items(const Args& a) { return a.batch * blocks_per_picture(a) * kThreads; }
+
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.batch * a.pixels * a.padded);
+    visit.write(a.dst, a.batch * a.padded);
+  }
 
   RESIDUAL_DEVICE static void phase(int p, const Args& a, Shared& shared, const Thread& thread) {
     const int64_t n = thread.block / blocks_per_picture(a);

@@ -28,6 +28,12 @@ struct Softmax {
 
   static int64_t items(const Args& a) { return a.rows * kThreads; }
 
+  template <typename Visit>
+  static void accesses(const Args& a, const Visit& visit) {
+    visit.read(a.src, a.rows * a.src_padded);
+    visit.write(a.dst, a.rows * a.dst_padded);
+  }
+
   RESIDUAL_DEVICE static void phase(int p, const Args& a, Shared& shared, const Thread& thread) {
     const T* src = a.src + thread.block * a.src_padded;
     if (p == 0) {
