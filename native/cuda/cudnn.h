@@ -36,6 +36,9 @@ void load_cudnn(const std::vector<std::string>& candidates);
 // The functions. Throws BACKEND_UNAVAILABLE before load_cudnn has succeeded.
 const Cudnn& cudnn();
 
+// Puts another table in its place: how the twin makes calls fail.
+void replace_cudnn(const Cudnn& table);
+
 std::string cudnn_version();  // "9.24.0"
 
 // Throws with cuDNN's own explanation, which is precise, unless `status` is a success: INTERNAL, or

@@ -3,9 +3,10 @@
 // Told what to be by environment variables, read when a device is opened:
 //   RESIDUAL_TWIN_GPU       file with cuDNN's description of a GPU (gpus/*.json)
 //   RESIDUAL_TWIN_SEED      chooses among the orders that streams and events allow; 1 unless given
-//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N", "lose:N", the N-th call
-//   of its kind from
-//                           the opening of the device on; several with commas
+//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N", "lose:N" (the device, for
+//   good), "plan:N"
+//                           (cuDNN refuses to build it), the N-th of its kind from the opening of the device
+//                           on; "plans:N", that one and all after it; several with commas
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -15,6 +16,7 @@
 
 #include "core/error.h"
 #include "cuda/device.h"
+#include "twin/cudnn_faults.h"
 #include "twin/graph_interpreter.h"
 #include "twin/json.h"
 #include "twin/memory.h"
@@ -65,6 +67,11 @@ class Faults {
     }
   }
 
+  int nth(const std::string& kind) const {
+    const auto found = left_.find(kind);
+    return found == left_.end() ? 0 : found->second;
+  }
+
   bool due(const std::string& kind) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = left_.find(kind);
@@ -82,7 +89,10 @@ class TwinDevice final : public Device {
       : text_(gpu_text()),
         info_(info_of(text_)),
         faults_(environment("RESIDUAL_TWIN_FAULTS")),
-        scheduler(std::stoull(environment("RESIDUAL_TWIN_SEED", "1"))) {}
+        scheduler(std::stoull(environment("RESIDUAL_TWIN_SEED", "1"))) {
+    const int all = faults_.nth("plans");
+    twin::refuse_plans(all ? all : faults_.nth("plan"), all > 0);
+  }
 
   const DeviceInfo& info() const override { return info_; }
   Descriptor describe() const override {

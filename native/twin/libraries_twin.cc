@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "cuda/cudnn.h"
 #include "cuda/shared_library.h"
+#include "twin/cudnn_faults.h"
 
 namespace residual::core {
 namespace {
@@ -24,6 +25,7 @@ void open_libraries(const LibraryCandidates& candidates) {
     cuda::SharedLibrary::open("A stand-in", {own_folder() + "standin/" + name}, "Run `npm run build:cuda`.");
   cuda::SharedLibrary::open("NVRTC", candidates.at("nvrtc"), "Run `npm run setup:cuda`.");
   cuda::load_cudnn(candidates.at("cudnn"));
+  twin::stand_before_cudnn();
 }
 
 }  // namespace residual::core

@@ -141,6 +141,32 @@ describe.skipIf(noTwin)('faults', () => {
     }
   })
 
+  it.each([1, 2, 5])('of cuDNN, which refuses plan %i, lead to the next candidate', async n => {
+    await using cpu = await onCpu()
+    const expected = await cpu.run(tinyBytes(2))
+    for (const precision of ['fp32', 'fp16'] as const) {
+      const options = { precision, batchSizes: [2], planCache: null }
+      await using session = await onGpu(options, { faults: `plan:${n}` })
+      const actual = await session.run(tinyBytes(2))
+      expect(relativeError(actual.logits, expected.logits)).toBeLessThan(tolerances[precision])
+    }
+  })
+
+  it.each(precisions)(
+    'of cuDNN, which refuses every plan in %s, leave the work to our own kernel',
+    async precision => {
+      await using cpu = await onCpu()
+      const expected = await cpu.run(tinyBytes(2), { outputs })
+      for (const n of [1, 2]) {
+        const options = { precision, batchSizes: [2], planCache: null }
+        await using session = await onGpu(options, { faults: `plans:${n}` })
+        const actual = await session.run(tinyBytes(2), { outputs })
+        for (const name of outputs)
+          expect(relativeError(actual[name], expected[name]), name).toBeLessThan(tolerances[precision])
+      }
+    },
+  )
+
   it('of the device itself are final', async () => {
     for (let n = 1; n <= 40; n += 3) {
       const session = await onGpu({ batchSizes: [2] }, { faults: `lose:${n}` }).catch(error => {
