@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { glob } from 'tinyglobby'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Classifier, load } from '../../lib/index.ts'
+import { type Classifier, compilePlan, load, readGpu } from '../../lib/index.ts'
 import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
 import { relativeError } from '../support/golden.ts'
 import { haveShared, sharedFolder } from '../support/shared.ts'
@@ -43,6 +43,17 @@ describe.skipIf(noTwin).each(precisions)('the bundled model in %s', precision =>
           tolerances[precision] * (name === 'logits' || name === 'probabilities' ? 1 : 2),
         )
     }
+  })
+})
+
+describe.skipIf(noTwin)('cuDNN', () => {
+  // What it refuses runs on a plain kernel, rightly but slowly: no other test would notice.
+  it.each(precisions)('refuses nothing of the bundled model in %s', async precision => {
+    const { planCache } = useTwin()
+    const options = { gpu: readGpu('h100'), precision, batch: 5, out: planCache! }
+    const reports = await compilePlan(cpu.session.plan, options)
+    expect(reports.filter(report => report.refused !== null)).toEqual([])
+    expect(reports.filter(report => report.by === 'cuDNN')).toHaveLength(54)
   })
 })
 

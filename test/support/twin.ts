@@ -1,12 +1,12 @@
 // Where is the CUDA backend's twin, which runs its very code without a GPU?
 import { existsSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
 import type { SessionOptions } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
 
-const twin = join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
+/** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */
+const twin = process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
 
 /** Why tests on the twin cannot run here; undefined if they can. */
 export const noTwin: string | undefined = existsSync(twin)
@@ -15,8 +15,7 @@ export const noTwin: string | undefined = existsSync(twin)
 if (noTwin) console.log(noTwin)
 
 /** Compiled plans, shared by all tests and runs: compiling is most of their time. */
-export const twinPlanCache = join(packageRoot, 'build-cuda', 'test-plans')
-export const emptyFolder = (name: string) => join(tmpdir(), `residual-${process.pid}-${name}`)
+const twinPlanCache = process.env.RESIDUAL_TWIN_CACHE ?? join(packageRoot, 'build-cuda', 'test-plans')
 
 /** Lets `device: 'cuda'` be the twin, until `vi.unstubAllEnvs`. */
 export function useTwin({ gpu = 'h100', seed = 1, faults = '' } = {}): SessionOptions {

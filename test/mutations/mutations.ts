@@ -1,0 +1,265 @@
+// In which ways is the CUDA backend broken, one at a time, to see that a test fails for each?
+
+export interface Mutation {
+  /** What goes wrong. */
+  readonly title: string
+  /** Below `native/`. */
+  readonly file: string
+  /** Occurs in it once. */
+  readonly find: string
+  readonly replace: string
+}
+
+const conv = 'cuda/conv_graph.cc'
+const layout = 'cuda/layout.cc'
+const weights = 'cuda/weights.cc'
+const executable = 'cuda/executable.cc'
+const backend = 'cuda/cuda_backend.cc'
+const kernels = (name: string) => `cuda/kernels/${name}.h`
+
+export const mutations: readonly Mutation[] = [
+  // The operation graph.
+  {
+    title: 'padding moved to the top left',
+    file: conv,
+    find: '.set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, padding)',
+    replace: '.set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, std::vector<int64_t>(2, 2 * spec.padding))',
+  },
+  {
+    title: 'mirrored windows',
+    file: weights,
+    find: 'weight[(k * window + rs) * channels + c]',
+    replace: 'weight[(k * window + (window - 1 - rs)) * channels + c]',
+  },
+  {
+    title: 'stride forgotten',
+    file: conv,
+    find: 'std::vector<int64_t>(2, spec.stride)',
+    replace: 'std::vector<int64_t>(2, 1)',
+  },
+  {
+    title: 'ReLU forgotten',
+    file: layout,
+    find: 'spec.relu = op.relu;',
+    replace: 'spec.relu = false;',
+  },
+  {
+    title: 'ReLU where there is none',
+    file: layout,
+    find: 'spec.relu = op.relu;',
+    replace: 'spec.relu = true;',
+  },
+  {
+    title: 'residual forgotten',
+    file: layout,
+    find: 'spec.residual = op.residual != core::kNone;',
+    replace: 'spec.residual = false;',
+  },
+  {
+    title: 'scale forgotten',
+    file: layout,
+    find: 'spec.scale = precision_ == Precision::kFp16;',
+    replace: 'spec.scale = false;',
+  },
+  {
+    title: 'bias multiplied instead of added',
+    file: conv,
+    find: 'graph.pointwise(CUDNN_POINTWISE_ADD, &bias,',
+    replace: 'graph.pointwise(CUDNN_POINTWISE_MUL, &bias,',
+  },
+  // What is bound to it.
+  {
+    title: 'scale bound as bias',
+    file: executable,
+    find: '{kBias, const_cast<float*>(weights.bias)}',
+    replace: '{kBias, const_cast<float*>(weights.scale ? weights.scale : weights.bias + 4)}',
+  },
+  {
+    title: 'source bound as residual',
+    file: executable,
+    find: 'step.bindings.push_back({kResidual, residual});',
+    replace: 'step.bindings.push_back({kResidual, at(op.src)});',
+  },
+  {
+    title: 'result written over the source',
+    file: executable,
+    find: '{kDst, at(op.dst)}',
+    replace: '{kDst, at(op.src)}',
+  },
+  // Weights.
+  {
+    title: 'wrong channel padding of the weights',
+    file: layout,
+    find: 'return op.groups == 1 ? values_[op.src].padded : plan_.src(op).channels / op.groups;',
+    replace: 'return plan_.src(op).channels / op.groups;',
+  },
+  {
+    title: 'the last bias lost',
+    file: weights,
+    find: 'parts.add(padded(bias, k_count, padded_k, 0.0f))',
+    replace: 'parts.add(padded(bias, k_count - 1, padded_k, 0.0f))',
+  },
+  {
+    title: 'weights divided by the scale of the channel before',
+    file: weights,
+    find: '(scale.empty() ? 1.0f : scale[k])',
+    replace: '(scale.empty() ? 1.0f : scale[k > 0 ? k - 1 : 0])',
+  },
+  {
+    title: 'the mean added instead of subtracted',
+    file: weights,
+    find: '-double(op.mean[c])',
+    replace: 'double(op.mean[c])',
+  },
+  // Memory.
+  {
+    title: 'overlapping arena slots: offsets not scaled with the batch',
+    file: 'cuda/layout.h',
+    find: 'return memory_.offsets[value] * batch;',
+    replace: 'return memory_.offsets[value];',
+  },
+  {
+    title: 'a residual’s slot given away too early',
+    file: 'core/memory_plan.cc',
+    find: 'if (op.residual != kNone) result[op.residual].end = i;',
+    replace: '',
+  },
+  {
+    title: 'every offset off by 16 bytes',
+    file: 'cuda/executable.h',
+    find: 'return arena_.data() + network_.layout.offset(value, batch_);',
+    replace: 'return arena_.data() + network_.layout.offset(value, batch_) + 16;',
+  },
+  {
+    title: 'an arena for one picture too few',
+    file: 'cuda/layout.h',
+    find: 'return memory_.size * batch;',
+    replace: 'return memory_.size * (batch > 1 ? batch - 1 : 1);',
+  },
+  {
+    title: 'half the workspace',
+    file: executable,
+    find: 'workspace_ = DeviceBuffer(device_, workspace,',
+    replace: 'workspace_ = DeviceBuffer(device_, workspace / 2,',
+  },
+  {
+    title: 'float32 logits taken for fp16',
+    file: layout,
+    find: 'spec.float_dst = values_[op.dst].is_float && storage_type(precision_) != CUDNN_DATA_FLOAT;',
+    replace: 'spec.float_dst = false;',
+  },
+  // Streams, events, graphs.
+  {
+    title: 'computing does not wait for the upload',
+    file: executable,
+    find: 'compute_->wait(*slot.uploaded);',
+    replace: '',
+  },
+  {
+    title: 'the download does not wait for the computing',
+    file: executable,
+    find: 'download_->wait(*slot.computed);',
+    replace: '',
+  },
+  {
+    title: 'done before the download',
+    file: executable,
+    find: 'download_->record(*slot.done);',
+    replace: 'compute_->record(*slot.done);',
+  },
+  {
+    title: 'stale pointers: one slot’s graph replayed for both',
+    file: executable,
+    find: 'compute_->launch(*slot.graphs.at({kind, mask}));',
+    replace:
+      'compute_->launch(*(slots_[0]->graphs.count({kind, mask}) ? *slots_[0] : slot).graphs.at({kind, mask}));',
+  },
+  {
+    title: 'a graph of bytes replayed for floats',
+    file: executable,
+    find: 'auto& graph = slot.graphs[{kind, mask}];',
+    replace:
+      'auto& graph = slot.graphs[{kind, mask}]; if (!graph && slot.graphs.size() > 1) kind = InputKind::kBytes;',
+  },
+  {
+    title: 'a slot given back while its work is under way',
+    file: executable,
+    find: 'if (slot.submitted) {',
+    replace: 'if (false) {',
+  },
+  // Parts of batches.
+  {
+    title: 'every part of a batch takes the first pictures',
+    file: backend,
+    find: 'source + begin * picture, part.count * picture',
+    replace: 'source, part.count * picture',
+  },
+  {
+    title: 'every part’s outputs at the beginning',
+    file: backend,
+    find: 'outputs[i] + part.begin * elements',
+    replace: 'outputs[i]',
+  },
+  // Kernels.
+  {
+    title: 'pixels taken to be padded',
+    file: kernels('convert'),
+    find: 'a.src[pixel * a.channels + c] * a.scale[c]',
+    replace: 'a.src[pixel * a.padded + c] * a.scale[c]',
+  },
+  {
+    title: 'outputs written with their padding',
+    file: kernels('convert'),
+    find: 'float* dst = a.dst + pixel * a.channels + channel;',
+    replace: 'float* dst = a.dst + pixel * a.padded + channel;',
+  },
+  {
+    title: 'a max pool a row too high',
+    file: kernels('pool'),
+    find: 'p * a.stride - a.padding,',
+    replace: 'p * a.stride - a.padding - 1,',
+  },
+  {
+    title: 'an average over part of the pixels',
+    file: kernels('pool'),
+    find: 'pixel < a.pixels; pixel += kRows',
+    replace: 'pixel + kRows < a.pixels; pixel += kRows',
+  },
+  {
+    title: 'a softmax that leaves out the first class',
+    file: kernels('softmax'),
+    find: 'for (int i = 0; i < kThreads; i++) sum += shared.sum[i];',
+    replace: 'for (int i = 1; i < kThreads; i++) sum += shared.sum[i];',
+  },
+  {
+    title: 'all groups read the first',
+    file: kernels('conv_direct'),
+    find: 'const int first = k / (a.dst_channels / a.groups) * channels;',
+    replace: 'const int first = 0;',
+  },
+  {
+    title: 'garbage in the padding of our own convolution',
+    file: kernels('conv_direct'),
+    find: 'a.dst[item] = from_float<Dst>(0.0f);',
+    replace: 'a.dst[item] = from_float<Dst>(NAN);',
+  },
+  // Plans and their cache.
+  {
+    title: 'plans of one batch size used for another',
+    file: 'cuda/conv_spec.h',
+    find: ' src " + n(batch) + "x" +',
+    replace: ' src " +',
+  },
+  {
+    title: 'untuned plans taken for tuned ones',
+    file: 'cuda/plan_builder.cc',
+    find: 'entry && (entry->tuned || !tune)',
+    replace: 'entry',
+  },
+  {
+    title: 'damaged cache entries believed',
+    file: 'cuda/plan_cache.cc',
+    find: 'hex(hash(entry.json, hash(key)))',
+    replace: 'hex(hash(key))',
+  },
+]

@@ -1,0 +1,137 @@
+// Does a test fail for every way in which the CUDA backend is broken? Builds a broken twin for each of mutations.ts, runs
+// test/cuda on it until something fails, and writes docs/mutations.md. Takes some 20 minutes.
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { findCudnnIncludes } from '../../lib/runtime/cuda-libraries.ts'
+import { packageRoot } from '../../lib/runtime/native.ts'
+import { type Mutation, mutations } from './mutations.ts'
+
+const place = join(packageRoot, 'build-mutants')
+const source = join(place, 'source')
+const build = join(place, 'build')
+const twin = join(build, 'Release', 'residual-twin.node')
+/** What fails soonest first. */
+const stages = [['session'], ['bundled'], ['plan-cache', 'op-cases']]
+
+function run(command: string, args: readonly string[], env: Record<string, string> = {}) {
+  const options = {
+    cwd: packageRoot,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    timeout: 600_000,
+  } as const
+  return spawnSync(command, args, { ...options, maxBuffer: 1 << 28 })
+}
+
+/** Throws with what the compiler said. */
+function compile(): void {
+  const { status, stdout, stderr } = run('cmake', [
+    ...['--build', build, '--target', 'residual-twin', 'standin-cuda', 'standin-cublas-lt'],
+    ...['--parallel', String(availableParallelism())],
+  ])
+  if (status !== 0) throw new Error(`the twin does not build\n${stdout}${stderr}`)
+}
+
+/** The title of the first test that fails, or undefined. */
+function firstFailure(): string | undefined {
+  const cache = join(place, 'plans')
+  rmSync(cache, { recursive: true, force: true }) // plans of another mutant are not to be trusted
+  for (const files of stages) {
+    const vitest = [
+      join(packageRoot, 'node_modules', 'vitest', 'vitest.mjs'),
+      'run',
+      '--bail=1',
+      '--reporter=json',
+    ]
+    const paths = files.map(file => `test/cuda/${file}.test.ts`)
+    const env = { RESIDUAL_TWIN: twin, RESIDUAL_TWIN_CACHE: cache }
+    const { status, stdout, signal } = run(
+      process.execPath,
+      [...vitest, '--testTimeout=60000', ...paths],
+      env,
+    )
+    if (status === 0) continue
+    const begin = stdout.indexOf('{"numTotalTestSuites"')
+    if (begin < 0) return `${files.join(', ')}: the process ended (${signal ?? status})`
+    const report = JSON.parse(stdout.slice(begin, stdout.lastIndexOf('}') + 1))
+    const results: { assertionResults: { status: string; fullName: string }[] }[] = report.testResults
+    const failed = results.flatMap(file => file.assertionResults).find(test => test.status === 'failed')
+    return failed?.fullName ?? `${files.join(', ')}: the process ended`
+  }
+  return undefined
+}
+
+function setUp(): void {
+  const [include] = findCudnnIncludes()
+  if (!include) throw new Error('cuDNN is not there: run `npm run build:cuda` first')
+  rmSync(source, { recursive: true, force: true })
+  mkdirSync(source, { recursive: true })
+  for (const name of ['native', 'CMakeLists.txt', 'package.json'])
+    cpSync(join(packageRoot, name), join(source, name), { recursive: true })
+  if (!existsSync(join(source, 'node_modules')))
+    symlinkSync(join(packageRoot, 'node_modules'), join(source, 'node_modules'))
+  const cmakeJs = join(packageRoot, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
+  const options = ['--CDRESIDUAL_CUDA=ON', `--CDCUDNN_INCLUDE_DIR=${include}`]
+  const { status, stdout, stderr } = run(process.execPath, [
+    ...[cmakeJs, 'configure', '--directory', source, '--out', build],
+    ...options,
+  ])
+  if (status !== 0) throw new Error(`${stdout}${stderr}`)
+}
+
+function mutate({ title, file, find, replace }: Mutation): () => void {
+  const path = join(source, 'native', file)
+  const original = readFileSync(path, 'utf8')
+  if (original.split(find).length !== 2)
+    throw new Error(`'${title}': ${JSON.stringify(find)} does not occur once in ${file}`)
+  writeFileSync(
+    path,
+    original.replace(find, () => replace),
+  )
+  return () => writeFileSync(path, original)
+}
+
+setUp()
+const wanted = process.argv[2]
+const chosen = mutations.filter(({ title }) => !wanted || title.includes(wanted))
+for (const mutation of chosen) mutate(mutation)() // all of them can be applied
+compile()
+const unbroken = firstFailure()
+if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: ${unbroken}`)
+
+const rows: string[] = []
+let survivors = 0
+for (const mutation of chosen) {
+  const begin = Date.now()
+  const restore = mutate(mutation)
+  let caught: string | undefined
+  try {
+    compile()
+    caught = firstFailure()
+  } finally {
+    restore()
+  }
+  if (caught === undefined) survivors++
+  const seconds = ((Date.now() - begin) / 1000).toFixed(0)
+  console.log(
+    `${caught === undefined ? 'SURVIVED' : 'caught'}  ${mutation.title} (${seconds} s)  ${caught ?? ''}`,
+  )
+  rows.push(`| ${mutation.title} | \`${mutation.file}\` | ${caught ?? '**nothing**'} |`)
+}
+console.log(`${chosen.length - survivors} of ${chosen.length} caught`)
+if (!wanted) {
+  const text = [
+    '# Broken on purpose',
+    '',
+    '`npm run test:mutations` breaks the CUDA backend in each of these ways, one at a time, builds its twin and runs',
+    '`test/cuda` on it. The last column is the first test that fails.',
+    '',
+    '| what is broken | where | caught by |',
+    '| --- | --- | --- |',
+    ...rows,
+  ]
+  writeFileSync(join(packageRoot, 'docs', 'mutations.md'), `${text.join('\n')}\n`)
+}
+process.exitCode = survivors > 0 ? 1 : 0
