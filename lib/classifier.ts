@@ -15,13 +15,8 @@ import type { OutputName } from './model/plan.ts'
 import { resnet } from './model/resnet.ts'
 import { findModel, readModelRecord } from './model-record.ts'
 import { eachPicture, type PictureResult, row } from './pipeline.ts'
-import {
-  createSession,
-  type Outputs,
-  type RunOptions,
-  type Session,
-  type SessionOptions,
-} from './runtime/session.ts'
+import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
+import type { SessionOptions } from './runtime/session-options.ts'
 import { inferResNet } from './weights/names/torchvision.ts'
 import { openSafetensors } from './weights/safetensors.ts'
 import { checkParameters, fromSafetensors } from './weights/source.ts'

@@ -60,12 +60,11 @@ export { type BackendReport, findBackends } from './runtime/device.ts'
 export {
   createSession,
   type Outputs,
-  type Precision,
   type RunOptions,
   type Session,
   type SessionDevice,
-  type SessionOptions,
 } from './runtime/session.ts'
+export type { Precision, SessionOptions } from './runtime/session-options.ts'
 export { initialise } from './weights/init.ts'
 export { openSafetensors, type Safetensors } from './weights/safetensors.ts'
 export { type NamedTensor, type WriteOptions, writeSafetensors } from './weights/safetensors-write.ts'

@@ -8,7 +8,7 @@ import { overlay } from '../image/cam.ts'
 import { decode } from '../image/decode.ts'
 import type { PictureResult } from '../pipeline.ts'
 import type { DeviceChoice } from '../runtime/device.ts'
-import type { Precision } from '../runtime/session.ts'
+import type { Precision } from '../runtime/session-options.ts'
 import { findInputs, type Input } from './inputs.ts'
 
 export interface ClassifyArguments {

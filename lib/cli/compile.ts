@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { alignColumns } from '../model/format-plan.ts'
 import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
-import type { Precision } from '../runtime/session.ts'
+import type { Precision } from '../runtime/session-options.ts'
 import { planOf } from './plan-of.ts'
 
 export interface CompileArguments {

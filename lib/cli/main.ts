@@ -2,7 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
-import { precisions } from '../runtime/session.ts'
+import { precisions } from '../runtime/session-options.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
 import { info } from './info.ts'

@@ -7,7 +7,7 @@ import type { Plan } from '../model/plan.ts'
 import { compileLibraries } from './cuda-libraries.ts'
 import { parseCudnnPlan } from './cudnn-plan.ts'
 import { addonPath, loadCuda, packageRoot, translated, translateError } from './native.ts'
-import { type Precision, precisions } from './session.ts'
+import { type Precision, precisions } from './session-options.ts'
 
 const gpuFolder = join(packageRoot, 'gpus')
 

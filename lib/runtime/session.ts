@@ -1,49 +1,12 @@
 // How is a plan run? Through a session: weights loaded once, batches run in turn, memory given back on dispose.
-import { availableParallelism } from 'node:os'
-import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
+import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
-import { type DeviceChoice, resolveDevice } from './device.ts'
+import { resolveDevice } from './device.ts'
 import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
-import { defaultPlanCache } from './plan-cache.ts'
+import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
 
-/** How a GPU keeps and multiplies numbers; sums are always float32. tf32 keeps float32 and multiplies ten bits of it. */
-export const precisions = ['fp16', 'bf16', 'tf32', 'fp32'] as const
-export type Precision = (typeof precisions)[number]
-
-export interface SessionOptions {
-  /** `auto` takes the best device there is and says in `session.device` which that was. */
-  readonly device?: DeviceChoice
-  /** CPU: threads that compute; all the process may use unless given. */
-  readonly threads?: number
-  /**
-   * CPU: compute convolutions as sums of their products and nothing else. Otherwise those where it is faster go through
-   * a transform (Winograd) that rounds more: logits within 1e-5 or so of the exact ones, relative to their norm.
-   */
-  readonly exact?: boolean
-  /** Batches larger than this are run in parts of at most this size. */
-  readonly maxBatch?: number
-  /** CUDA: which GPU, as the driver numbers them; 0 unless given. */
-  readonly deviceIndex?: number
-  /** CUDA: fp16 unless given. The CPU computes in float32 whatever is asked for. */
-  readonly precision?: Precision
-  /**
-   * CUDA: the batch sizes that are compiled, each on first use; a batch is filled up to the next. Powers of two up to
-   * `maxBatch`, and that, unless given; then the largest takes the place of `maxBatch`.
-   */
-  readonly batchSizes?: readonly number[]
-  /** CUDA: time the candidates for every convolution on first use and keep the fastest, instead of believing cuDNN. */
-  readonly autotune?: boolean
-  /** CUDA: replay the network as one captured graph; true unless given. False queues every kernel anew. */
-  readonly cudaGraph?: boolean
-  /** CUDA: the folder of compiled plans; null for none. Whoever can write to it decides what runs on the GPU. */
-  readonly planCache?: string | null
-}
-
-export const defaultMaxBatch = 32
-const maxThreads = 1024
-const largestBatchSize = 65536
 const partBatches = 8 // CUDA: batches that go to the addon at once, to overlap copying and computing
 
 export interface RunOptions<Name extends OutputName> {
@@ -82,57 +45,6 @@ export async function createSession(
     throw translateError(error)
   }
   return new Session(plan, native)
-}
-
-type CheckedOptions = Required<Omit<SessionOptions, 'planCache'>> & { readonly planCache: string | null }
-
-function checkOptions(options: SessionOptions): CheckedOptions {
-  const {
-    device = 'auto',
-    threads = availableParallelism(),
-    exact = false,
-    deviceIndex = 0,
-    precision = 'fp16',
-    autotune = false,
-    cudaGraph = true,
-    planCache = defaultPlanCache(),
-  } = options
-  checkInteger('threads', threads, 1, maxThreads)
-  checkInteger('deviceIndex', deviceIndex, 0, 1023)
-  for (const [name, value] of Object.entries({ exact, autotune, cudaGraph }))
-    if (typeof value !== 'boolean') throw wrongType('a boolean', name, value)
-  if (!precisions.includes(precision))
-    throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
-  if (planCache !== null && typeof planCache !== 'string')
-    throw wrongType('a folder or null', 'planCache', planCache)
-  const maxBatch = checkInteger('maxBatch', options.maxBatch ?? defaultMaxBatch, 1)
-  const batchSizes = checkBatchSizes(options.batchSizes ?? powersOfTwo(Math.min(maxBatch, largestBatchSize)))
-  return {
-    device,
-    threads,
-    exact,
-    maxBatch,
-    deviceIndex,
-    precision,
-    batchSizes,
-    autotune,
-    cudaGraph,
-    planCache,
-  }
-}
-
-/** Ascending and distinct. */
-function checkBatchSizes(sizes: readonly number[]): number[] {
-  if (!Array.isArray(sizes) || sizes.length === 0)
-    throw wrongType('an array of at least one number', 'batchSizes', sizes)
-  for (const size of sizes) checkInteger('batchSizes', size, 1, largestBatchSize)
-  return [...new Set(sizes)].sort((a, b) => a - b)
-}
-
-function powersOfTwo(max: number): number[] {
-  const result: number[] = []
-  for (let size = 1; size < max; size *= 2) result.push(size)
-  return [...result, max]
 }
 
 /** A native session and what its users need to know of it. */

@@ -1,5 +1,7 @@
 // Which of cuDNN's engines can run a graph, and how does one become a plan? Needs no device, only its
-// description.
+// description; to execute a plan takes a handle, which any may be that is of such a device
+// (https://docs.nvidia.com/cudnn/utilities/deviceless-ahead-of-time-compilation). The description may be
+// shared by threads.
 #pragma once
 
 #include <functional>

@@ -6,28 +6,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 
 #include "core/backend.h"
 #include "cuda/device.h"
-#include "cuda/layout.h"
-#include "cuda/weights.h"
+#include "cuda/steps.h"
 
 namespace residual::cuda {
-
-// What is the same for all batch sizes.
-struct Network {
-  Network(core::Plan its_plan, Precision precision)
-      : plan(std::move(its_plan)), layout(plan, precision), weights(plan.ops.size()) {}
-  Network(const Network&) = delete;  // the layout refers to the plan
-
-  const core::Plan plan;
-  const Layout layout;
-  std::vector<OpWeights> weights;  // by op
-};
-
-enum class InputKind { kBytes, kFloats };
-constexpr int kInputKinds = 2;
 
 using OutputMask = unsigned;  // bit i: core::Output i is wanted
 
@@ -80,19 +64,6 @@ class Executable {
   Lease acquire(bool wait);
 
  private:
-  // One kernel or one cuDNN plan.
-  struct Step {
-    std::string op;
-    std::optional<KernelLaunch> kernel;
-    std::shared_ptr<const EnginePlan> plan;
-    std::vector<Binding> bindings;
-  };
-
-  void* at(int value) const { return arena_.data() + network_.layout.offset(value, batch_); }
-  Step conv_step(const core::Op& op, const OpWeights& weights, std::shared_ptr<const EnginePlan> plan) const;
-  Step step(size_t op, std::shared_ptr<const EnginePlan> plan) const;
-  Step import_step(InputKind kind, const void* src) const;
-  Step export_step(int output, void* dst) const;
   std::vector<Step> steps(const Slot& slot, InputKind kind, OutputMask mask) const;
   void queue(const std::vector<Step>& steps);
   std::unique_ptr<Graph> capture(const std::vector<Step>& steps);
@@ -107,6 +78,7 @@ class Executable {
   std::shared_ptr<Device> device_;
   DeviceBuffer arena_;
   DeviceBuffer workspace_;
+  StepBuilder builder_;
   std::vector<Step> body_;  // all but the first op and the exports
   std::unique_ptr<Stream> upload_, compute_, download_;
 

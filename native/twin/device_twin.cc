@@ -17,8 +17,10 @@
 #include "core/error.h"
 #include "cuda/device.h"
 #include "twin/cudnn_faults.h"
+#include "twin/faults.h"
 #include "twin/graph_interpreter.h"
 #include "twin/json.h"
+#include "twin/kernel_runner.h"
 #include "twin/memory.h"
 #include "twin/scheduler.h"
 
@@ -56,33 +58,6 @@ DeviceInfo info_of(const std::string& text) {
 // Over all devices of the process: what a test looks at when everything is closed.
 std::atomic<size_t> live_bytes{0};
 
-// Counts the calls of each kind down to the one that is to fail.
-class Faults {
- public:
-  explicit Faults(const std::string& text) {
-    std::stringstream parts(text);
-    for (std::string part; std::getline(parts, part, ',');) {
-      const size_t colon = part.find(':');
-      if (colon != std::string::npos) left_[part.substr(0, colon)] = std::stoi(part.substr(colon + 1));
-    }
-  }
-
-  int nth(const std::string& kind) const {
-    const auto found = left_.find(kind);
-    return found == left_.end() ? 0 : found->second;
-  }
-
-  bool due(const std::string& kind) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = left_.find(kind);
-    return found != left_.end() && --found->second == 0;
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, int> left_;
-};
-
 class TwinDevice final : public Device {
  public:
   TwinDevice()
@@ -90,8 +65,8 @@ class TwinDevice final : public Device {
         info_(info_of(text_)),
         faults_(environment("RESIDUAL_TWIN_FAULTS")),
         scheduler(std::stoull(environment("RESIDUAL_TWIN_SEED", "1"))) {
-    const int all = faults_.nth("plans");
-    twin::refuse_plans(all ? all : faults_.nth("plan"), all > 0);
+    const int all = faults_.left("plans");
+    twin::refuse_plans(all ? all : faults_.left("plan"), all > 0);
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -129,7 +104,7 @@ class TwinDevice final : public Device {
  private:
   const std::string text_;
   const DeviceInfo info_;
-  Faults faults_;
+  twin::Faults faults_;
   bool lost_ = false;
 
  public:
@@ -138,43 +113,6 @@ class TwinDevice final : public Device {
 };
 
 TwinDevice& twin_device(const std::shared_ptr<Device>& device) { return static_cast<TwinDevice&>(*device); }
-
-// Checks what a kernel says it touches.
-struct CheckedAccess {
-  twin::Memory& memory;
-  const std::string& user;
-
-  template <typename T>
-  void read(const T* data, int64_t count) const {
-    memory.read(Space::kDevice, data, count * sizeof(T), user);
-  }
-  template <typename T>
-  void write(T* data, int64_t count) const {
-    memory.write(Space::kDevice, data, count * sizeof(T), user);
-  }
-};
-
-template <typename K>
-void run_on_host(const KernelLaunch& launch, twin::Memory& memory, const std::string& user) {
-  const auto& args = *reinterpret_cast<const typename K::Args*>(launch.args);
-  K::accesses(args, CheckedAccess{memory, user});
-  for (int64_t block = 0; block < launch.blocks; block++) {
-    typename K::Shared shared;
-    for (int p = 0; p < K::kPhases; p++)
-      for (int thread = 0; thread < launch.threads; thread++)
-        K::phase(p, args, shared, Thread{block, thread, launch.threads});
-  }
-}
-
-void run_kernel(const KernelLaunch& launch, twin::Memory& memory, const std::string& user) {
-  switch (launch.kernel) {
-#define RESIDUAL_RUN(name, ...) \
-  case KernelId::name:          \
-    return run_on_host<__VA_ARGS__>(launch, memory, user);
-    RESIDUAL_KERNELS(RESIDUAL_RUN)
-#undef RESIDUAL_RUN
-  }
-}
 
 class TwinEvent final : public Event {
  public:
@@ -247,7 +185,7 @@ class TwinStream final : public Stream {
     twin_.check_alive("launch a kernel");
     twin_.check_fault("launch");
     const std::string user = std::string(kKernelNames[int(launch.kernel)]) + " for '" + op + "'";
-    add(user, [this, user, launch] { run_kernel(launch, twin_.memory, user); });
+    add(user, [this, user, launch] { twin::run_kernel(launch, twin_.memory, user); });
   }
 
   void record(Event& event) override {

@@ -13,6 +13,7 @@ export interface Mutation {
 const conv = 'cuda/conv_graph.cc'
 const layout = 'cuda/layout.cc'
 const weights = 'cuda/weights.cc'
+const steps = 'cuda/steps.cc'
 const executable = 'cuda/executable.cc'
 const backend = 'cuda/cuda_backend.cc'
 const kernels = (name: string) => `cuda/kernels/${name}.h`
@@ -70,19 +71,19 @@ export const mutations: readonly Mutation[] = [
   // What is bound to it.
   {
     title: 'scale bound as bias',
-    file: executable,
+    file: steps,
     find: '{kBias, const_cast<float*>(weights.bias)}',
     replace: '{kBias, const_cast<float*>(weights.scale ? weights.scale : weights.bias + 4)}',
   },
   {
     title: 'source bound as residual',
-    file: executable,
+    file: steps,
     find: 'step.bindings.push_back({kResidual, residual});',
     replace: 'step.bindings.push_back({kResidual, at(op.src)});',
   },
   {
     title: 'result written over the source',
-    file: executable,
+    file: steps,
     find: '{kDst, at(op.dst)}',
     replace: '{kDst, at(op.src)}',
   },
@@ -126,9 +127,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     title: 'every offset off by 16 bytes',
-    file: 'cuda/executable.h',
-    find: 'return arena_.data() + network_.layout.offset(value, batch_);',
-    replace: 'return arena_.data() + network_.layout.offset(value, batch_) + 16;',
+    file: 'cuda/steps.h',
+    find: 'return arena_ + network_.layout.offset(value, batch_);',
+    replace: 'return arena_ + network_.layout.offset(value, batch_) + 16;',
   },
   {
     title: 'an arena for one picture too few',
@@ -139,14 +140,38 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'half the workspace',
     file: executable,
-    find: 'workspace_ = DeviceBuffer(device_, workspace,',
-    replace: 'workspace_ = DeviceBuffer(device_, workspace / 2,',
+    find: 'workspace_(device_, largest_workspace(plans),',
+    replace: 'workspace_(device_, largest_workspace(plans) / 2,',
   },
   {
     title: 'float32 logits taken for fp16',
     file: layout,
     find: 'spec.float_dst = values_[op.dst].is_float && storage_type(precision_) != CUDNN_DATA_FLOAT;',
     replace: 'spec.float_dst = false;',
+  },
+  {
+    title: 'a host pointer where the device’s belongs',
+    file: executable,
+    find: 'builder_.import(kind, slot.inputs[int(kind)].device.data())',
+    replace: 'builder_.import(kind, slot.inputs[int(kind)].host.data())',
+  },
+  {
+    title: 'a value read that nobody wrote',
+    file: executable,
+    find: 'result.insert(result.end(), body_.begin(), body_.end());',
+    replace: 'result.clear(); result.insert(result.end(), body_.begin(), body_.end());',
+  },
+  {
+    title: 'the arena used after it was freed',
+    file: executable,
+    find: 'upload_ = make_stream(device_);',
+    replace: 'upload_ = make_stream(device_); arena_ = DeviceBuffer();',
+  },
+  {
+    title: 'a leak',
+    file: executable,
+    find: 'download_ = make_stream(device_);',
+    replace: 'download_ = make_stream(device_); new DeviceBuffer(device_, 64, "a leak");',
   },
   // Streams, events, graphs.
   {
