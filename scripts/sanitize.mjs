@@ -1,5 +1,6 @@
 // Builds the addon with AddressSanitizer and UndefinedBehaviorSanitizer and runs the tests that drive it under them.
 import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -14,17 +15,40 @@ if (process.platform !== 'linux') {
 }
 
 const buildNative = join(root, 'scripts', 'build-native.mjs')
-run(process.execPath, [buildNative, '--out', output, '--CDRESIDUAL_SANITIZE=ON'])
+const options = ['--CDRESIDUAL_SANITIZE=ON']
+run(process.execPath, [buildNative, '--out', output, ...options])
 
 // Node itself is not instrumented, so the runtime must be there before it.
 const compiler = process.env.CXX ?? 'g++'
 const libasan = execFileSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim()
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
-const tests = ['op-cases', 'session', 'addon'].map(name => `test/runtime/${name}.test.ts`)
-run(process.execPath, [vitest, 'run', ...tests, 'test/image'], {
-  RESIDUAL_ADDON_DIR: join(output, 'Release'),
+const sanitizers = {
   LD_PRELOAD: libasan,
   // V8 leaks on exit by design, so leaks are not looked for here: test/runtime/memory.test.ts does that.
   ASAN_OPTIONS: 'detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
+}
+const tests = ['op-cases', 'session', 'addon'].map(name => `test/runtime/${name}.test.ts`)
+run(process.execPath, [vitest, 'run', ...tests, 'test/image'], {
+  ...sanitizers,
+  RESIDUAL_ADDON_DIR: join(output, 'Release'),
+})
+
+// The CUDA backend's own code, on its twin. (ASan answers dlopen itself and with that loses cuDNN's own search path.)
+const { findCudnnIncludes } = await import('../dist/runtime/cuda-libraries.js')
+const [include] = findCudnnIncludes()
+if (!existsSync(join(root, 'build-cuda', 'Release', 'residual-twin.node')) || !include) {
+  console.log('residual: the CUDA backend is skipped, it was not built')
+  process.exit(0)
+}
+const twin = `${output}-cuda`
+const cuda = ['--CDRESIDUAL_CUDA=ON', `--CDCUDNN_INCLUDE_DIR=${include}`, '--target', 'residual-twin']
+run(process.execPath, [buildNative, '--out', twin, ...options, ...cuda])
+const wheels = dirname(dirname(include))
+run(process.execPath, [vitest, 'run', 'test/cuda/session.test.ts'], {
+  ...sanitizers,
+  RESIDUAL_TWIN: join(twin, 'Release', 'residual-twin.node'),
+  LD_LIBRARY_PATH: [join(wheels, 'cudnn', 'lib'), join(wheels, 'cu13', 'lib'), process.env.LD_LIBRARY_PATH]
+    .filter(Boolean)
+    .join(':'),
 })

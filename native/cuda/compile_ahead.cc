@@ -1,6 +1,6 @@
 // How are plans compiled on a machine without a GPU? From cuDNN's own description of the one that will run
 // them.
-#include <regex>
+#include <cstdlib>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -21,13 +21,16 @@ cuda::Descriptor describe_gpu(const std::string& json) {
   return gpu;
 }
 
-// cuDNN has accepted the text, so it is JSON and has these members, at its top and nowhere else.
+// cuDNN has accepted the text, so it is JSON, and it has these members at its top and nowhere else.
 int integer_member(const std::string& json, const char* name) {
-  std::smatch match;
-  if (!std::regex_search(json, match, std::regex(std::string("\"") + name + "\"\\s*:\\s*(\\d{1,8})")))
+  const std::string quoted = "\"" + std::string(name) + "\"";
+  size_t at = json.find(quoted);
+  if (at != std::string::npos) at = json.find_first_not_of(" \t\r\n:", at + quoted.size());
+  const int value = at == std::string::npos ? 0 : std::atoi(json.c_str() + at);
+  if (value <= 0)
     throw Error(ErrorCode::kGpuInvalid,
-                std::string("The description of the GPU has no member '") + name + "'.");
-  return std::stoi(match[1]);
+                "The description of the GPU has no number '" + std::string(name) + "' above 0.");
+  return value;
 }
 
 }  // namespace

@@ -45,3 +45,4 @@ file(GLOB RESIDUAL_TWIN_SOURCES CONFIGURE_DEPENDS native/twin/*.cc)
 residual_addon(residual-twin ${RESIDUAL_CUDA_SOURCES} ${RESIDUAL_TWIN_SOURCES})
 target_include_directories(residual-twin SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
 target_link_libraries(residual-twin PRIVATE ${CMAKE_DL_LIBS})
+add_dependencies(residual-twin standin-cuda standin-cublas-lt) # which it opens
