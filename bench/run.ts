@@ -1,10 +1,11 @@
 // How fast is this next to onnxruntime-node? The same network, weights, pictures and threads, in turn, in one process.
 import { parseArgs } from 'node:util'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { networkToOnnx } from '../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, planCost, resnet } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
 import { initialise } from '../lib/weights/init.ts'
-import { toNchw, toOnnx } from '../test/support/onnx.ts'
+import { toNchw } from '../test/support/nchw.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -45,7 +46,7 @@ const rows = [['network', 'threads', 'batch', 'rounds', 'residual ms', 'onnxrunt
 for (const layers of numbers(options.layers)) {
   const network = resnet({ layers })
   const weights = initialise(parametersOf(network), 1)
-  const onnx = await toOnnx(network, weights, { height: size, width: size })
+  const onnx = await networkToOnnx(network, weights, { height: size, width: size })
   const plan = lower(network, { height: size, width: size, mean: [0, 0, 0], std: [1, 1, 1] })
   for (const threads of numbers(options.threads)) {
     const peer = await InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 })

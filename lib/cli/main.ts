@@ -5,6 +5,7 @@ import { ResidualError } from '../errors.ts'
 import { precisions } from '../runtime/session-options.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
+import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { packageVersion } from './version.ts'
 
@@ -89,6 +90,16 @@ function commands(exit: (code: number) => void): Command {
     .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
     .option('--json', 'print JSON')
     .action(async options => exit(await compile(options)))
+
+  program
+    .command('export')
+    .description('write a model in the format of another framework')
+    .argument('<out>', 'the file to write')
+    .addOption(new Option('--to <format>', 'the format').choices(['onnx']).default('onnx'))
+    .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152 (random)', defaultModel)
+    .option('--folded', 'with batch norms folded into the convolutions, as residual runs it')
+    .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
+    .action(async (out, options) => exit(await exportModel(out, options)))
 
   return program
 }

@@ -1,31 +1,56 @@
-// Which plan does `--model` name, on a command line that needs no weights?
+// Which network, plan and weights does a model on the command line stand for?
 import { imagenet, inputSize } from '../image/preprocess.ts'
+import type { Network } from '../model/graph.ts'
 import { lower } from '../model/lower.ts'
+import { parametersOf } from '../model/parameters.ts'
 import type { Plan } from '../model/plan.ts'
 import { resnet, supportedLayers } from '../model/resnet.ts'
 import { findModel, readModelRecord } from '../model-record.ts'
+import { initialise } from '../weights/init.ts'
 import { inferResNet } from '../weights/names/torchvision.ts'
 import { openSafetensors } from '../weights/safetensors.ts'
-import { fromSafetensors } from '../weights/source.ts'
+import { checkParameters, fromSafetensors, type WeightSource } from '../weights/source.ts'
+
+export interface NamedModel {
+  readonly network: Network
+  readonly plan: Plan
+  readonly weights: WeightSource
+  close(): Promise<void>
+}
 
 /**
- * `model`: a bundled model, a .safetensors file, or `resnet18` to `resnet152`, for pictures of `size` x `size`.
+ * `model`: a bundled model, a .safetensors file, or `resnet18` to `resnet152` with random weights for pictures of `size` x
+ * `size`. To be closed.
  *
  * @throws ResidualError what finding and reading a model throws
  */
-export async function planOf(model: string, size: number): Promise<Plan> {
+export async function openNamedModel(model: string, size: number): Promise<NamedModel> {
   const layers = supportedLayers.find(count => model === `resnet${count}`)
-  if (layers !== undefined)
-    return lower(resnet({ layers }), { height: size, width: size, mean: imagenet.mean, std: imagenet.std })
+  if (layers !== undefined) {
+    const network = resnet({ layers })
+    const { mean, std } = imagenet
+    const plan = lower(network, { height: size, width: size, mean, std })
+    return { network, plan, weights: initialise(parametersOf(network), 1), close: async () => {} }
+  }
   const file = findModel(model)
   const record = await readModelRecord(file)
-  const { mean, std } = record.preprocessing
-  const shape = { ...inputSize(record.preprocessing), mean, std }
-  if (record.architecture) return lower(resnet(record.architecture), shape)
   const tensors = await openSafetensors(file.path)
   try {
-    return lower(resnet(inferResNet(fromSafetensors(tensors))), shape)
-  } finally {
+    const weights = fromSafetensors(tensors)
+    const network = resnet(record.architecture ?? inferResNet(weights))
+    checkParameters(parametersOf(network), weights)
+    const { mean, std } = record.preprocessing
+    const plan = lower(network, { ...inputSize(record.preprocessing), mean, std })
+    return { network, plan, weights, close: () => tensors.close() }
+  } catch (error) {
     await tensors.close()
+    throw error
   }
+}
+
+/** The plan of such a model. */
+export async function planOf(model: string, size: number): Promise<Plan> {
+  const { plan, close } = await openNamedModel(model, size)
+  await close()
+  return plan
 }

@@ -1,7 +1,7 @@
 // How are tensors written to a safetensors file, so that there is never half of one?
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
+import { writeAtomically } from './atomic-file.ts'
 import { encodeBFloat16, encodeFloat16, indexOutside } from './float16.ts'
 
 export interface NamedTensor {
@@ -40,24 +40,10 @@ export async function writeSafetensors(
     names.add(tensor.name)
     checkTensor(tensor, dtype)
   }
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
-  let handle: FileHandle | undefined
-  try {
-    handle = await open(temporary, 'wx')
+  await writeAtomically(path, async handle => {
     await handle.writeFile(header(tensors, dtype, metadata))
     for (const { data } of tensors) await writeData(handle, data, dtype)
-    await handle.sync()
-    await handle.close()
-    await rename(temporary, path)
-  } catch (cause) {
-    await handle?.close().catch(() => {})
-    await rm(temporary, { force: true }).catch(() => {}) // what went wrong first is what matters
-    throw new ResidualError(
-      'FILE_WRITE_FAILED',
-      `${path} could not be written: ${(cause as Error).message}.`,
-      { cause },
-    )
-  }
+  })
 }
 
 function checkTensor({ name, shape, data }: NamedTensor, dtype: keyof typeof limits): void {

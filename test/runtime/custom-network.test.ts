@@ -1,5 +1,6 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { expect, it } from 'vitest'
+import { networkToOnnx } from '../../lib/export/onnx.ts'
 import {
   add,
   batchNorm,
@@ -17,7 +18,7 @@ import {
 } from '../../lib/index.ts'
 import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
-import { toNchw, toOnnx } from '../support/onnx.ts'
+import { toNchw } from '../support/nchw.ts'
 
 /** Depthwise and pointwise convolutions in turn, as in MobileNet (https://arxiv.org/abs/1704.04861). */
 function separable(x: Value, name: string, channels: number, stride: number): Value {
@@ -73,7 +74,9 @@ it('runs a network that is no ResNet, fused in the same way, and agrees with pla
   await using session = await createSession(plan, weights, { threads: 2 })
   const actual = await session.run(pictures, { outputs: ['logits', 'features', 'featureMaps'] })
   const naive = await runNaively(network, weights, pictures, shape)
-  const onnx = await InferenceSession.create(await toOnnx(network, weights, shape), { logSeverityLevel: 3 })
+  const onnx = await InferenceSession.create(await networkToOnnx(network, weights, shape), {
+    logSeverityLevel: 3,
+  })
   const x = new Tensor('float32', toNchw(pictures, [3, 45, 38, 5]), [3, 5, 45, 38])
   const { logits, features } = await onnx.run({ x })
   expect(relativeError(actual.featureMaps, naive.featureMaps!)).toBeLessThan(1e-5)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
+import { networkToOnnx } from '../../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, resnet, trainableCount } from '../../lib/index.ts'
 import {
   type GoldenCase,
@@ -10,7 +11,7 @@ import {
   goldenWeights,
   relativeError,
 } from '../support/golden.ts'
-import { toNchw, toOnnx } from '../support/onnx.ts'
+import { toNchw } from '../support/nchw.ts'
 
 const bound = 1e-4
 const exactBound = 1e-5
@@ -60,7 +61,9 @@ describe('whole networks', () => {
     ],
   ])('agree with onnxruntime on the unfused network, batches 1, 3 and 8: %s', async (_, network, size) => {
     const weights = goldenWeights(network)
-    const onnx = await InferenceSession.create(await toOnnx(network, weights, size), { logSeverityLevel: 3 })
+    const onnx = await InferenceSession.create(await networkToOnnx(network, weights, size), {
+      logSeverityLevel: 3,
+    })
     await using session = await createSession(lower(network, { ...size, ...normalised }), weights)
     for (const batch of [1, 3, 8]) {
       const shape = { ...size, channels: 3 }

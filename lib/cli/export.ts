@@ -1,0 +1,29 @@
+// `residual export`: write a model in the format of another framework.
+import { networkToOnnx, planToOnnx } from '../export/onnx.ts'
+import { writeAtomically } from '../weights/atomic-file.ts'
+import { openNamedModel } from './plan-of.ts'
+
+export interface ExportArguments {
+  readonly model: string
+  readonly to: 'onnx'
+  readonly folded?: boolean
+  readonly size: number
+}
+
+export async function exportModel(out: string, options: ExportArguments): Promise<number> {
+  const { model, folded = false, size } = options
+  const { network, plan, weights, close } = await openNamedModel(model, size)
+  try {
+    const { height, width } = plan.values[plan.ops[0]!.dst]!
+    const bytes = folded
+      ? await planToOnnx(plan, weights)
+      : await networkToOnnx(network, weights, { height, width })
+    await writeAtomically(out, handle => handle.writeFile(bytes))
+    const kind = folded ? 'batch norms folded' : 'layer by layer'
+    console.log(`${out}: ${model} as ONNX, ${kind}, ${(bytes.length / 2 ** 20).toFixed(1)} MiB`)
+    console.log(`Its input x is [N,3,${height},${width}] float32, normalised.`)
+    return 0
+  } finally {
+    await close()
+  }
+}

@@ -1,0 +1,180 @@
+// How does a network become an ONNX file? As it was defined, layer by layer, or as it is run, with batch norms folded.
+import type { Network } from '../model/graph.ts'
+import { parametersOf } from '../model/parameters.ts'
+import { type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
+import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
+import type { WeightSource } from '../weights/source.ts'
+import { type Attribute, encodeOnnx, type OnnxNode, type OnnxTensor, type OnnxValue } from './onnx-schema.ts'
+
+const batch = 'N' // of any size
+
+/**
+ * The network as it was defined: input `x` `[N,C,height,width]` float32, normalised; outputs under the names and in the
+ * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names.
+ *
+ * @throws ResidualError what reading the weights throws
+ */
+export async function networkToOnnx(
+  network: Network,
+  weights: WeightSource,
+  { height, width }: { readonly height: number; readonly width: number },
+): Promise<Uint8Array> {
+  const { layers, channels } = network.graph
+  const initializers: OnnxTensor[] = []
+  for (const { name, shape } of parametersOf(network))
+    initializers.push({ name, dims: shape, data: await weights.read(name) })
+  const value = (id: number) => (id === 0 ? 'x' : `v${id}`)
+  const nodes = layers.flatMap((layer, id): OnnxNode[] => {
+    const make = (opType: string, input: string[], attributes: OnnxNode['attributes'] = {}) =>
+      node(opType, input, value(id), attributes)
+    switch (layer.kind) {
+      case 'conv':
+        return [make('Conv', [value(layer.src), `${layer.name}.weight`], windows(layer, layer.groups))]
+      case 'batchNorm': {
+        const leaves = ['weight', 'bias', 'running_mean', 'running_var'].map(leaf => `${layer.name}.${leaf}`)
+        return [make('BatchNormalization', [value(layer.src), ...leaves], { epsilon: { f: layer.epsilon } })]
+      }
+      case 'relu':
+        return [make('Relu', [value(layer.src)])]
+      case 'add':
+        return [make('Add', [value(layer.src), value(layer.other)])]
+      case 'maxPool':
+        return [make('MaxPool', [value(layer.src)], windows(layer))]
+      case 'avgPool':
+        return [make('GlobalAveragePool', [value(layer.src)])]
+      case 'linear':
+        return fullyConnected(layer.name, value(layer.src), value(id))
+      default: // the input
+        return []
+    }
+  })
+  const outputs = Object.entries(network.outputs).map(([name, { id }]) =>
+    name === 'featureMaps' ? node('Identity', [value(id)], name) : flatten(value(id), name),
+  )
+  return encodeOnnx({
+    name: network.name,
+    nodes: [...nodes, ...outputs],
+    initializers,
+    inputs: [{ name: 'x', dims: [batch, channels[0]!, height, width] }],
+    outputs: Object.entries(network.outputs).map(([name, { id }]) => ({
+      name,
+      dims: name === 'featureMaps' ? [batch, channels[id]!, 'H', 'W'] : [batch, channels[id]!],
+    })),
+  })
+}
+
+/**
+ * The plan as it is run: batch norms folded into the convolutions, which have biases instead. Input `x`
+ * `[N,C,height,width]` float32, normalised; outputs as of {@link networkToOnnx}, and `probabilities`.
+ *
+ * @throws ResidualError what reading the weights throws
+ */
+export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uint8Array> {
+  const initializers: OnnxTensor[] = []
+  const nodes: OnnxNode[] = []
+  const value = (index: number) => (index === plan.ops[0]!.dst ? 'x' : `v${index}`)
+  for (const op of plan.ops) {
+    if (takesWeights(op)) initializers.push(...(await tensorsOf(plan, op, weights)))
+    nodes.push(...opNodes(op, value))
+  }
+  const outputs: OnnxValue[] = []
+  for (const [name, index] of Object.entries(plan.outputs) as [OutputName, number][]) {
+    const { channels, height, width } = plan.values[index]!
+    const flat = name !== 'featureMaps'
+    nodes.push(flat ? flatten(value(index), name) : node('Identity', [value(index)], name))
+    outputs.push({ name, dims: flat ? [batch, channels] : [batch, channels, height, width] })
+  }
+  const { channels, height, width } = inputShape(plan)
+  const inputs = [{ name: 'x', dims: [batch, channels, height, width] }]
+  return encodeOnnx({ name: plan.name, nodes, initializers, inputs, outputs })
+}
+
+function opNodes(op: Op, value: (index: number) => string): OnnxNode[] {
+  switch (op.kind) {
+    case 'normalize':
+      return [] // x is its result
+    case 'conv':
+      return convolution(op, value)
+    case 'maxPool':
+      return [node('MaxPool', [value(op.src)], value(op.dst), windows(op))]
+    case 'avgPool':
+      return [node('GlobalAveragePool', [value(op.src)], value(op.dst))]
+    case 'linear':
+      return fullyConnected(op.name, value(op.src), value(op.dst))
+    case 'softmax':
+      return [node('Softmax', [value(op.src)], value(op.dst), { axis: { i: 1 } })]
+  }
+}
+
+/** Conv, then Add and Relu where they are fused into it. */
+function convolution(op: ConvOp, value: (index: number) => string): OnnxNode[] {
+  const dst = value(op.dst)
+  const steps: ((src: string, dst: string) => OnnxNode)[] = [
+    (src, to) => node('Conv', [src, `${op.name}.weight`, `${op.name}.bias`], to, windows(op, op.groups)),
+  ]
+  if (op.residual !== null) steps.push((src, to) => node('Add', [src, value(op.residual!)], to))
+  if (op.relu) steps.push((src, to) => node('Relu', [src], to))
+  let src = value(op.src)
+  return steps.map((step, i) => {
+    const to = i === steps.length - 1 ? dst : `${dst}_${i}`
+    const made = step(src, to)
+    src = to
+    return made
+  })
+}
+
+async function tensorsOf(
+  plan: Plan,
+  op: Op & { kind: 'conv' | 'linear' },
+  source: WeightSource,
+): Promise<OnnxTensor[]> {
+  const { weight, bias } = await readOpWeights(plan, op, source)
+  const [k, c] = [plan.values[op.dst]!.channels, plan.values[op.src]!.channels]
+  const name = `${op.name}.weight`
+  const bias1 = { name: `${op.name}.bias`, dims: [k], data: bias }
+  if (op.kind === 'linear') return [{ name, dims: [k, c], data: weight }, bias1]
+  const inputs = c / op.groups
+  return [
+    { name, dims: [k, inputs, op.kernel, op.kernel], data: channelsFirst(weight, k, op.kernel ** 2, inputs) },
+    bias1,
+  ]
+}
+
+/** `[K,R*S,C]` to `[K,C,R*S]`. */
+function channelsFirst(weight: Float32Array, k: number, window: number, channels: number): Float32Array {
+  const result = new Float32Array(weight.length)
+  let at = 0
+  for (let i = 0; i < k; i++)
+    for (let c = 0; c < channels; c++)
+      for (let rs = 0; rs < window; rs++) result[at++] = weight[(i * window + rs) * channels + c]!
+  return result
+}
+
+function node(
+  opType: string,
+  input: readonly string[],
+  output: string,
+  attributes: OnnxNode['attributes'] = {},
+): OnnxNode {
+  return { opType, name: `${opType}_${output}`, input, output: [output], attributes }
+}
+
+const flatten = (src: string, dst: string) => node('Flatten', [src], dst, { axis: { i: 1 } })
+
+function fullyConnected(name: string, src: string, dst: string): OnnxNode[] {
+  const flat = `${dst}_flat`
+  const gemm = node('Gemm', [flat, `${name}.weight`, `${name}.bias`], dst, { transB: { i: 1 } })
+  return [flatten(src, flat), gemm]
+}
+
+function windows(
+  { kernel, stride, padding }: { readonly kernel: number; readonly stride: number; readonly padding: number },
+  groups?: number,
+): { [name: string]: Attribute } {
+  return {
+    kernel_shape: { ints: [kernel, kernel] },
+    strides: { ints: [stride, stride] },
+    pads: { ints: [padding, padding, padding, padding] },
+    ...(groups !== undefined && { group: { i: groups } }),
+  }
+}

@@ -1,0 +1,96 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createSession, load, lower, networkToOnnx, planToOnnx } from '../../lib/index.ts'
+import { packageRoot } from '../../lib/runtime/native.ts'
+import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { toNchw } from '../support/nchw.ts'
+import { opCases } from '../support/op-cases.ts'
+
+const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
+const bound = 2e-5
+
+/** Runs an ONNX file on a batch `[N,H,W,C]`. */
+async function onnxruntime(
+  onnx: Uint8Array | string,
+  input: Float32Array,
+  dims: readonly [number, number, number, number],
+) {
+  const options = { logSeverityLevel: 3 } as const
+  const session =
+    typeof onnx === 'string'
+      ? await InferenceSession.create(onnx, options)
+      : await InferenceSession.create(onnx, options)
+  const [n, h, w, c] = dims
+  const results = await session.run({ x: new Tensor('float32', toNchw(input, dims), [n, c, h, w]) })
+  await session.release()
+  return results
+}
+
+/** `[N,C,H,W]` to `[N,H,W,C]`. */
+const toNhwc = (tensor: Tensor) => {
+  const [n, c, h, w] = tensor.dims as [number, number, number, number]
+  return toNchw(tensor.data as Float32Array, [n, c, 1, h * w]) // the same, with the roles changed
+}
+
+describe('exported networks, folded and not,', () => {
+  it.each(opCases)('are what residual runs, to onnxruntime: $title', async ({ network, shape, batch }) => {
+    const weights = goldenWeights(network)
+    const input = goldenPictures(batch, shape)
+    const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
+    const plan = lower(network, { ...shape, ...unit })
+    await using session = await createSession(plan, weights, { device: 'cpu' })
+    const expected = await session.run(input, { outputs })
+    const dims = [batch, shape.height, shape.width, shape.channels] as const
+    for (const onnx of [await networkToOnnx(network, weights, shape), await planToOnnx(plan, weights)]) {
+      const actual = await onnxruntime(onnx, input, dims)
+      for (const name of ['logits', 'features', 'probabilities'] as const)
+        if (actual[name])
+          expect(relativeError(actual[name].data as Float32Array, expected[name]), name).toBeLessThan(bound)
+      expect(relativeError(toNhwc(actual.featureMaps as Tensor), expected.featureMaps)).toBeLessThan(bound)
+    }
+  })
+})
+
+describe('residual export', () => {
+  let folder: string
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'residual-export-'))
+  })
+  afterAll(() => rm(folder, { recursive: true }))
+  const residual = (...args: string[]) =>
+    promisify(execFile)(process.execPath, [join(packageRoot, 'bin', 'residual.js'), ...args])
+
+  it('writes the bundled model, folded and not, and onnxruntime sees what it sees', async () => {
+    await using model = await load('resnet50-cifar10', { device: 'cpu' })
+    const { pixels } = await model.prepare(join(packageRoot, 'samples', 'frog.jpg'))
+    const { mean, std } = model.preprocessing
+    const input = Float32Array.from(pixels, (byte, i) => (byte / 255 - mean[i % 3]!) / std[i % 3]!)
+    const expected = await model.run(input, { outputs: ['logits', 'probabilities'] })
+    for (const flags of [[], ['--folded']]) {
+      const file = join(folder, `model${flags.length}.onnx`)
+      const { stdout } = await residual('export', file, ...flags)
+      expect(stdout).toContain('[N,3,64,64]')
+      const actual = await onnxruntime(file, input, [1, 64, 64, 3])
+      expect(relativeError(actual.logits!.data as Float32Array, expected.logits)).toBeLessThan(bound)
+    }
+    const [plain, folded] = await Promise.all(
+      [0, 1].map(i => readFile(join(folder, `model${i}.onnx`), 'latin1')),
+    )
+    expect(plain).toContain('layer1.0.bn1.running_mean')
+    expect(folded).not.toContain('running_mean')
+  })
+
+  it('leaves nothing behind where it cannot write', async () => {
+    const before = await readdir(folder)
+    const failed = await residual('export', join(folder, 'no', 'such', 'folder.onnx')).catch(error => error)
+    expect(failed.stderr).toContain('[FILE_WRITE_FAILED]')
+    expect(await readdir(folder)).toEqual(before)
+    const unknown = await residual('export', join(folder, 'x.onnx'), '--to', 'tflite').catch(error => error)
+    expect(unknown.stderr).toMatch(/Allowed choices are onnx/)
+  })
+})
