@@ -13,6 +13,7 @@
 #include <fstream>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 #include "core/error.h"
 #include "cuda/device.h"
@@ -53,6 +54,10 @@ DeviceInfo info_of(const std::string& text) {
   info.multiprocessors = static_cast<int>(gpu.at("multiProcessorCount").integer());
   info.total_bytes = gpu.at("totalGlobalMem").integer();
   return info;
+}
+
+size_t hash(const void* data, size_t bytes) {
+  return std::hash<std::string_view>()({static_cast<const char*>(data), bytes});
 }
 
 // Over all devices of the process: what a test looks at when everything is closed.
@@ -162,19 +167,22 @@ class TwinStream final : public Stream {
     std::map<int64_t, void*> memory;
     for (const Binding& binding : bindings) memory[binding.uid] = binding.data;
     add(op, [this, op, graph, memory, workspace, bytes = plan.workspace_bytes] {
+      twin::Accesses accesses(twin_.memory, "'" + op + "'");
       for (const twin::Tensor& tensor : graph->tensors()) {
         if (tensor.is_virtual) continue;
         const auto bound = memory.find(tensor.uid);
-        const std::string user = "tensor " + std::to_string(tensor.uid) + " of '" + op + "'";
+        const std::string name = "tensor " + std::to_string(tensor.uid);
+        const std::string user = name + " of '" + op + "'";
         if (bound == memory.end())
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
         if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
         if (tensor.uid == kDst)
-          twin_.memory.write(Space::kDevice, bound->second, tensor.bytes(), user);
+          accesses.write(bound->second, tensor.bytes(), name);
         else
-          twin_.memory.read(Space::kDevice, bound->second, tensor.bytes(), user);
+          accesses.read(bound->second, tensor.bytes(), name);
       }
+      accesses.check();
       // What a real plan would leave there is of no use to anyone.
       twin_.memory.poison(workspace, bytes, "the workspace of '" + op + "'");
       graph->execute(memory);
@@ -212,8 +220,13 @@ class TwinStream final : public Stream {
  private:
   void copy(const char* name, Space to, void* dst, Space from, const void* src, size_t bytes) {
     twin_.check_alive(name);
-    add(name, [this, name, to, dst, from, src, bytes] {
+    // The host may write what is pinned at any time, but must not while a copy of it is under way.
+    const size_t queued = from == Space::kPinned ? hash(src, bytes) : 0;
+    add(name, [this, name, to, dst, from, src, bytes, queued] {
       twin_.memory.read(from, src, bytes, name);
+      if (from == Space::kPinned && hash(src, bytes) != queued)
+        throw core::Error(core::ErrorCode::kInternal,
+                          std::string("twin: what is to be copied by ") + name + " changed meanwhile.");
       twin_.memory.write(to, dst, bytes, name);
       std::copy_n(static_cast<const std::byte*>(src), bytes, static_cast<std::byte*>(dst));
     });

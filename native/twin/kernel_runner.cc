@@ -3,25 +3,26 @@
 namespace residual::twin {
 namespace {
 
-// Checks what a kernel says it touches.
-struct CheckedAccess {
-  Memory& memory;
-  const std::string& user;
+// Notes what a kernel says it touches.
+struct Visitor {
+  Accesses& accesses;
 
   template <typename T>
   void read(const T* data, int64_t count) const {
-    memory.read(Space::kDevice, data, count * sizeof(T), user);
+    accesses.read(data, count * sizeof(T));
   }
   template <typename T>
   void write(T* data, int64_t count) const {
-    memory.write(Space::kDevice, data, count * sizeof(T), user);
+    accesses.write(data, count * sizeof(T));
   }
 };
 
 template <typename K>
 void run_on_host(const cuda::KernelLaunch& launch, Memory& memory, const std::string& user) {
   const auto& args = *reinterpret_cast<const typename K::Args*>(launch.args);
-  K::accesses(args, CheckedAccess{memory, user});
+  Accesses accesses(memory, user);
+  K::accesses(args, Visitor{accesses});
+  accesses.check();
   for (int64_t block = 0; block < launch.blocks; block++) {
     typename K::Shared shared;
     for (int p = 0; p < K::kPhases; p++)

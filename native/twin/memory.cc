@@ -135,4 +135,23 @@ size_t Memory::live_bytes() const {
   return total;
 }
 
+void Accesses::add(const void* data, size_t bytes, const std::string& name, bool writes) {
+  const std::string user = name.empty() ? user_ : name + " of " + user_;
+  if (bytes > 0) ranges_.push_back({static_cast<const std::byte*>(data), bytes, user, writes});
+}
+
+void Accesses::check() const {
+  for (const Range& written : ranges_) {
+    if (!written.writes) continue;
+    for (const Range& other : ranges_)
+      if (&other != &written && other.begin < written.begin + written.bytes &&
+          written.begin < other.begin + other.bytes)
+        fail(written.user + " is written over " + other.user);
+  }
+  for (const Range& range : ranges_)
+    if (!range.writes) memory_.read(Space::kDevice, range.begin, range.bytes, range.user);
+  for (const Range& range : ranges_)
+    if (range.writes) memory_.write(Space::kDevice, range.begin, range.bytes, range.user);
+}
+
 }  // namespace residual::twin

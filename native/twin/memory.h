@@ -58,4 +58,30 @@ class Memory {
       blocks_;  // by where their data begins; freed ones stay until the address is used again
 };
 
+// What one plan or kernel touches of the device's memory: noted first, then checked as a whole.
+class Accesses {
+ public:
+  Accesses(Memory& memory, std::string user) : memory_(memory), user_(std::move(user)) {}
+
+  void read(const void* data, size_t bytes, const std::string& name = "") { add(data, bytes, name, false); }
+  void write(void* data, size_t bytes, const std::string& name = "") { add(data, bytes, name, true); }
+
+  // As Memory::read and write; INTERNAL also where something is written over what is read or written beside
+  // it: in which order that happens is nobody's to say.
+  void check() const;
+
+ private:
+  struct Range {
+    const std::byte* begin;
+    size_t bytes;
+    std::string user;
+    bool writes;
+  };
+  void add(const void* data, size_t bytes, const std::string& name, bool writes);
+
+  Memory& memory_;
+  const std::string user_;
+  std::vector<Range> ranges_;
+};
+
 }  // namespace residual::twin
