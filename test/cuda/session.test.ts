@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
+import { loadCuda } from '../../lib/runtime/native.ts'
 import { relativeError } from '../support/golden.ts'
 import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { noTwin, tolerances, useTwin } from '../support/twin.ts'
@@ -100,6 +101,11 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
 })
 
 describe.skipIf(noTwin)('faults', () => {
+  afterEach(async () => {
+    useTwin()
+    await vi.waitFor(() => expect(loadCuda().capabilities()[0]).toContain(', 0 bytes in use'))
+  })
+
   /** Creates and runs a session in which the `n`-th call of a kind fails; true once none did. */
   async function survives(kind: string, n: number, code: string, options: SessionOptions): Promise<boolean> {
     await using good = await onGpu(options)
