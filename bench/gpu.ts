@@ -21,6 +21,7 @@ import {
 } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
 import { initialise } from '../lib/weights/init.ts'
+import { median, quantile } from './statistics.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -78,8 +79,6 @@ async function throughput(session: Session, pixels: Uint8Array): Promise<number>
   await Promise.all([lane(), lane(), lane()])
   return (performance.now() - begin) / runs
 }
-
-const median = (sorted: readonly number[]) => sorted[sorted.length >> 1]!
 
 /** The ceiling: the share of a long chain of equal layers, so that what surrounds them does not count. */
 async function ceiling(precision: Precision, kind: 'FLOP' | 'byte'): Promise<number> {
@@ -145,7 +144,7 @@ for (const precision of options.precision.split(',') as Precision[]) {
         String(batch),
         ((batch / each) * 1000).toFixed(0),
         median(times).toFixed(2),
-        times[Math.floor(times.length * 0.99)]!.toFixed(2),
+        quantile(times, 0.99).toFixed(2),
         (flops / 1e12).toFixed(1),
         `${((100 * flops) / flopCeiling).toFixed(0)} %`,
         (rate / 1e9).toFixed(0),

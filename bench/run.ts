@@ -6,6 +6,7 @@ import { createSession, lower, parametersOf, planCost, resnet } from '../lib/ind
 import { alignColumns } from '../lib/model/format-plan.ts'
 import { initialise } from '../lib/weights/init.ts'
 import { toNchw } from '../test/support/nchw.ts'
+import { median, spread } from './statistics.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -30,18 +31,6 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
   return performance.now() - begin
 }
 
-/** The value that `share` of the sorted values are below. */
-function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)]!
-}
-
-/** Median, and in brackets the quartiles. */
-function spread(values: readonly number[], digits: number): string {
-  const [low, median, high] = [0.25, 0.5, 0.75].map(share => quantile(values, share).toFixed(digits))
-  return `${median} (${low}-${high})`
-}
-
 const rows = [['network', 'threads', 'batch', 'rounds', 'residual ms', 'onnxruntime ms', 'ratio', 'GFLOP/s']]
 for (const layers of numbers(options.layers)) {
   const network = resnet({ layers })
@@ -59,12 +48,12 @@ for (const layers of numbers(options.layers)) {
       const theirs: number[] = []
       const begin = performance.now()
       while (performance.now() - begin < Number(options.seconds) * 1000 || ours.length < warmUps + 3) {
-        theirs.push(await timed(() => peer.run({ x: tensor })))
+        theirs.push(await timed(() => peer.run({ x: tensor }, ['logits'])))
         ours.push(await timed(() => session.run(input, { outputs: ['logits'] })))
       }
       const [a, b] = [ours.slice(warmUps), theirs.slice(warmUps)]
       const ratios = a.map((ms, i) => b[i]! / ms)
-      const gflops = (planCost(plan).flops * batch) / quantile(a, 0.5) / 1e6
+      const gflops = (planCost(plan).flops * batch) / median(a) / 1e6
       rows.push([
         `${network.name} ${size}x${size}`,
         String(threads),
