@@ -41,12 +41,13 @@ const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
 try {
   for (const layers of options.layers.split(',').map(Number)) {
     const network = resnet({ layers })
-    const weights = initialise(parametersOf(network), 1)
+    const parameters = parametersOf(network)
+    const weights = initialise(parameters, 1)
     const files = { residual: join(folder, 'a.safetensors'), onnxruntime: join(folder, 'b.onnx') }
-    const parameters = await Promise.all(
-      parametersOf(network).map(async ({ name, shape }) => ({ name, shape, data: await weights.read(name) })),
+    const tensors = await Promise.all(
+      parameters.map(async ({ name, shape }) => ({ name, shape, data: await weights.read(name) })),
     )
-    await writeSafetensors(files.residual, parameters)
+    await writeSafetensors(files.residual, tensors)
     await writeFile(files.onnxruntime, await networkToOnnx(network, weights, { height: size, width: size }))
     for (const batch of options.batch.split(',')) {
       const starts: Record<(typeof engines)[number], Start[]> = { residual: [], onnxruntime: [] }

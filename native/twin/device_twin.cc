@@ -167,20 +167,19 @@ class TwinStream final : public Stream {
     std::map<int64_t, void*> memory;
     for (const Binding& binding : bindings) memory[binding.uid] = binding.data;
     add(op, [this, op, graph, memory, workspace, bytes = plan.workspace_bytes] {
-      twin::Accesses accesses(twin_.memory, "'" + op + "'");
+      twin::Accesses accesses(twin_.memory);
       for (const twin::Tensor& tensor : graph->tensors()) {
         if (tensor.is_virtual) continue;
         const auto bound = memory.find(tensor.uid);
-        const std::string name = "tensor " + std::to_string(tensor.uid);
-        const std::string user = name + " of '" + op + "'";
+        const std::string user = "tensor " + std::to_string(tensor.uid) + " of '" + op + "'";
         if (bound == memory.end())
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
         if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
         if (tensor.uid == kDst)
-          accesses.write(bound->second, tensor.bytes(), name);
+          accesses.write(bound->second, tensor.bytes(), user);
         else
-          accesses.read(bound->second, tensor.bytes(), name);
+          accesses.read(bound->second, tensor.bytes(), user);
       }
       accesses.check();
       // What a real plan would leave there is of no use to anyone.

@@ -6,22 +6,23 @@ namespace {
 // Notes what a kernel says it touches.
 struct Visitor {
   Accesses& accesses;
+  const std::string& user;
 
   template <typename T>
   void read(const T* data, int64_t count) const {
-    accesses.read(data, count * sizeof(T));
+    accesses.read(data, count * sizeof(T), user);
   }
   template <typename T>
   void write(T* data, int64_t count) const {
-    accesses.write(data, count * sizeof(T));
+    accesses.write(data, count * sizeof(T), user);
   }
 };
 
 template <typename K>
 void run_on_host(const cuda::KernelLaunch& launch, Memory& memory, const std::string& user) {
   const auto& args = *reinterpret_cast<const typename K::Args*>(launch.args);
-  Accesses accesses(memory, user);
-  K::accesses(args, Visitor{accesses});
+  Accesses accesses(memory);
+  K::accesses(args, Visitor{accesses, user});
   accesses.check();
   for (int64_t block = 0; block < launch.blocks; block++) {
     typename K::Shared shared;

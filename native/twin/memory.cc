@@ -135,8 +135,7 @@ size_t Memory::live_bytes() const {
   return total;
 }
 
-void Accesses::add(const void* data, size_t bytes, const std::string& name, bool writes) {
-  const std::string user = name.empty() ? user_ : name + " of " + user_;
+void Accesses::add(const void* data, size_t bytes, const std::string& user, bool writes) {
   if (bytes > 0) ranges_.push_back({static_cast<const std::byte*>(data), bytes, user, writes});
 }
 

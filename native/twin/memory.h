@@ -61,10 +61,10 @@ class Memory {
 // What one plan or kernel touches of the device's memory: noted first, then checked as a whole.
 class Accesses {
  public:
-  Accesses(Memory& memory, std::string user) : memory_(memory), user_(std::move(user)) {}
+  explicit Accesses(Memory& memory) : memory_(memory) {}
 
-  void read(const void* data, size_t bytes, const std::string& name = "") { add(data, bytes, name, false); }
-  void write(void* data, size_t bytes, const std::string& name = "") { add(data, bytes, name, true); }
+  void read(const void* data, size_t bytes, const std::string& user) { add(data, bytes, user, false); }
+  void write(void* data, size_t bytes, const std::string& user) { add(data, bytes, user, true); }
 
   // As Memory::read and write; INTERNAL also where something is written over what is read or written beside
   // it: in which order that happens is nobody's to say.
@@ -77,10 +77,9 @@ class Accesses {
     std::string user;
     bool writes;
   };
-  void add(const void* data, size_t bytes, const std::string& name, bool writes);
+  void add(const void* data, size_t bytes, const std::string& user, bool writes);
 
   Memory& memory_;
-  const std::string user_;
   std::vector<Range> ranges_;
 };
 

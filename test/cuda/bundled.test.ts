@@ -5,7 +5,7 @@ import { type Classifier, compilePlan, load, readGpu } from '../../lib/index.ts'
 import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
 import { relativeError } from '../support/golden.ts'
 import { haveShared, sharedFolder } from '../support/shared.ts'
-import { noTwin, tolerances, useTwin } from '../support/twin.ts'
+import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 const precisions = ['fp16', 'bf16', 'tf32'] as const
@@ -85,6 +85,6 @@ describe.skipIf(noTwin)('when all sessions are closed', () => {
     await gpu.run(new Uint8Array(3 * pixels), { outputs })
     expect(loadCuda().capabilities()[0]).not.toContain(', 0 bytes in use')
     await gpu.close()
-    await vi.waitFor(() => expect(loadCuda().capabilities()[0]).toContain(', 0 bytes in use'))
+    await memoryReturned()
   })
 })

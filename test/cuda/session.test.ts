@@ -1,9 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
-import { loadCuda } from '../../lib/runtime/native.ts'
 import { relativeError } from '../support/golden.ts'
-import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
-import { noTwin, tolerances, useTwin } from '../support/twin.ts'
+import { threePictures, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
+import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
@@ -54,7 +53,7 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     for (let seed = 1; seed <= 6; seed++) {
       await using session = await onGpu({ batchSizes: [1, 2] }, { seed })
       const runs = Array.from({ length: 12 }, async (_, i) => {
-        const input = tinyBytes(i + 3).subarray(i * 192) // three pictures, others each time
+        const input = threePictures(i)
         const wanted: OutputName[] = i % 3 === 0 ? ['logits'] : ['probabilities', 'featureMaps']
         return [await session.run(input, { outputs: wanted }), input, wanted] as const
       })
@@ -103,14 +102,14 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
 describe.skipIf(noTwin)('faults', () => {
   afterEach(async () => {
     useTwin()
-    await vi.waitFor(() => expect(loadCuda().capabilities()[0]).toContain(', 0 bytes in use'))
+    await memoryReturned()
   })
 
   /** Creates and runs a session in which the `n`-th call of a kind fails; true once none did. */
   async function survives(kind: string, n: number, code: string, options: SessionOptions): Promise<boolean> {
     await using good = await onGpu(options)
     // Other pictures each time: a copy that a failed run left under way would take those of the next.
-    const inputs = [0, 1, 2].map(i => tinyBytes(i + 3).subarray(i * 192))
+    const inputs = [0, 1, 2].map(threePictures)
     const expected = await Promise.all(inputs.map(input => good.run(input, { outputs })))
     const session = await onGpu(options, { faults: `${kind}:${n}` }).catch(error => {
       expect(error).toEqual(coded(code))

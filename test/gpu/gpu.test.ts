@@ -15,7 +15,7 @@ import {
 } from '../../lib/index.ts'
 import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
-import { tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
+import { threePictures, tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { tolerances } from '../support/twin.ts'
 
 const cuda = findBackends().find(backend => backend.name === 'cuda')!
@@ -107,7 +107,7 @@ describe.skipIf(skipped)('a session on a GPU', () => {
     await using one = await onGpu(tiny, { batchSizes: [1] })
     await using a = await onGpu(tiny, { batchSizes: [1, 4] })
     await using b = await onGpu(tiny, { batchSizes: [2] })
-    const inputs = Array.from({ length: 50 }, (_, i) => tinyBytes(i + 3).subarray(i * 192))
+    const inputs = Array.from({ length: 50 }, (_, i) => threePictures(i))
     const results = await Promise.all(
       inputs.flatMap(input => [a, b].map(session => session.run(input, { outputs }))),
     )

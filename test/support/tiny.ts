@@ -28,3 +28,6 @@ export const tinyInput = (n: number) => goldenPictures(n, tinyShape)
 /** `[n,8,8,3]`, all pictures different. */
 export const tinyBytes = (n: number) =>
   Uint8Array.from({ length: n * 8 * 8 * 3 }, (_, i) => (i * 37 + i * i) % 256)
+
+/** `[3,8,8,3]`, others for each `i`. */
+export const threePictures = (i: number) => tinyBytes(i + 3).subarray(i * 8 * 8 * 3)

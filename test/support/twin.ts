@@ -1,9 +1,9 @@
 // Where is the CUDA backend's twin, which runs its very code without a GPU?
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import type { SessionOptions } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
 
 /** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */
 const twin = process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
@@ -25,6 +25,10 @@ export function useTwin({ gpu = 'h100', seed = 1, faults = '' } = {}): SessionOp
   vi.stubEnv('RESIDUAL_TWIN_FAULTS', faults)
   return { device: 'cuda', planCache: twinPlanCache }
 }
+
+/** After `useTwin`: until nothing of the device is in use any more. Fails if that does not come about. */
+export const memoryReturned = () =>
+  vi.waitFor(() => expect(loadCuda().capabilities()[0]).toContain(', 0 bytes in use'))
 
 /** Largest error of a whole network relative to the norm of the result, by precision: what `test:gpu` demands as well. */
 export const tolerances = { fp32: 1e-4, tf32: 2e-3, fp16: 5e-3, bf16: 4e-2 } as const
