@@ -6,6 +6,7 @@ export const errorCodes = {
   BACKEND_UNAVAILABLE: 'The device asked for cannot be had here.',
   CHECKPOINT_INVALID: 'The file is not a well-formed safetensors file.',
   CHECKPOINT_MISMATCH: 'The tensors of the checkpoint are not those of the network.',
+  DEADLINE_EXCEEDED: 'The request was not done by its deadline.',
   DECODE_FAILED: 'The picture cannot be decoded: not a picture, truncated or damaged.',
   DEVICE_LOST: 'A fault on the GPU ended its use for this process.',
   FILE_NOT_FOUND: 'There is no such file, or it cannot be read.',
@@ -19,6 +20,8 @@ export const errorCodes = {
   PICTURE_TOO_LARGE: 'The picture has more pixels than the limit allows.',
   PLAN_INVALID: 'The plan handed to the addon does not describe a network that can be run.',
   PRECISION_UNSUPPORTED: 'The GPU cannot compute in the precision asked for.',
+  QUEUE_CLOSED: 'The queue takes no more requests: it is being closed.',
+  QUEUE_FULL: 'As many pictures wait as may; the request was not accepted.',
   SESSION_CLOSED: 'The session was disposed of before the call.',
   TENSOR_NOT_FOUND: 'The checkpoint has no tensor of that name.',
 } as const

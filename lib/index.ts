@@ -51,6 +51,13 @@ export {
 } from './model/resnet.ts'
 export type { PictureResult } from './pipeline.ts'
 export {
+  type BatchAnswer,
+  Batcher,
+  type BatcherOptions,
+  type BatchRequest,
+  type BatchRunner,
+} from './runtime/batcher.ts'
+export {
   type CompileOptions,
   type CompileReport,
   compilePlan,

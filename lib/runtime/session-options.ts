@@ -37,7 +37,7 @@ export interface SessionOptions {
   readonly planCache?: string | null
 }
 
-const defaultMaxBatch = 32
+export const defaultMaxBatch = 32
 const maxThreads = 1024
 const largestBatchSize = 65536
 

@@ -100,6 +100,8 @@ export type SessionDevice =
 export class Session {
   /** What computes. */
   readonly device: SessionDevice
+  /** Runs that may be under way together; more wait their turn. */
+  readonly concurrency: number
   readonly #native: NativeSession
   readonly #maxPart: number
   /** Each ends when another run may begin, after those before it. */
@@ -111,6 +113,7 @@ export class Session {
     { session, device, maxPart, concurrency }: OpenNative,
   ) {
     this.device = device
+    this.concurrency = concurrency
     this.#native = session
     this.#maxPart = maxPart
     this.#lanes = Array.from({ length: concurrency }, () => Promise.resolve())
@@ -130,7 +133,7 @@ export class Session {
     if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create another one.')
     const batch = this.#checkInput(input)
     const outputs = (options.outputs ?? this.#defaultOutputs()) as readonly Name[]
-    this.#checkOutputs(outputs)
+    checkOutputs(this.plan, outputs)
     // Copied: the addon cannot hold memory that other threads may write.
     const pixels = input.buffer instanceof SharedArrayBuffer ? input.slice() : input
     const lane = this.#lanes.shift()!
@@ -187,13 +190,14 @@ export class Session {
   #defaultOutputs(): OutputName[] {
     return this.plan.outputs.features === undefined ? ['logits'] : ['logits', 'features']
   }
+}
 
-  #checkOutputs(outputs: readonly OutputName[]): void {
-    const known = outputNames.filter(name => this.plan.outputs[name] !== undefined)
-    if (!Array.isArray(outputs)) throw wrongType('an array of names', 'outputs', outputs)
-    for (const name of outputs)
-      if (!known.includes(name)) throw outOfRange(`one of ${known.join(', ')}`, 'outputs', name)
-  }
+/** @throws TypeError, RangeError for names of outputs that the plan does not have */
+export function checkOutputs(plan: Plan, outputs: readonly OutputName[]): void {
+  const known = outputNames.filter(name => plan.outputs[name] !== undefined)
+  if (!Array.isArray(outputs)) throw wrongType('an array of names', 'outputs', outputs)
+  for (const name of outputs)
+    if (!known.includes(name)) throw outOfRange(`one of ${known.join(', ')}`, 'outputs', name)
 }
 
 function concat(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {

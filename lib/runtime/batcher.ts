@@ -1,0 +1,332 @@
+// How do many small requests become few large batches? They wait in a queue until a batch is full or the oldest has waited
+// long enough; while one batch runs the next fills.
+import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
+import { elements, inputShape, type OutputName, type Plan } from '../model/plan.ts'
+import { checkOutputs, type Outputs, type Session } from './session.ts'
+import { defaultMaxBatch } from './session-options.ts'
+
+export interface BatcherOptions {
+  /** Pictures that run together, at most; that of a session unless given. */
+  readonly maxBatch?: number
+  /** How long the oldest picture waits for others while a session is free; 2 unless given. Rounded up to whole milliseconds. */
+  readonly maxWaitMs?: number
+  /** Pictures that may wait, those under way not counted; 1024 unless given. */
+  readonly maxQueue?: number
+  /** Told of every batch that has run. */
+  readonly onBatch?: (batch: { readonly pictures: number; readonly computeMs: number }) => void
+}
+
+export interface BatchRequest<Name extends OutputName> {
+  /** What to return, as for {@link Session.run}. */
+  readonly outputs: readonly Name[]
+  /** Gives the places of the request back when it is aborted; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+  /** From now on; no limit unless given. */
+  readonly timeoutMs?: number
+}
+
+export interface BatchAnswer<Name extends OutputName> {
+  readonly outputs: Outputs<Name>
+  /** From the request to the start of its first batch. */
+  readonly queueMs: number
+  /** From there to the end of its last batch. */
+  readonly computeMs: number
+}
+
+export const defaultMaxWaitMs = 2
+export const defaultMaxQueue = 1024
+
+/** What the batches run through. */
+export type BatchRunner = Pick<Session, 'plan' | 'run' | 'concurrency'>
+
+type Pixels = Uint8Array | Float32Array
+
+/** A request in the queue or under way. */
+interface Job {
+  readonly pixels: Pixels
+  readonly pictures: number
+  readonly outputs: readonly OutputName[]
+  readonly arrived: number
+  /** Pictures that are in a batch already, or were. */
+  taken: number
+  /** Pictures whose results are there. */
+  done: number
+  /** When its first batch began. */
+  started: number
+  readonly results: Map<OutputName, Float32Array<ArrayBuffer>>
+  readonly resolve: (answer: BatchAnswer<OutputName>) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Pictures `[from, to)` of a job, which are in one batch. */
+interface Part {
+  readonly job: Job
+  readonly from: number
+  readonly to: number
+}
+
+const longestTimeoutMs = 2 ** 31 - 1 // of Node's timers
+
+/** Puts requests together to batches for one or several sessions of the same plan. The sessions stay the caller's. */
+export class Batcher {
+  readonly #maxBatch: number
+  readonly #maxWaitMs: number
+  readonly #maxQueue: number
+  readonly #onBatch: BatcherOptions['onBatch']
+  readonly #plan: Plan
+  readonly #perPicture: number
+  /** Of bytes and of floats: they cannot share a batch. Each in order of arrival. */
+  readonly #queues: readonly [Job[], Job[]] = [[], []]
+  /** A session is in it once for every run that it may yet begin. */
+  readonly #free: BatchRunner[]
+  #waiting = 0
+  #running = 0
+  #timer: NodeJS.Timeout | undefined
+  #closed: Promise<void> | undefined
+  #drained = () => {}
+
+  /** @throws TypeError, RangeError for options that do not exist */
+  constructor(runners: readonly BatchRunner[], options: BatcherOptions = {}) {
+    if (runners.length === 0) throw outOfRange('at least one session', 'runners', 'none')
+    this.#maxBatch = checkInteger('maxBatch', options.maxBatch ?? defaultMaxBatch, 1)
+    this.#maxQueue = checkInteger('maxQueue', options.maxQueue ?? defaultMaxQueue, 1)
+    this.#maxWaitMs = checkMs('maxWaitMs', options.maxWaitMs ?? defaultMaxWaitMs)
+    this.#onBatch = options.onBatch
+    this.#plan = runners[0]!.plan
+    this.#perPicture = elements(inputShape(this.#plan))
+    this.#free = runners.flatMap(runner => Array<BatchRunner>(runner.concurrency).fill(runner))
+  }
+
+  /** Pictures that wait for a batch. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /**
+   * Runs the network on pictures `[N,H,W,3]` (as {@link Session.run} takes them), together with others' or in several
+   * batches; the results are those of a run alone, to the bit. `pixels` must stay as they are until the promise settles.
+   *
+   * @throws ResidualError QUEUE_FULL, QUEUE_CLOSED, DEADLINE_EXCEEDED, or what {@link Session.run} throws
+   * @throws TypeError, RangeError for pixels that are no batch of the plan's shape, or a time that is none
+   */
+  async run<Name extends OutputName>(
+    pixels: Pixels,
+    { outputs, signal, timeoutMs }: BatchRequest<Name>,
+  ): Promise<BatchAnswer<Name>> {
+    if (!(pixels instanceof Uint8Array || pixels instanceof Float32Array))
+      throw wrongType('a Uint8Array or Float32Array', 'pixels', pixels)
+    const pictures = pixels.length / this.#perPicture
+    if (pictures < 1 || !Number.isInteger(pictures))
+      throw outOfRange(`a multiple of ${this.#perPicture} elements`, 'the input', `${pixels.length} elements`)
+    checkOutputs(this.#plan, outputs) // a batch must not fail for what one of its requests asked
+    if (timeoutMs !== undefined) checkMs('timeoutMs', timeoutMs)
+    signal?.throwIfAborted()
+    if (this.#closed)
+      throw new ResidualError('QUEUE_CLOSED', 'The queue is being closed. Ask another server.')
+    if (this.#waiting + pictures > this.#maxQueue) {
+      throw new ResidualError(
+        'QUEUE_FULL',
+        `${this.#waiting} pictures wait, ${pictures} more would exceed the ${this.#maxQueue} that may. Try again later.`,
+      )
+    }
+    return this.#enqueue(pixels, pictures, outputs, signal, timeoutMs) as Promise<BatchAnswer<Name>>
+  }
+
+  /** Refuses what comes from now on and resolves once all that was accepted is done. */
+  close(): Promise<void> {
+    if (this.#closed) return this.#closed
+    const { promise, resolve } = withResolvers<void>()
+    this.#closed = promise
+    this.#drained = resolve
+    this.#pump() // nothing more will come to fill a batch
+    this.#settleClose()
+    return promise
+  }
+
+  async #enqueue(
+    pixels: Pixels,
+    pictures: number,
+    outputs: readonly OutputName[],
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+  ): Promise<BatchAnswer<OutputName>> {
+    const { promise, resolve, reject } = withResolvers<BatchAnswer<OutputName>>()
+    const arrived = performance.now()
+    const job: Job = {
+      pixels,
+      pictures,
+      outputs,
+      arrived,
+      taken: 0,
+      done: 0,
+      started: 0,
+      results: new Map(),
+      resolve,
+      reject,
+    }
+    const abort = () => this.#drop(job, signal!.reason)
+    signal?.addEventListener('abort', abort, { once: true })
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            const message = `The request was not done within ${timeoutMs} ms. Allow more, or try again later.`
+            this.#drop(job, new ResidualError('DEADLINE_EXCEEDED', message))
+          }, timeoutMs)
+    this.#queueOf(job).push(job)
+    this.#waiting += pictures
+    this.#pump()
+    try {
+      return await promise
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+
+  #queueOf({ pixels }: Job): Job[] {
+    return this.#queues[pixels instanceof Uint8Array ? 0 : 1]
+  }
+
+  /** Takes what still waits of a job out of the queue. What is under way runs on; its results are nobody's. */
+  #drop(job: Job, error: unknown): void {
+    const queue = this.#queueOf(job)
+    const at = queue.indexOf(job)
+    if (at >= 0) {
+      queue.splice(at, 1)
+      this.#waiting -= job.pictures - job.taken
+    }
+    job.reject(error)
+    this.#settleClose()
+  }
+
+  /** Starts every batch that may start now, and sees to it that the next one will. */
+  #pump(): void {
+    clearTimeout(this.#timer)
+    while (this.#free.length > 0 && this.#waiting > 0) {
+      const now = performance.now()
+      const [soonest, due] = this.#soonest()
+      if (due > now) {
+        this.#timer = setTimeout(() => this.#pump(), Math.ceil(due - now))
+        return
+      }
+      void this.#runBatch(this.#free.shift()!, this.#take(soonest))
+    }
+  }
+
+  /** The queue whose next batch must start first, and when. */
+  #soonest(): readonly [Job[], number] {
+    const [bytes, floats] = this.#queues
+    const [dueBytes, dueFloats] = [this.#due(bytes), this.#due(floats)]
+    return dueBytes <= dueFloats ? [bytes, dueBytes] : [floats, dueFloats]
+  }
+
+  /** When the next batch of a queue is to start: as soon as the oldest has waited long enough, or at once if it is full. */
+  #due(queue: readonly Job[]): number {
+    const oldest = queue[0]
+    if (!oldest) return Number.POSITIVE_INFINITY
+    let pictures = 0
+    for (const job of queue) {
+      pictures += job.pictures - job.taken
+      if (pictures >= this.#maxBatch) break
+    }
+    return this.#closed || pictures >= this.#maxBatch ? oldest.arrived : oldest.arrived + this.#maxWaitMs
+  }
+
+  #take(queue: Job[]): Part[] {
+    const parts: Part[] = []
+    let room = this.#maxBatch
+    while (room > 0 && queue.length > 0) {
+      const job = queue[0]!
+      const from = job.taken
+      job.taken = Math.min(job.pictures, from + room)
+      parts.push({ job, from, to: job.taken })
+      room -= job.taken - from
+      if (job.taken === job.pictures) queue.shift()
+    }
+    this.#waiting -= this.#maxBatch - room
+    return parts
+  }
+
+  async #runBatch(runner: BatchRunner, parts: readonly Part[]): Promise<void> {
+    const started = performance.now()
+    for (const { job } of parts) job.started ||= started
+    const pictures = parts.reduce((sum, { from, to }) => sum + to - from, 0)
+    const names = [...new Set(parts.flatMap(({ job }) => job.outputs))]
+    this.#running++
+    const outcome = await runner.run(this.#join(parts, pictures), { outputs: names }).then(
+      outputs => ({ outputs }),
+      (error: unknown) => ({ error }),
+    )
+    const ended = performance.now()
+    this.#running--
+    this.#free.push(runner)
+    if ('error' in outcome) for (const { job } of parts) this.#drop(job, outcome.error)
+    this.#pump() // the session is not to wait while results are handed out
+    this.#onBatch?.({ pictures, computeMs: ended - started })
+    if ('outputs' in outcome) deal(parts, pictures, outcome.outputs, ended)
+    this.#settleClose()
+  }
+
+  /** Copies the pictures of a batch to one place. */
+  #join(parts: readonly Part[], pictures: number): Pixels {
+    const length = pictures * this.#perPicture
+    const batch =
+      parts[0]!.job.pixels instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length)
+    let at = 0
+    for (const { job, from, to } of parts) {
+      batch.set(job.pixels.subarray(from * this.#perPicture, to * this.#perPicture), at * this.#perPicture)
+      at += to - from
+    }
+    return batch
+  }
+
+  #settleClose(): void {
+    if (this.#closed && this.#waiting === 0 && this.#running === 0) this.#drained()
+  }
+}
+
+/** Copies the rows of a batch to the jobs they belong to, and answers those that have all of theirs. */
+function deal(parts: readonly Part[], pictures: number, outputs: Outputs<OutputName>, ended: number): void {
+  let at = 0
+  for (const { job, from, to } of parts) {
+    for (const name of job.outputs) {
+      const perPicture = outputs[name].length / pictures
+      const rows = outputs[name].subarray(at * perPicture, (at + to - from) * perPicture)
+      let result = job.results.get(name)
+      if (!result) {
+        result = new Float32Array(job.pictures * perPicture)
+        job.results.set(name, result)
+      }
+      result.set(rows, from * perPicture)
+    }
+    at += to - from
+    job.done += to - from
+    if (job.done < job.pictures) continue
+    const { arrived, started } = job
+    job.resolve({
+      outputs: Object.fromEntries(job.results) as Outputs<OutputName>,
+      queueMs: started - arrived,
+      computeMs: ended - started,
+    })
+  }
+}
+
+/** Returns `value` if a timer can wait that long. */
+function checkMs(name: string, value: unknown): number {
+  const what = `milliseconds from 0 to ${longestTimeoutMs}`
+  if (typeof value !== 'number') throw wrongType(what, name, value)
+  if (!(value >= 0 && value <= longestTimeoutMs)) throw outOfRange(what, name, value)
+  return value
+}
+
+/** `Promise.withResolvers`, which Node 20 does not have. */
+function withResolvers<T>() {
+  let resolve!: (value: T) => void
+  let reject!: (error: unknown) => void
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  return { promise, resolve, reject }
+}

@@ -1,0 +1,248 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  Batcher,
+  type BatcherOptions,
+  type BatchRunner,
+  createSession,
+  load,
+  type OutputName,
+  type Session,
+} from '../../lib/index.ts'
+import { seeded } from '../support/files.ts'
+import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
+
+const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
+const outputs = ['logits', 'features'] as const
+const perPicture = 8 * 8 * 3
+
+let session: Session
+beforeAll(async () => {
+  session = await createSession(tinyPlan, tinyWeights, { device: 'cpu', threads: 1 })
+})
+afterAll(() => session.dispose())
+
+/** A session whose runs begin when asked for and end when told to, and what batches it was given. */
+function held() {
+  const batches: { pictures: number; outputs: readonly OutputName[]; finish: (error?: Error) => void }[] = []
+  const runner = {
+    plan: tinyPlan,
+    concurrency: 1,
+    run: (pixels: Uint8Array | Float32Array, options: { outputs: readonly OutputName[] }) =>
+      new Promise((resolve, reject) => {
+        const finish = (error?: Error) => (error ? reject(error) : resolve(session.run(pixels, options)))
+        batches.push({ pictures: pixels.length / perPicture, outputs: options.outputs, finish })
+      }),
+  } as BatchRunner
+  return { runner, batches }
+}
+
+/** Until everything that can happen without a timer of more than `ms` has happened. */
+const settled = (ms = 5) => new Promise(resolve => setTimeout(resolve, ms))
+
+const ask = (batcher: Batcher, pictures: number, options = {}) =>
+  batcher.run(tinyBytes(pictures), { outputs, ...options })
+
+describe('a batcher', () => {
+  it('runs a batch as soon as it is full, and the rest when the oldest has waited long enough', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner, held().runner], { maxBatch: 4, maxWaitMs: 60 })
+    for (let i = 0; i < 4; i++) void ask(batcher, 1)
+    await settled()
+    expect(batches.map(({ pictures }) => pictures)).toEqual([4])
+    const second = held()
+    const alone = new Batcher([second.runner], { maxBatch: 4, maxWaitMs: 60 })
+    const begin = performance.now()
+    void ask(alone, 1)
+    await settled(20)
+    expect(second.batches).toEqual([])
+    void ask(alone, 2)
+    while (second.batches.length === 0) await settled()
+    expect(performance.now() - begin).toBeGreaterThan(58)
+    expect(second.batches.map(({ pictures }) => pictures)).toEqual([3])
+  })
+
+  it('fills the next batch while one runs', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 8, maxWaitMs: 0 })
+    const first = ask(batcher, 1)
+    const others = [ask(batcher, 1), ask(batcher, 2), ask(batcher, 1)]
+    await settled()
+    expect([batches.length, batcher.waiting]).toEqual([1, 4])
+    batches[0]!.finish()
+    await first
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4])
+    batches[1]!.finish()
+    const answers = await Promise.all(others)
+    for (const { queueMs } of answers) expect(queueMs).toBeGreaterThan(4)
+    expect(batcher.waiting).toBe(0)
+  })
+
+  it('keeps bytes and floats apart, and starts with whichever came first', async () => {
+    const { runner, batches } = held()
+    const reports: number[] = []
+    const onBatch = ({ pictures }: { pictures: number }) => reports.push(pictures)
+    const batcher = new Batcher([runner], { maxBatch: 8, maxWaitMs: 0, onBatch })
+    const answers = [ask(batcher, 1), batcher.run(tinyInput(2), { outputs }), ask(batcher, 3)]
+    answers.push(batcher.run(tinyInput(3), { outputs: ['probabilities'] as never }))
+    for (let i = 0; i < 3; i++) {
+      await settled()
+      batches[i]!.finish()
+    }
+    await Promise.all(answers)
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 5, 3])
+    expect(batches[1]!.outputs).toEqual(['logits', 'features', 'probabilities'])
+    expect(Object.keys((await answers[3]!).outputs)).toEqual(['probabilities'])
+    expect(reports).toEqual([1, 5, 3])
+  })
+
+  it('uses all sessions it is given', async () => {
+    const [one, two] = [held(), held()]
+    const batcher = new Batcher([one.runner, two.runner], { maxBatch: 2, maxWaitMs: 0 })
+    const answers = [ask(batcher, 2), ask(batcher, 2), ask(batcher, 2)]
+    await settled()
+    expect([one.batches.length, two.batches.length, batcher.waiting]).toEqual([1, 1, 2])
+    two.batches[0]!.finish()
+    await answers[1]
+    expect([one.batches.length, two.batches.length, batcher.waiting]).toEqual([1, 2, 0])
+    one.batches[0]!.finish()
+    two.batches[1]!.finish()
+    await Promise.all(answers)
+  })
+
+  it('refuses what would not fit the queue, and takes more once there is room', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0, maxQueue: 3 })
+    const accepted = [ask(batcher, 2), ask(batcher, 2)]
+    await expect(ask(batcher, 2)).rejects.toEqual(coded('QUEUE_FULL'))
+    accepted.push(ask(batcher, 1))
+    await settled()
+    batches[0]!.finish()
+    await accepted[0]
+    accepted.push(ask(batcher, 2))
+    for (const i of [1, 2, 3]) {
+      await settled()
+      batches[i]?.finish()
+    }
+    expect(await Promise.all(accepted)).toHaveLength(4)
+  })
+
+  it('gives back the places of a request that is aborted or late', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0, maxQueue: 4 })
+    const first = ask(batcher, 1)
+    const controller = new AbortController()
+    const aborted = ask(batcher, 3, { signal: controller.signal })
+    const late = ask(batcher, 1, { timeoutMs: 20 })
+    expect(batcher.waiting).toBe(4)
+    controller.abort(new Error('gone'))
+    await expect(aborted).rejects.toThrow('gone')
+    expect(batcher.waiting).toBe(1)
+    await expect(late).rejects.toEqual(coded('DEADLINE_EXCEEDED'))
+    expect(batcher.waiting).toBe(0)
+    batches[0]!.finish()
+    await first
+    await settled()
+    expect(batches).toHaveLength(1)
+    await expect(ask(batcher, 1, { signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow(
+      'before',
+    )
+  })
+
+  it('lets the others of a batch have their results when one of them vanishes while it runs', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
+    const blocker = ask(batcher, 1)
+    const controller = new AbortController()
+    const gone = ask(batcher, 6, { signal: controller.signal }) // its first four pictures will be under way
+    const stays = ask(batcher, 1)
+    await settled()
+    batches[0]!.finish()
+    await blocker
+    await settled()
+    controller.abort(new Error('gone'))
+    await expect(gone).rejects.toThrow('gone')
+    batches[1]!.finish()
+    await settled()
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4, 1])
+    batches[2]!.finish()
+    expect((await stays).outputs.logits).toEqual((await session.run(tinyBytes(1))).logits)
+  })
+
+  it('fails the requests of a batch that fails, and goes on', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0 })
+    const failing = ask(batcher, 5).catch((error: Error) => error.message)
+    const next = ask(batcher, 1)
+    await settled()
+    batches[0]!.finish(new Error('the device is gone'))
+    expect(await failing).toBe('the device is gone')
+    await settled()
+    batches[1]!.finish()
+    expect((await next).outputs.logits).toHaveLength(4)
+    expect(batcher.waiting).toBe(0)
+  })
+
+  it('finishes what it has accepted when it is closed, without waiting for more, and takes nothing else', async () => {
+    const batcher = new Batcher([session], { maxBatch: 4, maxWaitMs: 100_000 })
+    const accepted = [ask(batcher, 1), ask(batcher, 6), batcher.run(tinyInput(1), { outputs })]
+    const closed = batcher.close()
+    await expect(ask(batcher, 1)).rejects.toEqual(coded('QUEUE_CLOSED'))
+    await closed
+    expect(batcher.close()).toBe(closed)
+    expect(await Promise.all(accepted)).toHaveLength(3)
+    await new Batcher([session]).close() // with nothing to do
+  })
+
+  it.each<[BatcherOptions, ErrorConstructor]>([
+    [{ maxBatch: 0 }, RangeError as ErrorConstructor],
+    [{ maxQueue: 1.5 }, RangeError as ErrorConstructor],
+    [{ maxWaitMs: -1 }, RangeError as ErrorConstructor],
+    [{ maxWaitMs: '2' as unknown as number }, TypeError as ErrorConstructor],
+  ])('refuses the options %j', (options, type) => {
+    expect(() => new Batcher([session], options)).toThrow(type)
+  })
+
+  it('refuses a request that would fail the batch it is in', async () => {
+    const batcher = new Batcher([session])
+    await expect(batcher.run(tinyBytes(1).subarray(1), { outputs })).rejects.toThrow(RangeError)
+    await expect(batcher.run([1] as unknown as Uint8Array, { outputs })).rejects.toThrow(TypeError)
+    await expect(batcher.run(tinyBytes(1), { outputs: ['labels' as 'logits'] })).rejects.toThrow(RangeError)
+    await expect(ask(batcher, 1, { timeoutMs: Number.NaN })).rejects.toThrow(RangeError)
+    expect(() => new Batcher([])).toThrow(RangeError)
+    await batcher.close()
+  })
+})
+
+describe('what was batched together', () => {
+  it('does not show in the answers, to the bit', async () => {
+    await using classifier = await load('resnet50-cifar10', { device: 'cpu', threads: 2 })
+    const [pictures, perPicture] = [40, 64 * 64 * 3]
+    const random = seeded(5)
+    const bytes = Uint8Array.from({ length: pictures * perPicture }, () => random() * 256)
+    const floats = Float32Array.from(bytes, value => value / 60 - 2)
+    const all = ['logits', 'probabilities', 'features'] as const
+    const alone = []
+    for (const pixels of [bytes, floats])
+      for (let i = 0; i < pictures; i++) {
+        const one = pixels.subarray(i * perPicture, (i + 1) * perPicture)
+        alone.push(await classifier.run(one, { outputs: all }))
+      }
+
+    const { session } = classifier
+    const batcher = new Batcher([session], { maxBatch: 16, maxWaitMs: 1 })
+    const requests = Array.from({ length: 60 }, (_, i) => {
+      const floating = random() < 0.5
+      const from = Math.floor(random() * pictures)
+      const to = from + 1 + Math.floor(random() * Math.min(pictures - from, i % 7 === 0 ? 40 : 4))
+      const pixels = (floating ? floats : bytes).subarray(from * perPicture, to * perPicture)
+      return { first: from + (floating ? pictures : 0), count: to - from, pixels }
+    })
+    const answers = await Promise.all(requests.map(({ pixels }) => batcher.run(pixels, { outputs: all })))
+    await batcher.close()
+    for (const [i, { first, count }] of requests.entries())
+      for (const name of all) {
+        const expected = alone.slice(first, first + count).map(one => Buffer.from(one[name].buffer))
+        expect(Buffer.compare(Buffer.from(answers[i]!.outputs[name].buffer), Buffer.concat(expected))).toBe(0)
+      }
+  })
+})
