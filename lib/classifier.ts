@@ -1,7 +1,7 @@
 // How does a picture become labels? The whole data flow on one page: load, classify, close.
 import { checkInteger, ResidualError, wrongType } from './errors.ts'
 import { activationMap } from './image/cam.ts'
-import { decode } from './image/decode.ts'
+import { type DecodeOptions, decode } from './image/decode.ts'
 import {
   inputSize,
   type Prepared,
@@ -140,8 +140,8 @@ export class Classifier {
   }
 
   /** Decodes a picture and brings it to the size the network takes. */
-  async prepare(picture: string | Uint8Array): Promise<Prepared> {
-    return preprocess(await decode(picture), this.preprocessing)
+  async prepare(picture: string | Uint8Array, options: DecodeOptions = {}): Promise<Prepared> {
+    return preprocess(await decode(picture, options), this.preprocessing)
   }
 
   /** The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`. */

@@ -6,11 +6,25 @@ import { packageRoot } from '../lib/runtime/native.ts'
 
 /** Which layer may import which, beside itself. The order of ARCHITECTURE.md: everything points to the right. */
 const mayImport: { readonly [layer: string]: readonly string[] } = {
-  cli: ['export', 'classifier', 'pipeline', 'model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
+  cli: [
+    'server',
+    'package-version',
+    'export',
+    'classifier',
+    'pipeline',
+    'model-record',
+    'image',
+    'runtime',
+    'weights',
+    'model',
+    'errors',
+  ],
+  server: ['package-version', 'classifier', 'model-record', 'image', 'runtime', 'model', 'errors'],
   index: ['export', 'classifier', 'pipeline', 'image', 'runtime', 'weights', 'model', 'errors'],
   classifier: ['pipeline', 'model-record', 'image', 'runtime', 'weights', 'model', 'errors'],
   pipeline: ['image', 'runtime', 'model', 'errors'],
   'model-record': ['image', 'runtime', 'model', 'errors'],
+  'package-version': ['runtime'],
   export: ['weights', 'model', 'errors'],
   image: ['runtime', 'errors'],
   runtime: ['weights', 'model', 'errors'],

@@ -2,12 +2,15 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
-import { precisions } from '../runtime/session-options.ts'
+import { packageVersion } from '../package-version.ts'
+import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
+import { defaultMaxBatch, precisions } from '../runtime/session-options.ts'
+import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
-import { packageVersion } from './version.ts'
+import { serveUntilStopped } from './serve.ts'
 
 const defaultModel = 'resnet50-cifar10'
 
@@ -100,6 +103,47 @@ function commands(exit: (code: number) => void): Command {
     .option('--folded', 'with batch norms folded into the convolutions, as residual runs it')
     .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
+
+  program
+    .command('serve')
+    .description('answer for models over HTTP: the Open Inference Protocol, POST /classify, a page at /')
+    .option('--model <name|file...>', 'bundled models or .safetensors files', [defaultModel])
+    .option('--host <address>', 'the address to listen on', defaultHost)
+    .option('--port <n>', 'the port to listen on; 0 for any that is free', index, defaultPort)
+    .option('--grpc-port <n>', 'serve gRPC as well, on this port', index)
+    .option('--max-batch <n>', 'pictures that run through the network together', positive, defaultMaxBatch)
+    .option('--max-wait-ms <n>', 'how long a picture waits for others to join it', index, defaultMaxWaitMs)
+    .option('--queue <n>', 'pictures that may wait; more are refused', positive, defaultMaxQueue)
+    .option('--instances <n>', 'sessions of each model', positive, 1)
+    .addOption(
+      new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
+    )
+    .option('--threads <n>', 'CPU: threads of each instance (default: all there are, shared)', positive)
+    .option('--exact', 'CPU: slower convolutions that round less')
+    .addOption(
+      new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
+    )
+    .option('--device-index <n>', 'GPU: which, as the driver numbers them', index, 0)
+    .option('--decoders <n>', 'pictures that are decoded at a time', positive)
+    .option(
+      '--max-body-mib <n>',
+      'the largest body of a request',
+      positive,
+      defaultLimits.bodyBytes / 2 ** 20,
+    )
+    .option('--max-megapixels <n>', 'the largest picture', positive, defaultLimits.pixelsPerPicture / 1e6)
+    .option(
+      '--max-pictures <n>',
+      'the most pictures of a request',
+      positive,
+      defaultLimits.picturesPerRequest,
+    )
+    .option('--max-connections <n>', 'the most connections', positive, defaultLimits.connections)
+    .option('--deadline-ms <n>', 'the most time a request may take', positive, defaultLimits.deadlineMs)
+    .option('--drain-ms <n>', 'time to finish what was accepted when told to stop', index, defaultDrainMs)
+    .option('--repository', 'let clients have models loaded anew')
+    .addOption(new Option('--log-level <level>', 'what to log').choices([...logLevels]).default('info'))
+    .action(async options => exit(await serveUntilStopped(options)))
 
   return program
 }

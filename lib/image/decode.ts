@@ -1,7 +1,7 @@
 // How does an encoded picture become pixels? By sharp (libvips), the way Pillow's `convert('RGB')` would show it.
 import { stat } from 'node:fs/promises'
 import sharp from 'sharp'
-import { ResidualError, wrongType } from '../errors.ts'
+import { checkInteger, ResidualError, wrongType } from '../errors.ts'
 
 /** A decoded picture. */
 export interface Picture {
@@ -9,6 +9,11 @@ export interface Picture {
   readonly data: Uint8Array
   readonly height: number
   readonly width: number
+}
+
+export interface DecodeOptions {
+  /** The most pixels a picture may have; {@link maxPixels} unless given, which is also the most that may be given. */
+  readonly maxPixels?: number
 }
 
 /** The most pixels a picture may have: 0.8 GB once decoded. */
@@ -24,7 +29,8 @@ export const maxPixels = 0x3fff * 0x3fff
  *
  * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE
  */
-export async function decode(source: string | Uint8Array): Promise<Picture> {
+export async function decode(source: string | Uint8Array, options: DecodeOptions = {}): Promise<Picture> {
+  const limit = checkInteger('maxPixels', options.maxPixels ?? maxPixels, 1, maxPixels)
   if (!(typeof source === 'string' || source instanceof Uint8Array)) {
     throw wrongType('a path or the bytes of an encoded picture', 'the picture', source)
   }
@@ -34,7 +40,7 @@ export async function decode(source: string | Uint8Array): Promise<Picture> {
     // libvips reads the bytes on another thread, where the memory of an array that is transferred may be gone.
     const { data, info } = await sharp(typeof source === 'string' ? source : Buffer.from(source), {
       failOn: 'error',
-      limitInputPixels: maxPixels,
+      limitInputPixels: limit,
       ignoreIcc: true,
     })
       .autoOrient()
@@ -47,8 +53,8 @@ export async function decode(source: string | Uint8Array): Promise<Picture> {
   } catch (cause) {
     const reason = (cause as Error).message
     if (/pixel limit/i.test(reason)) {
-      const limit = `the limit of ${maxPixels} pixels`
-      throw new ResidualError('PICTURE_TOO_LARGE', `${name} is over ${limit}. Reduce it first.`, { cause })
+      const message = `${name} is over the limit of ${limit} pixels. Reduce it first.`
+      throw new ResidualError('PICTURE_TOO_LARGE', message, { cause })
     }
     throw new ResidualError('DECODE_FAILED', `${name} cannot be decoded: ${reason}.`, { cause })
   }

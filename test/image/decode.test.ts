@@ -153,7 +153,7 @@ describe('decode', () => {
   it('decodes 20 pictures at once, each as itself', async () => {
     const pictures = Array.from({ length: 20 }, (_, i) => noise(30 + i, 40, i))
     const encoded = await Promise.all(pictures.map(p => raw(p.data, p.width, p.height, 3).png().toBuffer()))
-    const decoded = await Promise.all(encoded.map(decode))
+    const decoded = await Promise.all(encoded.map(bytes => decode(bytes)))
     for (const [i, { data, height, width }] of decoded.entries()) {
       expect({ height, width }).toEqual({ height: 30 + i, width: 40 })
       expect(Buffer.compare(data, pictures[i]!.data)).toBe(0)

@@ -1,0 +1,91 @@
+// How does the body of a request come in? Whole, counted as it arrives against what one and all requests may hold.
+import type { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import { gunzip, inflate } from 'node:zlib'
+import { ResidualError } from '../errors.ts'
+import { invalid } from './tensors.ts'
+
+/** The bytes that all requests hold together. */
+export class BodyBudget {
+  #held = 0
+
+  constructor(
+    readonly bodyBytes: number,
+    readonly heldBytes: number,
+  ) {}
+
+  /** What one request holds: to be released once it is answered. */
+  open(): HeldBody {
+    let own = 0
+    const tooLarge = () => {
+      const message = `The body is over the limit of ${this.bodyBytes} bytes. Split the request.`
+      return new ResidualError('REQUEST_TOO_LARGE', message)
+    }
+    const take = (bytes: number) => {
+      if (own + bytes > this.bodyBytes) throw tooLarge()
+      if (this.#held + bytes > this.heldBytes) {
+        const message = `The requests under way hold ${this.#held} bytes of at most ${this.heldBytes}. Try again later.`
+        throw new ResidualError('SERVER_BUSY', message)
+      }
+      own += bytes
+      this.#held += bytes
+    }
+    return {
+      take,
+      read: async (stream, announced) => {
+        if (announced > this.bodyBytes) throw tooLarge() // before a byte of it is kept
+        const chunks: Buffer[] = []
+        try {
+          for await (const chunk of stream as AsyncIterable<Buffer>) {
+            take(chunk.length)
+            chunks.push(chunk)
+          }
+        } catch (cause) {
+          if (cause instanceof ResidualError) throw cause
+          throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.', { cause })
+        }
+        return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+      },
+      inflate: async (body, encoding) => {
+        if (encoding === undefined || encoding === 'identity') return body
+        const inflater = inflaters.get(encoding)
+        if (!inflater) throw invalid(`The content encoding '${encoding}' is none of gzip, deflate.`)
+        try {
+          const inflated = await inflater(body, { maxOutputLength: this.bodyBytes - own })
+          take(inflated.length)
+          return inflated
+        } catch (error) {
+          if (error instanceof ResidualError) throw error
+          if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge()
+          throw invalid(`The body is not what its content encoding '${encoding}' says.`)
+        }
+      },
+      release: () => {
+        this.#held -= own
+        own = 0
+      },
+    }
+  }
+}
+
+export interface HeldBody {
+  /** @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY */
+  take(bytes: number): void
+  /**
+   * Reads a body whose length was announced, or 0 for unknown.
+   *
+   * @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY
+   */
+  read(stream: Readable, announced: number): Promise<Buffer>
+  /** @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY */
+  inflate(body: Buffer, encoding: string | undefined): Promise<Buffer>
+  release(): void
+}
+
+const inflaters: ReadonlyMap<
+  string,
+  (body: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>
+> = new Map([
+  ['gzip', promisify(gunzip)],
+  ['deflate', promisify(inflate)],
+])

@@ -1,0 +1,143 @@
+// What is behind `POST /classify`? A picture as the body, or several as a form; what they show as JSON.
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { defaultTopK, type Prediction } from '../classifier.ts'
+import { ResidualError } from '../errors.ts'
+import type { View } from '../image/preprocess.ts'
+import type { OutputName } from '../model/plan.ts'
+import { errorAnswer } from './answers.ts'
+import type { Timings } from './infer.ts'
+import { tellTimings } from './rest.ts'
+import type { LoadedModel } from './served-model.ts'
+import type { Service } from './service.ts'
+import { invalid } from './tensors.ts'
+
+/** What one picture shows. */
+interface Found {
+  readonly predictions: readonly Prediction[]
+  /** Where the network saw the first class, and in which part of the picture; if that was asked for. */
+  readonly map?: { readonly height: number; readonly width: number; readonly values: readonly number[] }
+  readonly view?: View
+  readonly timings: Timings
+}
+
+/** What one picture shows, or why that cannot be told. */
+type Outcome = { readonly found: Found } | { readonly error: unknown }
+
+interface Options {
+  readonly model: string | undefined
+  readonly topK: number
+  readonly map: boolean
+  readonly timeoutMs: number | undefined
+}
+
+interface Upload {
+  readonly name?: string
+  readonly bytes: Uint8Array
+}
+
+export function classifyRoute(app: FastifyInstance, service: Service): void {
+  app.post('/classify', async (request, reply) => {
+    const options = parseQuery(request.query as { [key: string]: unknown })
+    const { client, headers } = request
+    const uploads = await readUploads(request, service.options.limits.picturesPerRequest)
+    const call = { protocol: 'classify', ...options, client, carrier: headers } as const
+    const done = await service.answer(call, async (model, signal) => {
+      const outcomes = await Promise.all(
+        uploads.map(upload => classifyOne(service, model, upload, options, signal)),
+      )
+      const timings = outcomes.flatMap(outcome => ('found' in outcome ? [outcome.found.timings] : []))
+      // One picture's error is its own, unless there is nothing else to tell.
+      const [first] = outcomes
+      if (timings.length === 0 && first && 'error' in first) throw first.error
+      return { name: model.classifier.name, outcomes, pictures: timings.length, timings: longest(timings) }
+    })
+    tellTimings(request, reply, done)
+    const results = done.outcomes.map((outcome, i) => {
+      const { name } = uploads[i]!
+      const rest = 'found' in outcome ? outcome.found : { error: errorAnswer(outcome.error).error }
+      return { ...(name !== undefined && { name }), ...rest }
+    })
+    return { model: done.name, results }
+  })
+}
+
+function parseQuery(query: { [key: string]: unknown }): Options {
+  const { model, topK, map, timeoutMs, ...unknown } = query
+  const [stranger] = Object.keys(unknown)
+  if (stranger !== undefined)
+    throw invalid(`There is no parameter '${stranger}'; there are model, topK, map and timeoutMs.`)
+  if (model !== undefined && typeof model !== 'string') throw invalid("The parameter 'model' is given twice.")
+  if (!(map === undefined || map === 'true' || map === 'false'))
+    throw invalid("The parameter 'map' is neither true nor false.")
+  return {
+    model,
+    topK: parsePositive('topK', topK) ?? defaultTopK,
+    map: map === 'true',
+    timeoutMs: parsePositive('timeoutMs', timeoutMs),
+  }
+}
+
+function parsePositive(name: string, text: unknown): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (typeof text !== 'string' || !/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < 1)
+    throw invalid(`The parameter '${name}' is no whole number above 0.`)
+  return value
+}
+
+/** @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY, REQUEST_ABORTED */
+async function readUploads(request: FastifyRequest, maxPictures: number): Promise<Upload[]> {
+  if (!request.isMultipart()) {
+    if (!(request.body instanceof Buffer && request.body.length > 0))
+      throw invalid('The request has no body. Send a picture, or a form with pictures.')
+    return [{ bytes: request.body }]
+  }
+  const uploads: Upload[] = []
+  try {
+    for await (const part of request.parts()) {
+      if (part.type !== 'file') throw invalid(`The part '${part.fieldname}' of the form is no file.`)
+      const bytes = await request.held.read(part.file, /*announced=*/ 0)
+      uploads.push({ name: part.filename, bytes })
+    }
+  } catch (error) {
+    if (request.client.aborted || isTold(error)) throw error
+    throw new ResidualError('REQUEST_INVALID', 'The form is malformed.', { cause: error })
+  }
+  if (uploads.length === 0) throw invalid(`The form has no files. Send up to ${maxPictures} pictures.`)
+  return uploads
+}
+
+/** Whether the client will be told what is wrong. What a parser of forms throws is not made for that. */
+function isTold(error: unknown): boolean {
+  return !['INTERNAL', 'REQUEST_ABORTED'].includes(errorAnswer(error).code)
+}
+
+async function classifyOne(
+  service: Service,
+  { classifier, batcher }: LoadedModel,
+  { bytes }: Upload,
+  { topK, map }: Options,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const begin = performance.now()
+  try {
+    const { pixels, view } = await service.decoder.prepareOne(classifier, bytes, signal)
+    const decodeMs = performance.now() - begin
+    const outputs: OutputName[] = map ? ['probabilities', 'featureMaps'] : ['probabilities']
+    const { queueMs, computeMs, outputs: values } = await batcher.run(pixels, { outputs, signal })
+    const predictions = classifier.top(values.probabilities, topK)
+    const timings = { decodeMs, queueMs, computeMs }
+    if (!map) return { found: { predictions, timings } }
+    const { map: heat, height, width } = classifier.activationMap(values.featureMaps, predictions[0]!.index)
+    return { found: { predictions, map: { height, width, values: [...heat] }, view, timings } }
+  } catch (error) {
+    if (signal.aborted) throw error // that is not this picture's error
+    return { error }
+  }
+}
+
+/** Pictures of a request go their ways side by side. */
+function longest(timings: readonly Timings[]): Timings {
+  const of = (name: keyof Timings) => Math.max(...timings.map(timing => timing[name]))
+  return { decodeMs: of('decodeMs'), queueMs: of('queueMs'), computeMs: of('computeMs') }
+}

@@ -1,0 +1,136 @@
+// How does the server speak HTTP? Fastify with our limits, bodies as bytes, and errors as the protocol writes them.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import multipart from '@fastify/multipart'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from 'fastify'
+import { ResidualError } from '../errors.ts'
+import { errorAnswer, retryAfterSeconds } from './answers.ts'
+import { BodyBudget, type HeldBody } from './body.ts'
+import { classifyRoute } from './classify-route.ts'
+import { pageRoutes } from './page.ts'
+import { restRoutes } from './rest.ts'
+import type { Service } from './service.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What its body takes of the server's memory. */
+    held: HeldBody
+    /** Aborted when the client goes away before it has its answer. */
+    client: AbortSignal
+    /** What its line in the log tells besides. */
+    facts: object
+  }
+}
+
+const maxHeaderBytes = 16 * 2 ** 10
+const keepAliveMs = 65_000 // longer than load balancers keep theirs, so that they close first
+
+/** A server that answers for `service` once it is told to listen. */
+export async function createHttp(service: Service): Promise<FastifyInstance> {
+  const { limits, logLevel } = service.options
+  const app = fastify({
+    logger: logLevel === 'silent' ? false : { level: logLevel },
+    logController: new LogController({ disableRequestLogging: true }), // a line per request is written below
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: keepAliveMs,
+    return503OnClosing: false, // what has come in is answered
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 255 },
+    http: {
+      headersTimeout: limits.headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(1000, limits.headersTimeoutMs),
+      maxHeaderSize: maxHeaderBytes,
+    },
+    frameworkErrors: (error, request, reply) => sendError(service, error, request, reply),
+    clientErrorHandler: (error, socket) => {
+      // Not even a request: fastify has no answer to send this with.
+      if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()
+      const status = unparsedStatuses[error.code] ?? 400
+      const { error: body } = errorAnswer(
+        new ResidualError(
+          'REQUEST_INVALID',
+          'The request is not HTTP, too slow, or its headers are too long.',
+        ),
+      )
+      const text = JSON.stringify({ error: body })
+      socket.write(
+        `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n` +
+          `Connection: close\r\n\r\n${text}`,
+      )
+      socket.destroySoon() // whoever is not heard of does not close it either
+    },
+  })
+  app.server.maxConnections = limits.connections
+
+  app.decorateRequest('held')
+  app.decorateRequest('client')
+  app.decorateRequest('facts')
+  const budget = new BodyBudget(limits.bodyBytes, limits.heldBytes)
+  app.addHook('onRequest', async (request, reply) => {
+    request.held = budget.open()
+    request.client = whileConnected(reply.raw, request.held)
+    request.facts = {}
+    reply.header('X-Content-Type-Options', 'nosniff')
+  })
+  app.addHook('onSend', async (_, reply) => {
+    if (service.draining) reply.header('Connection', 'close')
+  })
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply))
+
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const body = await request.held.read(payload, Number(request.headers['content-length'] ?? 0))
+    return request.held.inflate(body, request.headers['content-encoding'])
+  })
+  await app.register(multipart, {
+    limits: {
+      files: limits.picturesPerRequest,
+      fields: 0,
+      parts: limits.picturesPerRequest,
+      fileSize: limits.bodyBytes,
+      headerPairs: 100,
+    },
+  })
+
+  app.setErrorHandler((error, request, reply) => sendError(service, error, request, reply))
+  app.setNotFoundHandler((request, reply) => {
+    const message = `There is nothing at ${request.method} ${request.url.split('?', 1)[0]}.`
+    return sendError(service, new ResidualError('PATH_NOT_FOUND', message), request, reply)
+  })
+  restRoutes(app, service)
+  classifyRoute(app, service)
+  pageRoutes(app, service)
+  return app
+}
+
+/** Node's errors for what never became a request. */
+const unparsedStatuses: { readonly [code: string]: number } = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_HEADER_OVERFLOW: 431,
+}
+
+/** Aborted if the connection ends before the answer has been sent. Releases the body in any case. */
+function whileConnected(response: ServerResponse, held: HeldBody): AbortSignal {
+  const controller = new AbortController()
+  response.once('close', () => {
+    held.release()
+    if (response.writableFinished) return
+    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.'))
+  })
+  return controller.signal
+}
+
+function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const { status, code, error: text } = errorAnswer(error)
+  service.metrics.error(code)
+  if (status === 500) request.log.error(error)
+  request.facts = { ...request.facts, code }
+  if (status === 503) reply.header('Retry-After', retryAfterSeconds)
+  if (!request.raw.complete) reply.header('Connection', 'close') // nobody will read the rest
+  return reply.code(status).header('Residual-Error', code).send({ error: text })
+}
+
+function logRequest({ log, method, url, facts }: FastifyRequest, reply: FastifyReply): void {
+  const ms = Number(reply.elapsedTime.toFixed(2))
+  log.info({ method, path: url.split('?', 1)[0], status: reply.statusCode, ms, ...facts }, 'request')
+}

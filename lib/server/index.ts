@@ -1,0 +1,3 @@
+// The public names of `residual/server`, nothing else.
+export type { Limits, LogLevel, ServeOptions } from './options.ts'
+export { type RunningServer, serve } from './server.ts'

@@ -1,0 +1,150 @@
+// What does the protocol's `infer` do? Input tensors to outputs, the same for REST and gRPC.
+import { inputShape } from '../model/plan.ts'
+import type { PictureDecoder } from './pictures.ts'
+import { type LoadedModel, modelVersion, type ServedOutput, servedOutputs } from './served-model.ts'
+import {
+  type InputTensor,
+  inputMetadata,
+  invalid,
+  type OutputTensor,
+  readInput,
+  type TensorMetadata,
+} from './tensors.ts'
+
+/** An output that a request asks for. */
+export interface RequestedOutput {
+  readonly name: string
+  /** Instead of the tensor its greatest values, this many, with their index and label. */
+  readonly classification?: number
+}
+
+export interface InferRequest {
+  readonly inputs: readonly InputTensor[]
+  /** All the model has unless given. */
+  readonly outputs?: readonly RequestedOutput[]
+}
+
+/** Where the time of a request went, in milliseconds. */
+export interface Timings {
+  /** Decoding and preprocessing, with the wait for a free decoder. */
+  readonly decodeMs: number
+  readonly queueMs: number
+  readonly computeMs: number
+}
+
+export interface InferResult {
+  readonly outputs: readonly OutputTensor[]
+  readonly pictures: number
+  readonly timings: Timings
+}
+
+export interface ModelMetadata {
+  readonly name: string
+  readonly versions: readonly string[]
+  readonly platform: string
+  readonly inputs: readonly TensorMetadata[]
+  readonly outputs: readonly TensorMetadata[]
+}
+
+/** What a model tells of itself. */
+export function modelMetadata(model: LoadedModel): ModelMetadata {
+  const { plan } = model.classifier.session
+  return {
+    name: model.classifier.name,
+    versions: [modelVersion],
+    platform: 'residual',
+    inputs: inputMetadata(inputShape(plan)),
+    outputs: outputsOf(model).map(name => ({
+      name,
+      datatype: 'FP32',
+      shape: [-1, plan.values[plan.outputs[name]!]!.channels],
+    })),
+  }
+}
+
+function outputsOf({ classifier }: LoadedModel): ServedOutput[] {
+  return servedOutputs.filter(name => classifier.session.plan.outputs[name] !== undefined)
+}
+
+/**
+ * Runs a model on the pictures of a request.
+ *
+ * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, DECODE_FAILED, PICTURE_TOO_LARGE, QUEUE_FULL, QUEUE_CLOSED, the
+ * signal's reason, or what running the network throws
+ */
+export async function infer(
+  model: LoadedModel,
+  request: InferRequest,
+  context: { decoder: PictureDecoder; maxPictures: number; signal: AbortSignal },
+): Promise<InferResult> {
+  const { classifier, batcher } = model
+  const { decoder, maxPictures, signal } = context
+  const requested = checkRequested(request.outputs, outputsOf(model))
+  const begin = performance.now()
+  const input = await readInput(request.inputs, inputShape(classifier.session.plan), maxPictures)
+  const pixels =
+    input.kind === 'pixels'
+      ? input.pixels
+      : Buffer.concat((await decoder.prepare(classifier, input.pictures, signal)).map(({ pixels }) => pixels))
+  const decodeMs = performance.now() - begin
+  const names = [...new Set(requested.map(({ name }) => name))]
+  const { outputs, queueMs, computeMs } = await batcher.run(pixels, { outputs: names, signal })
+  const pictures = input.kind === 'pixels' ? input.count : input.pictures.length
+  return {
+    outputs: requested.map(({ name, classification }) =>
+      classification === undefined
+        ? { name, datatype: 'FP32', shape: [pictures, outputs[name].length / pictures], data: outputs[name] }
+        : classify(
+            name,
+            outputs[name],
+            pictures,
+            classification,
+            name === 'features' ? [] : classifier.labels,
+          ),
+    ),
+    pictures,
+    timings: { decodeMs, queueMs, computeMs },
+  }
+}
+
+type Checked = Omit<RequestedOutput, 'name'> & { readonly name: ServedOutput }
+
+function checkRequested(
+  requested: readonly RequestedOutput[] | undefined,
+  known: readonly ServedOutput[],
+): Checked[] {
+  if (requested === undefined || requested.length === 0) return known.map(name => ({ name }))
+  const names = requested.map(({ name }) => name)
+  if (new Set(names).size < names.length) throw invalid('The request asks for an output twice.')
+  for (const { name, classification } of requested) {
+    if (!known.includes(name as ServedOutput))
+      throw invalid(`The model has no output '${name}'; it has ${known.join(', ')}.`)
+    if (classification !== undefined && !(Number.isSafeInteger(classification) && classification >= 1))
+      throw invalid(`The parameter 'classification' of the output '${name}' is no integer above 0.`)
+  }
+  return requested as Checked[]
+}
+
+/** The `count` greatest values of each picture as `value:index:label`, greatest first: `[N,count]`. */
+function classify(
+  name: string,
+  data: Float32Array,
+  pictures: number,
+  count: number,
+  labels: readonly string[],
+): OutputTensor {
+  const columns = data.length / pictures
+  const width = Math.min(count, columns)
+  const elements: string[] = []
+  for (let n = 0; n < pictures; n++) {
+    const values = data.subarray(n * columns, (n + 1) * columns)
+    for (const index of greatest(values).slice(0, width))
+      elements.push([values[index], index, ...(labels[index] === undefined ? [] : [labels[index]])].join(':'))
+  }
+  return { name, datatype: 'BYTES', shape: [pictures, width], data: elements }
+}
+
+/** The places of all values, greatest first; of equal ones the first comes first, as `Classifier.top` has it. */
+function greatest(values: Float32Array): number[] {
+  return Array.from(values.keys()).sort((a, b) => values[b]! - values[a]! || a - b)
+}

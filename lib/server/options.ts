@@ -1,0 +1,140 @@
+// What can be told to a server, and what holds where nothing is said?
+import { availableParallelism } from 'node:os'
+import { checkInteger, outOfRange, wrongType } from '../errors.ts'
+import { maxPixels } from '../image/decode.ts'
+import { type BatcherOptions, defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
+import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
+
+/** What a request may ask of the server. Beyond it the answer is an error, and nothing is kept. */
+export interface Limits {
+  /** Of a request's body, as sent and once inflated. */
+  readonly bodyBytes: number
+  /** Of the JSON in it: parsing it is what holds up everyone else. */
+  readonly jsonBytes: number
+  /** Of all bodies held at a time. */
+  readonly heldBytes: number
+  readonly pixelsPerPicture: number
+  readonly picturesPerRequest: number
+  readonly connections: number
+  /** For the headers of a request to arrive. */
+  readonly headersTimeoutMs: number
+  /** For all of a request to arrive. */
+  readonly requestTimeoutMs: number
+  /** From a request that has arrived to its answer; a request may ask for less. */
+  readonly deadlineMs: number
+}
+
+export const defaultLimits: Limits = {
+  bodyBytes: 32 * 2 ** 20,
+  jsonBytes: 8 * 2 ** 20,
+  heldBytes: 512 * 2 ** 20,
+  pixelsPerPicture: 50_000_000,
+  picturesPerRequest: 256,
+  connections: 4096,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  deadlineMs: 30_000,
+}
+
+export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+export interface ServeOptions extends SessionOptions, Omit<BatcherOptions, 'onBatch'> {
+  /** Names of bundled models or paths of `.safetensors` files. Requests that name none go to the first. */
+  readonly models: readonly string[]
+  /** The address to listen on; this machine only unless given. */
+  readonly host?: string
+  /** 0 for any that is free. */
+  readonly port?: number
+  /** Of the same protocol over gRPC; not served unless given. */
+  readonly grpcPort?: number
+  /** Sessions of each model. On the CPU they share the threads. */
+  readonly instances?: number
+  /** Pictures that are decoded at a time. */
+  readonly decoders?: number
+  readonly limits?: Partial<Limits>
+  /** How long requests that were accepted may take to finish once the server is told to stop. */
+  readonly drainMs?: number
+  /** Whether clients may have models loaded anew (`POST v2/repository/models/NAME/load`). */
+  readonly repository?: boolean
+  readonly logLevel?: LogLevel
+}
+
+export const defaultHost = '127.0.0.1'
+export const defaultPort = 8000
+export const defaultDrainMs = 30_000
+
+export interface CheckedServeOptions {
+  readonly models: readonly string[]
+  readonly host: string
+  readonly port: number
+  readonly grpcPort: number | undefined
+  readonly instances: number
+  readonly decoders: number
+  readonly limits: Limits
+  readonly drainMs: number
+  readonly repository: boolean
+  readonly logLevel: LogLevel
+  readonly session: SessionOptions
+  readonly batcher: Required<Omit<BatcherOptions, 'onBatch'>>
+}
+
+const maxPort = 65_535
+
+/** @throws TypeError, RangeError for options that do not exist */
+export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
+  const { models, host = defaultHost, repository = false, logLevel = 'info', ...rest } = options
+  if (!Array.isArray(models) || models.length === 0)
+    throw wrongType('an array of at least one model', 'models', models)
+  if (typeof host !== 'string') throw wrongType('an address', 'host', host)
+  if (typeof repository !== 'boolean') throw wrongType('a boolean', 'repository', repository)
+  if (!logLevels.includes(logLevel)) throw outOfRange(`one of ${logLevels.join(', ')}`, 'logLevel', logLevel)
+  const { port, grpcPort, drainMs, maxWaitMs = defaultMaxWaitMs, ...numbers } = rest
+  const instances = checkInteger('instances', numbers.instances ?? 1, 1, 64)
+  const maxBatch = checkInteger('maxBatch', numbers.maxBatch ?? defaultMaxBatch, 1)
+  const maxQueue = checkInteger('maxQueue', numbers.maxQueue ?? defaultMaxQueue, 1)
+  const threads = numbers.threads ?? Math.max(1, Math.floor(availableParallelism() / instances))
+  const {
+    instances: _i,
+    decoders,
+    limits,
+    maxQueue: _q,
+    models: _m,
+    ...session
+  } = {
+    ...numbers,
+    models,
+  }
+  return {
+    models,
+    host,
+    port: checkInteger('port', port ?? defaultPort, 0, maxPort),
+    grpcPort: grpcPort === undefined ? undefined : checkInteger('grpcPort', grpcPort, 0, maxPort),
+    instances,
+    decoders: checkInteger('decoders', decoders ?? decodersBeside(instances), 1, 1024),
+    limits: checkLimits(limits ?? {}, maxQueue),
+    drainMs: checkInteger('drainMs', drainMs ?? defaultDrainMs, 0, 2 ** 31 - 1),
+    repository,
+    logLevel,
+    session: { ...session, threads, maxBatch },
+    batcher: { maxBatch, maxQueue, maxWaitMs },
+  }
+}
+
+function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
+  const limits = { ...defaultLimits, ...given }
+  const most: Partial<Limits> = { pixelsPerPicture: maxPixels, bodyBytes: 2 ** 31 - 1, jsonBytes: 2 ** 29 }
+  for (const [name, value] of Object.entries(limits)) {
+    if (!Object.hasOwn(defaultLimits, name))
+      throw outOfRange(`one of ${Object.keys(defaultLimits)}`, 'limits', name)
+    checkInteger(name, value, 1, most[name as keyof Limits] ?? 2 ** 31 - 1)
+  }
+  // More than can ever wait would always be refused, as if it were worth trying again.
+  return { ...limits, picturesPerRequest: Math.min(limits.picturesPerRequest, maxQueue) }
+}
+
+/** Decoding and computing take threads of the same pool: decoding must never have them all. */
+function decodersBeside(instances: number): number {
+  const poolThreads = Number(process.env.UV_THREADPOOL_SIZE) || 4
+  return Math.max(1, Math.min(availableParallelism(), poolThreads - instances - 1))
+}

@@ -1,0 +1,80 @@
+// How do the bytes of a request become pixels? Decoded a few at a time, if they are a picture of a kind that is served.
+import { setMaxListeners } from 'node:events'
+import type { Classifier } from '../classifier.ts'
+import { ResidualError } from '../errors.ts'
+import type { Prepared } from '../image/preprocess.ts'
+import { Gate } from './gate.ts'
+
+export class PictureDecoder {
+  readonly #gate: Gate
+  readonly #maxPixels: number
+
+  constructor({
+    decoders,
+    maxWaiting,
+    maxPixels,
+  }: { decoders: number; maxWaiting: number; maxPixels: number }) {
+    this.#gate = new Gate(decoders, maxWaiting)
+    this.#maxPixels = maxPixels
+  }
+
+  /** Pictures that wait for a free decoder. */
+  get waiting(): number {
+    return this.#gate.waiting
+  }
+
+  /**
+   * Decodes pictures and brings them to the size the network takes.
+   *
+   * @throws ResidualError DECODE_FAILED, PICTURE_TOO_LARGE for the first that cannot be had, QUEUE_FULL, or the signal's
+   * reason
+   */
+  async prepare(
+    classifier: Classifier,
+    pictures: readonly Uint8Array[],
+    signal: AbortSignal,
+  ): Promise<Prepared[]> {
+    const failure = new AbortController() // one that cannot be had saves the decoding of the rest
+    const either = AbortSignal.any([signal, failure.signal])
+    setMaxListeners(0, either)
+    try {
+      return await Promise.all(pictures.map(picture => this.prepareOne(classifier, picture, either)))
+    } catch (error) {
+      failure.abort(error)
+      throw error
+    }
+  }
+
+  prepareOne(classifier: Classifier, picture: Uint8Array, signal: AbortSignal): Promise<Prepared> {
+    return this.#gate.run(async () => {
+      if (!formats.some(({ is }) => is(picture))) {
+        throw new ResidualError(
+          'DECODE_FAILED',
+          `The picture of ${picture.length} bytes is none of ${formats.map(({ name }) => name).join(', ')}.`,
+        )
+      }
+      return classifier.prepare(picture, { maxPixels: this.#maxPixels })
+    }, signal)
+  }
+}
+
+const starts =
+  (...bytes: (string | number[])[]) =>
+  (picture: Uint8Array) =>
+    bytes.some(prefix => Buffer.from(prefix as string).equals(picture.subarray(0, prefix.length)))
+
+const text = (picture: Uint8Array, from: number, to: number) =>
+  Buffer.from(picture.subarray(from, to)).toString('latin1')
+
+/**
+ * What is decoded for strangers, by its first bytes. libvips reads more, such as SVG, which can refer to files and to other
+ * machines.
+ */
+const formats: readonly { name: string; is: (picture: Uint8Array) => boolean }[] = [
+  { name: 'JPEG', is: starts([0xff, 0xd8, 0xff]) },
+  { name: 'PNG', is: starts([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]) },
+  { name: 'WebP', is: picture => text(picture, 0, 4) === 'RIFF' && text(picture, 8, 12) === 'WEBP' },
+  { name: 'GIF', is: starts('GIF87a', 'GIF89a') },
+  { name: 'TIFF', is: starts([0x49, 0x49, 0x2a, 0], [0x4d, 0x4d, 0, 0x2a]) },
+  { name: 'AVIF', is: picture => ['ftypavif', 'ftypavis'].includes(text(picture, 4, 12)) },
+]

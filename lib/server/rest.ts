@@ -1,0 +1,112 @@
+// Which paths does the Open Inference Protocol have over REST, and what is behind them?
+import { promisify } from 'node:util'
+import { deflate, gzip } from 'node:zlib'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { packageVersion } from '../package-version.ts'
+import { type InferResult, infer, modelMetadata, type Timings } from './infer.ts'
+import { formatAnswer, parseRequest, type RestAnswer, type RestRequest } from './rest-format.ts'
+import { modelVersion } from './served-model.ts'
+import type { Service } from './service.ts'
+import { invalid } from './tensors.ts'
+
+/** What the server tells of itself. */
+export function serverMetadata() {
+  return { name: 'residual', version: packageVersion(), extensions: ['binary_tensor_data', 'classification'] }
+}
+
+interface ModelPath {
+  readonly model: string
+  readonly version?: string
+}
+
+type ModelRequest = FastifyRequest<{ Params: ModelPath }>
+
+export const headerLengthName = 'Inference-Header-Content-Length'
+
+export function restRoutes(app: FastifyInstance, service: Service): void {
+  const metadata = serverMetadata()
+  app.get('/v2', async () => metadata)
+  app.get('/v2/health/live', async () => ({ live: true }))
+  app.get('/v2/health/ready', async (_, reply) => answerReady(reply, service.ready, {}))
+  for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+    app.get(path, async ({ params: { model, version } }: ModelRequest) =>
+      service.find(model, version).use(async loaded => modelMetadata(loaded)),
+    )
+    app.get(`${path}/ready`, async ({ params: { model, version } }: ModelRequest, reply) => {
+      const { name, ready } = service.find(model, version)
+      return answerReady(reply, ready && !service.draining, { name })
+    })
+    app.post(`${path}/infer`, (request: ModelRequest, reply) => answerInfer(service, request, reply))
+  }
+  if (service.options.repository) repositoryRoutes(app, service)
+}
+
+function answerReady(reply: FastifyReply, ready: boolean, model: object): object {
+  reply.code(ready ? 200 : 503)
+  return { ...model, ready }
+}
+
+async function answerInfer(service: Service, request: ModelRequest, reply: FastifyReply): Promise<unknown> {
+  const { params, headers, client } = request
+  const headerLength = headers[headerLengthName.toLowerCase()] as string | undefined
+  const { jsonBytes, picturesPerRequest } = service.options.limits
+  if (!(request.body instanceof Buffer)) throw invalid('The request has no body.')
+  const parsed = parseRequest(request.body, headerLength, jsonBytes)
+  const call = { protocol: 'rest', ...params, timeoutMs: parsed.timeoutMs, client, carrier: headers } as const
+  const result = await service.answer(call, (model, signal) =>
+    infer(model, parsed, { decoder: service.decoder, maxPictures: picturesPerRequest, signal }),
+  )
+  tellTimings(request, reply, result)
+  return send(reply, answerOf(parsed, service.find(params.model).name, result), headers['accept-encoding'])
+}
+
+function answerOf(request: RestRequest, name: string, { outputs }: InferResult): RestAnswer {
+  return formatAnswer(request, { name, version: modelVersion }, outputs)
+}
+
+/** Puts where the time went into the log and into a header that browsers show. */
+export function tellTimings(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { pictures, timings }: { readonly pictures: number; readonly timings: Timings },
+): void {
+  const { decodeMs, queueMs, computeMs } = timings
+  const stages = Object.entries({ decode: decodeMs, queue: queueMs, compute: computeMs })
+  reply.header('Server-Timing', stages.map(([name, ms]) => `${name};dur=${ms.toFixed(2)}`).join(', '))
+  request.facts = { ...request.facts, pictures, ...timings }
+}
+
+const worthPacking = 1024 // bytes; less would hardly shrink
+
+/** Sends an answer, packed if the client takes that and it is worth it. */
+async function send(reply: FastifyReply, { json, binary }: RestAnswer, accepts = ''): Promise<Buffer> {
+  const header = Buffer.from(json)
+  reply.type(binary.length > 0 ? 'application/octet-stream' : 'application/json')
+  if (binary.length > 0) reply.header(headerLengthName, header.length)
+  const body = binary.length > 0 ? Buffer.concat([header, ...binary]) : header
+  const encoding = (['gzip', 'deflate'] as const).find(name =>
+    new RegExp(`\\b${name}\\b(?!;q=0(?:[,\\s]|$))`).test(accepts),
+  )
+  reply.header('Vary', 'Accept-Encoding')
+  if (!encoding || body.length < worthPacking) return body
+  reply.header('Content-Encoding', encoding)
+  return packers[encoding](body, { level: 1 })
+}
+
+const packers = { gzip: promisify(gzip), deflate: promisify(deflate) } as const
+
+/** As Triton has it, as far as there is something to be done: a list of models, and loading one anew. */
+function repositoryRoutes(app: FastifyInstance, service: Service): void {
+  app.post('/v2/repository/index', async () =>
+    [...service.models.values()].map(({ name, ready }) => ({
+      name,
+      version: modelVersion,
+      state: ready ? 'READY' : 'UNAVAILABLE',
+      reason: '',
+    })),
+  )
+  app.post('/v2/repository/models/:model/load', async ({ params: { model } }: ModelRequest) => {
+    await service.find(model).load()
+    return {}
+  })
+}

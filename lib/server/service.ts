@@ -1,0 +1,152 @@
+// What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+import { setMaxListeners } from 'node:events'
+import { ResidualError } from '../errors.ts'
+import { errorAnswer } from './answers.ts'
+import type { Timings } from './infer.ts'
+import { Metrics, type Protocol } from './metrics.ts'
+import type { CheckedServeOptions } from './options.ts'
+import { PictureDecoder } from './pictures.ts'
+import { type LoadedModel, modelVersion, ServedModel } from './served-model.ts'
+import { traced } from './tracing.ts'
+
+/** A request on its way: what it asks for, and who waits for it. */
+export interface Call {
+  readonly protocol: Protocol
+  /** The first model unless given. */
+  readonly model?: string | undefined
+  readonly version?: string | undefined
+  /** Less than the server allows, if the client said so. */
+  readonly timeoutMs?: number | undefined
+  /** Aborted when the client goes away. */
+  readonly client: AbortSignal
+  /** Headers or metadata, which may name the span that this belongs to. */
+  readonly carrier: object
+}
+
+/** What came of a request. */
+export interface Done {
+  readonly pictures: number
+  readonly timings: Timings
+}
+
+export class Service {
+  readonly metrics = new Metrics()
+  readonly decoder: PictureDecoder
+  readonly models: ReadonlyMap<string, ServedModel>
+  /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
+  draining = false
+
+  /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
+  constructor(readonly options: CheckedServeOptions) {
+    const { batcher, decoders, instances, limits, session } = options
+    const models = new Map<string, ServedModel>()
+    for (const source of options.models) {
+      const model: ServedModel = new ServedModel(source, {
+        instances,
+        session,
+        batcher: { ...batcher, onBatch: ({ pictures }) => this.metrics.batch(model.name, pictures) },
+      })
+      if (models.has(model.name))
+        throw new RangeError(`Expected models of different names but received '${model.name}' twice`)
+      models.set(model.name, model)
+    }
+    this.models = models
+    this.decoder = new PictureDecoder({
+      decoders,
+      maxWaiting: batcher.maxQueue,
+      maxPixels: limits.pixelsPerPicture,
+    })
+    this.metrics.gauge('queue_pictures', 'Pictures that wait for a batch.', ['model'], async () =>
+      [...models.values()].map(({ name, waiting }) => ({ labels: { model: name }, value: waiting })),
+    )
+    this.metrics.gauge('decode_queue_pictures', 'Pictures that wait to be decoded.', [], async () => [
+      { labels: {}, value: this.decoder.waiting },
+    ])
+  }
+
+  get ready(): boolean {
+    return !this.draining && [...this.models.values()].every(model => model.ready)
+  }
+
+  /**
+   * The model of that name, the first if none is given.
+   *
+   * @throws ResidualError MODEL_NOT_SERVED
+   */
+  find(name: string | undefined, version?: string): ServedModel {
+    const model = name === undefined ? [...this.models.values()][0]! : this.models.get(name)
+    if (!model || (version !== undefined && version !== '' && version !== modelVersion)) {
+      const served = [...this.models.keys()].join(', ')
+      throw new ResidualError(
+        'MODEL_NOT_SERVED',
+        `There is no model '${name}'${version ? ` of version '${version}'` : ''}. The server has ${served}, each of version ${modelVersion}.`,
+      )
+    }
+    return model
+  }
+
+  /**
+   * Has `task` answer a request.
+   *
+   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or what the task throws
+   */
+  async answer<T extends Done>(
+    call: Call,
+    task: (model: LoadedModel, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { protocol, client, carrier } = call
+    const begin = performance.now()
+    let name = ''
+    let code: Parameters<Metrics['answered']>[3] = 'OK'
+    try {
+      const model = this.find(call.model, call.version)
+      name = model.name
+      const { deadlineMs } = this.options.limits
+      const attributes = { 'residual.protocol': protocol, 'residual.model': name }
+      const result = await traced('infer', carrier, attributes, () =>
+        within(Math.min(call.timeoutMs ?? deadlineMs, deadlineMs), client, signal =>
+          model.use(loaded => task(loaded, signal)),
+        ),
+      )
+      this.metrics.classified(name, result.pictures, result.timings)
+      return result
+    } catch (error) {
+      code = errorAnswer(error).code
+      throw error
+    } finally {
+      this.metrics.answered(protocol, name, (performance.now() - begin) / 1000, code)
+    }
+  }
+
+  /** Loads all models. */
+  async load(): Promise<void> {
+    for (const model of this.models.values()) await model.load()
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.models.values()].map(model => model.close()))
+  }
+}
+
+/** Runs `task` with a signal that is aborted after `ms`, or with `client`. */
+async function within<T>(
+  ms: number,
+  client: AbortSignal,
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal) // one for each picture
+  const gone = () => controller.abort(client.reason)
+  if (client.aborted) gone()
+  client.addEventListener('abort', gone, { once: true })
+  const timer = setTimeout(() => {
+    const message = `The request was not done within ${ms} ms. Allow more, or try again later.`
+    controller.abort(new ResidualError('DEADLINE_EXCEEDED', message))
+  }, ms)
+  try {
+    return await task(controller.signal)
+  } finally {
+    clearTimeout(timer)
+    client.removeEventListener('abort', gone)
+  }
+}

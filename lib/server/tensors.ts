@@ -1,0 +1,226 @@
+// What do the tensors of the Open Inference Protocol hold? Read to pictures or pixels, whichever transport brought them.
+import { setImmediate } from 'node:timers/promises'
+import { ResidualError } from '../errors.ts'
+import type { Shape } from '../model/plan.ts'
+
+/** A tensor of a request. Exactly one of `raw` and `values` is there. */
+export interface InputTensor {
+  readonly name: string
+  readonly datatype: string
+  readonly shape: readonly number[]
+  /** Row-major, little-endian; BYTES as a length of four bytes before each element. */
+  readonly raw?: Uint8Array
+  /** Row-major, flat or nested; BYTES as bytes, or as text in base64. */
+  readonly values?: readonly unknown[]
+}
+
+/** A tensor of an answer. */
+export interface OutputTensor {
+  readonly name: string
+  readonly datatype: 'FP32' | 'BYTES'
+  readonly shape: readonly number[]
+  readonly data: Float32Array | readonly string[]
+}
+
+/** What a request wants classified. */
+export type Input =
+  | { readonly kind: 'pictures'; readonly pictures: readonly Uint8Array[] }
+  | { readonly kind: 'pixels'; readonly count: number; readonly pixels: Uint8Array | Float32Array } // [N,H,W,3]
+
+export const inputNames = { pictures: 'pictures', pixels: 'pixels', tensor: 'tensor' } as const
+
+export interface TensorMetadata {
+  readonly name: string
+  readonly datatype: string
+  /** -1 where any extent will do. */
+  readonly shape: readonly number[]
+}
+
+/** The inputs of a model, of which a request has one. */
+export function inputMetadata({ height, width }: Shape): TensorMetadata[] {
+  return [
+    { name: inputNames.pictures, datatype: 'BYTES', shape: [-1] },
+    { name: inputNames.pixels, datatype: 'UINT8', shape: [-1, height, width, 3] },
+    { name: inputNames.tensor, datatype: 'FP32', shape: [-1, 3, height, width] },
+  ]
+}
+
+export const invalid = (message: string) => new ResidualError('REQUEST_INVALID', message)
+
+/**
+ * Reads the one input of a request for a model that takes pictures of `shape`.
+ *
+ * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE
+ */
+export async function readInput(
+  inputs: readonly InputTensor[],
+  shape: Shape,
+  maxPictures: number,
+): Promise<Input> {
+  const [input] = inputs
+  const known = inputMetadata(shape)
+  const names = known.map(({ name }) => name).join(', ')
+  if (!input || inputs.length > 1)
+    throw invalid(`The request has ${inputs.length} inputs; it must have one of ${names}.`)
+  const expected = known.find(({ name }) => name === input.name)
+  if (!expected) throw invalid(`The model has no input '${input.name}'; it has ${names}.`)
+  if (input.datatype !== expected.datatype)
+    throw invalid(`The input '${input.name}' is ${expected.datatype}, not ${input.datatype}.`)
+  const count = readCount(input, expected)
+  if (count > maxPictures) {
+    const message = `The request has ${count} pictures, over the limit of ${maxPictures}. Split it.`
+    throw new ResidualError('REQUEST_TOO_LARGE', message)
+  }
+  switch (input.name) {
+    case inputNames.pictures:
+      return { kind: 'pictures', pictures: readBytes(input, count) }
+    case inputNames.pixels:
+      return { kind: 'pixels', count, pixels: readPixels(input) }
+    default:
+      return { kind: 'pixels', count, pixels: await toChannelsLast(readFloats(input), count) }
+  }
+}
+
+/** The number of pictures that the shape of `input` tells of. */
+function readCount({ name, shape }: InputTensor, expected: TensorMetadata): number {
+  const [count = 0, ...rest] = shape
+  const fits =
+    shape.length === expected.shape.length &&
+    shape.every(extent => Number.isSafeInteger(extent)) &&
+    count >= 1 &&
+    rest.every((extent, i) => extent === expected.shape[i + 1])
+  if (!fits) throw invalid(`The input '${name}' has shape [${shape}], not [${expected.shape.join(',')}].`)
+  return count
+}
+
+const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
+
+const wrongSize = ({ name, shape }: InputTensor, found: string) =>
+  invalid(`The input '${name}' of shape [${shape}] has ${found}.`)
+
+function readPixels(input: InputTensor): Uint8Array {
+  const { name, shape, raw } = input
+  if (raw) {
+    if (raw.length !== product(shape)) throw wrongSize(input, `${raw.length} bytes`)
+    return raw
+  }
+  const pixels = new Uint8Array(product(shape))
+  fill(input, (value, at) => {
+    if (!(Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255))
+      throw invalid(`The input '${name}' holds a value at ${at} that is no integer from 0 to 255.`)
+    pixels[at] = value as number
+  })
+  return pixels
+}
+
+/** `[N,3,H,W]`, which may share memory with the input. */
+function readFloats(input: InputTensor): Float32Array {
+  const { shape, raw } = input
+  if (raw) {
+    const bytes = product(shape) * Float32Array.BYTES_PER_ELEMENT
+    if (raw.length !== bytes) throw wrongSize(input, `${raw.length} bytes`)
+    // Floats must lie at a multiple of four, which the bytes of a request need not.
+    const aligned = raw.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 ? raw : new Uint8Array(raw)
+    return new Float32Array(aligned.buffer, aligned.byteOffset, product(shape))
+  }
+  const floats = new Float32Array(product(shape))
+  fill(input, (value, at) => {
+    floats[at] = typeof value === 'number' ? value : Number.NaN // refused with those that are none
+  })
+  return floats
+}
+
+const elementsPerTurn = 2 ** 20 // a few milliseconds
+
+/** `[N,3,H,W]` to `[N,H,W,3]`, letting others have their turn now and then. */
+async function toChannelsLast(source: Float32Array, count: number): Promise<Float32Array> {
+  const result = new Float32Array(source.length)
+  const plane = source.length / count / 3
+  let sinceTurn = 0
+  for (let n = 0; n < count; n++) {
+    for (let c = 0; c < 3; c++) {
+      const from = (n * 3 + c) * plane
+      const to = n * 3 * plane + c
+      for (let pixel = 0; pixel < plane; pixel++) {
+        const value = source[from + pixel]!
+        if (!Number.isFinite(value))
+          throw invalid(
+            `The input '${inputNames.tensor}' holds a value at ${from + pixel} that is not finite.`,
+          )
+        result[to + pixel * 3] = value
+      }
+    }
+    sinceTurn += plane * 3
+    if (sinceTurn < elementsPerTurn) continue
+    await setImmediate()
+    sinceTurn = 0
+  }
+  return result
+}
+
+/** The elements of a BYTES tensor. */
+function readBytes(input: InputTensor, count: number): Uint8Array[] {
+  const { name, shape, raw } = input
+  const elements: Uint8Array[] = []
+  if (!raw) {
+    fill(input, (value, at) => {
+      const bytes = value instanceof Uint8Array ? value : fromBase64(value)
+      if (!bytes) throw invalid(`The input '${name}' holds an element at ${at} that is not text in base64.`)
+      elements.push(bytes)
+    })
+    return elements
+  }
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.length)
+  let at = 0
+  while (at < raw.length && elements.length < count) {
+    if (at + 4 > raw.length) throw wrongSize(input, 'half a length at its end')
+    const length = view.getUint32(at, /*littleEndian=*/ true)
+    at += 4
+    if (at + length > raw.length)
+      throw wrongSize(input, `an element of ${length} bytes where ${raw.length - at} are left`)
+    elements.push(raw.subarray(at, at + length))
+    at += length
+  }
+  if (elements.length !== product(shape) || at !== raw.length)
+    throw wrongSize(input, `${elements.length} elements and ${raw.length - at} bytes after them`)
+  return elements
+}
+
+const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+
+function fromBase64(value: unknown): Uint8Array | undefined {
+  return typeof value === 'string' && base64.test(value) ? Buffer.from(value, 'base64') : undefined
+}
+
+/** Calls `set` with every value of a flat or nested tensor and its place in row-major order. */
+function fill(input: InputTensor, set: (value: unknown, at: number) => void): void {
+  const { shape, values = [] } = input
+  let at = 0
+  const visit = (list: readonly unknown[], axis: number): void => {
+    if (list.length !== shape[axis])
+      throw wrongSize(input, `a list of ${list.length} where its shape says ${shape[axis]}`)
+    if (axis === shape.length - 1) for (const value of list) set(value, at++)
+    else
+      for (const inner of list) {
+        if (!Array.isArray(inner)) throw wrongSize(input, 'values that are neither flat nor nested like it')
+        visit(inner, axis + 1)
+      }
+  }
+  if (shape.length > 1 && !Array.isArray(values[0])) {
+    if (values.length !== product(shape)) throw wrongSize(input, `${values.length} values`)
+    for (const value of values) set(value, at++)
+  } else visit(values, 0)
+}
+
+/** The elements of a tensor as the binary extension and gRPC's raw contents have them. */
+export function toRaw({ data }: OutputTensor): Buffer {
+  if (data instanceof Float32Array) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  return Buffer.concat(
+    data.flatMap(element => {
+      const bytes = Buffer.from(element)
+      const length = Buffer.alloc(4)
+      length.writeUInt32LE(bytes.length)
+      return [length, bytes]
+    }),
+  )
+}

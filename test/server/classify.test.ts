@@ -1,0 +1,157 @@
+import sharp from 'sharp'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Classifier, load } from '../../lib/index.ts'
+import type { RunningServer } from '../../lib/server/index.ts'
+import { modelName, post, samplePicture, startServer } from '../support/server.ts'
+
+let server: RunningServer
+let classifier: Classifier
+beforeAll(async () => {
+  const limits = { pixelsPerPicture: 1_000_000, bodyBytes: 2 ** 20, picturesPerRequest: 4 }
+  server = await startServer({ threads: 2, limits })
+  classifier = await load(modelName, { device: 'cpu', threads: 2 })
+})
+afterAll(async () => {
+  await server.stop()
+  await classifier.close()
+})
+
+const form = (files: { readonly [name: string]: Uint8Array }) => {
+  const data = new FormData()
+  for (const [name, bytes] of Object.entries(files)) data.append('picture', new Blob([bytes]), name)
+  return data
+}
+
+describe('POST /classify', () => {
+  it('tells what the picture in its body shows, as classify does, and where the time went', async () => {
+    const bytes = samplePicture('ship')
+    const { status, json } = await post(`${server.url}/classify`, bytes, { 'Content-Type': 'image/jpeg' })
+    expect(status).toBe(200)
+    const predictions = (await classifier.classify([bytes]))[0]
+    const timings = {
+      decodeMs: expect.any(Number),
+      queueMs: expect.any(Number),
+      computeMs: expect.any(Number),
+    }
+    expect(json).toEqual({ model: modelName, results: [{ predictions, timings }] })
+  })
+
+  it('takes as many classes as asked for, and gives the map of the first with what the network saw', async () => {
+    const bytes = samplePicture('frog')
+    const { json } = await post(`${server.url}/classify?topK=2&map=true&model=${modelName}`, bytes)
+    const [{ predictions, map, view }] = json.results
+    expect(predictions).toHaveLength(2)
+    const prepared = await classifier.prepare(bytes)
+    expect(view).toEqual(prepared.view)
+    const { featureMaps } = await classifier.run(prepared.pixels, { outputs: ['featureMaps'] })
+    const { map: expected, ...shape } = classifier.activationMap(featureMaps, predictions[0].index)
+    expect(map).toEqual({ height: shape.height, width: shape.width, values: [...expected] })
+  })
+
+  it('takes a form of several pictures, and tells of each what it shows or what is wrong with it', async () => {
+    const files = {
+      'a ship.jpg': samplePicture('ship'),
+      'no.txt': Buffer.from('text'),
+      'truck.jpg': samplePicture('truck'),
+    }
+    const { status, json } = await post(`${server.url}/classify`, form(files))
+    expect(status).toBe(200)
+    expect(json.results.map((result: { name: string }) => result.name)).toEqual(Object.keys(files))
+    const [ship, none, truck] = json.results
+    expect([ship.predictions[0].label, truck.predictions[0].label]).toEqual(['ship', 'truck'])
+    expect(none).toEqual({ name: 'no.txt', error: expect.stringMatching(/none of JPEG.*\[DECODE_FAILED\]$/) })
+  })
+
+  it.each(['png', 'webp', 'gif', 'tiff', 'avif'] as const)('takes %s', async format => {
+    const bytes = await sharp(samplePicture('truck')).toFormat(format).toBuffer()
+    const { json } = await post(`${server.url}/classify`, bytes)
+    expect(json.results[0].predictions).toEqual((await classifier.classify([bytes]))[0])
+  })
+
+  const svg = Buffer.from(
+    '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><image href="file:///etc/hostname"/></svg>',
+  )
+  it.each<[string, string, () => Uint8Array | Promise<Uint8Array> | FormData, number, RegExp]>([
+    ['nothing', '', () => new Uint8Array(), 400, /no body/],
+    ['bytes that are no picture', '', () => Buffer.from('not a picture'), 400, /DECODE_FAILED/],
+    [
+      'half a picture',
+      '',
+      () => samplePicture('ship').subarray(0, 3000),
+      400,
+      /cannot be decoded.*DECODE_FAILED/,
+    ],
+    ['a picture that could refer to files', '', () => svg, 400, /DECODE_FAILED/],
+    [
+      'too many pixels',
+      '',
+      () =>
+        sharp({ create: { width: 2000, height: 600, channels: 3, background: 'red' } })
+          .png()
+          .toBuffer(),
+      413,
+      /limit of 1000000 pixels.*PICTURE_TOO_LARGE/,
+    ],
+    [
+      'too many bytes',
+      '',
+      () => new Uint8Array(2 ** 20 + 1),
+      413,
+      /limit of 1048576 bytes.*REQUEST_TOO_LARGE/,
+    ],
+    ['an empty form', '', () => form({}), 400, /no files|malformed/],
+    [
+      'a form of nothing but text',
+      '',
+      () => form({ 'a.txt': Buffer.from('a'), 'b.txt': Buffer.from('b') }),
+      400,
+      /DECODE_FAILED/,
+    ],
+    [
+      'too many pictures',
+      '',
+      () =>
+        form(Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`${i}.jpg`, samplePicture('ship')]))),
+      413,
+      /REQUEST_TOO_LARGE/,
+    ],
+    [
+      'a form that is too large',
+      '',
+      () => form({ a: new Uint8Array(2 ** 19), b: new Uint8Array(2 ** 19 + 1) }),
+      413,
+      /REQUEST_TOO_LARGE/,
+    ],
+    ['a number that is none', '?topK=many', () => samplePicture('ship'), 400, /'topK'/],
+    ['no classes', '?topK=0', () => samplePicture('ship'), 400, /'topK'/],
+    ['a flag that is none', '?map=1', () => samplePicture('ship'), 400, /'map'/],
+    ['an unknown parameter', '?path=/etc/hostname', () => samplePicture('ship'), 400, /no parameter 'path'/],
+    ['a parameter twice', '?model=a&model=b', () => samplePicture('ship'), 400, /twice/],
+    ['an unknown model', '?model=../../secret', () => samplePicture('ship'), 404, /MODEL_NOT_SERVED/],
+  ])('refuses %s', async (_, query, body, status, message) => {
+    const answer = await post(`${server.url}/classify${query}`, await body())
+    expect(answer.json).toEqual({ error: expect.stringMatching(message) })
+    expect(answer.status).toBe(status)
+  })
+
+  it('refuses forms that are none', async () => {
+    for (const [body, type] of [
+      ['nonsense', 'multipart/form-data; boundary=x'],
+      [
+        '--x\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\nabc',
+        'multipart/form-data; boundary=x',
+      ],
+      ['--x--', 'multipart/form-data'],
+      [
+        '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\ntext\r\n--x--\r\n',
+        'multipart/form-data; boundary=x',
+      ],
+    ] as const) {
+      const { status, json } = await post(`${server.url}/classify`, body, { 'Content-Type': type })
+      expect(json).toEqual({
+        error: expect.stringMatching(/\[(REQUEST_INVALID|DECODE_FAILED|REQUEST_TOO_LARGE)\]$/),
+      })
+      expect([400, 413]).toContain(status)
+    }
+  })
+})

@@ -1,0 +1,265 @@
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { findModel } from '../../lib/model-record.ts'
+import { serve } from '../../lib/server/index.ts'
+import { temporaryFolder } from '../support/files.ts'
+import {
+  type Answer,
+  ask,
+  binaryRequest,
+  inferUrl,
+  modelName,
+  pictureBytes,
+  pictureShape,
+  post,
+  samplePicture,
+  spawnServer,
+  startServer,
+} from '../support/server.ts'
+
+const folder = temporaryFolder()
+const source = findModel(modelName).path
+
+/** A copy of the bundled model whose labels begin with `prefix`. */
+async function copyModel(name: string, prefix: string): Promise<string> {
+  const path = join(folder, `${name}.safetensors`)
+  const record = JSON.parse(await readFile(source.replace('.safetensors', '.json'), 'utf8'))
+  await copyFile(source, path)
+  await relabel(path, record, prefix)
+  return path
+}
+
+async function relabel(path: string, record: { labels: string[] }, prefix: string): Promise<void> {
+  const labels = record.labels.map(label => prefix + label)
+  await writeFile(path.replace('.safetensors', '.json'), JSON.stringify({ ...record, labels }))
+}
+
+const sixteen = binaryRequest(
+  { inputs: [{ name: 'pixels', datatype: 'UINT8', shape: [16, ...pictureShape] }] },
+  new Uint8Array(16 * pictureBytes),
+)
+
+/** Sends requests from `clients` at once until one is refused a connection; what came of those that were not. */
+async function load(url: string, clients: number): Promise<Answer[]> {
+  const answers: Answer[] = []
+  const client = async () => {
+    for (;;) {
+      try {
+        answers.push(await post(`${url}/v2/models/${modelName}/infer`, sixteen.body, sixteen.headers))
+      } catch (error) {
+        if ((error as { cause?: { code?: string } }).cause?.code === 'ECONNREFUSED') return
+        throw error
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: clients }, client))
+  return answers
+}
+
+describe('residual serve', () => {
+  it('is ready once it says so, stops under load without losing a request, and exits with 0', async () => {
+    const server = await spawnServer(['--threads', '1', '--max-batch', '8'])
+    expect((await ask(`${server.url}/v2/health/ready`)).status).toBe(200)
+    const answers = load(server.url, 16)
+    await delay(700)
+    server.kill('SIGTERM')
+    const begin = performance.now()
+    expect(await server.exit).toBe(0)
+    expect(performance.now() - begin).toBeLessThan(10_000)
+    const statuses = (await answers).map(({ status }) => status)
+    expect(statuses.length).toBeGreaterThan(16)
+    expect(new Set(statuses)).toEqual(new Set([200]))
+  })
+
+  it('exits at once when it is told twice, and with 1 when it cannot finish in time', async () => {
+    const [twice, slow] = await Promise.all([
+      spawnServer(['--threads', '1']),
+      spawnServer(['--threads', '1', '--drain-ms', '300']),
+    ])
+    // Half a request keeps both of them waiting.
+    for (const { url } of [twice, slow]) {
+      const { hostname, port } = new URL(url)
+      const socket = connect(Number(port), hostname)
+      socket.on('error', () => {})
+      socket.write('POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf')
+    }
+    await delay(100)
+    twice.kill('SIGINT')
+    slow.kill('SIGTERM')
+    await delay(100)
+    twice.kill('SIGINT')
+    const begin = performance.now()
+    expect(await twice.exit).toBe(1)
+    expect(performance.now() - begin).toBeLessThan(200)
+    expect(await slow.exit).toBe(1)
+  })
+
+  it('loads its models anew on SIGHUP', async () => {
+    const path = await copyModel('hup', 'old ')
+    const server = await spawnServer(['--threads', '1', '--model', path])
+    const label = async () =>
+      (await post(`${server.url}/classify`, samplePicture('ship'))).json.results[0].predictions[0].label
+    expect(await label()).toBe('old ship')
+    await copyModel('hup', 'new ')
+    server.kill('SIGHUP')
+    for (let i = 0; i < 100 && (await label()) !== 'new ship'; i++) await delay(50)
+    expect(await label()).toBe('new ship')
+    server.kill('SIGTERM')
+    expect(await server.exit).toBe(0)
+  })
+
+  it('says what is wrong with its models and options, and exits with 1', async () => {
+    await expect(spawnServer(['--model', 'resnet99', '--log-level', 'silent'])).rejects.toThrow(
+      'ended with 1',
+    )
+    await expect(spawnServer(['--log-level', 'loud'])).rejects.toThrow('ended with 1')
+  })
+
+  it('logs a line per request, and sends spans to where OTEL_EXPORTER_OTLP_ENDPOINT says, below the caller’s', async () => {
+    const { spans, endpoint, close } = await collectSpans()
+    const server = await spawnServer(['--threads', '1'], { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint })
+    const traceId = '0af7651916cd43dd8448eb211c80319c'
+    const traceparent = `00-${traceId}-b7ad6b7169203331-01`
+    await post(`${server.url}/classify`, samplePicture('ship'), { traceparent })
+    await post(`${server.url}/classify?topK=none`, 'x')
+    server.kill('SIGTERM')
+    expect(await server.exit).toBe(0)
+    close()
+
+    expect(spans.map(({ name }) => name).sort()).toEqual(['compute', 'decode', 'infer', 'queue'])
+    const root = spans.find(({ name }) => name === 'infer')!
+    expect(root.parentSpanId).toBe('b7ad6b7169203331')
+    for (const span of spans) expect(span.traceId).toBe(traceId)
+    for (const span of spans) if (span !== root) expect(span.parentSpanId).toBe(root.spanId)
+
+    const [first, second] = server.lines.filter(({ msg }) => msg === 'request')
+    expect(first).toMatchObject({
+      method: 'POST',
+      path: '/classify',
+      status: 200,
+      pictures: 1,
+    })
+    expect(first).toHaveProperty('computeMs', expect.any(Number))
+    expect(second).toMatchObject({ path: '/classify', status: 400, code: 'REQUEST_INVALID' })
+    expect(server.lines.map(({ msg }) => msg)).toContain('stopping')
+  })
+})
+
+interface SentSpan {
+  readonly name: string
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId?: string
+}
+
+/** What an OpenTelemetry collector would be sent. */
+async function collectSpans() {
+  const spans: SentSpan[] = []
+  const collector = createServer(async (request, response) => {
+    // biome-ignore lint/suspicious/noExplicitAny: OTLP's JSON, of which this reads a few members
+    const { resourceSpans } = JSON.parse((await buffer(request)).toString()) as any
+    for (const { scopeSpans } of resourceSpans) for (const scope of scopeSpans) spans.push(...scope.spans)
+    response.end('{}')
+  })
+  await new Promise<void>(resolve => collector.listen(0, '127.0.0.1', resolve))
+  const { port } = collector.address() as AddressInfo
+  return { spans, endpoint: `http://127.0.0.1:${port}`, close: () => collector.close() }
+}
+
+async function freePort(): Promise<number> {
+  const server = createTcpServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
+
+describe('a server', () => {
+  it('is alive but not ready while its models are loaded, and not ready any more while it stops', async () => {
+    const port = await freePort()
+    const starting = serve({
+      models: [modelName],
+      device: 'cpu',
+      threads: 1,
+      port,
+      logLevel: 'silent',
+    })
+    const url = `http://127.0.0.1:${port}`
+    const states: string[] = []
+    for (let i = 0; i < 500 && !states.includes('200 200'); i++) {
+      const get = (path: string) =>
+        ask(url + path).then(
+          ({ status }) => status,
+          () => 0,
+        )
+      states.push(`${await get('/v2/health/live')} ${await get('/v2/health/ready')}`)
+    }
+    expect([...new Set(states)].filter(state => !state.startsWith('0'))).toEqual(['200 503', '200 200'])
+    const server = await starting
+    const request = post(inferUrl(server), sixteen.body, sixteen.headers)
+    await delay(5)
+    const stopped = server.stop()
+    expect((await request).headers.get('Connection')).toBe('close')
+    expect(await stopped).toBe(true)
+    await expect(ask(`${url}/v2`)).rejects.toThrow()
+  })
+
+  it('loads a model anew under load without losing a request; a model that cannot be loaded stays as it was', async () => {
+    const path = await copyModel('again', 'old ')
+    const server = await startServer({ models: [path, modelName], threads: 1, repository: true })
+    let busy = true
+    const labels: string[] = []
+    const client = async () => {
+      while (busy) {
+        const { status, json } = await post(`${server.url}/classify?topK=1`, samplePicture('truck'))
+        expect(status).toBe(200)
+        labels.push(json.results[0].predictions[0].label)
+      }
+    }
+    const clients = Promise.all(Array.from({ length: 3 }, client))
+    const loadUrl = `${server.url}/v2/repository/models/again/load`
+    for (const prefix of ['new ', 'newer ']) {
+      await copyModel('again', prefix)
+      const [one, two] = await Promise.all([post(loadUrl, ''), post(loadUrl, '{}')])
+      expect([one.status, two.status, one.json]).toEqual([200, 200, {}])
+      await delay(50)
+    }
+    await writeFile(path, 'broken')
+    expect((await post(loadUrl, '')).status).toBe(500)
+    await delay(50)
+    busy = false
+    await clients
+    expect([...new Set(labels)]).toEqual(['old truck', 'new truck', 'newer truck'])
+    expect(labels.at(-1)).toBe('newer truck')
+    expect((await post(`${server.url}/v2/repository/index`, '')).json).toEqual([
+      { name: 'again', version: '1', state: 'READY', reason: '' },
+      { name: modelName, version: '1', state: 'READY', reason: '' },
+    ])
+    expect((await post(`${server.url}/v2/repository/models/other/load`, '')).status).toBe(404)
+    await server.stop()
+  })
+
+  it('runs as many sessions of a model as it is told', async () => {
+    const server = await startServer({ instances: 3, maxBatch: 4, threads: 1 })
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () => post(inferUrl(server), sixteen.body, sixteen.headers)),
+    )
+    for (const { status, json } of answers) expect([status, json]).toEqual([200, answers[0]!.json])
+    await server.stop()
+  })
+
+  it('ends with what is wrong when a model cannot be loaded or the port is taken', async () => {
+    const broken = join(folder, 'broken.safetensors')
+    await writeFile(broken, 'broken')
+    await expect(startServer({ models: [broken] })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    const server = await startServer({ threads: 1 })
+    const port = Number(new URL(server.url).port)
+    await expect(startServer({ port })).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    await server.stop()
+  })
+})

@@ -1,0 +1,239 @@
+import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
+import {
+  ask,
+  binaryRequest,
+  exchange,
+  inferBinary,
+  inferJson,
+  inferUrl,
+  pictureBytes,
+  pictureShape,
+  post,
+  samplePicture,
+  startServer,
+} from '../support/server.ts'
+
+async function start(options: Partial<ServeOptions> = {}): Promise<RunningServer> {
+  const server = await startServer({ threads: 1, ...options })
+  onTestFinished(async () => {
+    await server.stop()
+  })
+  return server
+}
+
+const input = (count: number) => ({ name: 'pixels', datatype: 'UINT8', shape: [count, ...pictureShape] })
+const pixels = (count: number) => new Uint8Array(count * pictureBytes)
+const infer = (server: RunningServer, count: number, parameters = {}) =>
+  inferBinary(server, { inputs: [input(count)], ...{ parameters } }, pixels(count))
+
+function open(server: RunningServer, data = ''): Socket {
+  const { hostname, port } = new URL(server.url)
+  const socket = connect(Number(port), hostname)
+  socket.on('error', () => {}) // the server may cut it
+  socket.resume()
+  socket.write(data)
+  onTestFinished(() => {
+    socket.destroy()
+  })
+  return socket
+}
+
+const closed = (socket: Socket) => new Promise<void>(resolve => socket.once('close', () => resolve()))
+
+const metric = async (server: RunningServer, line: string) => {
+  const text = (await ask(`${server.url}/metrics`)).json as string
+  return Number(
+    text
+      .split('\n')
+      .find(found => found.startsWith(line))
+      ?.split(' ')
+      .at(-1) ?? Number.NaN,
+  )
+}
+
+describe('a full server', () => {
+  it('answers 503 with Retry-After, and answers again once there is room', async () => {
+    const server = await start({ maxQueue: 40, maxBatch: 4, maxWaitMs: 0 })
+    const answers = await Promise.all(Array.from({ length: 30 }, () => post(inferUrl(server), ...sent(8))))
+    const refused = answers.filter(({ status }) => status === 503)
+    expect(refused.length).toBeGreaterThan(0)
+    expect(answers.filter(({ status }) => status === 200).length).toBe(30 - refused.length)
+    for (const { headers, json } of refused) {
+      expect(headers.get('Retry-After')).toBe('1')
+      expect(json.error).toMatch(/\[QUEUE_FULL\]$/)
+    }
+    expect((await infer(server, 8)).status).toBe(200)
+    expect(await metric(server, 'residual_errors_total{code="QUEUE_FULL"}')).toBe(refused.length)
+    expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
+  })
+
+  it('refuses to hold more bytes than it may, and holds none once they are answered', async () => {
+    const server = await start({ limits: { heldBytes: 350_000, bodyBytes: 300_000 } })
+    const [body, { headers }] = [
+      binaryRequest({ inputs: [input(16)] }, pixels(16)).body,
+      binaryRequest({ inputs: [input(16)] }, pixels(16)),
+    ]
+    const head = Object.entries({ ...headers, 'Content-Length': body.length }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    )
+    const slow = open(
+      server,
+      `POST /v2/models/resnet50-cifar10/infer HTTP/1.1\r\nHost: x\r\n${head.join('')}\r\n`,
+    )
+    slow.write(body.subarray(0, -1)) // all but the last byte: it is held
+    await delay(100)
+    const { status, json } = await infer(server, 16)
+    expect([status, json.error]).toEqual([503, expect.stringMatching(/\[SERVER_BUSY\]$/)])
+    expect((await infer(server, 8)).status).toBe(200)
+    slow.destroy()
+    await delay(100)
+    expect((await infer(server, 16)).status).toBe(200)
+  })
+})
+
+const sent = (count: number) => {
+  const { body, headers } = binaryRequest({ inputs: [input(count)] }, pixels(count))
+  return [body, headers] as const
+}
+
+describe('limits', () => {
+  it('are told to those who exceed them', async () => {
+    const server = await start({ maxQueue: 6, limits: { bodyBytes: 100_000, jsonBytes: 1000 } })
+    const many = await infer(server, 7) // no more than can wait, whatever else is allowed
+    expect([many.status, many.json.error]).toEqual([
+      413,
+      expect.stringMatching(/7 pictures, over the limit of 6/),
+    ])
+    const long = await inferJson(server, { inputs: [{ ...input(1), data: [...pixels(1)] }] })
+    expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/over the limit of 1000/)])
+    const large = await infer(server, 9)
+    expect([large.status, large.json.error]).toEqual([
+      413,
+      expect.stringMatching(/over the limit of 100000 bytes/),
+    ])
+  })
+
+  it('hold for bodies whose length is not told, and for what is packed', async () => {
+    const server = await start({ limits: { bodyBytes: 100_000 } })
+    const chunk = `${(60_000).toString(16)}\r\n${'x'.repeat(60_000)}\r\n`
+    const text = await exchange(
+      server,
+      `POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}${chunk}`,
+    )
+    expect(text).toMatch(/^HTTP\/1\.1 413 .*Connection: close.*REQUEST_TOO_LARGE/is)
+    const { gzipSync } = await import('node:zlib')
+    const bomb = await post(`${server.url}/classify`, gzipSync(Buffer.alloc(50_000_000)), {
+      'Content-Encoding': 'gzip',
+    })
+    expect([bomb.status, bomb.json.error]).toEqual([413, expect.stringMatching(/REQUEST_TOO_LARGE/)])
+  })
+
+  it('end requests at their deadline: the server’s or their own', async () => {
+    const server = await start({ maxBatch: 2, maxWaitMs: 0, limits: { deadlineMs: 150 } })
+    const [whole, brief] = await Promise.all([infer(server, 256), infer(server, 100, { timeout: 20_000 })])
+    for (const { status, json } of [whole, brief])
+      expect([status, json.error]).toEqual([
+        504,
+        expect.stringMatching(/within (150|20) ms.*\[DEADLINE_EXCEEDED\]$/),
+      ])
+    const picture = await post(`${server.url}/classify?timeoutMs=1`, samplePicture('ship'))
+    expect(picture.json.error).toMatch(/within 1 ms/)
+    await delay(100)
+    expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
+  })
+
+  it.each([
+    [{ models: [] }, TypeError],
+    [{ instances: 0 }, RangeError],
+    [{ port: 65_536 }, RangeError],
+    [{ logLevel: 'loud' }, RangeError],
+    [{ maxWaitMs: -1 }, RangeError],
+    [{ limits: { bodyBytes: 0 } }, RangeError],
+    [{ limits: { bodyByts: 1 } }, RangeError],
+    [{ models: ['resnet50-cifar10', 'resnet50-cifar10'] }, RangeError],
+    [{ decoders: 1.5 }, RangeError],
+    [{ host: 7 }, TypeError],
+    [{ repository: 1 }, TypeError],
+  ])('refuse %j', async (options, type) => {
+    await expect(startServer(options as Partial<ServeOptions>)).rejects.toThrow(type)
+  })
+})
+
+describe('clients that misbehave', () => {
+  it('are cut off when their headers or their body take too long', async () => {
+    const server = await start({ limits: { headersTimeoutMs: 300, requestTimeoutMs: 600 } })
+    const begin = performance.now()
+    const silent = closed(open(server))
+    const headers = exchange(server, 'GET /v2 HTTP/1.1\r\nHost: x\r\nX-Half')
+    const body = exchange(server, 'POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf')
+    expect(await headers).toMatch(/^HTTP\/1\.1 408 .*\{"error":".*\[REQUEST_INVALID\]"\}$/s)
+    expect(await body).toMatch(/^HTTP\/1\.1 408 /)
+    await silent
+    expect(performance.now() - begin).toBeLessThan(5000)
+    expect((await infer(server, 1)).status).toBe(200)
+  })
+
+  it('are told so when what they send is no request', async () => {
+    const server = await start()
+    const requests: [string, number][] = [
+      ['nonsense\r\n\r\n', 400],
+      ['\u0016\u0003\u0001\u0002\u0000\u0001', 400], // TLS
+      [`GET /v2 HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(100_000)}\r\n\r\n`, 431],
+      ['POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!', 400],
+      [
+        'POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+        400,
+      ],
+      ['POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 400],
+      ['GET /v2/models/%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n', 400],
+    ]
+    for (const [text, status] of requests) {
+      const answer = await exchange(server, text)
+      expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+      expect(answer).toMatch(/\{"error":"[^"]*\[REQUEST_INVALID\]"\}$/)
+    }
+    expect((await ask(`${server.url}/v2/health/ready`)).status).toBe(200)
+  })
+
+  it('free their places when they vanish, before their picture is decoded, while it waits or while it runs', async () => {
+    const server = await start({ maxBatch: 4, maxWaitMs: 0 })
+    const [body, headers] = sent(64)
+    const controllers = Array.from({ length: 12 }, () => new AbortController())
+    const vanishing = controllers.map(({ signal }) =>
+      fetch(inferUrl(server), { method: 'POST', body, headers, signal }).catch(() => 'gone'),
+    )
+    const decoding = controllers.map(({ signal }) =>
+      fetch(`${server.url}/classify`, { method: 'POST', body: samplePicture('ship'), signal }).catch(
+        () => 'gone',
+      ),
+    )
+    const staying = infer(server, 3)
+    await delay(60)
+    expect(await metric(server, 'residual_queue_pictures{')).toBeGreaterThan(64)
+    for (const controller of controllers) controller.abort()
+    expect(
+      (await Promise.all([...vanishing, ...decoding])).filter(answer => answer === 'gone').length,
+    ).toBeGreaterThan(11)
+    expect((await staying).status).toBe(200)
+    await delay(50)
+    expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
+    expect(
+      await metric(
+        server,
+        'residual_requests_total{protocol="rest",model="resnet50-cifar10",code="REQUEST_ABORTED"}',
+      ),
+    ).toBeGreaterThan(9)
+  })
+
+  it('cannot take all connections for long, however many there are', async () => {
+    const server = await start({ limits: { connections: 50, headersTimeoutMs: 500 } })
+    const sockets = Array.from({ length: 300 }, () => open(server, 'GET /v2 HTTP/1.1\r\nX-Slow: '))
+    const begin = performance.now()
+    await Promise.all(sockets.map(closed))
+    expect(performance.now() - begin).toBeLessThan(5000)
+    expect((await infer(server, 1)).status).toBe(200)
+  })
+})
