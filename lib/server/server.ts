@@ -2,6 +2,7 @@
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import type { GrpcServer } from './grpc.ts'
 import { createHttp } from './http.ts'
 import { checkServeOptions, type ServeOptions } from './options.ts'
 import { Service } from './service.ts'
@@ -33,6 +34,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 export class RunningServer {
   readonly #service: Service
   readonly #app: FastifyInstance
+  #grpc: GrpcServer | undefined
   #endTracing: (() => Promise<void>) | undefined
   #stopped: Promise<boolean> | undefined
 
@@ -48,15 +50,25 @@ export class RunningServer {
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
   }
 
+  /** Where it listens for gRPC, if it does. */
+  get grpcPort(): number | undefined {
+    return this.#grpc?.port
+  }
+
   /** Its log. */
   get log(): Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'> {
     return this.#app.log
   }
 
   async open(): Promise<void> {
-    const { host, port } = this.#service.options
+    const { host, port, grpcPort } = this.#service.options
     this.#endTracing = await startTracing(message => this.log.warn(message))
     await this.#app.listen({ host, port, listenTextResolver: address => `listening on ${address}` })
+    if (grpcPort !== undefined) {
+      const { startGrpc } = await import('./grpc.ts')
+      this.#grpc = await startGrpc(this.#service, { host, port: grpcPort }, error => this.log.error(error))
+      this.log.info({ port: this.#grpc.port }, 'listening for gRPC')
+    }
     await this.#service.load()
     for (const name of this.#service.models.keys()) this.log.info({ model: name }, 'ready')
   }
@@ -94,11 +106,14 @@ export class RunningServer {
     )
     const late = new AbortController()
     const answered = await Promise.race([
-      Promise.all([closed, this.#closeIdle(closed)]).then(() => true),
+      Promise.all([closed, this.#closeIdle(closed), this.#grpc?.stop()]).then(() => true),
       delay(drainMs, false, { signal: late.signal }),
     ])
     late.abort()
-    if (!answered) server.closeAllConnections()
+    if (!answered) {
+      server.closeAllConnections()
+      this.#grpc?.cut()
+    }
     await closed
     await this.#app.close()
     await this.#service.close()

@@ -1,0 +1,104 @@
+// How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
+import type { InferRequest, RequestedOutput } from './infer.ts'
+import { parseTimeout } from './rest-format.ts'
+import { type InputTensor, invalid, type OutputTensor, toRaw } from './tensors.ts'
+
+/** `InferParameter`: one of these is set. Integers of 64 bits are text. */
+interface Parameter {
+  readonly bool_param?: boolean
+  readonly int64_param?: string
+  readonly string_param?: string
+  readonly double_param?: number
+  readonly uint64_param?: string
+}
+
+interface Parameters {
+  readonly [name: string]: Parameter
+}
+
+interface Contents {
+  readonly uint_contents?: readonly number[]
+  readonly fp32_contents?: readonly number[]
+  readonly bytes_contents?: readonly Uint8Array[]
+}
+
+/** `ModelInferRequest`, as proto-loader reads it. */
+export interface ModelInferRequest {
+  readonly model_name: string
+  readonly model_version: string
+  readonly id: string
+  readonly parameters: Parameters
+  readonly inputs: readonly {
+    readonly name: string
+    readonly datatype: string
+    readonly shape: readonly string[]
+    readonly contents: Contents | null
+  }[]
+  readonly outputs: readonly { readonly name: string; readonly parameters: Parameters }[]
+  readonly raw_input_contents: readonly Uint8Array[]
+}
+
+const contentsOf: { readonly [datatype: string]: keyof Contents } = {
+  UINT8: 'uint_contents',
+  FP32: 'fp32_contents',
+  BYTES: 'bytes_contents',
+}
+
+/** @throws ResidualError REQUEST_INVALID */
+export function parseMessage(message: ModelInferRequest): InferRequest & { timeoutMs: number | undefined } {
+  const { inputs, outputs, parameters, raw_input_contents: raw } = message
+  if (raw.length > 0 && raw.length !== inputs.length)
+    throw invalid(`There are ${raw.length} raw contents for ${inputs.length} inputs.`)
+  return {
+    inputs: inputs.map((input, i) => parseInput(input, raw[i])),
+    outputs: outputs.map(parseOutput),
+    timeoutMs: parseTimeout({ timeout: chosen(parameters.timeout) }),
+  }
+}
+
+function parseInput(
+  { name, datatype, shape, contents }: ModelInferRequest['inputs'][number],
+  raw: Uint8Array | undefined,
+): InputTensor {
+  const tensor = { name, datatype, shape: shape.map(Number) }
+  if (!raw) return { ...tensor, values: contents?.[contentsOf[datatype]!] ?? [] }
+  if (contents && Object.values(contents).some(values => values.length > 0))
+    throw invalid(`There are contents and raw contents for the input '${name}'.`)
+  return { ...tensor, raw }
+}
+
+function parseOutput({ name, parameters }: ModelInferRequest['outputs'][number]): RequestedOutput {
+  const classification = chosen(parameters.classification)
+  return classification === undefined ? { name } : { name, classification: classification as number }
+}
+
+function chosen(parameter: Parameter | undefined): unknown {
+  const { bool_param, int64_param, string_param, double_param, uint64_param } = parameter ?? {}
+  const integer = int64_param ?? uint64_param
+  return integer === undefined ? (bool_param ?? string_param ?? double_param) : Number(integer)
+}
+
+/** Writes the answer to `message`: raw if that was. */
+export function formatMessage(
+  { id, parameters, raw_input_contents }: ModelInferRequest,
+  model: { readonly name: string; readonly version: string },
+  outputs: readonly OutputTensor[],
+): object {
+  const raw = raw_input_contents.length > 0
+  return {
+    model_name: model.name,
+    model_version: model.version,
+    id,
+    parameters,
+    outputs: outputs.map(output => {
+      const { name, datatype, shape } = output
+      return { name, datatype, shape, ...(!raw && { contents: contents(output) }) }
+    }),
+    ...(raw && { raw_output_contents: outputs.map(toRaw) }),
+  }
+}
+
+function contents({ data }: OutputTensor): Contents {
+  if (data instanceof Float32Array) return { fp32_contents: Array.from(data) }
+  return { bytes_contents: data.map(element => Buffer.from(element)) }
+}

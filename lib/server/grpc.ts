@@ -1,0 +1,154 @@
+// How does the server speak gRPC? The Open Inference Protocol's service, on a port of its own.
+import { join } from 'node:path'
+import {
+  type handleUnaryCall,
+  loadPackageDefinition,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServiceClientConstructor,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js'
+import { loadSync } from '@grpc/proto-loader'
+import { type ErrorCode, ResidualError } from '../errors.ts'
+import { packageRoot } from '../runtime/native.ts'
+import { errorAnswer } from './answers.ts'
+import { formatMessage, type ModelInferRequest, parseMessage } from './grpc-format.ts'
+import { infer, modelMetadata } from './infer.ts'
+import { serverMetadata } from './rest.ts'
+import { modelVersion } from './served-model.ts'
+import type { Service } from './service.ts'
+
+/** gRPC's statuses of what a client can meet; every other error is `INTERNAL`. */
+const statuses: { readonly [code in ErrorCode]?: status } = {
+  DEADLINE_EXCEEDED: status.DEADLINE_EXCEEDED,
+  DECODE_FAILED: status.INVALID_ARGUMENT,
+  MODEL_NOT_READY: status.UNAVAILABLE,
+  MODEL_NOT_SERVED: status.NOT_FOUND,
+  PICTURE_TOO_LARGE: status.INVALID_ARGUMENT,
+  QUEUE_CLOSED: status.UNAVAILABLE,
+  QUEUE_FULL: status.UNAVAILABLE,
+  REQUEST_ABORTED: status.CANCELLED,
+  REQUEST_INVALID: status.INVALID_ARGUMENT,
+  REQUEST_TOO_LARGE: status.INVALID_ARGUMENT,
+}
+
+const maxStreams = 256 // of one connection at a time
+
+interface NamedModel {
+  readonly name: string
+  readonly version: string
+}
+
+export interface GrpcServer {
+  readonly port: number
+  /** Resolves once all calls under way have ended. */
+  stop(): Promise<void>
+  /** Ends the calls under way. */
+  cut(): void
+}
+
+/** Serves `service` on `host` and `port`. `logError` is told of what clients are not. */
+export async function startGrpc(
+  service: Service,
+  { host, port }: { host: string; port: number },
+  logError: (error: unknown) => void,
+): Promise<GrpcServer> {
+  const server = new Server({
+    'grpc.max_receive_message_length': service.options.limits.bodyBytes,
+    'grpc.max_concurrent_streams': maxStreams,
+  })
+  const unary =
+    <Request, Response>(
+      answer: (call: ServerUnaryCall<Request, Response>) => Promise<Response>,
+    ): handleUnaryCall<Request, Response> =>
+    (call, callback) => {
+      answer(call).then(
+        response => callback(null, response),
+        error => callback(toServiceError(service, error, logError)),
+      )
+    }
+  server.addService(protocolService(), {
+    ServerLive: unary(async () => ({ live: true })),
+    ServerReady: unary(async () => ({ ready: service.ready })),
+    ServerMetadata: unary(async () => serverMetadata()),
+    ModelReady: unary<NamedModel, object>(async ({ request: { name, version } }) => ({
+      ready: service.find(name, version).ready && !service.draining,
+    })),
+    ModelMetadata: unary<NamedModel, object>(({ request: { name, version } }) =>
+      service.find(name, version).use(async model => modelMetadata(model)),
+    ),
+    ModelInfer: unary<ModelInferRequest, object>(call => answerInfer(service, call)),
+  })
+  const bound = await new Promise<number>((resolve, reject) => {
+    const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+      if (error) reject(error)
+      else resolve(port)
+    })
+  })
+  return {
+    port: bound,
+    stop: () => new Promise(resolve => server.tryShutdown(() => resolve())),
+    cut: () => server.forceShutdown(),
+  }
+}
+
+function protocolService() {
+  const definition = loadSync(join(packageRoot, 'protocol', 'open-inference.proto'), {
+    keepCase: true,
+    longs: String, // numbers would round them
+    defaults: true,
+    arrays: true,
+    objects: true,
+  })
+  const { inference } = loadPackageDefinition(definition) as unknown as {
+    inference: { GRPCInferenceService: ServiceClientConstructor }
+  }
+  return inference.GRPCInferenceService.service
+}
+
+async function answerInfer(
+  service: Service,
+  call: ServerUnaryCall<ModelInferRequest, object>,
+): Promise<object> {
+  const { request, metadata } = call
+  const controller = new AbortController()
+  call.on('cancelled', () =>
+    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
+  )
+  const parsed = parseMessage(request)
+  const result = await service.answer(
+    {
+      protocol: 'grpc',
+      model: request.model_name,
+      version: request.model_version,
+      timeoutMs: parsed.timeoutMs,
+      client: controller.signal,
+      carrier: metadata.getMap(),
+    },
+    (model, signal) =>
+      infer(model, parsed, {
+        decoder: service.decoder,
+        maxPictures: service.options.limits.picturesPerRequest,
+        signal,
+      }),
+  )
+  const model = { name: service.find(request.model_name).name, version: modelVersion }
+  return formatMessage(request, model, result.outputs)
+}
+
+function toServiceError(
+  { metrics }: Service,
+  error: unknown,
+  logError: (error: unknown) => void,
+): Partial<ServiceError> {
+  const { code, error: details } = errorAnswer(error)
+  metrics.error(code)
+  if (code === 'INTERNAL') logError(error)
+  const metadata = new Metadata()
+  metadata.set('residual-error', code)
+  return { code: statuses[code] ?? status.INTERNAL, details, metadata }
+}
