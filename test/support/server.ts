@@ -49,8 +49,13 @@ export const inferUrl = (server: RunningServer, model = modelName): string =>
 export const inferJson = (server: RunningServer, request: object): Promise<Answer> =>
   post(inferUrl(server), JSON.stringify(request), { 'Content-Type': 'application/json' })
 
+export interface InferBody {
+  readonly inputs: readonly object[]
+  readonly [member: string]: unknown
+}
+
 /** The body of a request whose first input's data follow in binary, and the header that says so. */
-export function binaryRequest(request: { inputs: object[] }, ...tensors: Uint8Array[]) {
+export function binaryRequest(request: InferBody, ...tensors: Uint8Array[]) {
   const inputs = request.inputs.map((input, i) => ({
     ...input,
     parameters: { binary_data_size: tensors[i]?.length },
@@ -66,11 +71,7 @@ export function binaryRequest(request: { inputs: object[] }, ...tensors: Uint8Ar
 }
 
 /** As {@link binaryRequest}, sent; the outputs by name, those in binary as bytes. */
-export async function inferBinary(
-  server: RunningServer,
-  request: { inputs: object[] },
-  ...tensors: Uint8Array[]
-) {
+export async function inferBinary(server: RunningServer, request: InferBody, ...tensors: Uint8Array[]) {
   const { body, headers } = binaryRequest(request, ...tensors)
   const response = await fetch(inferUrl(server), { method: 'POST', body, headers })
   const bytes = Buffer.from(await response.arrayBuffer())
@@ -122,20 +123,13 @@ export interface ServerProcess {
   readonly exit: Promise<number | string>
 }
 
-/** `residual serve` as a user would start it; resolves once it is ready. */
+/** `residual serve` of the package in `root`, as a user would start it; resolves once it is ready. */
 export async function spawnServer(
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
+  root = packageRoot,
 ): Promise<ServerProcess> {
-  const command = [
-    join(packageRoot, 'bin', 'residual.js'),
-    'serve',
-    '--device',
-    'cpu',
-    '--port',
-    '0',
-    ...args,
-  ]
+  const command = [join(root, 'bin', 'residual.js'), 'serve', '--device', 'cpu', '--port', '0', ...args]
   const child = spawn(process.execPath, command, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],

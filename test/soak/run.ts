@@ -1,0 +1,49 @@
+// Does a server stay right and its memory flat? `npm run test:soak -- [requests] [connections]`: every answer is compared
+// to the bit, the server's memory and event loop are watched, and the exit code tells.
+import { load } from '../../lib/index.ts'
+import { ask, modelName, spawnServer } from '../support/server.ts'
+import { soak } from '../support/soak.ts'
+
+const [requests = 10_000, connections = 64] = process.argv.slice(2).map(Number)
+const flatWithin = 1.15 // the last quarter's memory over the second's: the first fills pools and caches
+
+const server = await spawnServer(['--log-level', 'info'])
+const classifier = await load(modelName, { device: 'cpu', threads: 1 })
+const samples: { readonly answered: number; readonly rssMiB: number; readonly lagMs: number }[] = []
+
+const metric = (text: string, name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
+const sample = async (answered: number) => {
+  const text = (await ask(`${server.url}/metrics`)).json as string
+  const rssMiB = metric(text, 'process_resident_memory_bytes') / 2 ** 20
+  const lagMs = metric(text, 'nodejs_eventloop_lag_p99_seconds') * 1000
+  samples.push({ answered, rssMiB, lagMs })
+  console.log(`${answered} answered, ${rssMiB.toFixed(0)} MiB, event loop p99 ${lagMs.toFixed(1)} ms`)
+}
+
+const every = Math.ceil(requests / 20)
+const begin = performance.now()
+const result = await soak(server.url, classifier, {
+  requests,
+  connections,
+  onProgress: answered => {
+    if (answered % every === 0) void sample(answered)
+  },
+})
+const seconds = (performance.now() - begin) / 1000
+await classifier.close()
+server.kill('SIGTERM')
+const code = await server.exit
+
+console.log(
+  `\n${result.answered} requests, ${result.pictures} pictures in ${seconds.toFixed(0)} s; exit code ${code}`,
+)
+console.log(result.kinds)
+for (const line of result.wrong.slice(0, 20)) console.log(line)
+console.log(`${result.wrong.length} wrong or lost`)
+const mean = (from: number, to: number) => {
+  const part = samples.filter(({ answered }) => answered > from * requests && answered <= to * requests)
+  return part.reduce((sum, { rssMiB }) => sum + rssMiB, 0) / part.length
+}
+const [second, last] = [mean(0.25, 0.5), mean(0.75, 1)]
+console.log(`memory: ${second.toFixed(0)} MiB in the second quarter, ${last.toFixed(0)} MiB in the last`)
+process.exitCode = result.wrong.length === 0 && code === 0 && last < second * flatWithin ? 0 : 1
