@@ -2,11 +2,11 @@
 // how long its event loop is held up. Load comes from autocannon, in a process of its own on the same machine.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { load } from '../lib/index.ts'
+import { alignColumns } from '../lib/model/format-plan.ts'
 import {
   ask,
   binaryRequest,
@@ -40,7 +40,7 @@ interface Load {
   readonly non2xx: number
 }
 
-const autocannon = createRequire(import.meta.url).resolve('autocannon')
+const child = new URL('serve-load.mjs', import.meta.url).pathname
 const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
 
 /** Requests of `pictures` each, as pixels in binary, from so many connections; at `rate` per second, or as fast as it goes. */
@@ -56,21 +56,54 @@ async function loadWith(
   const { body, headers } = binaryRequest({ inputs: [input], outputs: [output] }, pixels)
   const file = join(folder, `body-${pictures}`)
   await writeFile(file, body)
-  const args = ['-c', connections, '-d', seconds, '-m', 'POST', '-i', file, '-j']
-  for (const [name, value] of Object.entries(headers)) args.push('-H', `${name}: ${value}`)
-  if (rate !== undefined) args.push('-R', rate)
   const url = `${server.url}/v2/models/${modelName}/infer`
-  const { stdout } = await promisify(execFile)(process.execPath, [autocannon, ...args.map(String), url])
+  const load = {
+    url,
+    connections,
+    duration: seconds,
+    headers,
+    body: file,
+    ...(rate && { overallRate: rate }),
+  }
+  const { stdout } = await promisify(execFile)(process.execPath, [child, JSON.stringify(load)])
   const result: Load = JSON.parse(stdout)
   if (result.errors + result.non2xx > 0)
     throw new Error(`${result.errors} errors, ${result.non2xx} answers that are none`)
   return result
 }
 
-/** Milliseconds, since it was last asked: 99 of 100 turns took at most so long, the timer's own 10 ms taken off. */
-async function eventLoopDelay(server: ServerProcess): Promise<number> {
+interface Watched {
+  /** Milliseconds, since it was last looked at: 99 of 100 turns took at most so long, the timer's own 10 ms taken off. */
+  readonly eventLoopMs: number
+  /** Of the server's process, until now. */
+  readonly cpuSeconds: number
+  readonly pictures: number
+}
+
+async function watch(server: ServerProcess): Promise<Watched> {
   const text = (await ask(`${server.url}/metrics`)).json as string
-  return Number(/^nodejs_eventloop_lag_p99_seconds (\S+)$/m.exec(text)?.[1]) * 1000 - 10
+  const metric = (name: string) =>
+    Number(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'm').exec(text)?.[1] ?? 0)
+  return {
+    eventLoopMs: metric('nodejs_eventloop_lag_p99_seconds') * 1000 - 10,
+    cpuSeconds: metric('process_cpu_seconds_total'),
+    pictures: metric('residual_pictures_total'),
+  }
+}
+
+/** What a load did to the server. CPU time per picture says what serving costs even where others use the machine. */
+interface Served {
+  readonly load: Load
+  readonly cpuMs: number
+  readonly eventLoopMs: number
+}
+
+async function watched(server: ServerProcess, load: () => Promise<Load>): Promise<Served> {
+  const before = await watch(server)
+  const result = await load()
+  const after = await watch(server)
+  const cpuMs = (1000 * (after.cpuSeconds - before.cpuSeconds)) / (after.pictures - before.pictures)
+  return { load: result, cpuMs, eventLoopMs: after.eventLoopMs }
 }
 
 const threads = Number(options.threads)
@@ -86,65 +119,66 @@ try {
   const classifier = await load(modelName, { device: 'cpu', threads, maxBatch: batch })
   const pixels = new Uint8Array(batch * pictureBytes)
   const direct = async () => {
-    const [begin, end] = [performance.now(), performance.now() + seconds * 1000]
-    let runs = 0
-    for (; performance.now() < end; runs++) await classifier.run(pixels, { outputs: ['logits'] })
-    return (runs * batch * 1000) / (performance.now() - begin)
+    const [cpu, begin] = [process.cpuUsage(), performance.now()]
+    let pictures = 0
+    for (; performance.now() < begin + seconds * 1000; pictures += batch)
+      await classifier.run(pixels, { outputs: ['logits'] })
+    const { user, system } = process.cpuUsage(cpu)
+    return {
+      rate: (pictures * 1000) / (performance.now() - begin),
+      cpuMs: (user + system) / 1000 / pictures,
+    }
   }
   await direct() // warm
-  const rates: { direct: number; whole: number; single: number; delays: number[] }[] = []
+  const runs: { direct: Awaited<ReturnType<typeof direct>>; whole: Served; single: Served }[] = []
   for (let i = 0; i < rounds; i++) {
     const alone = await direct()
-    await eventLoopDelay(server)
-    const whole = await loadWith(server, batch, 4)
-    const wholeDelay = await eventLoopDelay(server)
-    const single = await loadWith(server, 1, 4 * batch)
-    const singleDelay = await eventLoopDelay(server)
-    rates.push({
-      direct: alone,
-      whole: whole.requests.average * batch,
-      single: single.requests.average,
-      delays: [wholeDelay, singleDelay],
-    })
-    console.log(
-      `round ${i + 1}: ${Object.values(rates.at(-1)!)
-        .flat()
-        .map(x => x.toFixed(1))
-        .join(', ')}`,
-    )
+    const whole = await watched(server, () => loadWith(server, batch, 4))
+    const single = await watched(server, () => loadWith(server, 1, 4 * batch))
+    runs.push({ direct: alone, whole, single })
   }
   await classifier.close()
-  const half = Math.max(1, Math.floor(median(rates.map(({ single }) => single)) / 2))
-  const latencies: Load[] = []
-  const delays: number[] = []
-  for (let i = 0; i < rounds; i++) {
-    await eventLoopDelay(server)
-    latencies.push(await loadWith(server, 1, batch, half))
-    delays.push(await eventLoopDelay(server))
-  }
+  const half = Math.max(1, Math.floor(median(runs.map(({ single }) => single.load.requests.average)) / 2))
+  const relaxed: Served[] = []
+  for (let i = 0; i < rounds; i++) relaxed.push(await watched(server, () => loadWith(server, 1, batch, half)))
 
-  const of = (name: 'direct' | 'whole' | 'single') => rates.map(rate => rate[name])
-  const ratio = (name: 'whole' | 'single') => rates.map(rate => rate[name] / rate.direct)
-  console.log(`\nsession.run, batch ${batch}, ${threads} threads: ${spread(of('direct'), 0)} images/s`)
-  console.log(
-    `server, requests of ${batch}: ${spread(of('whole'), 0)} images/s, ratio ${spread(ratio('whole'), 2)}`,
-  )
-  console.log(
-    `server, requests of 1: ${spread(of('single'), 0)} images/s, ratio ${spread(ratio('single'), 2)}`,
-  )
-  console.log(
-    `event loop, p99, saturated: ${spread(
-      rates.flatMap(rate => rate.delays),
-      1,
-    )} ms`,
-  )
-  const percentiles = (name: 'p50' | 'p99') =>
+  const line = (what: string, rates: number[], cpu: number[]) => {
+    const ratios = rates.map((rate, i) => rate / runs[i]!.direct.rate)
+    const costs = cpu.map((ms, i) => runs[i]!.direct.cpuMs / ms)
+    return [what, spread(rates, 0), spread(ratios, 2), spread(cpu, 2), spread(costs, 2)]
+  }
+  const served = (what: string, name: 'whole' | 'single', pictures: number) =>
+    line(
+      what,
+      runs.map(run => run[name].load.requests.average * pictures),
+      runs.map(run => run[name].cpuMs),
+    )
+  const table = [
+    ['', 'images/s', 'of direct', 'CPU ms per image', 'direct over it'],
+    line(
+      `session.run, batch ${batch}, ${threads} threads`,
+      runs.map(run => run.direct.rate),
+      runs.map(run => run.direct.cpuMs),
+    ),
+    served(`server, requests of ${batch}`, 'whole', batch),
+    served('server, requests of 1', 'single', 1),
+  ]
+  console.log(alignColumns(table).join('\n'))
+  const delays = (all: readonly Served[]) =>
     spread(
-      latencies.map(({ latency }) => latency[name]),
+      all.map(({ eventLoopMs }) => eventLoopMs),
+      1,
+    )
+  console.log(
+    `event loop, p99, saturated: ${delays(runs.flatMap(({ whole, single }) => [whole, single]))} ms`,
+  )
+  const latency = (name: 'p50' | 'p99') =>
+    spread(
+      relaxed.map(({ load }) => load.latency[name]),
       0,
     )
   console.log(
-    `${half} requests/s of 1: median ${percentiles('p50')} ms, p99 ${percentiles('p99')} ms; event loop p99 ${spread(delays, 1)} ms`,
+    `${half} requests/s of 1: median ${latency('p50')} ms, p99 ${latency('p99')} ms; event loop p99 ${delays(relaxed)} ms`,
   )
 } finally {
   server.kill('SIGTERM')

@@ -61,6 +61,25 @@ describe('the architecture', () => {
     }
   })
 
+  it.each(['index.ts', 'cli/main.ts'])('has lib/%s load nothing that only a server needs', file => {
+    const packages = new Set<string>()
+    const files = [file]
+    for (const file of files) // grows as it goes
+      for (const [, path] of readFileSync(join(packageRoot, 'lib', file), 'utf8').matchAll(
+        /^(?:import|export|\}) (?!type\b).*?'([^']+)'$/gm,
+      ))
+        if (!path!.startsWith('.')) packages.add(path!)
+        else {
+          const next = join(dirname(file), path!)
+          if (!files.includes(next)) files.push(next)
+        }
+    expect(files.length).toBeGreaterThan(20)
+    expect([...packages]).toContain('sharp')
+    expect([...packages].filter(name => /fastify|prom-client|@grpc|@opentelemetry|pino/.test(name))).toEqual(
+      [],
+    )
+  })
+
   it.each(filesIn('native', /\.(cc|h|cu)$/))('lets native/%s include only what is below it', file => {
     const text = readFileSync(join(packageRoot, 'native', file), 'utf8')
     const from = layerOf(file)

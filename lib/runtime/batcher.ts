@@ -268,8 +268,10 @@ export class Batcher {
     this.#settleClose()
   }
 
-  /** Copies the pictures of a batch to one place. */
+  /** The pictures of a batch in one place: where they are, if they are one request's, else copied. */
   #join(parts: readonly Part[], pictures: number): Pixels {
+    const [{ job, from, to }] = parts as [Part]
+    if (parts.length === 1) return job.pixels.subarray(from * this.#perPicture, to * this.#perPicture)
     const length = pictures * this.#perPicture
     const batch =
       parts[0]!.job.pixels instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length)

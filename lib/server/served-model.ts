@@ -4,6 +4,7 @@ import { ResidualError } from '../errors.ts'
 import { elements, inputShape, type OutputName } from '../model/plan.ts'
 import { findModel } from '../model-record.ts'
 import { Batcher, type BatcherOptions } from '../runtime/batcher.ts'
+import type { SessionDevice } from '../runtime/session.ts'
 import type { SessionOptions } from '../runtime/session-options.ts'
 
 export interface ServedModelOptions {
@@ -53,6 +54,11 @@ export class ServedModel {
 
   get ready(): boolean {
     return this.#generation !== undefined && !this.#closed
+  }
+
+  /** What computes it; unknown until it has been loaded. */
+  get device(): SessionDevice | undefined {
+    return this.#generation?.classifier.session.device
   }
 
   /** Pictures that wait for a batch. */

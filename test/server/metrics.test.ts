@@ -1,0 +1,59 @@
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { deviceMemory } from '../../lib/server/device-memory.ts'
+import { temporaryFolder } from '../support/files.ts'
+import { ask, modelName, post, samplePicture, startServer } from '../support/server.ts'
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+})
+
+describe('metrics', () => {
+  it('count requests, errors, pictures, batches and the time of each stage', async () => {
+    const server = await startServer({ threads: 1, maxWaitMs: 50 })
+    const form = new FormData()
+    for (const name of ['ship', 'frog']) form.append('p', new Blob([samplePicture(name)]), name)
+    expect((await post(`${server.url}/classify`, form)).status).toBe(200)
+    await post(`${server.url}/classify`, 'no picture')
+    await post(`${server.url}/classify?model=other`, samplePicture('ship'))
+    await ask(`${server.url}/nothing`)
+    const { json, headers } = await ask(`${server.url}/metrics`)
+    expect(headers.get('Content-Type')).toMatch(/^text\/plain; version=/)
+    const lines = (json as string).split('\n')
+    const model = `model="${modelName}"`
+    for (const line of [
+      `residual_requests_total{protocol="classify",${model},code="OK"} 1`,
+      `residual_requests_total{protocol="classify",${model},code="DECODE_FAILED"} 1`,
+      'residual_requests_total{protocol="classify",model="",code="MODEL_NOT_SERVED"} 1',
+      'residual_errors_total{code="DECODE_FAILED"} 1',
+      'residual_errors_total{code="PATH_NOT_FOUND"} 1',
+      `residual_pictures_total{${model}} 2`,
+      `residual_queue_pictures{${model}} 0`,
+      'residual_decode_queue_pictures 0',
+      `residual_batch_size_sum{${model}} 2`,
+      ...['decode', 'queue', 'compute'].map(
+        stage => `residual_stage_seconds_count{${model},stage="${stage}"} 1`,
+      ),
+      `residual_request_seconds_count{protocol="classify",${model}} 2`,
+    ])
+      expect(lines).toContain(line)
+    for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
+      expect(lines.some(line => line.startsWith(`${name} `))).toBe(true)
+    await server.stop()
+  })
+
+  it('tell the memory of every GPU the driver shows, and nothing where there is no driver', async () => {
+    const folder = temporaryFolder()
+    const tool = join(folder, 'nvidia-smi')
+    writeFileSync(tool, '#!/bin/sh\necho "0, NVIDIA L4, 512"\necho "1, NVIDIA L4, 0"\n')
+    chmodSync(tool, 0o755)
+    vi.stubEnv('PATH', `${folder}:${process.env.PATH}`)
+    expect(await deviceMemory()).toEqual([
+      { labels: { index: '0', name: 'NVIDIA L4' }, value: 512 * 2 ** 20 },
+      { labels: { index: '1', name: 'NVIDIA L4' }, value: 0 },
+    ])
+    vi.stubEnv('PATH', join(folder, 'nowhere'))
+    expect(await deviceMemory()).toEqual([])
+  })
+})
