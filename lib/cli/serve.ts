@@ -16,6 +16,8 @@ export interface ServeArguments extends Omit<ServeOptions, 'models' | 'maxQueue'
 export async function serveUntilStopped(args: ServeArguments): Promise<number> {
   const { serve } = await import('../server/index.ts') // what only a server needs is not loaded for other commands
   const stopSignal = nextSignal()
+  let running: RunningServer | undefined
+  process.on('SIGHUP', () => running && reload(running)) // what is still being loaded is new anyway
   const started = serve(toOptions(args))
   const server = await Promise.race([started, stopSignal])
   if (typeof server === 'string') {
@@ -23,7 +25,7 @@ export async function serveUntilStopped(args: ServeArguments): Promise<number> {
     await started.then(server => server.stop()).catch(() => {})
     return 0
   }
-  process.on('SIGHUP', () => reload(server))
+  running = server
   const signal = await stopSignal
   server.log.info({ signal }, 'stopping')
   const answered = await server.stop()

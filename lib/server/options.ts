@@ -80,45 +80,64 @@ export interface CheckedServeOptions {
 }
 
 const maxPort = 65_535
+const maxInstances = 64
+const maxDecoders = 1024
+const longestTimeoutMs = 2 ** 31 - 1 // of Node's timers
 
 /** @throws TypeError, RangeError for options that do not exist */
 export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
-  const { models, host = defaultHost, repository = false, logLevel = 'info', ...rest } = options
+  const { models, host = defaultHost, repository = false, logLevel = 'info', port = defaultPort } = options
+  const {
+    grpcPort,
+    drainMs = defaultDrainMs,
+    limits = {},
+    instances = 1,
+    maxWaitMs = defaultMaxWaitMs,
+  } = options
+  const { maxBatch = defaultMaxBatch, maxQueue = defaultMaxQueue } = options
   if (!Array.isArray(models) || models.length === 0)
     throw wrongType('an array of at least one model', 'models', models)
   if (typeof host !== 'string') throw wrongType('an address', 'host', host)
   if (typeof repository !== 'boolean') throw wrongType('a boolean', 'repository', repository)
   if (!logLevels.includes(logLevel)) throw outOfRange(`one of ${logLevels.join(', ')}`, 'logLevel', logLevel)
-  const { port, grpcPort, drainMs, maxWaitMs = defaultMaxWaitMs, ...numbers } = rest
-  const instances = checkInteger('instances', numbers.instances ?? 1, 1, 64)
-  const maxBatch = checkInteger('maxBatch', numbers.maxBatch ?? defaultMaxBatch, 1)
-  const maxQueue = checkInteger('maxQueue', numbers.maxQueue ?? defaultMaxQueue, 1)
-  const threads = numbers.threads ?? Math.max(1, Math.floor(availableParallelism() / instances))
-  const {
-    instances: _i,
-    decoders,
-    limits,
-    maxQueue: _q,
-    models: _m,
-    ...session
-  } = {
-    ...numbers,
-    models,
-  }
+  checkInteger('port', port, 0, maxPort)
+  if (grpcPort !== undefined) checkInteger('grpcPort', grpcPort, 0, maxPort)
+  checkInteger('instances', instances, 1, maxInstances)
+  checkInteger('maxBatch', maxBatch, 1)
+  checkInteger('maxQueue', maxQueue, 1)
+  checkInteger('drainMs', drainMs, 0, longestTimeoutMs)
+  const threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / instances))
   return {
     models,
     host,
-    port: checkInteger('port', port ?? defaultPort, 0, maxPort),
-    grpcPort: grpcPort === undefined ? undefined : checkInteger('grpcPort', grpcPort, 0, maxPort),
+    port,
+    grpcPort,
     instances,
-    decoders: checkInteger('decoders', decoders ?? decodersBeside(instances), 1, 1024),
-    limits: checkLimits(limits ?? {}, maxQueue),
-    drainMs: checkInteger('drainMs', drainMs ?? defaultDrainMs, 0, 2 ** 31 - 1),
+    decoders: checkInteger('decoders', options.decoders ?? decodersBeside(instances), 1, maxDecoders),
+    limits: checkLimits(limits, maxQueue),
+    drainMs,
     repository,
     logLevel,
-    session: { ...session, threads, maxBatch },
+    session: { ...sessionOptions(options), threads, maxBatch },
     batcher: { maxBatch, maxQueue, maxWaitMs },
   }
+}
+
+/** Those that are a session's; it checks them itself. */
+function sessionOptions(options: ServeOptions): SessionOptions {
+  const names = [
+    'device',
+    'exact',
+    'deviceIndex',
+    'precision',
+    'batchSizes',
+    'autotune',
+    'cudaGraph',
+    'planCache',
+  ] as const satisfies (keyof SessionOptions)[]
+  return Object.fromEntries(
+    names.flatMap(name => (options[name] === undefined ? [] : [[name, options[name]]])),
+  )
 }
 
 function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
@@ -127,7 +146,7 @@ function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
   for (const [name, value] of Object.entries(limits)) {
     if (!Object.hasOwn(defaultLimits, name))
       throw outOfRange(`one of ${Object.keys(defaultLimits)}`, 'limits', name)
-    checkInteger(name, value, 1, most[name as keyof Limits] ?? 2 ** 31 - 1)
+    checkInteger(name, value, 1, most[name as keyof Limits] ?? longestTimeoutMs)
   }
   // More than can ever wait would always be refused, as if it were worth trying again.
   return { ...limits, picturesPerRequest: Math.min(limits.picturesPerRequest, maxQueue) }

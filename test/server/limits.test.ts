@@ -172,7 +172,7 @@ describe('clients that misbehave', () => {
     expect(await headers).toMatch(/^HTTP\/1\.1 408 .*\{"error":".*\[REQUEST_INVALID\]"\}$/s)
     expect(await body).toMatch(/^HTTP\/1\.1 408 /)
     await silent
-    expect(performance.now() - begin).toBeLessThan(5000)
+    expect(performance.now() - begin).toBeLessThan(9000)
     expect((await infer(server, 1)).status).toBe(200)
   })
 
@@ -233,7 +233,7 @@ describe('clients that misbehave', () => {
     const sockets = Array.from({ length: 300 }, () => open(server, 'GET /v2 HTTP/1.1\r\nX-Slow: '))
     const begin = performance.now()
     await Promise.all(sockets.map(closed))
-    expect(performance.now() - begin).toBeLessThan(5000)
+    expect(performance.now() - begin).toBeLessThan(9000)
     expect((await infer(server, 1)).status).toBe(200)
   })
 })
