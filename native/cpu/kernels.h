@@ -9,22 +9,27 @@ namespace residual::cpu {
 constexpr int kMaxTileRows = 6;      // output pixels of one register tile
 constexpr int kMaxTileVectors = 4;   // vectors of output channels of one register tile
 constexpr int kMaxVectorLanes = 16;  // floats of the widest vector
+constexpr int kLineFloats = 16;      // floats of a cache line
+constexpr int kUnroll = 4;           // channels between two prefetches
 
-// A register tile of a convolution as implicit GEMM: `rows` output pixels x `columns` output channels, summed
-// over `taps` kernel positions of `length` channels each.
+// `rows` output pixels x `columns` output channels of a convolution as implicit GEMM, summed over `taps`
+// kernel positions of `length` channels each. The channels are computed in panels, a register tile each:
+// lanes x vectors wide, the last one perhaps not used to the full.
 struct ConvTile {
   const float* const* sources;  // [taps][source_stride]: where each pixel's run of input channels begins
   size_t source_stride;         // pointers per tap, >= rows
   size_t source_offset;         // floats added to every pointer (blocks of channels)
   int taps;
   int length;
-  const float* weight;    // [taps][length][lanes x vectors], packed
-  const float* bias;      // [lanes x vectors]; null: continue the sums that are in dst
+  const float* weight;    // [panels][taps][length][lanes x vectors], packed
+  const float* bias;      // [panels][lanes x vectors]; null: continue the sums that are in dst
   const float* residual;  // [rows] runs `dst_stride` apart, or null
   float* dst;             // [rows] runs `dst_stride` apart
   size_t dst_stride;      // floats
-  int columns;            // channels to write, <= lanes x vectors
+  int columns;            // channels to write
   bool relu;
+  // What will be wanted next: brought nearer while the tile is summed up, prefetched_floats() of it.
+  const float* prefetch;
 };
 
 // One 4x4 patch of a convolution's output, from its 36 transformed products (winograd_conv.h).
@@ -39,6 +44,11 @@ struct WinogradOutput {
   int channels;       // a multiple of the vector's lanes
   bool relu;
 };
+
+// How far a tile gets through its `prefetch`: one line for every kUnroll channels and vector.
+inline size_t prefetched_floats(const ConvTile& tile, int panels, int vectors) {
+  return size_t(panels) * tile.taps * (tile.length / kUnroll) * vectors * kLineFloats;
+}
 
 struct Kernels {
   const char* name;

@@ -25,86 +25,131 @@ inline Vec splat(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return b > a ? b : a; }
 inline float relu(float x) { return x < 0 ? 0 : x; }
 
-// Sums in registers: kRows x kVectors accumulators, per channel kVectors loads of weights and kRows
-// broadcasts.
-template <int kRows, int kVectors>
-void conv_tile(const ConvTile& t) {
-  // What the tile ends with is fetched while it is summed up.
-  if (t.columns == kVectors * kLanes) {
-    for (int r = 0; r < kRows; r++)
-      for (int v = 0; v < kVectors; v += kVectorsPerLine) {
-        __builtin_prefetch(t.dst + r * t.dst_stride + v * kLanes, /*write=*/1);
-        if (t.residual) __builtin_prefetch(t.residual + r * t.dst_stride + v * kLanes);
-      }
-  }
+// The compiler is told that `v` lives in a register here. Without it GCC, seeing several unrolled steps at
+// once, runs out of registers and keeps some sums in memory.
+inline void keep_in_register(Vec& v) {
+#if defined(__x86_64__)
+  __asm__ volatile("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__ volatile("" : "+w"(v));
+#endif
+}
 
+// kRows x kVectors sums in registers.
+template <int kRows, int kVectors>
+struct Sums {
+  static constexpr int kWidth = kVectors * kLanes;
   Vec acc[kRows][kVectors];
-  if (t.bias) {
+
+  void begin_with_bias(const float* bias) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; v++) {
-      const Vec bias = load(t.bias + v * kLanes);
+      const Vec value = load(bias + v * kLanes);
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; r++) acc[r][v] = bias;
-    }
-  } else if (t.columns == kVectors * kLanes) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; r++)
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) acc[r][v] = load(t.dst + r * t.dst_stride + v * kLanes);
-  } else {
-    float partial[kVectors * kLanes] = {};
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; r++) {
-      __builtin_memcpy(partial, t.dst + r * t.dst_stride, t.columns * sizeof(float));
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) acc[r][v] = load(partial + v * kLanes);
+      for (int r = 0; r < kRows; r++) acc[r][v] = value;
     }
   }
 
-  const float* weight = t.weight;
-  for (int tap = 0; tap < t.taps; tap++) {
-    const float* source[kRows];
+  // Goes on with the sums that are in dst.
+  void load_from(const float* dst, size_t stride, int columns) {
+    float partial[kWidth] = {};
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; r++) source[r] = t.sources[tap * t.source_stride + r] + t.source_offset;
-    for (int c = 0; c < t.length; c++) {
-      Vec w[kVectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) w[v] = load(weight + v * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; r++) {
-        const Vec x = splat(source[r][c]);
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; v++) acc[r][v] += x * w[v];
+    for (int r = 0; r < kRows; r++) {
+      const float* row = dst + r * stride;
+      if (columns < kWidth) {
+        __builtin_memcpy(partial, row, columns * sizeof(float));
+        row = partial;
       }
-      weight += kVectors * kLanes;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) acc[r][v] = load(row + v * kLanes);
     }
   }
 
-  if (t.columns == kVectors * kLanes) {
+  // Adds one channel's products: kVectors loads of weights and kRows broadcasts.
+  void add(const float* const* source, int c, const float* weight) {
+    Vec w[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v++) {
+      w[v] = load(weight + v * kLanes);
+      keep_in_register(w[v]);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
-      float* dst = t.dst + r * t.dst_stride;
-      const float* residual = t.residual ? t.residual + r * t.dst_stride : nullptr;
+      const Vec x = splat(source[r][c]);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) {
-        Vec y = acc[r][v];
-        if (residual) y += load(residual + v * kLanes);
-        if (t.relu) y = max(y, Vec{});
-        store(dst + v * kLanes, y);
+        acc[r][v] += x * w[v];
+        keep_in_register(acc[r][v]);
       }
     }
-  } else {
-    float partial[kVectors * kLanes];
+  }
+
+  void store_to(float* dst, const float* residual, size_t stride, int columns, bool with_relu) const {
+    if (columns == kWidth) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; v++) {
+          Vec y = acc[r][v];
+          if (residual) y += load(residual + r * stride + v * kLanes);
+          if (with_relu) y = max(y, Vec{});
+          store(dst + r * stride + v * kLanes, y);
+        }
+      return;
+    }
+    float partial[kWidth];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) store(partial + v * kLanes, acc[r][v]);
-      for (int k = 0; k < t.columns; k++) {
-        float y = partial[k];
-        if (t.residual) y += t.residual[r * t.dst_stride + k];
-        t.dst[r * t.dst_stride + k] = t.relu ? relu(y) : y;
+      for (int k = 0; k < columns; k++) {
+        const float y = residual ? partial[k] + residual[r * stride + k] : partial[k];
+        dst[r * stride + k] = with_relu ? relu(y) : y;
       }
     }
+  }
+};
+
+template <int kRows, int kVectors>
+void conv_tile(const ConvTile& t) {
+  constexpr int kWidth = kVectors * kLanes;
+  const float* weight = t.weight;
+  const float* prefetch = t.prefetch;
+  for (int column = 0; column < t.columns; column += kWidth) {
+    const int columns = t.columns - column < kWidth ? t.columns - column : kWidth;
+    float* const dst = t.dst + column;
+    const float* const residual = t.residual ? t.residual + column : nullptr;
+    // What the panel ends with is fetched while it is summed up.
+    if (columns == kWidth) {
+      for (int r = 0; r < kRows; r++)
+        for (int v = 0; v < kVectors; v += kVectorsPerLine) {
+          __builtin_prefetch(dst + r * t.dst_stride + v * kLanes, /*write=*/1);
+          if (residual) __builtin_prefetch(residual + r * t.dst_stride + v * kLanes);
+        }
+    }
+    Sums<kRows, kVectors> sums;
+    if (t.bias)
+      sums.begin_with_bias(t.bias + column);
+    else
+      sums.load_from(dst, t.dst_stride, columns);
+
+    for (int tap = 0; tap < t.taps; tap++) {
+      const float* source[kRows];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++) source[r] = t.sources[tap * t.source_stride + r] + t.source_offset;
+      int c = 0;
+      for (; c + kUnroll <= t.length; c += kUnroll) {
+#pragma GCC unroll 8
+        for (int line = 0; line < kVectors; line++)
+          __builtin_prefetch(prefetch + line * kLineFloats, /*write=*/0, /*locality=*/2);
+        prefetch += kVectors * kLineFloats;
+#pragma GCC unroll 8
+        for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth);
+        weight += kUnroll * kWidth;
+      }
+      for (; c < t.length; c++, weight += kWidth) sums.add(source, c, weight);
+    }
+    sums.store_to(dst, residual, t.dst_stride, columns, t.relu);
   }
 }
 

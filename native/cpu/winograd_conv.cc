@@ -146,6 +146,7 @@ void WinogradConv::multiply(const Buffers& buffers, Range tiles, int panel, floa
   const size_t first = size_t(panel) * kernels_.lanes * kernels_.tile_vectors * kPoints * inputs;
   for (int point = 0; point < kPoints; point++) {
     step.weight = weight_.data() + first + size_t(point) * inputs * width;
+    step.prefetch = step.weight;
     for (int s = 0; s < steps; s++) {
       const int row = part(count, steps, s), rows = part(count, steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
