@@ -32,18 +32,44 @@ struct ConvTile {
   const float* prefetch;
 };
 
-// One 4x4 patch of a convolution's output, from its 36 transformed products (winograd_conv.h).
+// One m x m patch of a convolution's output, from its (m + 2)^2 transformed products (winograd_conv.h).
 struct WinogradOutput {
-  const float* products;  // [36] runs of [channels], `stride` apart
+  const float* products;  // [points] runs of [channels], `stride` apart
   size_t stride;          // floats
   const float* bias;      // [channels]
   const float* residual;  // like dst, or null
   float* dst;             // [rows][columns][channels], its rows row_stride apart and its pixels pixel_stride
   size_t row_stride, pixel_stride;
-  int rows, columns;  // of the patch that lie within the picture, at most 4
+  int rows, columns;  // of the patch that lie within the picture, at most m
   int channels;       // a multiple of the vector's lanes
   bool relu;
 };
+
+// The 3x3 kernels between one output channel and some input channels.
+struct WinogradWeight {
+  float* dst;  // [points][channels], point_stride and channel_stride floats apart
+  size_t point_stride, channel_stride;
+  const float* kernel;  // [9][channels], its taps tap_stride apart
+  size_t tap_stride;
+  int channels;  // a multiple of the vector's lanes
+};
+
+// The transforms of F(m x m, 3x3), channel by channel.
+struct WinogradKernels {
+  int out;  // m
+
+  // `channels` is a multiple of the vector's lanes.
+  void (*input)(float* dst,                   // [points] runs of [channels], `stride` apart
+                size_t stride,                // floats
+                const float* const* sources,  // [points] runs of [channels], row by row
+                int channels);
+  void (*output)(const WinogradOutput& output);
+  void (*weight)(const WinogradWeight& weight);
+
+  int in() const { return out + 2; }
+  int points() const { return in() * in(); }
+};
+constexpr int kMaxWinogradPoints = 36;
 
 // How far a tile gets through its `prefetch`: one line for every kUnroll channels and vector.
 inline size_t prefetched_floats(const ConvTile& tile, int panels, int vectors) {
@@ -66,13 +92,7 @@ struct Kernels {
                     const float* residual,        // [channels] or null
                     int taps, int channels, bool relu);
 
-  // The transform of a 6x6 patch for WinogradConv, per channel; `channels` is a multiple of the vector's
-  // lanes.
-  void (*winograd_input)(float* dst,                   // [36] runs of [channels], `stride` apart
-                         size_t stride,                // floats
-                         const float* const* sources,  // [36] runs of [channels], row by row
-                         int channels);
-  void (*winograd_output)(const WinogradOutput& output);
+  WinogradKernels winograd[2];  // F(2x2,3x3), F(4x4,3x3)
 
   // dst[c] = max over taps of sources[tap][c]
   void (*maximum)(float* dst,                   // [channels]

@@ -171,58 +171,6 @@ void depthwise(float* dst, const float* const* sources, const float* weight, con
   }
 }
 
-// One dimension of F(4,3)'s input transform: to = B^T from, with from[i] `step` apart.
-inline void winograd_input_line(Vec* to, const Vec* from, int step) {
-  const Vec d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step], d4 = from[4 * step],
-            d5 = from[5 * step];
-  const Vec even = d4 - 4.0f * d2, odd = d3 - 4.0f * d1;
-  const Vec even2 = d4 - d2, odd2 = 2.0f * (d3 - d1);
-  to[0] = 4.0f * d0 - 5.0f * d2 + d4;
-  to[step] = even + odd;
-  to[2 * step] = even - odd;
-  to[3 * step] = even2 + odd2;
-  to[4 * step] = even2 - odd2;
-  to[5 * step] = 4.0f * d1 - 5.0f * d3 + d5;
-}
-
-void winograd_input(float* dst, size_t stride, const float* const* sources, int channels) {
-  for (int c = 0; c < channels; c += kLanes) {
-    Vec patch[36], half[36];
-    for (int i = 0; i < 36; i++) patch[i] = load(sources[i] + c);
-    for (int column = 0; column < 6; column++) winograd_input_line(half + column, patch + column, 6);
-    for (int row = 0; row < 6; row++) winograd_input_line(patch + 6 * row, half + 6 * row, 1);
-    for (int i = 0; i < 36; i++) store(dst + i * stride + c, patch[i]);
-  }
-}
-
-// One dimension of F(4,3)'s output transform: to = A^T from.
-inline void winograd_output_line(Vec* to, int to_step, const Vec* from, int from_step) {
-  const Vec m0 = from[0], m1 = from[from_step], m2 = from[2 * from_step], m3 = from[3 * from_step],
-            m4 = from[4 * from_step], m5 = from[5 * from_step];
-  const Vec sum = m1 + m2, difference = m1 - m2, sum2 = m3 + m4, difference2 = m3 - m4;
-  to[0] = m0 + sum + sum2;
-  to[to_step] = difference + 2.0f * difference2;
-  to[2 * to_step] = sum + 4.0f * sum2;
-  to[3 * to_step] = difference + 8.0f * difference2 + m5;
-}
-
-void winograd_output(const WinogradOutput& o) {
-  for (int c = 0; c < o.channels; c += kLanes) {
-    Vec products[36], half[24], patch[16];
-    for (int i = 0; i < 36; i++) products[i] = load(o.products + i * o.stride + c);
-    for (int column = 0; column < 6; column++) winograd_output_line(half + column, 6, products + column, 6);
-    for (int row = 0; row < 4; row++) winograd_output_line(patch + 4 * row, 1, half + 6 * row, 1);
-    const Vec bias = load(o.bias + c);
-    for (int row = 0; row < o.rows; row++)
-      for (int column = 0; column < o.columns; column++) {
-        const size_t at = row * o.row_stride + column * o.pixel_stride + c;
-        Vec y = patch[4 * row + column] + bias;
-        if (o.residual) y += load(o.residual + at);
-        store(o.dst + at, o.relu ? max(y, Vec{}) : y);
-      }
-  }
-}
-
 void maximum(float* dst, const float* const* sources, int taps, int channels) {
   int c = 0;
   for (; c + kLanes <= channels; c += kLanes) {
@@ -259,19 +207,19 @@ void normalize(float* dst, const uint8_t* src, const float* scale, const float* 
 }
 
 }  // namespace
+}  // namespace residual::cpu
+
+#include "cpu/winograd_kernels_impl.h"
+
+namespace residual::cpu {
 
 #define TILE_ROW(rows) \
   { conv_tile<rows, 1>, conv_tile<rows, 2>, conv_tile<rows, 3>, conv_tile<rows, 4> }
 extern const Kernels KERNELS = {
-    KERNELS_NAME,
-    kLanes,
-    TILE_VECTORS,
-    {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
-    depthwise,
-    winograd_input,
-    winograd_output,
-    maximum,
-    mean,
+    KERNELS_NAME, kLanes,
+    TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
+    depthwise,    {kWinograd<2>, kWinograd<4>},
+    maximum,      mean,
     normalize,
 };
 #undef TILE_ROW
