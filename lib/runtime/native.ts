@@ -26,6 +26,8 @@ export interface NativeSession {
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],
   ): Promise<{ [name in OutputName]?: Float32Array<ArrayBuffer> }>
+  /** Runs a batch and resolves to the milliseconds that each operation took. */
+  profile(input: Uint8Array | Float32Array): Promise<Float64Array>
   dispose(): void
   description(): string
 }

@@ -54,7 +54,12 @@ class CudaBackend final : public core::Backend {
     });
   }
 
-  void run(const core::Input& input, const core::OutputBuffers& outputs) override {
+  void run(const core::Input& input, const core::OutputBuffers& outputs,
+           core::OpMilliseconds* times) override {
+    if (times)
+      throw core::Error(core::ErrorCode::kBackendUnavailable,
+                        "Times of single operations can be had on the CPU only: on a GPU operations overlap. "
+                        "Use device: 'cpu', or NVIDIA's `nsys profile`.");
     guarded([&] { run_parts(input, outputs); });
   }
 
