@@ -95,6 +95,10 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
 // PRECISION_UNSUPPORTED.
 std::vector<CompiledOp> compile_ahead(const Plan& plan, const CompileOptions& options);
 
+// FLOP/s of multiply-adds in registers, a multiply-add counting as two, on `threads` threads at once with the
+// vectors of an instruction set ("": the best) for about so long. Throws BACKEND_UNAVAILABLE.
+double multiply_add_rate(const std::string& isa, int threads, double milliseconds);
+
 const char* backend_name();                       // "cpu"
 std::vector<std::string> backend_capabilities();  // instruction sets or devices of this machine, best first
 

@@ -12,6 +12,7 @@
 #include "cpu/light_ops.h"
 #include "cpu/op_clock.h"
 #include "cpu/parts.h"
+#include "cpu/peak.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
 
@@ -179,6 +180,10 @@ std::vector<std::string> backend_capabilities() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::supported_kernels()) names.emplace_back(kernels->name);
   return names;
+}
+
+double multiply_add_rate(const std::string& isa, int threads, double milliseconds) {
+  return cpu::multiply_add_rate(cpu::select_kernels(isa), threads, milliseconds);
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {

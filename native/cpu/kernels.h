@@ -9,6 +9,7 @@ namespace residual::cpu {
 constexpr int kMaxTileRows = 6;      // output pixels of one register tile
 constexpr int kMaxTileVectors = 4;   // vectors of output channels of one register tile
 constexpr int kMaxVectorLanes = 16;  // floats of the widest vector
+constexpr int kPeakChains = 12;      // sums independent of each other that hide the latency of a multiply-add
 
 // A register tile of a convolution as implicit GEMM: `rows` output pixels x `columns` output channels, summed
 // over `taps` kernel positions of `length` channels each.
@@ -80,6 +81,10 @@ struct Kernels {
                     const float* scale,  // [channels]
                     const float* shift,  // [channels]
                     size_t pixels, int channels);
+
+  // As many multiply-adds as the processor can do, in registers: `rounds` times kPeakChains vectors of them.
+  // Returns a value that depends on all.
+  float (*multiply_adds)(size_t rounds);
 };
 
 extern const Kernels kBaselineKernels;  // SSE2 on x86-64, NEON on AArch64

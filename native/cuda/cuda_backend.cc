@@ -183,6 +183,11 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
   return std::make_unique<cuda::CudaBackend>(std::move(plan), options);
 }
 
+double multiply_add_rate(const std::string&, int, double) {
+  throw Error(ErrorCode::kBackendUnavailable,
+              "The multiply-adds of a GPU are not measured here; `npm run bench:gpu` has its ceilings.");
+}
+
 const char* backend_name() { return "cuda"; }
 
 std::vector<std::string> backend_capabilities() {
