@@ -4,9 +4,9 @@ import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { networkToOnnx } from '../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, planCost, resnet } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
+import { median, spread } from '../lib/statistics.ts'
 import { initialise } from '../lib/weights/init.ts'
 import { toNchw } from '../test/support/nchw.ts'
-import { median, spread } from './statistics.ts'
 
 const { values: options } = parseArgs({
   options: {

@@ -8,7 +8,7 @@ import { parseArgs, promisify } from 'node:util'
 import { networkToOnnx } from '../lib/export/onnx.ts'
 import { initialise, parametersOf, resnet, writeSafetensors } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
-import { spread } from './statistics.ts'
+import { spread } from '../lib/statistics.ts'
 
 const { values: options } = parseArgs({
   options: {

@@ -13,9 +13,10 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   'model-record': ['image', 'runtime', 'model', 'errors'],
   export: ['weights', 'model', 'errors'],
   image: ['runtime', 'errors'],
-  runtime: ['weights', 'model', 'errors'],
+  runtime: ['weights', 'model', 'statistics', 'errors'],
   weights: ['model', 'errors'],
   model: ['errors'],
+  statistics: [],
   errors: [],
 }
 

@@ -26,6 +26,8 @@ export interface NativeSession {
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],
   ): Promise<{ [name in OutputName]?: Float32Array<ArrayBuffer> }>
+  /** Runs a batch and resolves to the milliseconds that each operation took. */
+  profile(input: Uint8Array | Float32Array): Promise<Float64Array>
   dispose(): void
   description(): string
 }
@@ -65,6 +67,8 @@ export interface NativeAddon {
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
   /** Instruction sets or GPUs this machine has, best first. */
   capabilities(): string[]
+  /** FLOP/s of multiply-adds in registers: what a convolution's speed is set beside. `isa` may be empty: the best. */
+  multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
   /** To be called before anything else where the backend needs libraries it is not linked with. */
   openLibraries(candidates: { readonly [library: string]: readonly string[] }): void
   compileAhead(

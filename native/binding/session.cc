@@ -1,5 +1,6 @@
 #include "binding/session.h"
 
+#include <algorithm>
 #include <climits>
 #include <cstring>
 #include <mutex>
@@ -30,20 +31,37 @@ std::shared_ptr<Napi::ObjectReference> hold(const Napi::Value& value) {
   return std::make_shared<Napi::ObjectReference>(Napi::Persistent(value.As<Napi::Object>()));
 }
 
-struct Job {
+// A batch of pictures that JavaScript handed over.
+struct Batch {
   std::shared_ptr<uint8_t[]> bytes;
   std::shared_ptr<float[]> floats;
-  int batch = 0;
+  int count = 0;
+
+  core::Input input() const { return {bytes.get(), floats.get(), count}; }
+};
+
+struct Job {
+  Batch batch;
   std::array<std::vector<float>, core::kOutputCount> outputs;  // empty where not wanted
   size_t memory = 0;                                           // held by the backend after the run
 };
 
-int checked_batch(size_t elements, size_t per_picture) {
-  const size_t batch = elements / per_picture;
-  if (batch == 0 || batch * per_picture != elements || batch > INT_MAX)
+Batch read_batch(const Napi::Value& value, const core::Plan& plan) {
+  const auto array = value.As<Napi::TypedArray>();
+  const size_t elements = array.ElementLength(), per_picture = plan.input().elements();
+  const size_t count = elements / per_picture;
+  if (count == 0 || count * per_picture != elements || count > INT_MAX)
     internal("The input has ", std::to_string(elements), " elements, not a multiple of ",
              std::to_string(per_picture));
-  return static_cast<int>(batch);
+  Batch batch;
+  batch.count = static_cast<int>(count);
+  if (array.TypedArrayType() == napi_uint8_array)
+    batch.bytes = copy_of(array.As<Napi::Uint8Array>());
+  else if (array.TypedArrayType() == napi_float32_array)
+    batch.floats = copy_of(array.As<Napi::Float32Array>());
+  else
+    internal("The input is neither a Uint8Array nor a Float32Array");
+  return batch;
 }
 
 // As lib/runtime/native.ts describes them; what is absent keeps its default.
@@ -81,6 +99,15 @@ struct NativeSession::State {
   std::unique_ptr<core::Backend> backend;
   std::mutex mutex;          // over `loaded`
   std::vector<bool> loaded;  // by op: has the weights it takes
+
+  void run(const Batch& batch, const core::OutputBuffers& outputs, core::OpMilliseconds* times) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      for (const bool op_loaded : loaded)
+        if (!op_loaded) internal("The session was run before all its weights were loaded");
+    }
+    backend->run(batch.input(), outputs, times);
+  }
 };
 
 void NativeSession::define(Napi::Env env, Napi::Object exports) {
@@ -88,6 +115,7 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                                            {
                                                InstanceMethod<&NativeSession::load_weights>("loadWeights"),
                                                InstanceMethod<&NativeSession::run>("run"),
+                                               InstanceMethod<&NativeSession::profile>("profile"),
                                                InstanceMethod<&NativeSession::dispose>("dispose"),
                                                InstanceMethod<&NativeSession::description>("description"),
                                            }));
@@ -159,15 +187,8 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open();
-    const auto input = info[0].As<Napi::TypedArray>();
     auto job = std::make_shared<Job>();
-    job->batch = checked_batch(input.ElementLength(), state->plan.input().elements());
-    if (input.TypedArrayType() == napi_uint8_array)
-      job->bytes = copy_of(input.As<Napi::Uint8Array>());
-    else if (input.TypedArrayType() == napi_float32_array)
-      job->floats = copy_of(input.As<Napi::Float32Array>());
-    else
-      internal("The input is neither a Uint8Array nor a Float32Array");
+    job->batch = read_batch(info[0], state->plan);
 
     const auto names = info[1].As<Napi::Array>();
     for (uint32_t i = 0; i < names.Length(); i++) {
@@ -176,21 +197,17 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
       while (output < core::kOutputCount && name != core::kOutputNames[output]) output++;
       if (output == core::kOutputCount || state->plan.outputs[output] == core::kNone)
         internal("The plan has no output '", name, "'");
-      job->outputs[output].resize(state->plan.values[state->plan.outputs[output]].elements() * job->batch);
+      job->outputs[output].resize(state->plan.values[state->plan.outputs[output]].elements() *
+                                  job->batch.count);
     }
 
     return PromiseWorker::start(
         env,
         [state, job] {
-          {
-            const std::lock_guard<std::mutex> lock(state->mutex);
-            for (const bool loaded : state->loaded)
-              if (!loaded) internal("The session was run before all its weights were loaded");
-          }
           core::OutputBuffers buffers{};
           for (int i = 0; i < core::kOutputCount; i++)
             if (!job->outputs[i].empty()) buffers[i] = job->outputs[i].data();
-          state->backend->run({job->bytes.get(), job->floats.get(), job->batch}, buffers);
+          state->run(job->batch, buffers, /*times=*/nullptr);
           job->memory = state->backend->bytes();
         },
         [this, self = hold(info.This()), job](Napi::Env env) {
@@ -204,6 +221,23 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
             result.Set(core::kOutputNames[i], array);
           }
           return result;
+        });
+  });
+}
+
+// profile(input: Uint8Array | Float32Array): Promise<Float64Array>; milliseconds by op
+Napi::Value NativeSession::profile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto state = open();
+    const auto batch = std::make_shared<Batch>(read_batch(info[0], state->plan));
+    const auto times = std::make_shared<core::OpMilliseconds>();
+    return PromiseWorker::start(
+        env, [state, batch, times] { state->run(*batch, core::OutputBuffers{}, times.get()); },
+        [times](Napi::Env env) {
+          auto array = Napi::Float64Array::New(env, times->size());
+          std::copy(times->begin(), times->end(), array.Data());
+          return array;
         });
   });
 }

@@ -10,7 +10,9 @@
 #include "cpu/convolution.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
+#include "cpu/op_clock.h"
 #include "cpu/parts.h"
+#include "cpu/peak.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
 
@@ -51,8 +53,10 @@ class CpuBackend final : public core::Backend {
     convs_[op_index] = make_convolution(geometry, kernels_, weight, bias, exact_);
   }
 
-  void run(const core::Input& input, const core::OutputBuffers& outputs) override {
+  void run(const core::Input& input, const core::OutputBuffers& outputs,
+           core::OpMilliseconds* times) override {
     const std::lock_guard<std::mutex> lock(mutex_);
+    clock_.reset(plan_.ops.size());
     prepare(std::min(input.batch, slice_pictures_));
     const ThreadPool::Run busy(pool_);
     const int slices = divide_up(input.batch, slice_pictures_);
@@ -66,6 +70,7 @@ class CpuBackend final : public core::Backend {
                     (end - begin) * elements * sizeof(float));
       }
     }
+    if (times) *times = clock_.times();
   }
 
   size_t bytes() const override {
@@ -111,6 +116,7 @@ class CpuBackend final : public core::Backend {
   float* at(int value) { return arena_.data() + memory_.offsets[value] * prepared_batch_; }
 
   void run_slice(const core::Input& input, int begin, int batch) {
+    clock_.start();
     for (size_t i = 0; i < plan_.ops.size(); i++) {
       const core::Op& op = plan_.ops[i];
       float* dst = at(op.dst);
@@ -139,6 +145,7 @@ class CpuBackend final : public core::Backend {
           softmax(dst, src, plan_.src(op).channels, batch * plan_.src(op).height * plan_.src(op).width);
           break;
       }
+      clock_.lap(i);
     }
   }
 
@@ -152,6 +159,7 @@ class CpuBackend final : public core::Backend {
   AlignedBuffer arena_;
   int prepared_batch_ = 0;  // pictures the arena and the workspace have room for
   Workspace workspace_;
+  OpClock clock_;
   ThreadPool pool_;
 };
 
@@ -172,6 +180,10 @@ std::vector<std::string> backend_capabilities() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::supported_kernels()) names.emplace_back(kernels->name);
   return names;
+}
+
+double multiply_add_rate(const std::string& isa, int threads, double milliseconds) {
+  return cpu::multiply_add_rate(cpu::select_kernels(isa), threads, milliseconds);
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {

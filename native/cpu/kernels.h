@@ -11,6 +11,7 @@ constexpr int kMaxTileVectors = 4;   // vectors of output channels of one regist
 constexpr int kMaxVectorLanes = 16;  // floats of the widest vector
 constexpr int kLineFloats = 16;      // floats of a cache line
 constexpr int kUnroll = 4;           // channels between two prefetches
+constexpr int kPeakChains = 12;      // sums independent of each other that hide the latency of a multiply-add
 
 // `rows` output pixels x `columns` output channels of a convolution as implicit GEMM, summed over `taps`
 // kernel positions of `length` channels each. The channels are computed in panels, a register tile each:
@@ -110,6 +111,10 @@ struct Kernels {
                     const float* scale,  // [channels]
                     const float* shift,  // [channels]
                     size_t pixels, int channels);
+
+  // As many multiply-adds as the processor can do, in registers: `rounds` times kPeakChains vectors of them.
+  // Returns a value that depends on all.
+  float (*multiply_adds)(size_t rounds);
 };
 
 extern const Kernels kBaselineKernels;  // SSE2 on x86-64, NEON on AArch64

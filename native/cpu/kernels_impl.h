@@ -206,6 +206,21 @@ void normalize(float* dst, const uint8_t* src, const float* scale, const float* 
     for (int c = 0; c < channels; c++) dst[p * channels + c] = src[p * channels + c] * scale[c] + shift[c];
 }
 
+float multiply_adds(size_t rounds) {
+  Vec acc[kPeakChains];
+  for (int i = 0; i < kPeakChains; i++) acc[i] = splat(1.0f + i);
+  const Vec factor = splat(0.5f), term = splat(0.25f);  // every sum tends to 0.5
+  for (size_t round = 0; round < rounds; round++) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kPeakChains; i++) acc[i] = acc[i] * factor + term;
+  }
+  Vec sum = {};
+  for (int i = 0; i < kPeakChains; i++) sum += acc[i];
+  float total = 0;
+  for (int lane = 0; lane < kLanes; lane++) total += sum[lane];
+  return total;
+}
+
 }  // namespace
 }  // namespace residual::cpu
 
@@ -221,6 +236,7 @@ extern const Kernels KERNELS = {
     depthwise,    {kWinograd<2>, kWinograd<4>},
     maximum,      mean,
     normalize,
+    multiply_adds,
 };
 #undef TILE_ROW
 

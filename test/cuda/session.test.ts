@@ -21,6 +21,12 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     expect(session.device).toEqual({ kind: 'cuda', name, index: 0, precision: 'bf16' })
   })
 
+  it('refuses to tell the times of single operations, which overlap, and goes on', async () => {
+    await using session = await onGpu()
+    await expect(session.profile(tinyBytes(1))).rejects.toEqual(coded('BACKEND_UNAVAILABLE'))
+    expect((await session.run(tinyBytes(2))).logits).toHaveLength(8)
+  })
+
   it.each(precisions)('computes in %s what the CPU computes, replayed and eager alike', async precision => {
     await using cpu = await onCpu()
     await using replayed = await onGpu({ precision, maxBatch: 4 })

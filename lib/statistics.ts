@@ -1,9 +1,12 @@
-// What do many timings say?
+// What do many measurements say?
 
-/** The value that `share` of the values are below. */
+/** The value that `share` of the values are below, between the two nearest where it falls between them. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(Math.floor(share * sorted.length), sorted.length - 1)]!
+  const position = share * (sorted.length - 1)
+  const below = Math.floor(position)
+  const [low, high] = [sorted[below]!, sorted[Math.ceil(position)]!]
+  return low + (high - low) * (position - below)
 }
 
 export const median = (values: readonly number[]) => quantile(values, 0.5)
