@@ -29,7 +29,7 @@ int merge_factor(const ConvGeometry& g, int lanes) {
 }  // namespace
 
 DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight,
-                       const float* bias)
+                       const float* bias, PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       depthwise_(geometry.groups > 1 && geometry.group_inputs() == 1 && geometry.group_outputs() == 1),
@@ -40,10 +40,10 @@ DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, con
   taps_ = by_rows_ ? geometry.kernel : geometry.taps();
   length_ = geometry.group_inputs() * merge_ * (by_rows_ ? geometry.kernel : 1);
   if (depthwise_) {
-    pack_depthwise(weight, bias);
+    pack_depthwise(weight, bias, arena);
   } else {
     plan_depth();
-    plan_runs();
+    plan_runs(arena);
     pack(weight, bias);
   }
 }
@@ -60,7 +60,7 @@ void DirectConv::plan_depth() {
 }
 
 // A group's channels, in panels of the widest tile; what does not fill one is a run of its own.
-void DirectConv::plan_runs() {
+void DirectConv::plan_runs(PageArena& arena) {
   const int lanes = kernels_.lanes;
   const int columns = geometry_.group_outputs() * merge_;
   const int widest = kernels_.tile_vectors * lanes, full = columns / widest;
@@ -78,14 +78,14 @@ void DirectConv::plan_runs() {
     add(group, 0, full * widest, kernels_.tile_vectors, full);
     add(group, full * widest, rest, divide_up(rest, lanes), 1);
   }
-  weight_ = AlignedBuffer(weights);
-  bias_ = AlignedBuffer(biases);
+  weight_ = AlignedBuffer(weights, arena);
+  bias_ = AlignedBuffer(biases, arena);
 }
 
-void DirectConv::pack_depthwise(const float* weight, const float* bias) {
+void DirectConv::pack_depthwise(const float* weight, const float* bias, PageArena& arena) {
   const int taps = geometry_.taps(), channels = geometry_.dst.channels;
-  weight_ = AlignedBuffer(size_t(taps) * channels);
-  bias_ = AlignedBuffer(channels);
+  weight_ = AlignedBuffer(size_t(taps) * channels, arena);
+  bias_ = AlignedBuffer(channels, arena);
   std::memcpy(bias_.data(), bias, bias_.bytes());
   for (int c = 0; c < channels; c++)
     for (int tap = 0; tap < taps; tap++)

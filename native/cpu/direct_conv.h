@@ -10,8 +10,10 @@ namespace residual::cpu {
 
 class DirectConv final : public Convolution {
  public:
-  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied into the order the kernels read them.
-  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias);
+  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied into `arena`, in the order the kernels read
+  // them.
+  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias,
+             PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
@@ -49,9 +51,9 @@ class DirectConv final : public Convolution {
   };
 
   void plan_depth();
-  void plan_runs();
+  void plan_runs(PageArena& arena);
   void pack(const float* weight, const float* bias);
-  void pack_depthwise(const float* weight, const float* bias);
+  void pack_depthwise(const float* weight, const float* bias, PageArena& arena);
   size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
   void pad(float* dst, const float* src, int row) const;
   const float** find_sources(const float* src, Range pixels, void* scratch) const;

@@ -235,8 +235,7 @@ extern const Kernels KERNELS = {
     TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
     depthwise,    {kWinograd<2>, kWinograd<4>},
     maximum,      mean,
-    normalize,
-    multiply_adds,
+    normalize,    multiply_adds,
 };
 #undef TILE_ROW
 

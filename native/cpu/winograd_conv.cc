@@ -35,7 +35,8 @@ bool WinogradConv::supports(const ConvGeometry& g, const Kernels& kernels) {
 }
 
 WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
-                           const WinogradKernels& transforms, const float* weight, const float* bias)
+                           const WinogradKernels& transforms, const float* weight, const float* bias,
+                           PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       transforms_(transforms),
@@ -46,8 +47,8 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
           std::min(panel_vectors_ * kernels.lanes * (transforms.out == 2 ? kGroupPanels2 : kGroupPanels4),
                    geometry.dst.channels)),
       groups_(divide_up(geometry.dst.channels, group_channels_)),
-      weight_(size_t(transforms.points()) * geometry.src.channels * geometry.dst.channels),
-      bias_(geometry.dst.channels),
+      weight_(size_t(transforms.points()) * geometry.src.channels * geometry.dst.channels, arena),
+      bias_(geometry.dst.channels, arena),
       zeros_(std::max(geometry.src.channels, group_channels_)) {
   const int inputs = geometry.src.channels, width = panel_vectors_ * kernels.lanes;
   std::memset(zeros_.data(), 0, zeros_.bytes());

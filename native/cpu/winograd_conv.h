@@ -14,9 +14,9 @@ class WinogradConv final : public Convolution {
   // Whether it can compute these numbers.
   static bool supports(const ConvGeometry& geometry, const Kernels& kernels);
 
-  // `weight` is [K,3,3,C], `bias` [K]; both are copied, the weights transformed.
+  // `weight` is [K,3,3,C], `bias` [K]; both are copied into `arena`, the weights transformed.
   WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
-               const float* weight, const float* bias);
+               const float* weight, const float* bias, PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
