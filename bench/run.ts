@@ -23,7 +23,7 @@ const command = benchOptions(new Command('bench'))
   ])
   .option(
     '--engines <names>',
-    `of onnxruntime, ${pythonEngineNames.join(', ')} (default: all there are)`,
+    `besides residual, of onnxruntime, ${pythonEngineNames.join(', ')} (default: all there are)`,
     names,
   )
   .option('--python <path>', 'a Python that has some of the engines', 'python3')
@@ -38,15 +38,16 @@ const options = command.opts<
   }
 >()
 
+const isPython = (name: string) => pythonEngineNames.some(engine => engine === name)
 const found = findOnnxRuntime(packageRoot)
 if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
 const peers: Engine[] = [onnxRuntimeEngine(found, startFile)]
-if (options.engines?.some(name => name !== 'onnxruntime') ?? !options.op) {
+if (options.engines?.some(isPython) ?? !options.op) {
   const python = await findPythonEngines(options.python)
   for (const line of python.report) console.error(line)
   peers.push(...python.engines)
 }
-const wanted = options.engines ?? peers.map(({ name }) => name)
+const wanted = options.engines?.filter(name => name !== 'residual') ?? peers.map(({ name }) => name)
 const unknown = wanted.filter(name => !peers.some(peer => peer.name === name))
 if (unknown.length > 0) command.error(`error: there is no ${unknown.join(', no ')} here`)
 

@@ -2,6 +2,7 @@
 import { ResidualError } from '../errors.ts'
 import { planCost } from '../model/plan.ts'
 import { median, type Quartiles, quartiles } from '../statistics.ts'
+import type { CaseSettings } from './case-name.ts'
 import type { Engine, OpenEngine, Pictures, Subject } from './engine.ts'
 import { fmaPeak, inRounds } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
@@ -20,10 +21,7 @@ export interface BenchmarkOptions {
 }
 
 /** One network, number of threads and batch size. */
-export interface Case {
-  readonly network: string
-  readonly threads: number
-  readonly batch: number
+export interface Case extends CaseSettings {
   /** Of the whole batch, as {@link planCost} counts them. */
   readonly gflop: number
   /** GFLOP/s of multiply-adds in registers on these threads, before and after. */

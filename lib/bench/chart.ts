@@ -1,15 +1,16 @@
 // How does a benchmark look? As an SVG: a group of bars for each case, a bar for each engine, labelled with its ratio.
-import { caseName } from './case-name.ts'
+import { threadsText } from './case-name.ts'
 import type { Report } from './report.ts'
 
 const width = 900
-const [left, right, top] = [230, 190, 84]
+const [left, right, top] = [210, 190, 88]
 const [bar, gap] = [16, 22] // heights
 const colours = ['#c2410c', '#475569', '#0e7490', '#7c3aed', '#4d7c0f', '#be185d']
 const grey = '#64748b'
 const maxTicks = 6
+const longestName = 28 // characters: what fits to the left
 
-/** Bars are GFLOP/s; a dashed line across each group is the FMA peak on its threads. */
+/** Bars are GFLOP/s; a dashed line across each group is the FMA peak on its threads. Takes one case at least. */
 export function chartSvg({ machine, isa, date, versions, cases }: Report): string {
   const engines = Object.keys(versions)
   const largest = Math.max(
@@ -28,10 +29,13 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
   for (const oneCase of cases) {
     const { results, peak, noise } = oneCase
     const height = results.length * bar
-    const name = `${caseName(oneCase)}${noise.length > 0 ? ' (noisy)' : ''}`
-    marks.push(text(left - 10, y + height / 2 + 4, name, 'text-anchor="end"'))
+    const what = `${threadsText(oneCase)}${noise.length > 0 ? ', noisy' : ''}`
+    marks.push(
+      text(left - 10, y + height / 2 - 3, shortened(oneCase.network), 'text-anchor="end" font-weight="bold"'),
+      text(left - 10, y + height / 2 + 12, what, `text-anchor="end" fill="${grey}"`),
+    )
     for (const [i, { engine, gflops, milliseconds, ratio }] of results.entries()) {
-      const label = `${engine} ${milliseconds.median.toFixed(1)} ms${ratio ? `, ${ratio.median.toFixed(2)} times ours` : ''}`
+      const label = `${engine} ${milliseconds.median.toFixed(1)} ms${ratio ? `, ratio ${ratio.median.toFixed(2)}` : ''}`
       const at = y + i * bar
       const colour = colours[engines.indexOf(engine) % colours.length]
       marks.push(
@@ -60,12 +64,21 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
       `${machine.cpu}, ${isa}, ${date.slice(0, 10)}: ${engines.map(name => `${name} ${versions[name]}`).join(', ')}`,
       `fill="${grey}"`,
     ),
-    text(20, 64, 'Dashed: the most multiply-adds the threads can do in registers.', `fill="${grey}"`),
+    text(
+      20,
+      64,
+      "Dashed: the most multiply-adds the threads can do in registers. Ratio: the engine's time over residual's.",
+      `fill="${grey}"`,
+    ),
     ...axis,
     ...marks,
     text(middle, y + 36, 'GFLOP/s', `text-anchor="middle" fill="${grey}"`),
     '</svg>\n',
   ].join('\n')
+}
+
+function shortened(name: string): string {
+  return name.length > longestName ? `${name.slice(0, longestName - 1)}…` : name
 }
 
 /** 1, 2 or 5 times a power of ten, so that there are at most six ticks. */

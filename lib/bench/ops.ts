@@ -1,6 +1,7 @@
 // Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
 import { opCost, type Shape } from '../model/plan.ts'
 import { median } from '../statistics.ts'
+import type { CaseSettings } from './case-name.ts'
 import { openSession, type Subject } from './engine.ts'
 import { fewestRounds, fmaPeak, settle } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
@@ -21,10 +22,7 @@ export interface OpResult {
 }
 
 /** One network, number of threads and batch size, operation by operation. */
-export interface OpCase {
-  readonly network: string
-  readonly threads: number
-  readonly batch: number
+export interface OpCase extends CaseSettings {
   /** On these threads. */
   readonly peak: Peak
   readonly rounds: number

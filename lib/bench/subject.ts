@@ -32,7 +32,7 @@ export async function makeSubject(name: string, parts: SubjectParts, folder: str
   }
   let onnx: Promise<string> | undefined
   const writeOnnx = async () => {
-    const file = join(folder, `${network.name}-${inputShape(plan).height}.onnx`)
+    const file = join(folder, `${name}.onnx`)
     await writeFile(file, await networkToOnnx(network, weights, inputShape(plan)))
     return file
   }

@@ -1,11 +1,11 @@
 // `residual bench`: how fast is a model on this machine, next to onnxruntime-node where that is installed?
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Command } from 'commander'
 import { benchmark, type Case } from '../bench/benchmark.ts'
 import { chartSvg } from '../bench/chart.ts'
-import { type Engine, residualEngine } from '../bench/engine.ts'
+import { type Engine, residualEngine, type Subject } from '../bench/engine.ts'
 import { thisMachine, versionsOf } from '../bench/machine.ts'
 import { findOnnxRuntime, type OnnxRuntime, onnxRuntimeEngine } from '../bench/onnxruntime.ts'
 import { type OpCase, opBenchmark } from '../bench/ops.ts'
@@ -66,43 +66,51 @@ export async function runBenchmark(
   models: readonly string[],
   engines: readonly Engine[],
   onnxRuntime: OnnxRuntime | null,
-  { batch: batches, threads, seconds, starts, size, op }: BenchSettings,
+  settings: BenchSettings,
 ): Promise<Report> {
   const isa = cpuInstructionSet()
   const cases: Case[] = []
   const opCases: OpCase[] = []
-  const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
-  try {
-    for (const model of models) {
-      const named = await openNamedModel(model, size)
-      try {
-        const subject = await makeSubject(model, named, folder)
-        if (op) {
-          for (const threadCount of threads)
-            for (const batch of batches)
-              opCases.push(
-                await opBenchmark(subject, onnxRuntime, { threads: threadCount, batch, seconds, isa }),
-              )
-          continue
-        }
-        for await (const one of benchmark(subject, engines, { batches, threads, seconds, starts, isa })) {
-          cases.push(one)
-          console.error(caseText(one))
-        }
-      } finally {
-        await named.close()
+  for (const model of models)
+    await withSubject(model, settings.size, async subject => {
+      const { batch: batches, threads, seconds, starts } = settings
+      if (settings.op) {
+        for (const threadCount of threads)
+          for (const batch of batches)
+            opCases.push(
+              await opBenchmark(subject, onnxRuntime, { threads: threadCount, batch, seconds, isa }),
+            )
+        return
       }
-    }
-  } finally {
-    await rm(folder, { recursive: true })
-  }
+      for await (const one of benchmark(subject, engines, { batches, threads, seconds, starts, isa })) {
+        cases.push(one)
+        console.error(caseText(one))
+      }
+    })
   return {
     date: new Date().toISOString(),
     machine: thisMachine(),
     isa,
-    versions: versionsOf(op ? engines.filter(({ name }) => isProfiled(name)) : engines),
+    versions: versionsOf(settings.op ? engines.filter(({ name }) => isProfiled(name)) : engines),
     cases,
     opCases,
+  }
+}
+
+/** Calls `work` with the files of a model, which are there until it is done. */
+async function withSubject(
+  model: string,
+  size: number,
+  work: (subject: Subject) => Promise<void>,
+): Promise<void> {
+  const named = await openNamedModel(model, size)
+  const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
+  try {
+    const name = named.path === null ? model : basename(named.path, '.safetensors')
+    await work(await makeSubject(name, named, folder))
+  } finally {
+    await rm(folder, { recursive: true })
+    await named.close()
   }
 }
 
