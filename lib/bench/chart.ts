@@ -7,6 +7,7 @@ const [left, right, top] = [210, 190, 88]
 const [bar, gap] = [16, 22] // heights
 const colours = ['#c2410c', '#475569', '#0e7490', '#7c3aed', '#4d7c0f', '#be185d']
 const grey = '#64748b'
+const halo = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"' // of text that may lie on a line
 const maxTicks = 6
 const longestName = 28 // characters: what fits to the left
 
@@ -34,17 +35,17 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
       text(left - 10, y + height / 2 - 3, shortened(oneCase.network), 'text-anchor="end" font-weight="bold"'),
       text(left - 10, y + height / 2 + 12, what, `text-anchor="end" fill="${grey}"`),
     )
+    const peakAt = x(Math.max(peak.before, peak.after)).toFixed(1)
+    marks.push(line(peakAt, y - 3, peakAt, y + height + 3, `stroke="${grey}" stroke-dasharray="4 3"`))
     for (const [i, { engine, gflops, milliseconds, ratio }] of results.entries()) {
       const label = `${engine} ${milliseconds.median.toFixed(1)} ms${ratio ? `, ratio ${ratio.median.toFixed(2)}` : ''}`
       const at = y + i * bar
       const colour = colours[engines.indexOf(engine) % colours.length]
       marks.push(
         `<rect x="${left}" y="${at + 1}" width="${(x(gflops) - left).toFixed(1)}" height="${bar - 2}" fill="${colour}"/>`,
-        text(x(gflops) + 5, at + bar - 4, label, 'font-size="11"'),
+        text(x(gflops) + 5, at + bar - 4, label, `font-size="11" ${halo}`),
       )
     }
-    const peakAt = x(Math.max(peak.before, peak.after)).toFixed(1)
-    marks.push(line(peakAt, y - 3, peakAt, y + height + 3, `stroke="${grey}" stroke-dasharray="4 3"`))
     y += height + gap
   }
 
