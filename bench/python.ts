@@ -67,6 +67,7 @@ async function openPeer(python: string, name: string, args: readonly string[]): 
   })
   child.stdin.on('error', () => {}) // it has ended, which the answer that never comes tells
   const ended = once(child, 'close')
+  ended.catch(() => {}) // whoever asks or closes is told
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const ask = async (question: object): Promise<Answer> => {
     child.stdin.write(`${JSON.stringify(question)}\n`)

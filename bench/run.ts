@@ -7,7 +7,6 @@ import { chartSvg } from '../lib/bench/chart.ts'
 import { type Engine, residualEngine } from '../lib/bench/engine.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
 import { reportText } from '../lib/bench/report.ts'
-import { startFile } from '../lib/bench/start.ts'
 import { type BenchSettings, benchOptions, runBenchmark, writeText } from '../lib/cli/bench.ts'
 import { packageVersion } from '../lib/cli/version.ts'
 import { packageRoot } from '../lib/runtime/native.ts'
@@ -41,7 +40,7 @@ const options = command.opts<
 const isPython = (name: string) => pythonEngineNames.some(engine => engine === name)
 const found = findOnnxRuntime(packageRoot)
 if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
-const peers: Engine[] = [onnxRuntimeEngine(found, startFile)]
+const peers: Engine[] = [onnxRuntimeEngine(found)]
 if (options.engines?.some(isPython) ?? !options.op) {
   const python = await findPythonEngines(options.python)
   for (const line of python.report) console.error(line)
@@ -51,10 +50,7 @@ const wanted = options.engines?.filter(name => name !== 'residual') ?? peers.map
 const unknown = wanted.filter(name => !peers.some(peer => peer.name === name))
 if (unknown.length > 0) command.error(`error: there is no ${unknown.join(', no ')} here`)
 
-const engines = [
-  residualEngine(packageVersion(), startFile),
-  ...peers.filter(({ name }) => wanted.includes(name)),
-]
+const engines = [residualEngine(packageVersion()), ...peers.filter(({ name }) => wanted.includes(name))]
 const report = await runBenchmark(options.models, engines, found.module, options)
 console.log(reportText(report))
 await mkdir(options.out, { recursive: true })

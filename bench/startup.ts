@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { residualEngine } from '../lib/bench/engine.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
-import { startFile, starts } from '../lib/bench/start.ts'
+import { starts } from '../lib/bench/start.ts'
 import { makeSubject, picturesFor } from '../lib/bench/subject.ts'
 import { openNamedModel } from '../lib/cli/plan-of.ts'
 import { packageVersion } from '../lib/cli/version.ts'
@@ -24,7 +24,7 @@ const { values: options } = parseArgs({
 })
 const found = findOnnxRuntime(packageRoot)
 if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
-const engines = [residualEngine(packageVersion(), startFile), onnxRuntimeEngine(found, startFile)]
+const engines = [residualEngine(packageVersion()), onnxRuntimeEngine(found)]
 
 const rows = [['network', 'batch', 'what', ...engines.map(({ name }) => name), 'ratio']]
 const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))

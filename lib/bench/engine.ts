@@ -3,6 +3,7 @@ import type { Network } from '../model/graph.ts'
 import type { Plan } from '../model/plan.ts'
 import { createSession, type Session } from '../runtime/session.ts'
 import type { WeightSource } from '../weights/source.ts'
+import { nodeStart } from './start.ts'
 
 /** What every engine is given. */
 export interface Subject {
@@ -51,31 +52,23 @@ export function openSession({ plan, weights }: Subject, threads: number): Promis
   return createSession(plan, weights, { device: 'cpu', threads })
 }
 
-/** `startFile`: of {@link startFile}. */
-export function residualEngine(version: string, startFile: string): Engine {
+export function residualEngine(version: string): Engine {
   return {
     name: 'residual',
     version,
     async open(subject, threads) {
       const session = await openSession(subject, threads)
       const outputs = ['logits'] as const
-      let pictures = new Float32Array()
+      let pictures: Float32Array
       return {
         prepare: async ({ data }) => {
-          pictures = Float32Array.from(data)
+          pictures = data
           return (await session.run(pictures, { outputs })).logits
         },
         run: () => timed(() => session.run(pictures, { outputs })),
         close: () => session.dispose(),
       }
     },
-    startCommand: async ({ checkpoint }, dims, threads) => [
-      process.execPath,
-      startFile,
-      'residual',
-      checkpoint,
-      dims.join(','),
-      String(threads),
-    ],
+    startCommand: async ({ checkpoint }, dims, threads) => nodeStart('residual', checkpoint, dims, threads),
   }
 }

@@ -21,17 +21,18 @@ const runsPerRound = 2
 
 /** onnxruntime on the folded network, whose nodes are called after the values of the plan. */
 export class ProfiledOnnxRuntime {
-  constructor(
-    readonly session: OnnxSession,
-    readonly run: () => Promise<unknown>,
-    readonly folder: string,
+  private constructor(
+    private readonly session: OnnxSession,
+    /** One round. */
+    readonly run: () => Promise<void>,
+    private readonly folder: string,
   ) {}
 
   static async open(
     onnxRuntime: OnnxRuntime,
     { plan, weights }: Subject,
     threads: number,
-    { data, dims }: Pictures,
+    pictures: Pictures,
   ): Promise<ProfiledOnnxRuntime> {
     const folder = await mkdtemp(join(tmpdir(), 'residual-profile-'))
     const session = await onnxRuntime.InferenceSession.create(await planToOnnx(plan, weights), {
@@ -40,28 +41,28 @@ export class ProfiledOnnxRuntime {
       enableProfiling: true,
       profileFilePrefix: join(folder, 'profile'),
     })
-    const feeds = { x: onnxTensor(onnxRuntime, data, dims) }
+    const feeds = { x: onnxTensor(onnxRuntime, pictures) }
     const run = async () => {
       for (let i = 0; i < runsPerRound; i++) await session.run(feeds, ['logits'])
     }
     return new ProfiledOnnxRuntime(session, run, folder)
   }
 
-  /** Of the last run of each round; ends the session. */
+  /** Of the last run of each round so far. To be called once. */
   async events(): Promise<ProfileEvent[]> {
-    try {
-      this.session.endProfiling()
-      await this.session.release()
-      const [file] = await readdir(this.folder)
-      const events: ProfileEvent[] = JSON.parse(await readFile(join(this.folder, file!), 'utf8'))
-      let runs = 0 // ended so far
-      return events.filter(({ cat, name }) => {
-        if (cat === 'Session' && name === 'model_run') runs++
-        return runs % runsPerRound === runsPerRound - 1
-      })
-    } finally {
-      await rm(this.folder, { recursive: true })
-    }
+    this.session.endProfiling()
+    const [file] = await readdir(this.folder)
+    const events: ProfileEvent[] = JSON.parse(await readFile(join(this.folder, file!), 'utf8'))
+    let runs = 0 // ended so far
+    return events.filter(({ cat, name }) => {
+      if (cat === 'Session' && name === 'model_run') runs++
+      return runs % runsPerRound === runsPerRound - 1
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session.release()
+    await rm(this.folder, { recursive: true })
   }
 }
 

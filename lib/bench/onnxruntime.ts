@@ -1,8 +1,9 @@
 // Is onnxruntime-node there to compare with? It is not a dependency: whoever wants the comparison installs it beside residual.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { type Engine, timed } from './engine.ts'
+import { type Engine, type Pictures, timed } from './engine.ts'
 import { toNchw } from './nchw.ts'
+import { nodeStart } from './start.ts'
 
 /** What is used of the module `onnxruntime-node`. */
 export interface OnnxRuntime {
@@ -50,17 +51,19 @@ export function findOnnxRuntime(folder: string): FoundOnnxRuntime {
   }
 }
 
-/** Takes no pictures but those of `dims`, channels first. */
-export function onnxTensor({ Tensor }: OnnxRuntime, data: Float32Array, dims: readonly number[]): OnnxTensor {
-  const [n, h, w, c] = dims as [number, number, number, number]
-  return new Tensor('float32', toNchw(data, [n, h, w, c]), [n, c, h, w])
+/** Pictures as exported networks take them: channels first. */
+export function onnxTensor({ Tensor }: OnnxRuntime, { data, dims }: Pictures): OnnxTensor {
+  const [n, h, w, c] = dims
+  return new Tensor('float32', toNchw(data, dims), [n, c, h, w])
 }
 
-/** `startFile`: of {@link startFile}. */
-export function onnxRuntimeEngine(
-  { module, path }: { readonly module: OnnxRuntime; readonly path: string },
-  startFile: string,
-): Engine {
+export function onnxRuntimeEngine({
+  module,
+  path,
+}: {
+  readonly module: OnnxRuntime
+  readonly path: string
+}): Engine {
   return {
     name: 'onnxruntime',
     version: module.env.versions.node ?? 'unknown',
@@ -72,21 +75,14 @@ export function onnxRuntimeEngine(
       let feeds: { x: OnnxTensor }
       const outputs = ['logits']
       return {
-        prepare: async ({ data, dims }) => {
-          feeds = { x: onnxTensor(module, data, dims) }
+        prepare: async pictures => {
+          feeds = { x: onnxTensor(module, pictures) }
           return (await session.run(feeds, outputs)).logits!.data as Float32Array
         },
         run: () => timed(() => session.run(feeds, outputs)),
         close: () => session.release(),
       }
     },
-    startCommand: async (subject, dims, threads) => [
-      process.execPath,
-      startFile,
-      path,
-      await subject.onnx(),
-      dims.join(','),
-      String(threads),
-    ],
+    startCommand: async (subject, dims, threads) => nodeStart(path, await subject.onnx(), dims, threads),
   }
 }

@@ -48,7 +48,7 @@ export async function opBenchmark(
   const { plan } = subject
   const pictures = picturesFor(plan, batch)
   await using session = await openSession(subject, threads)
-  const peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
+  await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
   const times: number[][] = plan.ops.map(() => [])
   const end = performance.now() + seconds * 1000
   const before = await fmaPeak(isa, threads)

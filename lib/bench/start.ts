@@ -7,8 +7,16 @@ import { ResidualError } from '../errors.ts'
 import { packageRoot } from '../runtime/native.ts'
 import type { Engine, Pictures, Subject } from './engine.ts'
 
-/** The built start-child.ts. */
-export const startFile = join(packageRoot, 'dist', 'bench', 'start-child.js')
+/** The command line of such a process for an engine of Node's: `residual`, or the file of the module onnxruntime-node. */
+export function nodeStart(
+  engine: string,
+  modelFile: string,
+  dims: Pictures['dims'],
+  threads: number,
+): readonly string[] {
+  const built = join(packageRoot, 'dist', 'bench', 'start-child.js')
+  return [process.execPath, built, engine, modelFile, dims.join(','), String(threads)]
+}
 
 /** What a started process prints. */
 export interface Start {

@@ -10,7 +10,6 @@ import { thisMachine, versionsOf } from '../bench/machine.ts'
 import { findOnnxRuntime, type OnnxRuntime, onnxRuntimeEngine } from '../bench/onnxruntime.ts'
 import { type OpCase, opBenchmark } from '../bench/ops.ts'
 import { caseText, type Report, reportText } from '../bench/report.ts'
-import { startFile } from '../bench/start.ts'
 import { makeSubject } from '../bench/subject.ts'
 import { cpuInstructionSet } from '../runtime/native.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
@@ -48,8 +47,8 @@ export function benchOptions(command: Command): Command {
 export async function bench(options: BenchArguments): Promise<number> {
   const { model, json, svg } = options
   const found = findOnnxRuntime(process.cwd())
-  const engines = [residualEngine(packageVersion(), startFile)]
-  if ('module' in found) engines.push(onnxRuntimeEngine(found, startFile))
+  const engines = [residualEngine(packageVersion())]
+  if ('module' in found) engines.push(onnxRuntimeEngine(found))
   else
     console.error(
       `residual: measured alone, there is no onnxruntime-node to compare with (${found.missing}). ` +

@@ -1,7 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { type BenchmarkOptions, benchmark, type Result } from '../../lib/bench/benchmark.ts'
 import { type Engine, residualEngine, type Subject } from '../../lib/bench/engine.ts'
-import { startFile } from '../../lib/bench/start.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 import { quartiles } from '../../lib/statistics.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
@@ -14,7 +13,7 @@ const subject: Subject = {
   checkpoint: 'none.safetensors',
   onnx: async () => 'none.onnx',
 }
-const ours = residualEngine('1.0.0', startFile)
+const ours = residualEngine('1.0.0')
 const options: BenchmarkOptions = {
   batches: [1, 3],
   threads: [1],
