@@ -50,8 +50,8 @@ export async function opBenchmark(
   await using session = await openSession(subject, threads)
   await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
   const times: number[][] = plan.ops.map(() => [])
-  const end = performance.now() + seconds * 1000
   const before = await fmaPeak(isa, threads)
+  const end = performance.now() + seconds * 1000
   let rounds = 0
   for (; rounds < fewestRounds || performance.now() < end; rounds++) {
     if (peer) {
