@@ -1,8 +1,8 @@
 // Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
 import { opCost, type Shape } from '../model/plan.ts'
-import { median } from '../statistics.ts'
+import { median, quartiles } from '../statistics.ts'
 import type { CaseSettings } from './case-name.ts'
-import { openSession, type Subject } from './engine.ts'
+import { openSession, type Subject, timed } from './engine.ts'
 import { fewestRounds, fmaPeak, settle } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
 import { nodeTimes, ProfiledOnnxRuntime } from './onnx-profile.ts'
@@ -50,17 +50,19 @@ export async function opBenchmark(
   await using session = await openSession(subject, threads)
   await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
   const times: number[][] = plan.ops.map(() => [])
+  const ratios: number[] = [] // of whole rounds: whether the machine was quiet
   const before = await fmaPeak(isa, threads)
   const end = performance.now() + seconds * 1000
   let rounds = 0
   for (; rounds < fewestRounds || performance.now() < end; rounds++) {
-    if (peer) {
-      await settle()
-      await peer.run()
-    }
     await settle()
-    const profile = await session.profile(pictures.data, { runs: 1 })
-    for (const [op, { milliseconds }] of profile.entries()) times[op]!.push(milliseconds)
+    const theirMs = peer && (await timed(peer.run))
+    await settle()
+    const ourMs = await timed(async () => {
+      const profile = await session.profile(pictures.data, { runs: 1 })
+      for (const [op, { milliseconds }] of profile.entries()) times[op]!.push(milliseconds)
+    })
+    if (theirMs !== null) ratios.push(theirMs / ourMs)
   }
   const peak = { before, after: await fmaPeak(isa, threads) }
   const theirs = peer && nodeTimes(plan, await peer.events())
@@ -82,7 +84,7 @@ export async function opBenchmark(
     peak,
     rounds,
     ops,
-    noise: noiseOf(peak, []),
+    noise: noiseOf(peak, peer ? [{ engine: 'onnxruntime', ratio: quartiles(ratios) }] : []),
     onnxRuntimeRestMs: theirs?.rest ?? null,
   }
 }
