@@ -19,6 +19,8 @@ export const errorCodes = {
   PICTURE_TOO_LARGE: 'The picture has more pixels than the limit allows.',
   PLAN_INVALID: 'The plan handed to the addon does not describe a network that can be run.',
   PRECISION_UNSUPPORTED: 'The GPU cannot compute in the precision asked for.',
+  RESULTS_DIFFER:
+    'Another engine computes something else from the same network: there is nothing to compare.',
   SESSION_CLOSED: 'The session was disposed of before the call.',
   TENSOR_NOT_FOUND: 'The checkpoint has no tensor of that name.',
 } as const

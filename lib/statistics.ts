@@ -11,8 +11,17 @@ export function quantile(values: readonly number[], share: number): number {
 
 export const median = (values: readonly number[]) => quantile(values, 0.5)
 
+export interface Quartiles {
+  readonly low: number
+  readonly median: number
+  readonly high: number
+}
+
+export function quartiles(values: readonly number[]): Quartiles {
+  return { low: quantile(values, 0.25), median: median(values), high: quantile(values, 0.75) }
+}
+
 /** Median, and in brackets the quartiles. */
-export function spread(values: readonly number[], digits: number): string {
-  const [low, middle, high] = [0.25, 0.5, 0.75].map(share => quantile(values, share).toFixed(digits))
-  return `${middle} (${low}-${high})`
+export function quartilesText({ low, median, high }: Quartiles, digits: number): string {
+  return `${median.toFixed(digits)} (${low.toFixed(digits)}-${high.toFixed(digits)})`
 }

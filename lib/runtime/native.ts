@@ -131,6 +131,11 @@ function load(path: string, code: ErrorCode, remedy: string): NativeAddon {
   }
 }
 
+/** The instruction set that sessions on the CPU use. */
+export function cpuInstructionSet(): string {
+  return process.env.RESIDUAL_CPU_ISA ?? loadNative().capabilities()[0]!
+}
+
 /** Calls `body`, passing what it throws through {@link translateError}. */
 export function translated<T>(body: () => T): T {
   try {

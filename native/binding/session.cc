@@ -232,9 +232,15 @@ Napi::Value NativeSession::profile(const Napi::CallbackInfo& info) {
     const auto state = open();
     const auto batch = std::make_shared<Batch>(read_batch(info[0], state->plan));
     const auto times = std::make_shared<core::OpMilliseconds>();
+    const auto memory = std::make_shared<size_t>(0);
     return PromiseWorker::start(
-        env, [state, batch, times] { state->run(*batch, core::OutputBuffers{}, times.get()); },
-        [times](Napi::Env env) {
+        env,
+        [state, batch, times, memory] {
+          state->run(*batch, core::OutputBuffers{}, times.get());
+          *memory = state->backend->bytes();
+        },
+        [this, self = hold(info.This()), times, memory](Napi::Env env) {
+          if (state_) report_memory(env, *memory);
           auto array = Napi::Float64Array::New(env, times->size());
           std::copy(times->begin(), times->end(), array.Data());
           return array;
