@@ -6,7 +6,8 @@ import type { SessionOptions } from '../../lib/index.ts'
 import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
 
 /** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */
-const twin = process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
+export const twin =
+  process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
 
 /** Why tests on the twin cannot run here; undefined if they can. */
 export const noTwin: string | undefined = existsSync(twin)

@@ -1,0 +1,164 @@
+// What does the twin say to a given use of the device? A program for tests: reads a list of steps as JSON
+// from standard input, does them through the seam of cuda/device.h and writes what came out as JSON. The
+// environment says what the device is (device_twin.cc).
+//
+//   {libraries: {nvrtc: [...], cudnn: [...]}, steps: [...]} -> {results: [...]} or {step, code, message}
+//
+// Steps, `do` first; buffers go by their names; numbers travel as the hexadecimal digits of their bytes:
+//   device, name, bytes           allocates memory of the device
+//   pinned, name, bytes           allocates pinned memory
+//   free, name
+//   lose, name                    forgets the buffer without freeing it
+//   fill, name, data              what the host may do to pinned memory and must not do to other
+//   poke, name, at                writes a byte beside what the buffer has, behind the twin's back
+//   upload | download, to, from, bytes
+//   compile, graph, precision     -> the plan, as cuDNN reports it; graph as in graphs.h
+//   execute, op, plan, precision, bind: [{uid, name}]
+//   wait                          for all there is to do
+//   show, name                    -> the numbers of a pinned buffer
+//   in-use                        -> what of the device is in use
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <map>
+
+#include "core/backend.h"
+#include "cuda/device.h"
+#include "twin/json.h"
+#include "twin/memory.h"
+#include "twin/probe/graphs.h"
+
+namespace residual::twin {
+namespace {
+
+std::string to_hex(const std::byte* data, size_t bytes) {
+  const char* digits = "0123456789abcdef";
+  std::string text;
+  for (size_t i = 0; i < bytes; i++) {
+    text += digits[int(data[i]) >> 4];
+    text += digits[int(data[i]) & 15];
+  }
+  return text;
+}
+
+void from_hex(const std::string& text, std::byte* to) {
+  for (size_t i = 0; i + 1 < text.size(); i += 2)
+    to[i / 2] = std::byte(std::stoi(text.substr(i, 2), nullptr, 16));
+}
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c == '\n' ? ' ' : c;
+  }
+  return result + '"';
+}
+
+class Probe {
+ public:
+  // What the step is answered with: JSON, empty if it is not.
+  std::string take(const Json& step) {
+    const std::string& what = step.at("do").text();
+    if (what == "device") {
+      const std::string& name = step.at("name").text();
+      device_buffers_[name] = cuda::DeviceBuffer(device_, step.at("bytes").integer(), name);
+    } else if (what == "pinned") {
+      const std::string& name = step.at("name").text();
+      pinned_buffers_[name] = cuda::PinnedBuffer(device_, step.at("bytes").integer(), name);
+    } else if (what == "free") {
+      addresses_[step.at("name").text()] = address(step.at("name"));
+      device_buffers_.erase(step.at("name").text());
+      pinned_buffers_.erase(step.at("name").text());
+    } else if (what == "lose") {
+      new cuda::DeviceBuffer(std::move(device_buffers_.at(step.at("name").text())));
+    } else if (what == "fill") {
+      from_hex(step.at("data").text(), address(step.at("name")));
+    } else if (what == "poke") {
+      address(step.at("name"))[step.at("at").integer()] = std::byte{1};
+    } else if (what == "upload") {
+      stream_->upload(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
+    } else if (what == "download") {
+      stream_->download(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
+    } else if (what == "compile") {
+      const cuda::Descriptor gpu = device_->describe(), graph = build_graph(step.at("graph"));
+      return cuda::build_first_plan(cuda::engine_candidates(graph, gpu, precision(step)), gpu).json;
+    } else if (what == "execute") {
+      execute(step);
+    } else if (what == "wait") {
+      stream_->synchronize();
+    } else if (what == "show") {
+      const cuda::PinnedBuffer& buffer = pinned_buffers_.at(step.at("name").text());
+      return quoted(to_hex(buffer.data(), buffer.bytes()));
+    } else if (what == "in-use") {
+      return quoted(cuda::list_devices().front().name);
+    } else {
+      throw core::Error(core::ErrorCode::kInternal, "probe: there is no step '" + what + "'.");
+    }
+    return "";
+  }
+
+ private:
+  static cuda::Precision precision(const Json& step) {
+    return step.at("precision").text() == "tf32" ? cuda::Precision::kTf32 : cuda::Precision::kFp16;
+  }
+
+  std::byte* address(const Json& name) const {
+    if (const auto found = device_buffers_.find(name.text()); found != device_buffers_.end())
+      return found->second.data();
+    if (const auto found = pinned_buffers_.find(name.text()); found != pinned_buffers_.end())
+      return found->second.data();
+    return addresses_.at(name.text());
+  }
+
+  void execute(const Json& step) {
+    cuda::EnginePlan plan;
+    plan.json = step.at("plan").text();
+    plan.precision = precision(step);
+    std::vector<cuda::Binding> bindings;
+    for (const Json& binding : step.at("bind").array)
+      bindings.push_back({cuda::Uid(binding.at("uid").integer()), address(binding.at("name"))});
+    stream_->execute(step.at("op").text(), plan, bindings, /*workspace=*/nullptr);
+  }
+
+  const std::shared_ptr<cuda::Device> device_ = cuda::open_device(0);
+  const std::unique_ptr<cuda::Stream> stream_ = cuda::make_stream(device_);
+  std::map<std::string, cuda::DeviceBuffer> device_buffers_;
+  std::map<std::string, cuda::PinnedBuffer> pinned_buffers_;
+  std::map<std::string, std::byte*> addresses_;  // of buffers that were freed
+};
+
+core::LibraryCandidates libraries(const Json& from) {
+  core::LibraryCandidates result;
+  for (const auto& [name, paths] : from.object)
+    for (const Json& path : paths.array) result[name].push_back(path.text());
+  return result;
+}
+
+void answer(const Json& request) {
+  std::string results;
+  size_t done = 0;
+  try {
+    core::open_libraries(libraries(request.at("libraries")));
+    Probe probe;
+    for (const Json& step : request.at("steps").array) {
+      const std::string result = probe.take(step);
+      if (!result.empty()) results += (results.empty() ? "" : ",") + result;
+      done++;
+    }
+    std::cout << "{\"results\":[" << results << "]}\n";
+  } catch (const core::Error& error) {
+    std::cout << "{\"step\":" << done << ",\"code\":" << quoted(core::error_code_name(error.code()))
+              << ",\"message\":" << quoted(error.what()) << "}\n";
+  }
+}
+
+}  // namespace
+}  // namespace residual::twin
+
+int main() {
+  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  residual::twin::answer(residual::twin::Json::parse(text));
+  std::cout.flush();
+  std::_Exit(0);  // cuDNN's libraries stay loaded, and the order of their exit handlers is nobody's to say
+}
