@@ -3,10 +3,10 @@
 // Told what to be by environment variables, read when a device is opened:
 //   RESIDUAL_TWIN_GPU       file with cuDNN's description of a GPU (gpus/*.json)
 //   RESIDUAL_TWIN_SEED      chooses among the orders that streams and events allow; 1 unless given
-//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N", "lose:N" (the device, for
-//   good), "plan:N"
-//                           (cuDNN refuses to build it), the N-th of its kind from the opening of the device
-//                           on; "plans:N", that one and all after it; several with commas
+//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N" (of a kernel or a
+//                           captured graph), "lose:N" (the device, for good), "plan:N" (cuDNN refuses to
+//                           build it), the N-th of its kind from the opening of the device on; "plans:N",
+//                           that one and all after it; several with commas
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -203,6 +203,7 @@ class TwinStream final : public Stream {
   }
   void launch(Graph& graph) override {
     twin_.check_alive("launch a graph");
+    twin_.check_fault("launch");
     for (const twin::Task& task : static_cast<TwinGraph&>(graph).tasks) twin_.scheduler.push(*queue_, task);
   }
 

@@ -1,141 +1,27 @@
 // Graphs that the backend does not build today, compiled by cuDNN and executed by the twin, against loops written here.
 import { describe, expect, it } from 'vitest'
-import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from '../../lib/weights/float16.ts'
-import { seeded } from '../support/files.ts'
 import {
-  fromHex,
-  type Graph,
-  type GraphNode,
-  type GraphTensor,
-  probe,
-  type Step,
-  toHex,
-} from '../support/probe.ts'
+  bfloat16,
+  channelsLast,
+  type Dim,
+  eachOf,
+  execute,
+  extentOf,
+  float,
+  half,
+  int8,
+  int32,
+  type Kind,
+  kept,
+  offset,
+  random,
+  rowsLast,
+  size,
+  tensor,
+  virtual,
+} from '../support/graphs.ts'
+import type { Graph, GraphNode, GraphTensor } from '../support/probe.ts'
 import { noTwin } from '../support/twin.ts'
-
-type Dim = readonly [n: number, c: number, h: number, w: number]
-
-/** How numbers of a type are kept, and what becomes of one that it does not have. */
-interface Kind {
-  readonly name: string
-  readonly encode: (values: ArrayLike<number>) => Float32Array | Uint16Array | Int8Array | Int32Array
-  readonly decode: (bytes: ArrayBuffer) => ArrayLike<number>
-}
-const decoded = (decode: (from: Uint16Array, to: Float32Array) => void) => (bytes: ArrayBuffer) => {
-  const to = new Float32Array(bytes.byteLength / 2)
-  decode(new Uint16Array(bytes), to)
-  return to
-}
-const half: Kind = {
-  name: 'CUDNN_DATA_HALF',
-  encode: values => Uint16Array.from(values, encodeFloat16),
-  decode: decoded(decodeFloat16),
-}
-const bfloat16: Kind = {
-  name: 'CUDNN_DATA_BFLOAT16',
-  encode: values => Uint16Array.from(values, encodeBFloat16),
-  decode: decoded(decodeBFloat16),
-}
-const float: Kind = {
-  name: 'CUDNN_DATA_FLOAT',
-  encode: values => Float32Array.from(values),
-  decode: bytes => new Float32Array(bytes),
-}
-const int8: Kind = {
-  name: 'CUDNN_DATA_INT8',
-  encode: values => Int8Array.from(values, x => Math.min(127, Math.max(-128, toEven(x)))),
-  decode: bytes => new Int8Array(bytes),
-}
-const int32: Kind = {
-  name: 'CUDNN_DATA_INT32',
-  encode: values => Int32Array.from(values),
-  decode: bytes => new Int32Array(bytes),
-}
-
-function toEven(x: number): number {
-  const below = Math.floor(x)
-  if (x - below !== 0.5) return Math.round(x)
-  return below % 2 === 0 ? below : below + 1
-}
-
-const size = (dim: Dim) => dim[0] * dim[1] * dim[2] * dim[3]
-/** Channels last, `pixel` numbers from one pixel to the next: more than channels leave a gap. */
-const channelsLast = ([, c, h, w]: Dim, pixel = c): Dim => [h * w * pixel, 1, w * pixel, pixel]
-const tensor = (uid: number, kind: Kind, dim: Dim, stride = channelsLast(dim)): GraphTensor => ({
-  uid,
-  type: kind.name,
-  dim,
-  stride,
-  isVirtual: false,
-})
-const virtual = (uid: number, kind: Kind, dim: Dim): GraphTensor => ({
-  ...tensor(uid, kind, dim),
-  isVirtual: true,
-})
-const offset = (stride: readonly number[], ...at: Dim) => at.reduce((sum, i, d) => sum + i * stride[d]!, 0)
-
-function eachOf([n, c, h, w]: Dim, body: (...at: Dim) => void): void {
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j < c; j++) for (let k = 0; k < h; k++) for (let l = 0; l < w; l++) body(i, j, k, l)
-}
-
-/** What a tensor is given or gives: its kind and all numbers of its memory, gaps included. */
-interface Memory {
-  readonly uid: number
-  readonly kind: Kind
-  readonly values: ArrayLike<number>
-}
-
-/** cuDNN compiles `graph` for `gpu`; the twin executes it. `dst` says what is in the memory of the result before. */
-function execute(
-  graph: Graph,
-  sources: readonly Memory[],
-  dst: Memory,
-  { gpu = 'h100', precision = 'fp16' } = {},
-) {
-  const [plan] = probe([{ do: 'compile', graph, precision }], gpu)
-  return executePlan(plan, sources, dst, precision)
-}
-
-function executePlan(plan: unknown, sources: readonly Memory[], dst: Memory, precision = 'fp16') {
-  const all = [...sources, dst]
-  const steps = all.flatMap(({ uid, kind, values }): Step[] => {
-    const data = kind.encode(values)
-    const [pinned, device, bytes] = [`pinned ${uid}`, `device ${uid}`, data.byteLength]
-    return [
-      { do: 'pinned', name: pinned, bytes },
-      { do: 'fill', name: pinned, data: toHex(data) },
-      { do: 'device', name: device, bytes },
-      { do: 'upload', to: device, from: pinned, bytes },
-    ]
-  })
-  const [pinned, device] = [`pinned ${dst.uid}`, `device ${dst.uid}`]
-  const bytes = dst.kind.encode(dst.values).byteLength
-  const [answer] = probe([
-    ...steps,
-    { do: 'wait' }, // what is copied up must not change below
-    {
-      do: 'execute',
-      op: 'graph',
-      plan: JSON.stringify(plan),
-      precision,
-      bind: all.map(({ uid }) => ({ uid, name: `device ${uid}` })),
-    },
-    { do: 'download', to: pinned, from: device, bytes },
-    { do: 'wait' },
-    { do: 'show', name: pinned },
-  ])
-  return Array.from(dst.kind.decode(fromHex(answer)))
-}
-
-/** As they come out again. */
-const kept = (kind: Kind, values: ArrayLike<number>) =>
-  Array.from(kind.decode(kind.encode(values).buffer as ArrayBuffer))
-
-function random(length: number, from: number, to: number, seed = 1): number[] {
-  const next = seeded(seed)
-  return Array.from({ length }, () => from + next() * (to - from))
-}
 
 type Resample = Extract<GraphNode, { operation: 'resample' }>
 
@@ -177,14 +63,13 @@ const kinds = [half, bfloat16, float, int8]
 const pools = modes.flatMap(mode => kinds.map(kind => ({ ...mode, kind, type: kind.name })))
 
 describe.skipIf(noTwin)('a resample graph of cuDNN', () => {
-  const run = (node: Resample, x: GraphTensor, y: GraphTensor, kind: Kind, gpu?: string) => {
-    const length = (t: GraphTensor) => offset(t.stride, ...(t.dim.map(d => d - 1) as unknown as Dim)) + 1
-    const src = kept(kind, random(length(x), -100, 100))
-    const before = kept(kind, random(length(y), -100, 100, 2))
+  const run = (node: Resample, x: GraphTensor, y: GraphTensor, kind: Kind) => {
+    const src = kept(kind, random(extentOf(x), -100, 100))
+    const before = kept(kind, random(extentOf(y), -100, 100, 2))
     const given = { uid: 6, kind, values: before }
-    const actual = execute({ tensors: [x, y], nodes: [node] }, [{ uid: 1, kind, values: src }], given, {
-      gpu,
-    })
+    const graph = { tensors: [x, y], nodes: [node] }
+    const options = { gpu: 'h100' } // for which cuDNN compiles these fastest
+    const actual = execute(graph, [{ uid: 1, kind, values: src }], given, options)
     expect(actual).toEqual(kept(kind, pooled(node, x, y, src, before)))
   }
 
@@ -197,22 +82,69 @@ describe.skipIf(noTwin)('a resample graph of cuDNN', () => {
   it.each(modes)('may have windows, strides and padding unlike in height and width: $mode', mode => {
     const node = { operation: 'resample', ...mode, x: 1, y: 6 } as const
     const uneven = { ...node, window: [2, 3], pre: [1, 0], post: [0, 2], stride: [1, 2] } as const
-    run(uneven, tensor(1, half, [1, 8, 6, 9]), tensor(6, half, [1, 8, 6, 5]), half, 'a100')
+    run(uneven, tensor(1, half, [1, 8, 6, 9]), tensor(6, half, [1, 8, 6, 5]), half)
     const whole = { ...node, window: [6, 9], pre: [0, 0], post: [0, 0], stride: [1, 1] } as const
-    run(whole, tensor(1, half, [3, 8, 6, 9]), tensor(6, half, [3, 8, 1, 1]), half, 'a100')
+    run(whole, tensor(1, half, [3, 8, 6, 9]), tensor(6, half, [3, 8, 1, 1]), half)
   })
 
-  it('goes by the strides of its tensors and writes nothing between them', () => {
+  it('goes by the strides of its tensors', () => {
     const node = { operation: 'resample', ...modes[0]!, x: 1, y: 6 } as const
     const ofResnet = { ...node, window: [3, 3], pre: [1, 1], post: [1, 1], stride: [2, 2] } as const
     const [from, to] = [[2, 8, 9, 9] as const, [2, 8, 5, 5] as const]
-    run(
-      ofResnet,
-      tensor(1, half, from, channelsLast(from, 24)),
-      tensor(6, half, to, channelsLast(to, 16)),
-      half,
-    )
+    run(ofResnet, tensor(1, half, from, rowsLast(from)), tensor(6, half, to, rowsLast(to)), half)
   })
+})
+
+/** What a number becomes where it is multiplied in tf32: ten bits of mantissa, ties away from zero. */
+function tf32(x: number): number {
+  const unit = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10)
+  return x === 0 ? 0 : Math.sign(x) * Math.floor(Math.abs(x) / unit + 0.5) * unit
+}
+
+describe.skipIf(noTwin)('a convolution of cuDNN', () => {
+  const same = (x: number) => x
+  const cases = [
+    { kind: half, precision: 'fp16', multiplied: same, largest: 30, layout: 'gaps between pixels' },
+    { kind: bfloat16, precision: 'bf16', multiplied: same, largest: 30, layout: 'gaps between pixels' },
+    { kind: float, precision: 'tf32', multiplied: tf32, largest: 6000, layout: 'gaps between pixels' },
+    { kind: half, precision: 'fp16', multiplied: same, largest: 30, layout: 'channels first' },
+  ]
+
+  it.each(cases)(
+    'is executed to the last bit in $precision, with $layout, of dilated windows and strides',
+    ({ kind, precision, multiplied, largest, layout }) => {
+      const [from, window, to] = [[2, 8, 9, 9] as const, [16, 8, 3, 3] as const, [2, 16, 4, 4] as const]
+      const first = layout === 'channels first'
+      const x = tensor(1, kind, from, first ? rowsLast(from) : channelsLast(from, 16))
+      const w = tensor(2, kind, window, first ? rowsLast(window) : channelsLast(window))
+      const y = tensor(6, kind, to, first ? rowsLast(to) : channelsLast(to, 24))
+      const [pre, stride, dilation] = [[1, 1] as const, [2, 2] as const, [2, 2] as const]
+      const conv = { operation: 'conv', math: float.name, pre, post: pre, stride, dilation } as const
+      const graph = { tensors: [x, w, y], nodes: [{ ...conv, x: 1, w: 2, y: 6 }] }
+      // Whole numbers, whose sums are exact in any order; only the result is rounded, and in tf32 the factors.
+      const whole = (length: number, seed: number) => random(length, -largest, largest, seed).map(Math.round)
+      const src = kept(kind, whole(extentOf(x), 1))
+      const weight = kept(kind, random(extentOf(w), -30, 30, 2).map(Math.round))
+      const before = kept(kind, whole(extentOf(y), 3))
+      const expected = Array.from(before)
+      eachOf(to, (n, k, p, q) => {
+        let sum = 0
+        eachOf([1, 8, 3, 3], (_, c, r, s) => {
+          const [h, v] = [p * 2 - 1 + r * 2, q * 2 - 1 + s * 2]
+          if (h < 0 || h >= 9 || v < 0 || v >= 9) return
+          sum +=
+            multiplied(src[offset(x.stride, n, c, h, v)]!) * multiplied(weight[offset(w.stride, k, c, r, s)]!)
+        })
+        expected[offset(y.stride, n, k, p, q)] = sum
+      })
+      const sources = [
+        { uid: 1, kind, values: src },
+        { uid: 2, kind, values: weight },
+      ]
+      const actual = execute(graph, sources, { uid: 6, kind, values: before }, { precision })
+      expect(actual).toEqual(kept(kind, expected))
+    },
+  )
 })
 
 describe.skipIf(noTwin)('a convolution of int8', () => {
@@ -300,15 +232,21 @@ describe.skipIf(noTwin)('a convolution of int8', () => {
   )
 
   it('gives sums above what float32 can count, where it writes them as int32', () => {
+    const [wide, by, sum] = [[1, 256, 3, 3] as const, [16, 256, 3, 3] as const, [1, 16, 1, 1] as const]
     const graph = {
-      tensors: [tensor(1, int8, from), tensor(2, int8, window), tensor(6, int32, to)],
-      nodes: [{ ...conv, y: 6 }],
+      tensors: [tensor(1, int8, wide), tensor(2, int8, by), tensor(6, int32, sum)],
+      nodes: [{ ...conv, pre: [0, 0], post: [0, 0], y: 6 } as const],
     }
+    const large = (length: number, seed: number) => random(length, 100, 128, seed).map(Math.floor)
+    const [pixels, weights] = [large(size(wide), 1), large(size(by), 2)]
+    const expected = Array.from({ length: 16 }, (_, k) =>
+      pixels.reduce((total, x, i) => total + x * weights[k * pixels.length + i]!, 0),
+    )
+    expect(expected.filter(x => x > 2 ** 24 && x % 2 === 1).length).toBeGreaterThan(3)
     const sources = [
-      { uid: 1, kind: int8, values: src },
-      { uid: 2, kind: int8, values: weight },
+      { uid: 1, kind: int8, values: pixels },
+      { uid: 2, kind: int8, values: weights },
     ]
-    const actual = execute(graph, sources, { uid: 6, kind: int32, values: Array(size(to)).fill(0) })
-    expect(actual).toEqual(sums())
+    expect(execute(graph, sources, { uid: 6, kind: int32, values: Array(16).fill(0) })).toEqual(expected)
   })
 })

@@ -17,7 +17,7 @@ const onGpu = (options: SessionOptions = {}, twin = {}) =>
 describe.skipIf(noTwin)('a session on a GPU', () => {
   it('says what computes', async () => {
     await using session = await onGpu({ precision: 'bf16' })
-    const name = 'NVIDIA H100 80GB HBM3 (twin)'
+    const name = 'NVIDIA A100-SXM4-40GB (twin)'
     expect(session.device).toEqual({ kind: 'cuda', name, index: 0, precision: 'bf16' })
   })
 

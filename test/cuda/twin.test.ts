@@ -23,7 +23,7 @@ const plan = JSON.stringify({
   },
 })
 const bytes = 32 * 4
-const numbers = Float32Array.from({ length: 32 }, (_, i) => i - 16)
+const numbers = Float32Array.from({ length: 32 }, (_, i) => i - 15.5)
 
 const given: readonly Step[] = [
   { do: 'pinned', name: 'the picture', bytes },
@@ -43,6 +43,14 @@ const relu = (src: string, dst: string): Step => ({
     { uid: 1, name: src },
     { uid: 6, name: dst },
   ],
+})
+
+const exported = (from: string, to: string, pixels = 32): Step => ({
+  do: 'launch',
+  op: 'logits',
+  to,
+  from,
+  pixels,
 })
 
 /** What is wrong, how it is done after `given`, and what the error says. */
@@ -123,6 +131,33 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "'the picture' changed before upload was done",
   ],
   [
+    'a kernel’s read of what nobody wrote',
+    [exported('the activations', 'the result')],
+    "export_fp32 for 'logits' reads byte 0 of 'the activations', which nobody wrote",
+  ],
+  [
+    'a kernel’s read past the end',
+    [upload, exported('the activations', 'the result', 33)],
+    "export_fp32 for 'logits' touches 132 bytes at 0 of 'the activations', which has 128",
+  ],
+  [
+    'pinned memory where a kernel wants the device’s',
+    [upload, exported('the activations', 'the answer')],
+    "export_fp32 for 'logits' touches 'the answer', pinned host memory, where device memory is due",
+  ],
+  [
+    'a captured graph replayed after its memory was freed',
+    [
+      ...([upload, wait, { do: 'begin-capture' }, relu('the activations', 'the result')] as const),
+      ...([
+        { do: 'end-capture', graph: 'graph' },
+        { do: 'free', name: 'the result' },
+      ] as const),
+      { do: 'replay', graph: 'graph' },
+    ],
+    "tensor 6 of 'relu1' touches 'the result' after it was freed",
+  ],
+  [
     'a tensor bound to nothing',
     [
       upload,
@@ -144,6 +179,51 @@ describe.skipIf(noTwin)('the twin', () => {
     expect(() => probe([...given, ...steps, wait])).toThrow(
       expect.objectContaining({ code: 'INTERNAL', step: wait, message: `twin: ${message}.` }),
     )
+  })
+
+  it('replays a captured graph, which did nothing while it was captured, on what is there then', () => {
+    const show: readonly Step[] = [
+      { do: 'replay', graph: 'graph' },
+      { do: 'download', to: 'the answer', from: 'the result', bytes },
+      wait,
+      { do: 'show', name: 'the answer' },
+    ]
+    const [first, second] = probe([
+      ...given,
+      { do: 'begin-capture' },
+      relu('the activations', 'the result'),
+      { do: 'end-capture', graph: 'graph' },
+      upload,
+      ...show,
+      { do: 'fill', name: 'the picture', data: toHex(numbers.map(x => -x)) },
+      upload,
+      ...show,
+    ])
+    expect(first).toBe(toHex(numbers.map(x => Math.max(x, 0))))
+    expect(second).toBe(toHex(numbers.map(x => Math.max(-x, 0))))
+  })
+
+  it('runs streams in any order that events allow, so that a wait that is missing shows', () => {
+    const ends = (between: readonly Step[]) => {
+      const onOther = { ...relu('the activations', 'the result'), stream: 'other' }
+      const steps: Step[] = [...given, upload, ...between, onOther, { ...wait, stream: 'other' }]
+      const all = Array.from({ length: 8 }, (_, i) => {
+        try {
+          probe(steps, { seed: i + 1 })
+          return 'right'
+        } catch (error) {
+          return (error as Error).message
+        }
+      })
+      return new Set(all)
+    }
+    const unwritten = "twin: tensor 1 of 'relu1' reads byte 0 of 'the activations', which nobody wrote."
+    expect(ends([])).toEqual(new Set(['right', unwritten]))
+    const waiting: Step[] = [
+      { do: 'record', event: 'uploaded' },
+      { do: 'wait-for', event: 'uploaded', stream: 'other' },
+    ]
+    expect(ends(waiting)).toEqual(new Set(['right']))
   })
 
   it('names what is still there at the end, and who used it last', () => {

@@ -1,6 +1,6 @@
 // Does a test fail for every way in which the CUDA backend is broken? Builds a broken twin for each of mutations.ts, runs
-// test/cuda on it until something fails, and writes docs/mutations.md, unless arguments name some of them. Takes some
-// 20 minutes.
+// test/cuda on it until something fails, and writes what it found into docs/mutations.md. Arguments, parts of titles, name
+// some of them; the others keep their lines. All of them take some 20 minutes.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -22,7 +22,7 @@ function run(command: string, args: readonly string[], env: Record<string, strin
     cwd: packageRoot,
     encoding: 'utf8',
     env: { ...process.env, ...env },
-    timeout: 600_000,
+    timeout: 1_800_000,
   } as const
   return spawnSync(command, args, { ...options, maxBuffer: 1 << 28 })
 }
@@ -58,7 +58,7 @@ function firstFailure(file?: string): string | undefined {
     const env = { RESIDUAL_TWIN: twin, RESIDUAL_TWIN_CACHE: cache }
     const { status, stdout, signal } = run(
       process.execPath,
-      [...vitest, '--testTimeout=60000', ...paths],
+      [...vitest, '--testTimeout=300000', ...paths],
       env,
     )
     if (status === 0) continue
@@ -102,10 +102,38 @@ function mutate({ title, file, find, replace }: Mutation): () => void {
   return () => writeFileSync(path, original)
 }
 
+const docs = join(packageRoot, 'docs', 'mutations.md')
+
+/** What earlier runs found, by title. */
+function rowsOfDocs(): Map<string, string> {
+  const lines = existsSync(docs) ? readFileSync(docs, 'utf8').split('\n') : []
+  return new Map(
+    lines.filter(line => line.startsWith('| ')).map(line => [line.split(' | ')[0]!.slice(2), line]),
+  )
+}
+
+function writeDocs(rows: ReadonlyMap<string, string>): void {
+  const tried = mutations.filter(({ title }) => rows.has(title))
+  const untried = mutations.filter(({ title }) => !rows.has(title))
+  const text = [
+    '# Broken on purpose',
+    '',
+    '`npm run test:mutations` breaks the CUDA backend in each of these ways, one at a time, builds its twin and runs',
+    '`test/cuda` on it. The last column is the first test that fails.',
+    ...(untried.length > 0 ? ['', `Not tried yet: ${untried.map(({ title }) => title).join('; ')}.`] : []),
+    '',
+    '| what is broken | where | caught by |',
+    '| --- | --- | --- |',
+    ...tried.map(({ title }) => rows.get(title)),
+  ]
+  writeFileSync(docs, `${text.join('\n')}\n`)
+}
+
 setUp()
 const wanted = process.argv.slice(2) // parts of titles
-const all = wanted.length === 0
-const chosen = mutations.filter(({ title }) => all || wanted.some(part => title.includes(part)))
+const chosen = mutations.filter(
+  ({ title }) => wanted.length === 0 || wanted.some(part => title.includes(part)),
+)
 for (const mutation of chosen) mutate(mutation)() // all of them can be applied
 compile()
 const unbroken = firstFailure()
@@ -113,7 +141,7 @@ if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: 
 rmSync(unbrokenPlans, { recursive: true, force: true })
 cpSync(join(place, 'plans'), unbrokenPlans, { recursive: true })
 
-const rows: string[] = []
+const rows = rowsOfDocs()
 let survivors = 0
 for (const mutation of chosen) {
   const begin = Date.now()
@@ -130,20 +158,8 @@ for (const mutation of chosen) {
   console.log(
     `${caught === undefined ? 'SURVIVED' : 'caught'}  ${mutation.title} (${seconds} s)  ${caught ?? ''}`,
   )
-  rows.push(`| ${mutation.title} | \`${mutation.file}\` | ${caught ?? '**nothing**'} |`)
+  rows.set(mutation.title, `| ${mutation.title} | \`${mutation.file}\` | ${caught ?? '**nothing**'} |`)
+  writeDocs(rows) // now, so that a run that is cut short has not been for nothing
 }
 console.log(`${chosen.length - survivors} of ${chosen.length} caught`)
-if (all) {
-  const text = [
-    '# Broken on purpose',
-    '',
-    '`npm run test:mutations` breaks the CUDA backend in each of these ways, one at a time, builds its twin and runs',
-    '`test/cuda` on it. The last column is the first test that fails.',
-    '',
-    '| what is broken | where | caught by |',
-    '| --- | --- | --- |',
-    ...rows,
-  ]
-  writeFileSync(join(packageRoot, 'docs', 'mutations.md'), `${text.join('\n')}\n`)
-}
 process.exitCode = survivors > 0 ? 1 : 0

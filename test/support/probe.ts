@@ -1,10 +1,10 @@
 // How does a test use the twin's device directly, and cuDNN with graphs of its own? By steps for native/twin/probe.
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
-import { compileLibraries } from '../../lib/runtime/cuda-libraries.ts'
+import { compileLibraries, type LibraryCandidates } from '../../lib/runtime/cuda-libraries.ts'
 import type { CudnnTensor } from '../../lib/runtime/cudnn-plan.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
-import { twin } from './twin.ts'
+import { twin, twinGpu } from './twin.ts'
 
 type Pair = readonly [number, number]
 
@@ -47,7 +47,7 @@ export interface Graph {
 }
 
 /** What native/twin/probe/main.cc says of them. */
-export type Step =
+export type Step = (
   | { readonly do: 'device' | 'pinned'; readonly name: string; readonly bytes: number }
   | { readonly do: 'free' | 'lose' | 'show'; readonly name: string }
   | { readonly do: 'fill'; readonly name: string; readonly data: string }
@@ -58,7 +58,12 @@ export type Step =
       readonly from: string
       readonly bytes: number
     }
-  | { readonly do: 'compile'; readonly graph: Graph; readonly precision: string }
+  | {
+      readonly do: 'compile'
+      readonly graph: Graph
+      readonly precision: string
+      readonly libraries: LibraryCandidates
+    }
   | {
       readonly do: 'execute'
       readonly op: string
@@ -66,22 +71,48 @@ export type Step =
       readonly precision: string
       readonly bind: readonly { readonly uid: number; readonly name: string }[]
     }
-  | { readonly do: 'wait' | 'in-use' }
+  | {
+      readonly do: 'launch'
+      readonly op: string
+      readonly to: string
+      readonly from: string
+      readonly pixels: number
+    }
+  | { readonly do: 'record' | 'wait-for'; readonly event: string }
+  | { readonly do: 'end-capture' | 'replay'; readonly graph: string }
+  | { readonly do: 'begin-capture' | 'wait' | 'in-use' }
+) & { readonly stream?: string }
 
-/** Does `steps` on a device of their own; what each answers that has an answer. Throws what the twin throws. */
-export function probe(steps: readonly Step[], gpu = 'h100'): unknown[] {
+/** Does `steps` on a device of their own, on one stream unless they name others; what each answers that has an answer. Throws what the twin throws. */
+export function probe(steps: readonly Step[], { gpu = twinGpu, seed = 1 } = {}): unknown[] {
   const program = join(dirname(twin), 'residual-twin-probe')
-  const { nvrtc, cudnn } = compileLibraries(dirname(twin))
   const { status, stdout, stderr, error } = spawnSync(program, {
-    input: JSON.stringify({ libraries: { nvrtc, cudnn }, steps }),
+    input: JSON.stringify({ steps: steps.map(step => ({ stream: 'the stream', ...step })) }),
     encoding: 'utf8',
     maxBuffer: 1 << 28,
-    env: { ...process.env, RESIDUAL_TWIN_GPU: join(packageRoot, 'gpus', `${gpu}.json`) },
+    env: {
+      ...process.env,
+      RESIDUAL_TWIN_GPU: join(packageRoot, 'gpus', `${gpu}.json`),
+      RESIDUAL_TWIN_SEED: String(seed),
+    },
   })
   if (status !== 0) throw new Error(`${program} ended with ${status}: ${stderr}`, { cause: error })
   const answer = JSON.parse(stdout)
   if (answer.message === undefined) return answer.results
   throw Object.assign(new Error(answer.message), { code: answer.code, step: steps[answer.step] })
+}
+
+/** The plan that cuDNN makes of `graph`, as it reports it. */
+export function compiled(graph: Graph, precision = 'fp16', gpu = twinGpu): CudnnReport {
+  const { nvrtc, cudnn } = compileLibraries(dirname(twin))
+  const libraries = { nvrtc: nvrtc!, cudnn: cudnn! }
+  const [plan] = probe([{ do: 'compile', graph, precision, libraries }], { gpu })
+  return plan as CudnnReport
+}
+
+/** Only as far as tests change it. */
+export interface CudnnReport {
+  readonly operationGraph: { readonly tensors: readonly object[]; readonly nodes: readonly object[] }
 }
 
 /** The digits in which numbers travel. */

@@ -2,7 +2,7 @@
 // from standard input, does them through the seam of cuda/device.h and writes what came out as JSON. The
 // environment says what the device is (device_twin.cc).
 //
-//   {libraries: {nvrtc: [...], cudnn: [...]}, steps: [...]} -> {results: [...]} or {step, code, message}
+//   {steps: [...]} -> {results: [...]} or {step, code, message}
 //
 // Steps, `do` first; buffers go by their names; numbers travel as the hexadecimal digits of their bytes:
 //   device, name, bytes           allocates memory of the device
@@ -11,10 +11,17 @@
 //   lose, name                    forgets the buffer without freeing it
 //   fill, name, data              what the host may do to pinned memory and must not do to other
 //   poke, name, at                writes a byte beside what the buffer has, behind the twin's back
-//   upload | download, to, from, bytes
-//   compile, graph, precision     -> the plan, as cuDNN reports it; graph as in graphs.h
-//   execute, op, plan, precision, bind: [{uid, name}]
-//   wait                          for all there is to do
+//   upload | download, to, from, bytes, stream
+//   compile, graph, precision, libraries: {nvrtc: [...], cudnn: [...]}
+//                                 -> the plan, as cuDNN reports it; graph as in graphs.h
+//   execute, op, plan, precision, bind: [{uid, name}], stream
+//   launch, op, to, from, pixels, stream     the kernel that writes outputs, on one channel of float32
+//   record, event, stream
+//   wait-for, event, stream
+//   begin-capture, stream
+//   end-capture, graph, stream
+//   replay, graph, stream
+//   wait, stream                  for all there is to do
 //   show, name                    -> the numbers of a pinned buffer
 //   in-use                        -> what of the device is in use
 #include <cstdio>
@@ -55,6 +62,13 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
+core::LibraryCandidates libraries(const Json& from) {
+  core::LibraryCandidates result;
+  for (const auto& [name, paths] : from.object)
+    for (const Json& path : paths.array) result[name].push_back(path.text());
+  return result;
+}
+
 class Probe {
  public:
   // What the step is answered with: JSON, empty if it is not.
@@ -77,16 +91,29 @@ class Probe {
     } else if (what == "poke") {
       address(step.at("name"))[step.at("at").integer()] = std::byte{1};
     } else if (what == "upload") {
-      stream_->upload(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
+      stream(step).upload(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
     } else if (what == "download") {
-      stream_->download(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
+      stream(step).download(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
     } else if (what == "compile") {
+      core::open_libraries(libraries(step.at("libraries")));
       const cuda::Descriptor gpu = device_->describe(), graph = build_graph(step.at("graph"));
       return cuda::build_first_plan(cuda::engine_candidates(graph, gpu, precision(step)), gpu).json;
     } else if (what == "execute") {
       execute(step);
+    } else if (what == "launch") {
+      launch(step);
+    } else if (what == "record") {
+      stream(step).record(event(step));
+    } else if (what == "wait-for") {
+      stream(step).wait(event(step));
+    } else if (what == "begin-capture") {
+      stream(step).begin_capture();
+    } else if (what == "end-capture") {
+      graphs_[step.at("graph").text()] = stream(step).end_capture();
+    } else if (what == "replay") {
+      stream(step).launch(*graphs_.at(step.at("graph").text()));
     } else if (what == "wait") {
-      stream_->synchronize();
+      stream(step).synchronize();
     } else if (what == "show") {
       const cuda::PinnedBuffer& buffer = pinned_buffers_.at(step.at("name").text());
       return quoted(to_hex(buffer.data(), buffer.bytes()));
@@ -111,6 +138,25 @@ class Probe {
     return addresses_.at(name.text());
   }
 
+  cuda::Stream& stream(const Json& step) {
+    std::unique_ptr<cuda::Stream>& stream = streams_[step.at("stream").text()];
+    if (!stream) stream = cuda::make_stream(device_);
+    return *stream;
+  }
+
+  cuda::Event& event(const Json& step) {
+    std::unique_ptr<cuda::Event>& event = events_[step.at("event").text()];
+    if (!event) event = cuda::make_event(device_);
+    return *event;
+  }
+
+  void launch(const Json& step) {
+    const auto at = [&](const char* name) { return reinterpret_cast<float*>(address(step.at(name))); };
+    stream(step).launch(step.at("op").text(), cuda::launch_of<cuda::Export<float>>(
+                                                  {at("to"), at("from"), step.at("pixels").integer(),
+                                                   /*channels=*/1, /*padded=*/1}));
+  }
+
   void execute(const Json& step) {
     cuda::EnginePlan plan;
     plan.json = step.at("plan").text();
@@ -118,28 +164,22 @@ class Probe {
     std::vector<cuda::Binding> bindings;
     for (const Json& binding : step.at("bind").array)
       bindings.push_back({cuda::Uid(binding.at("uid").integer()), address(binding.at("name"))});
-    stream_->execute(step.at("op").text(), plan, bindings, /*workspace=*/nullptr);
+    stream(step).execute(step.at("op").text(), plan, bindings, /*workspace=*/nullptr);
   }
 
   const std::shared_ptr<cuda::Device> device_ = cuda::open_device(0);
-  const std::unique_ptr<cuda::Stream> stream_ = cuda::make_stream(device_);
   std::map<std::string, cuda::DeviceBuffer> device_buffers_;
   std::map<std::string, cuda::PinnedBuffer> pinned_buffers_;
   std::map<std::string, std::byte*> addresses_;  // of buffers that were freed
+  std::map<std::string, std::unique_ptr<cuda::Stream>> streams_;
+  std::map<std::string, std::unique_ptr<cuda::Event>> events_;
+  std::map<std::string, std::unique_ptr<cuda::Graph>> graphs_;
 };
-
-core::LibraryCandidates libraries(const Json& from) {
-  core::LibraryCandidates result;
-  for (const auto& [name, paths] : from.object)
-    for (const Json& path : paths.array) result[name].push_back(path.text());
-  return result;
-}
 
 void answer(const Json& request) {
   std::string results;
   size_t done = 0;
   try {
-    core::open_libraries(libraries(request.at("libraries")));
     Probe probe;
     for (const Json& step : request.at("steps").array) {
       const std::string result = probe.take(step);
