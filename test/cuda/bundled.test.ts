@@ -33,7 +33,9 @@ describe.skipIf(noTwin).each(precisions)('the bundled model in %s', precision =>
   it.each([true, false])('has the outputs of the CPU (replayed: %s)', async cudaGraph => {
     const samples = ['airplane', 'automobile', 'deer', 'frog', 'ship']
     const all = await prepared(samples.map(name => join(packageRoot, 'samples', `${name}.jpg`)))
-    await using gpu = await onGpu(precision, { cudaGraph, batchSizes: [1, 3, 5] })
+    // Compiling is most of the time: but in one precision a batch of 3 is one of 5, filled up.
+    const batchSizes = precision === 'fp16' ? [1, 3, 5] : [1, 5]
+    await using gpu = await onGpu(precision, { cudaGraph, batchSizes })
     for (const n of [1, 3, 5]) {
       const input = all.subarray(0, n * pixels)
       const [expected, actual] = [await cpu.run(input, { outputs }), await gpu.run(input, { outputs })]

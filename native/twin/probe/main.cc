@@ -74,58 +74,77 @@ class Probe {
   // What the step is answered with: JSON, empty if it is not.
   std::string take(const Json& step) {
     const std::string& what = step.at("do").text();
+    if (use_memory(what, step) || queue_work(what, step) || order_work(what, step)) return "";
+    if (what == "compile") {
+      core::open_libraries(libraries(step.at("libraries")));
+      const cuda::Descriptor gpu = device_->describe(), graph = build_graph(step.at("graph"));
+      return cuda::build_first_plan(cuda::engine_candidates(graph, gpu, precision(step)), gpu).json;
+    }
+    if (what == "show") {
+      const cuda::PinnedBuffer& buffer = pinned_buffers_.at(step.at("name").text());
+      return quoted(to_hex(buffer.data(), buffer.bytes()));
+    }
+    if (what == "in-use") return quoted(cuda::list_devices().front().name);
+    throw core::Error(core::ErrorCode::kInternal, "probe: there is no step '" + what + "'.");
+  }
+
+ private:
+  // This and the next two: false where the step is none of theirs.
+  bool use_memory(const std::string& what, const Json& step) {
+    if (!step.has("name") || what == "show") return false;
+    const std::string& name = step.at("name").text();
     if (what == "device") {
-      const std::string& name = step.at("name").text();
       device_buffers_[name] = cuda::DeviceBuffer(device_, step.at("bytes").integer(), name);
     } else if (what == "pinned") {
-      const std::string& name = step.at("name").text();
       pinned_buffers_[name] = cuda::PinnedBuffer(device_, step.at("bytes").integer(), name);
     } else if (what == "free") {
-      addresses_[step.at("name").text()] = address(step.at("name"));
-      device_buffers_.erase(step.at("name").text());
-      pinned_buffers_.erase(step.at("name").text());
+      freed_[name] = address(step.at("name"));
+      device_buffers_.erase(name);
+      pinned_buffers_.erase(name);
     } else if (what == "lose") {
-      new cuda::DeviceBuffer(std::move(device_buffers_.at(step.at("name").text())));
+      new cuda::DeviceBuffer(std::move(device_buffers_.at(name)));
     } else if (what == "fill") {
       from_hex(step.at("data").text(), address(step.at("name")));
     } else if (what == "poke") {
       address(step.at("name"))[step.at("at").integer()] = std::byte{1};
-    } else if (what == "upload") {
-      stream(step).upload(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
-    } else if (what == "download") {
-      stream(step).download(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
-    } else if (what == "compile") {
-      core::open_libraries(libraries(step.at("libraries")));
-      const cuda::Descriptor gpu = device_->describe(), graph = build_graph(step.at("graph"));
-      return cuda::build_first_plan(cuda::engine_candidates(graph, gpu, precision(step)), gpu).json;
-    } else if (what == "execute") {
-      execute(step);
-    } else if (what == "launch") {
-      launch(step);
-    } else if (what == "record") {
-      stream(step).record(event(step));
-    } else if (what == "wait-for") {
-      stream(step).wait(event(step));
-    } else if (what == "begin-capture") {
-      stream(step).begin_capture();
-    } else if (what == "end-capture") {
-      graphs_[step.at("graph").text()] = stream(step).end_capture();
-    } else if (what == "replay") {
-      stream(step).launch(*graphs_.at(step.at("graph").text()));
-    } else if (what == "wait") {
-      stream(step).synchronize();
-    } else if (what == "show") {
-      const cuda::PinnedBuffer& buffer = pinned_buffers_.at(step.at("name").text());
-      return quoted(to_hex(buffer.data(), buffer.bytes()));
-    } else if (what == "in-use") {
-      return quoted(cuda::list_devices().front().name);
     } else {
-      throw core::Error(core::ErrorCode::kInternal, "probe: there is no step '" + what + "'.");
+      return false;
     }
-    return "";
+    return true;
   }
 
- private:
+  bool queue_work(const std::string& what, const Json& step) {
+    if (what == "upload")
+      stream(step).upload(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
+    else if (what == "download")
+      stream(step).download(address(step.at("to")), address(step.at("from")), step.at("bytes").integer());
+    else if (what == "execute")
+      execute(step);
+    else if (what == "launch")
+      launch(step);
+    else if (what == "replay")
+      stream(step).launch(*graphs_.at(step.at("graph").text()));
+    else
+      return false;
+    return true;
+  }
+
+  bool order_work(const std::string& what, const Json& step) {
+    if (what == "record")
+      stream(step).record(event(step));
+    else if (what == "wait-for")
+      stream(step).wait(event(step));
+    else if (what == "begin-capture")
+      stream(step).begin_capture();
+    else if (what == "end-capture")
+      graphs_[step.at("graph").text()] = stream(step).end_capture();
+    else if (what == "wait")
+      stream(step).synchronize();
+    else
+      return false;
+    return true;
+  }
+
   static cuda::Precision precision(const Json& step) {
     return step.at("precision").text() == "tf32" ? cuda::Precision::kTf32 : cuda::Precision::kFp16;
   }
@@ -135,7 +154,7 @@ class Probe {
       return found->second.data();
     if (const auto found = pinned_buffers_.find(name.text()); found != pinned_buffers_.end())
       return found->second.data();
-    return addresses_.at(name.text());
+    return freed_.at(name.text());
   }
 
   cuda::Stream& stream(const Json& step) {
@@ -170,7 +189,7 @@ class Probe {
   const std::shared_ptr<cuda::Device> device_ = cuda::open_device(0);
   std::map<std::string, cuda::DeviceBuffer> device_buffers_;
   std::map<std::string, cuda::PinnedBuffer> pinned_buffers_;
-  std::map<std::string, std::byte*> addresses_;  // of buffers that were freed
+  std::map<std::string, std::byte*> freed_;  // where they were
   std::map<std::string, std::unique_ptr<cuda::Stream>> streams_;
   std::map<std::string, std::unique_ptr<cuda::Event>> events_;
   std::map<std::string, std::unique_ptr<cuda::Graph>> graphs_;
