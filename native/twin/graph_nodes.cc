@@ -12,16 +12,6 @@ namespace {
   throw core::Error(core::ErrorCode::kInternal, "twin: cannot execute the plan: " + what + ".");
 }
 
-// Calls body(place among Values, n, c, h, w) for every element.
-template <typename Body>
-void for_each(const Tensor& t, Body body) {
-  int64_t i = 0;
-  for (int64_t n = 0; n < t.dims[0]; n++)
-    for (int64_t h = 0; h < t.dims[2]; h++)
-      for (int64_t w = 0; w < t.dims[3]; w++)
-        for (int64_t c = 0; c < t.dims[1]; c++, i++) body(i, n, c, h, w);
-}
-
 template <typename T>
 Values convolve_as(const Node& node, const Tensor& y, const Operand& x, const Operand& weight) {
   const std::vector<T> src(x.values.begin(), x.values.end());

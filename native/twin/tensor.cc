@@ -57,17 +57,6 @@ auto with_type(DataType type, Body body) {
   return body(float());
 }
 
-// Calls body(place among Values, place in memory) for every element.
-template <typename Body>
-void for_each(const Tensor& t, Body body) {
-  int64_t i = 0;
-  for (int64_t n = 0; n < t.dims[0]; n++)
-    for (int64_t h = 0; h < t.dims[2]; h++)
-      for (int64_t w = 0; w < t.dims[3]; w++)
-        for (int64_t c = 0; c < t.dims[1]; c++, i++)
-          body(i, n * t.strides[0] + c * t.strides[1] + h * t.strides[2] + w * t.strides[3]);
-}
-
 }  // namespace
 
 DataType data_type(const std::string& name) {
@@ -83,8 +72,7 @@ DataType data_type(const std::string& name) {
 int64_t Tensor::count() const { return dims[0] * dims[1] * dims[2] * dims[3]; }
 
 size_t Tensor::bytes() const {
-  int64_t last = 0;
-  for (size_t i = 0; i < dims.size(); i++) last += (dims[i] - 1) * strides[i];
+  const int64_t last = offset(dims[0] - 1, dims[1] - 1, dims[2] - 1, dims[3] - 1);
   return (last + 1) * with_type(type, [](auto zero) { return sizeof zero; });
 }
 
@@ -92,7 +80,9 @@ Values read(const Tensor& tensor, const void* data) {
   Values values(tensor.count());
   with_type(tensor.type, [&](auto zero) {
     const auto* from = static_cast<const decltype(zero)*>(data);
-    for_each(tensor, [&](int64_t i, int64_t at) { values[i] = number(from[at]); });
+    for_each(tensor, [&](int64_t i, int64_t n, int64_t c, int64_t h, int64_t w) {
+      values[i] = number(from[tensor.offset(n, c, h, w)]);
+    });
   });
   return values;
 }
@@ -100,7 +90,9 @@ Values read(const Tensor& tensor, const void* data) {
 void write(const Tensor& tensor, void* data, const Values& values) {
   with_type(tensor.type, [&](auto zero) {
     auto* to = static_cast<decltype(zero)*>(data);
-    for_each(tensor, [&](int64_t i, int64_t at) { to[at] = converted<decltype(zero)>(values[i]); });
+    for_each(tensor, [&](int64_t i, int64_t n, int64_t c, int64_t h, int64_t w) {
+      to[tensor.offset(n, c, h, w)] = converted<decltype(zero)>(values[i]);
+    });
   });
 }
 

@@ -22,11 +22,24 @@ struct Tensor {
 
   int64_t count() const;  // of elements
   size_t bytes() const;   // from the first element to the end of the last
+  int64_t offset(int64_t n, int64_t c, int64_t h, int64_t w) const {  // in memory, in elements
+    return n * strides[0] + c * strides[1] + h * strides[2] + w * strides[3];
+  }
 };
 
 // The numbers of a tensor, dense, channels last whatever its strides: [N,H,W,C]. Every number of every type
 // is one of double's.
 using Values = std::vector<double>;
+
+// Calls body(place among Values, n, c, h, w) for every element.
+template <typename Body>
+void for_each(const Tensor& t, Body body) {
+  int64_t i = 0;
+  for (int64_t n = 0; n < t.dims[0]; n++)
+    for (int64_t h = 0; h < t.dims[2]; h++)
+      for (int64_t w = 0; w < t.dims[3]; w++)
+        for (int64_t c = 0; c < t.dims[1]; c++, i++) body(i, n, c, h, w);
+}
 
 Values read(const Tensor& tensor, const void* data);
 
