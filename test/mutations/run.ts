@@ -37,9 +37,14 @@ function compile(): void {
 }
 
 /** What decides, beside the key of a plan in the cache, what cuDNN compiles and what is taken from there. */
-const decidePlans = ['conv_graph.cc', 'conv_spec.h', 'plan_builder.cc', 'plan_cache.cc'].map(
-  name => `cuda/${name}`,
-)
+const decidePlans = [
+  'cuda/conv_graph.cc',
+  'cuda/conv_spec.h',
+  'cuda/descriptor.cc',
+  'cuda/engines.cc',
+  'cuda/plan_builder.cc',
+  'cuda/plan_cache.cc',
+]
 
 /** The title of the first test that fails, or undefined. `plans`: a folder of compiled plans to begin with. */
 function firstFailure(plans?: string): string | undefined {
