@@ -14,8 +14,8 @@ const source = join(place, 'source')
 const build = join(place, 'build')
 const twin = join(build, 'Release', 'residual-twin.node')
 const unbrokenPlans = join(place, 'unbroken-plans')
-/** What fails soonest first. */
-const stages = [['session'], ['bundled'], ['plan-cache', 'op-cases']]
+/** Of test/cuda, what fails soonest first. */
+const stages = ['session', 'bundled', 'plan-cache', 'op-cases']
 
 function run(command: string, args: readonly string[], env: Record<string, string> = {}) {
   const options = {
@@ -47,31 +47,30 @@ const decidePlans = [
 ]
 
 /** The title of the first test that fails, or undefined. `plans`: a folder of compiled plans to begin with. */
-function firstFailure(plans?: string): string | undefined {
+function firstFailure(files: readonly string[], plans?: string): string | undefined {
   const cache = join(place, 'plans')
   rmSync(cache, { recursive: true, force: true }) // plans of another mutant are not to be trusted
   if (plans !== undefined && existsSync(plans)) cpSync(plans, cache, { recursive: true })
-  for (const files of stages) {
+  for (const file of files) {
     const vitest = [
       join(packageRoot, 'node_modules', 'vitest', 'vitest.mjs'),
       'run',
       '--bail=1',
       '--reporter=json',
     ]
-    const paths = files.map(file => `test/cuda/${file}.test.ts`)
     const env = { RESIDUAL_TWIN: twin, RESIDUAL_TWIN_CACHE: cache }
     const { status, stdout, signal } = run(
       process.execPath,
-      [...vitest, '--testTimeout=300000', ...paths],
+      [...vitest, '--testTimeout=300000', `test/cuda/${file}.test.ts`],
       env,
     )
     if (status === 0) continue
     const begin = stdout.indexOf('{"numTotalTestSuites"')
-    if (begin < 0) return `${files.join(', ')}: the process ended (${signal ?? status})`
+    if (begin < 0) return `${file}: the process ended (${signal ?? status})`
     const report = JSON.parse(stdout.slice(begin, stdout.lastIndexOf('}') + 1))
     const results: { assertionResults: { status: string; fullName: string }[] }[] = report.testResults
-    const failed = results.flatMap(file => file.assertionResults).find(test => test.status === 'failed')
-    return failed?.fullName ?? `${files.join(', ')}: the process ended`
+    const failed = results.flatMap(result => result.assertionResults).find(test => test.status === 'failed')
+    return failed?.fullName ?? `${file}: the process ended`
   }
   return undefined
 }
@@ -140,7 +139,7 @@ const chosen = mutations.filter(
 )
 for (const mutation of chosen) mutate(mutation)() // all of them can be applied
 compile()
-const unbroken = firstFailure(join(packageRoot, 'build-cuda', 'test-plans')) // what the tests have compiled
+const unbroken = firstFailure(stages, join(packageRoot, 'build-cuda', 'test-plans')) // what the tests have compiled
 if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: ${unbroken}`)
 rmSync(unbrokenPlans, { recursive: true, force: true })
 cpSync(join(place, 'plans'), unbrokenPlans, { recursive: true })
@@ -154,7 +153,9 @@ for (const mutation of chosen) {
   try {
     compile()
     // Compiling is most of the time, and equal keys mean equal plans but where that is broken.
-    caught = firstFailure(decidePlans.includes(mutation.file) ? undefined : unbrokenPlans)
+    const plans = decidePlans.includes(mutation.file) ? undefined : unbrokenPlans
+    const ofCache = ['cuda/plan_builder.cc', 'cuda/plan_cache.cc'].includes(mutation.file)
+    caught = firstFailure(ofCache ? ['plan-cache', ...stages] : stages, plans)
   } finally {
     restore()
   }
