@@ -85,7 +85,9 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     const target = join(folder, names[0]!)
     for (const [i, damage] of damages.entries()) {
       await damage(target, whole[0]!)
+      const { ino } = await stat(target)
       expect(await logits(compiled), `damage ${i}`).toEqual(expected)
+      expect((await stat(target)).ino, `damage ${i}`).not.toBe(ino) // cuDNN would not mind a flipped bit in a kernel
       const rebuilt = await readFile(target, 'latin1')
       expect(rebuilt.split('\n')[1], `damage ${i}`).toBe(whole[0]!.toString('latin1').split('\n')[1])
       const before = await written()
