@@ -4,7 +4,7 @@ import { parametersOf } from '../model/parameters.ts'
 import { type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
 import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
-import { type Attribute, encodeOnnx, type OnnxNode, type OnnxTensor, type OnnxValue } from './onnx-schema.ts'
+import type { Attribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './onnx-schema.ts'
 
 const batch = 'N' // of any size
 
@@ -51,7 +51,7 @@ export async function networkToOnnx(
   const outputs = Object.entries(network.outputs).map(([name, { id }]) =>
     name === 'featureMaps' ? node('Identity', [value(id)], name) : flatten(value(id), name),
   )
-  return encodeOnnx({
+  return encode({
     name: network.name,
     nodes: [...nodes, ...outputs],
     initializers,
@@ -86,7 +86,13 @@ export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uin
   }
   const { channels, height, width } = inputShape(plan)
   const inputs = [{ name: 'x', dims: [batch, channels, height, width] }]
-  return encodeOnnx({ name: plan.name, nodes, initializers, inputs, outputs })
+  return encode({ name: plan.name, nodes, initializers, inputs, outputs })
+}
+
+/** The format is loaded on first use: most who load this package export nothing. */
+async function encode(graph: OnnxGraph): Promise<Uint8Array> {
+  const { encodeOnnx } = await import('./onnx-schema.ts')
+  return encodeOnnx(graph)
 }
 
 function opNodes(op: Op, value: (index: number) => string): OnnxNode[] {
