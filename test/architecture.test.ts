@@ -53,7 +53,7 @@ const layerOf = (file: string) => file.split('/')[0]!.replace(/\.ts$/, '')
 describe('the architecture', () => {
   it.each(filesIn('lib', /\.ts$/))('lets lib/%s import only what is below it', file => {
     const text = readFileSync(join(packageRoot, 'lib', file), 'utf8')
-    for (const [, path] of text.matchAll(/from '(\.[^']+)'/g)) {
+    for (const [, path] of text.matchAll(/(?:from |import\()'(\.[^']+)'/g)) {
       const target = join(dirname(file), path!)
       expect(existsSync(join(packageRoot, 'lib', target)), path).toBe(true)
       const [from, to] = [layerOf(file), layerOf(target)]
@@ -69,6 +69,19 @@ describe('the architecture', () => {
         expect(mayInclude[from], `${file} includes ${path}`).toContain(layerOf(path!))
     }
     if (from !== 'binding') expect(text).not.toMatch(/napi/i)
+  })
+
+  it('loads with nothing but Node: other packages are loaded by what needs them', () => {
+    const reached = new Set(['index.ts'])
+    for (const file of reached) {
+      const text = readFileSync(join(packageRoot, 'lib', file), 'utf8')
+      for (const [, types, from] of text.matchAll(/^(?:import|export) (type )?[^;]*?from '([^']+)'/gms)) {
+        if (types) continue
+        if (from!.startsWith('.')) reached.add(normalize(join(dirname(file), from!)))
+        else expect(from, file).toMatch(/^node:/)
+      }
+    }
+    expect(reached).toContain('image/decode.ts')
   })
 
   it('describes every error code in the docs, and no others', () => {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
+import type { StoredType } from '../weights/stored-type.ts'
 
 /** A crop window of a picture resized to `outHeight` x `outWidth`; all in pixels. */
 export interface ResizeGeometry {
@@ -21,7 +22,18 @@ export interface ResizeGeometry {
 
 /** One backend's session. Lengths are checked in C++; states and arguments are the business of `Session`. */
 export interface NativeSession {
-  loadWeights(op: number, weight: Float32Array, bias: Float32Array): Promise<void>
+  /**
+   * Multiplies each output channel by its scale, turns `[K,C,R,S]` to `[K,R,S,C]` and packs that. `memory` has room for the
+   * numbers as `type` and as float32, they lie in its last bytes, and it is overwritten; nobody else may touch the arrays until
+   * the promise settles. Rejects with NON_FINITE, naming the channel. Several operations may be loaded at once.
+   */
+  loadWeights(
+    op: number,
+    memory: Uint8Array,
+    type: StoredType,
+    scale: Float64Array,
+    bias: Float32Array,
+  ): Promise<void>
   run(
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],

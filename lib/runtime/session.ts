@@ -2,9 +2,9 @@
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import { median } from '../statistics.ts'
-import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { resolveDevice } from './device.ts'
+import { loadWeights, mostAtOnce } from './load-weights.ts'
 import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
 import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
 
@@ -32,7 +32,7 @@ export interface OpTime {
 }
 
 /**
- * Makes a plan ready to run: packs its weights for the device, reading one operation's tensors at a time.
+ * Makes a plan ready to run: packs its weights for the device, those of a few operations at a time.
  *
  * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
  * reading the weights throws
@@ -43,17 +43,10 @@ export async function createSession(
   weights: WeightSource,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const native = openNative(plan, checkOptions(options))
+  const checked = checkOptions(options)
+  const native = openNative(plan, checked)
   try {
-    let packed: Promise<void> | undefined
-    for (const [index, op] of plan.ops.entries()) {
-      if (!takesWeights(op)) continue
-      const { weight, bias } = await readOpWeights(plan, op, weights)
-      await packed
-      packed = native.session.loadWeights(index, weight, bias) // while the next operation's tensors are read
-      packed.catch(() => {}) // it is awaited above or below, unless reading throws first
-    }
-    await packed
+    await loadWeights(plan, weights, native.session, Math.min(checked.threads, mostAtOnce))
   } catch (error) {
     native.session.dispose()
     throw translateError(error)

@@ -31,7 +31,6 @@ class CpuBackend final : public core::Backend {
         pool_(options.threads) {}
 
   void load_weights(size_t op_index, const float* weight, const float* bias) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
     const core::Op& op = plan_.ops[op_index];
     ConvGeometry geometry;
     geometry.src = plan_.src(op);
@@ -41,7 +40,9 @@ class CpuBackend final : public core::Backend {
     geometry.padding = op.padding;
     geometry.groups = op.groups;
     geometry.relu = op.relu;
-    convs_[op_index] = make_convolution(geometry, kernels_, weight, bias, exact_, weights_);
+    auto packed = make_convolution(geometry, kernels_, weight, bias, exact_, weights_);  // several at once
+    const std::lock_guard<std::mutex> lock(mutex_);
+    convs_[op_index] = std::move(packed);
   }
 
   void run(const core::Input& input, const core::OutputBuffers& outputs,
