@@ -20,8 +20,8 @@ import {
   type Session,
 } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
+import { median, quantile } from '../lib/statistics.ts'
 import { initialise } from '../lib/weights/init.ts'
-import { median, quantile } from './statistics.ts'
 
 const { values: options } = parseArgs({
   options: {

@@ -1,75 +1,59 @@
-// How fast is this next to onnxruntime-node? The same network, weights, pictures and threads, in turn, in one process.
-import { parseArgs } from 'node:util'
-import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { networkToOnnx } from '../lib/export/onnx.ts'
-import { createSession, lower, parametersOf, planCost, resnet } from '../lib/index.ts'
-import { alignColumns } from '../lib/model/format-plan.ts'
-import { initialise } from '../lib/weights/init.ts'
-import { toNchw } from '../test/support/nchw.ts'
-import { median, spread } from './statistics.ts'
+// How fast is this next to others? `residual bench` on the usual networks, with PyTorch, OpenCV and TensorFlow beside
+// onnxruntime-node where a Python has them. Prints a table, writes JSON and a chart.
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { chartSvg } from '../lib/bench/chart.ts'
+import { type Engine, residualEngine } from '../lib/bench/engine.ts'
+import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
+import { reportText } from '../lib/bench/report.ts'
+import { type BenchSettings, benchOptions, runBenchmark, writeText } from '../lib/cli/bench.ts'
+import { packageVersion } from '../lib/cli/version.ts'
+import { packageRoot } from '../lib/runtime/native.ts'
+import { findPythonEngines, pythonEngineNames } from './python.ts'
 
-const { values: options } = parseArgs({
-  options: {
-    layers: { type: 'string', default: '50' },
-    size: { type: 'string', default: '224' },
-    batch: { type: 'string', default: '1,8' },
-    threads: { type: 'string', default: '2' },
-    seconds: { type: 'string', default: '20' }, // per batch size
-  },
-})
-const numbers = (text: string) => text.split(',').map(Number)
-const size = Number(options.size)
-
-/** onnxruntime's threads go on spinning after a run; whoever came next would share the cores with them. */
-const settle = () => new Promise(resolve => setTimeout(resolve, 60))
-const warmUps = 2
-
-async function timed(run: () => Promise<unknown>): Promise<number> {
-  await settle()
-  const begin = performance.now()
-  await run()
-  return performance.now() - begin
-}
-
-const rows = [['network', 'threads', 'batch', 'rounds', 'residual ms', 'onnxruntime ms', 'ratio', 'GFLOP/s']]
-for (const layers of numbers(options.layers)) {
-  const network = resnet({ layers })
-  const weights = initialise(parametersOf(network), 1)
-  const onnx = await networkToOnnx(network, weights, { height: size, width: size })
-  const plan = lower(network, { height: size, width: size, mean: [0, 0, 0], std: [1, 1, 1] })
-  for (const threads of numbers(options.threads)) {
-    const peer = await InferenceSession.create(onnx, { intraOpNumThreads: threads, logSeverityLevel: 3 })
-    await using session = await createSession(plan, weights, { threads })
-    for (const batch of numbers(options.batch)) {
-      const input = Float32Array.from({ length: batch * size * size * 3 }, (_, i) => Math.sin(i * 0.37))
-      const dims = [batch, size, size, 3] as const
-      const tensor = new Tensor('float32', toNchw(input, dims), [batch, 3, size, size])
-      const ours: number[] = []
-      const theirs: number[] = []
-      const begin = performance.now()
-      while (performance.now() - begin < Number(options.seconds) * 1000 || ours.length < warmUps + 3) {
-        theirs.push(await timed(() => peer.run({ x: tensor }, ['logits'])))
-        ours.push(await timed(() => session.run(input, { outputs: ['logits'] })))
-      }
-      const [a, b] = [ours.slice(warmUps), theirs.slice(warmUps)]
-      const ratios = a.map((ms, i) => b[i]! / ms)
-      const gflops = (planCost(plan).flops * batch) / median(a) / 1e6
-      rows.push([
-        `${network.name} ${size}x${size}`,
-        String(threads),
-        String(batch),
-        String(a.length),
-        spread(a, 1),
-        spread(b, 1),
-        spread(ratios, 2),
-        gflops.toFixed(0),
-      ])
-      console.log(alignColumns([rows[0]!, rows.at(-1)!]).join('\n'))
-    }
-    await peer.release()
+const names = (text: string) => text.split(',')
+const command = benchOptions(new Command('bench'))
+  .option('--models <names>', 'bundled ones, files, resnet18 to resnet152', names, [
+    'resnet50',
+    'resnet101',
+    'resnet152',
+    'resnet50-cifar10',
+  ])
+  .option(
+    '--engines <names>',
+    `besides residual, of onnxruntime, ${pythonEngineNames.join(', ')} (default: all there are)`,
+    names,
+  )
+  .option('--python <path>', 'a Python that has some of the engines', 'python3')
+  .option('--out <folder>', 'where bench.json and bench.svg go', join(packageRoot, 'build', 'bench'))
+  .parse()
+const options = command.opts<
+  BenchSettings & {
+    readonly models: readonly string[]
+    readonly engines?: readonly string[]
+    readonly python: string
+    readonly out: string
   }
+>()
+
+const isPython = (name: string) => pythonEngineNames.some(engine => engine === name)
+const found = findOnnxRuntime(packageRoot)
+if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
+const peers: Engine[] = [onnxRuntimeEngine(found)]
+if (options.engines?.some(isPython) ?? !options.op) {
+  const python = await findPythonEngines(options.python)
+  for (const line of python.report) console.error(line)
+  peers.push(...python.engines)
 }
-console.log(
-  `\nMedians, quartiles in brackets; the ratio is onnxruntime's time over residual's, pair by pair.\n`,
-)
-console.log(alignColumns(rows).join('\n'))
+const wanted = options.engines?.filter(name => name !== 'residual') ?? peers.map(({ name }) => name)
+const unknown = wanted.filter(name => !peers.some(peer => peer.name === name))
+if (unknown.length > 0) command.error(`error: there is no ${unknown.join(', no ')} here`)
+
+const engines = [residualEngine(packageVersion()), ...peers.filter(({ name }) => wanted.includes(name))]
+const report = await runBenchmark(options.models, engines, found.module, options)
+console.log(reportText(report))
+await mkdir(options.out, { recursive: true })
+await writeText(join(options.out, 'bench.json'), `${JSON.stringify(report, null, 2)}\n`)
+if (report.cases.length > 0) await writeText(join(options.out, 'bench.svg'), chartSvg(report))
+console.log(`\nThe same as JSON and as a chart is in ${options.out}.`)

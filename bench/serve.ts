@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { load } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
+import { median, quartiles, quartilesText } from '../lib/statistics.ts'
 import {
   ask,
   binaryRequest,
@@ -16,7 +17,6 @@ import {
   type ServerProcess,
   spawnServer,
 } from '../test/support/server.ts'
-import { median, spread } from './statistics.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -31,6 +31,8 @@ const [batch, seconds, rounds] = [options.batch, options.seconds, options.rounds
   number,
   number,
 ]
+
+const spreadText = (values: readonly number[], digits: number) => quartilesText(quartiles(values), digits)
 
 /** What autocannon prints; milliseconds. */
 interface Load {
@@ -145,7 +147,7 @@ try {
   const line = (what: string, rates: number[], cpu: number[]) => {
     const ratios = rates.map((rate, i) => rate / runs[i]!.direct.rate)
     const costs = cpu.map((ms, i) => runs[i]!.direct.cpuMs / ms)
-    return [what, spread(rates, 0), spread(ratios, 2), spread(cpu, 2), spread(costs, 2)]
+    return [what, spreadText(rates, 0), spreadText(ratios, 2), spreadText(cpu, 2), spreadText(costs, 2)]
   }
   const served = (what: string, name: 'whole' | 'single', pictures: number) =>
     line(
@@ -165,7 +167,7 @@ try {
   ]
   console.log(alignColumns(table).join('\n'))
   const delays = (all: readonly Served[]) =>
-    spread(
+    spreadText(
       all.map(({ eventLoopMs }) => eventLoopMs),
       1,
     )
@@ -173,7 +175,7 @@ try {
     `event loop, p99, saturated: ${delays(runs.flatMap(({ whole, single }) => [whole, single]))} ms`,
   )
   const latency = (name: 'p50' | 'p99') =>
-    spread(
+    spreadText(
       relaxed.map(({ load }) => load.latency[name]),
       0,
     )

@@ -1,14 +1,18 @@
-// How long from a file to the first logits, and how much memory at most, next to onnxruntime-node? Every start is a process of
-// its own, the two in turn, and the built package is what runs.
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+// How long from a file to the first logits, and how much memory at most, next to onnxruntime-node? What `npm run bench` measures
+// too, alone and with more starts.
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs, promisify } from 'node:util'
-import { networkToOnnx } from '../lib/export/onnx.ts'
-import { initialise, parametersOf, resnet, writeSafetensors } from '../lib/index.ts'
+import { parseArgs } from 'node:util'
+import { residualEngine } from '../lib/bench/engine.ts'
+import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
+import { starts } from '../lib/bench/start.ts'
+import { makeSubject, picturesFor } from '../lib/bench/subject.ts'
+import { openNamedModel } from '../lib/cli/plan-of.ts'
+import { packageVersion } from '../lib/cli/version.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
-import { spread } from './statistics.ts'
+import { packageRoot } from '../lib/runtime/native.ts'
+import { quartiles, quartilesText } from '../lib/statistics.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -18,53 +22,40 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '7' },
   },
 })
-const size = 224
+const found = findOnnxRuntime(packageRoot)
+if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
+const engines = [residualEngine(packageVersion()), onnxRuntimeEngine(found)]
 
-/** What startup-child.mjs prints. */
-interface Start {
-  readonly milliseconds: number
-  /** Above what Node takes before anything is loaded. */
-  readonly peakBytes: number
-}
-
-const child = new URL('startup-child.mjs', import.meta.url).pathname
-const engines = ['residual', 'onnxruntime'] as const
-
-async function start(engine: string, file: string, batch: string): Promise<Start> {
-  const args = [child, engine, file, batch, options.threads, String(size)]
-  const { stdout } = await promisify(execFile)(process.execPath, args)
-  return JSON.parse(stdout)
-}
-
-const rows = [['network', 'batch', 'what', ...engines, 'ratio']]
+const rows = [['network', 'batch', 'what', ...engines.map(({ name }) => name), 'ratio']]
 const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
 try {
-  for (const layers of options.layers.split(',').map(Number)) {
-    const network = resnet({ layers })
-    const parameters = parametersOf(network)
-    const weights = initialise(parameters, 1)
-    const files = { residual: join(folder, 'a.safetensors'), onnxruntime: join(folder, 'b.onnx') }
-    const tensors = await Promise.all(
-      parameters.map(async ({ name, shape }) => ({ name, shape, data: await weights.read(name) })),
+  for (const layers of options.layers.split(',')) {
+    const subject = await makeSubject(
+      `resnet${layers}`,
+      await openNamedModel(`resnet${layers}`, /*size=*/ 224),
+      folder,
     )
-    await writeSafetensors(files.residual, tensors)
-    await writeFile(files.onnxruntime, await networkToOnnx(network, weights, { height: size, width: size }))
-    for (const batch of options.batch.split(',')) {
-      const starts: Record<(typeof engines)[number], Start[]> = { residual: [], onnxruntime: [] }
-      for (const engine of engines) await start(engine, files[engine], batch) // the file is in memory from here on
-      for (let i = 0; i < Number(options.rounds); i++)
-        for (const engine of engines) starts[engine].push(await start(engine, files[engine], batch))
-      const row = (what: string, digits: number, of: (start: Start) => number) => {
-        const [ours, theirs] = engines.map(engine => starts[engine].map(of))
-        const ratios = ours!.map((x, i) => theirs![i]! / x)
-        const cells = [ours!, theirs!].map(values => spread(values, digits))
-        rows.push([network.name, batch, what, ...cells, spread(ratios, 2)])
+    for (const batch of options.batch.split(',').map(Number)) {
+      const { dims } = picturesFor(subject.plan, batch)
+      const all = await starts(engines, subject, dims, Number(options.threads), Number(options.rounds))
+      const row = (what: string, values: readonly number[][]) => {
+        const [ours, theirs] = values as [number[], number[]]
+        const cells = values.map(ofEngine => quartilesText(quartiles(ofEngine), 0))
+        const ratio = quartiles(ours.map((x, i) => theirs[i]! / x))
+        rows.push([subject.name, String(batch), what, ...cells, quartilesText(ratio, 2)])
       }
-      row('file to first logits, ms', 0, start => start.milliseconds)
-      row('peak memory over bare Node, MiB', 0, start => start.peakBytes / 2 ** 20)
+      row(
+        'file to first logits, ms',
+        all.map(ofEngine => ofEngine.map(({ milliseconds }) => milliseconds)),
+      )
+      if (all[0]![0]!.peakBytes !== null)
+        row(
+          'peak memory over bare Node, MiB',
+          all.map(ofEngine => ofEngine.map(({ peakBytes }) => peakBytes! / 2 ** 20)),
+        )
     }
-    const mebibytes = (await stat(files.residual)).size / 2 ** 20
-    console.log(`${network.name}: ${mebibytes.toFixed(0)} MiB of weights`)
+    const mebibytes = (await stat(subject.checkpoint)).size / 2 ** 20
+    console.log(`${subject.name}: ${mebibytes.toFixed(0)} MiB of weights`)
   }
 } finally {
   await rm(folder, { recursive: true })

@@ -73,9 +73,16 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
         `There are ${labels.length} labels for the ${classes} classes of ${model}.`,
       )
     }
-    const classifierWeight = await source.read('fc.weight')
-    const session = await createSession(plan, source, options)
-    return new Classifier(file.name, session, preprocessing, labels, classifierWeight)
+    const [session, classifierWeight] = await Promise.allSettled([
+      createSession(plan, source, options),
+      source.read('fc.weight'), // for activation maps
+    ])
+    if (session.status === 'rejected') throw session.reason
+    if (classifierWeight.status === 'rejected') {
+      await session.value.dispose()
+      throw classifierWeight.reason
+    }
+    return new Classifier(file.name, session.value, preprocessing, labels, classifierWeight.value)
   } finally {
     await tensors.close()
   }

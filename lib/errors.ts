@@ -29,6 +29,8 @@ export const errorCodes = {
   REQUEST_INVALID: 'The request is not what the protocol or the model asks for.',
   REQUEST_TOO_LARGE: 'The request is over a limit of the server.',
   SERVER_BUSY: 'The server holds as many bytes of requests as it may.',
+  RESULTS_DIFFER:
+    'Another engine computes something else from the same network: there is nothing to compare.',
   SESSION_CLOSED: 'The session was disposed of before the call.',
   TENSOR_NOT_FOUND: 'The checkpoint has no tensor of that name.',
 } as const

@@ -68,7 +68,9 @@ export {
 export { type BackendReport, findBackends } from './runtime/device.ts'
 export {
   createSession,
+  type OpTime,
   type Outputs,
+  type ProfileOptions,
   type RunOptions,
   type Session,
   type SessionDevice,

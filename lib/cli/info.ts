@@ -2,10 +2,10 @@
 import { availableParallelism } from 'node:os'
 import { alignColumns, formatPlan } from '../model/format-plan.ts'
 import { bundledModels, type ModelFile } from '../model-record.ts'
-import { packageVersion } from '../package-version.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
-import { loadNative } from '../runtime/native.ts'
+import { cpuInstructionSet, loadNative } from '../runtime/native.ts'
 import { planOf } from './plan-of.ts'
+import { packageVersion } from './version.ts'
 
 export interface InfoArguments {
   readonly plan?: string
@@ -39,7 +39,7 @@ export async function info({ plan: model, size, json }: InfoArguments): Promise<
     platform: `${process.platform} ${process.arch}`,
     compiler: cpu?.available ? loadNative().info.compiler : null,
     threads: availableParallelism(),
-    isa: cpu?.available ? (process.env.RESIDUAL_CPU_ISA ?? loadNative().capabilities()[0]!) : null,
+    isa: cpu?.available ? cpuInstructionSet() : null,
     backends,
     models: bundledModels(),
   }

@@ -1,16 +1,18 @@
 // What does `residual` offer on the command line?
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
-import { packageVersion } from '../package-version.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
+import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
+import { index, positive, positives } from './numbers.ts'
 import { serveUntilStopped } from './serve.ts'
+import { packageVersion } from './version.ts'
 
 const defaultModel = 'resnet50-cifar10'
 
@@ -145,23 +147,19 @@ function commands(exit: (code: number) => void): Command {
     .addOption(new Option('--log-level <level>', 'what to log').choices([...logLevels]).default('info'))
     .action(async options => exit(await serveUntilStopped(options)))
 
+  benchOptions(
+    program
+      .command('bench')
+      .description('measure how fast a model is on the CPU, next to onnxruntime-node where that is installed')
+      .option(
+        '--model <model>',
+        'a bundled model, a file, or resnet18 to resnet152 (random weights)',
+        defaultModel,
+      ),
+  )
+    .option('--json', 'print JSON')
+    .addOption(new Option('--svg <out.svg>', 'write a chart').conflicts('op')) // which draws no network
+    .action(async options => exit(await bench(options)))
+
   return program
-}
-
-function index(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 0 || text.trim() === '')
-    throw new InvalidArgumentError('Expected a whole number of 0 or more.')
-  return value
-}
-
-function positives(text: string): number[] {
-  return text.split(',').map(positive)
-}
-
-function positive(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError('Expected a whole number above 0.')
-  return value
 }

@@ -15,6 +15,8 @@ export interface NamedModel {
   readonly network: Network
   readonly plan: Plan
   readonly weights: WeightSource
+  /** The checkpoint's file; null where the weights are random. */
+  readonly path: string | null
   close(): Promise<void>
 }
 
@@ -30,7 +32,7 @@ export async function openNamedModel(model: string, size: number): Promise<Named
     const network = resnet({ layers })
     const { mean, std } = imagenet
     const plan = lower(network, { height: size, width: size, mean, std })
-    return { network, plan, weights: initialise(parametersOf(network), 1), close: async () => {} }
+    return { network, plan, weights: initialise(parametersOf(network), 1), path: null, close: async () => {} }
   }
   const file = findModel(model)
   const record = await readModelRecord(file)
@@ -41,7 +43,7 @@ export async function openNamedModel(model: string, size: number): Promise<Named
     checkParameters(parametersOf(network), weights)
     const { mean, std } = record.preprocessing
     const plan = lower(network, { ...inputSize(record.preprocessing), mean, std })
-    return { network, plan, weights, close: () => tensors.close() }
+    return { network, plan, weights, path: file.path, close: () => tensors.close() }
   } catch (error) {
     await tensors.close()
     throw error

@@ -2,9 +2,9 @@
 import type { Network } from '../model/graph.ts'
 import { parametersOf } from '../model/parameters.ts'
 import { type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
-import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
+import { readFolded, takesWeights, type WeightedOp, weightShape } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
-import { type Attribute, encodeOnnx, type OnnxNode, type OnnxTensor, type OnnxValue } from './onnx-schema.ts'
+import type { Attribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './onnx-schema.ts'
 
 const batch = 'N' // of any size
 
@@ -51,7 +51,7 @@ export async function networkToOnnx(
   const outputs = Object.entries(network.outputs).map(([name, { id }]) =>
     name === 'featureMaps' ? node('Identity', [value(id)], name) : flatten(value(id), name),
   )
-  return encodeOnnx({
+  return encode({
     name: network.name,
     nodes: [...nodes, ...outputs],
     initializers,
@@ -86,7 +86,13 @@ export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uin
   }
   const { channels, height, width } = inputShape(plan)
   const inputs = [{ name: 'x', dims: [batch, channels, height, width] }]
-  return encodeOnnx({ name: plan.name, nodes, initializers, inputs, outputs })
+  return encode({ name: plan.name, nodes, initializers, inputs, outputs })
+}
+
+/** The format is loaded on first use: most who load this package export nothing. */
+async function encode(graph: OnnxGraph): Promise<Uint8Array> {
+  const { encodeOnnx } = await import('./onnx-schema.ts')
+  return encodeOnnx(graph)
 }
 
 function opNodes(op: Op, value: (index: number) => string): OnnxNode[] {
@@ -123,31 +129,12 @@ function convolution(op: ConvOp, value: (index: number) => string): OnnxNode[] {
   })
 }
 
-async function tensorsOf(
-  plan: Plan,
-  op: Op & { kind: 'conv' | 'linear' },
-  source: WeightSource,
-): Promise<OnnxTensor[]> {
-  const { weight, bias } = await readOpWeights(plan, op, source)
-  const [k, c] = [plan.values[op.dst]!.channels, plan.values[op.src]!.channels]
-  const name = `${op.name}.weight`
-  const bias1 = { name: `${op.name}.bias`, dims: [k], data: bias }
-  if (op.kind === 'linear') return [{ name, dims: [k, c], data: weight }, bias1]
-  const inputs = c / op.groups
+async function tensorsOf(plan: Plan, op: WeightedOp, source: WeightSource): Promise<OnnxTensor[]> {
+  const { weight, bias } = await readFolded(plan, op, source)
   return [
-    { name, dims: [k, inputs, op.kernel, op.kernel], data: channelsFirst(weight, k, op.kernel ** 2, inputs) },
-    bias1,
+    { name: `${op.name}.weight`, dims: weightShape(plan, op), data: weight },
+    { name: `${op.name}.bias`, dims: [bias.length], data: bias },
   ]
-}
-
-/** `[K,R*S,C]` to `[K,C,R*S]`. */
-function channelsFirst(weight: Float32Array, k: number, window: number, channels: number): Float32Array {
-  const result = new Float32Array(weight.length)
-  let at = 0
-  for (let i = 0; i < k; i++)
-    for (let c = 0; c < channels; c++)
-      for (let rs = 0; rs < window; rs++) result[at++] = weight[(i * window + rs) * channels + c]!
-  return result
 }
 
 function node(

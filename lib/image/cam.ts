@@ -1,5 +1,4 @@
 // Where in a picture did the network see a class? Class activation maps (Zhou et al., https://arxiv.org/abs/1512.04150).
-import sharp from 'sharp'
 import type { Picture } from './decode.ts'
 import { resize, type View } from './preprocess.ts'
 
@@ -66,6 +65,7 @@ export async function overlay(
     input: colour(levels.data),
     raw: { width: window.width, height: window.height, channels: 4 as const },
   }
+  const { default: sharp } = await import('sharp') // as in decode.ts: not before it is wanted
   return sharp(picture.data, { raw: { width: picture.width, height: picture.height, channels: 3 } })
     .composite([{ ...heat, top: Math.max(origin.top, 0), left: Math.max(origin.left, 0) }])
     .png()

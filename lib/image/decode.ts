@@ -1,6 +1,5 @@
 // How does an encoded picture become pixels? By sharp (libvips), the way Pillow's `convert('RGB')` would show it.
 import { stat } from 'node:fs/promises'
-import sharp from 'sharp'
 import { checkInteger, ResidualError, wrongType } from '../errors.ts'
 
 /** A decoded picture. */
@@ -36,9 +35,11 @@ export async function decode(source: string | Uint8Array, options: DecodeOptions
   }
   const name = typeof source === 'string' ? source : `the picture of ${source.length} bytes`
   if (typeof source === 'string') await checkFile(source)
+  // A copy, made at once: libvips reads on another thread, where the memory of an array that is transferred may be gone.
+  const input = typeof source === 'string' ? source : Buffer.from(source)
+  const { default: sharp } = await import('sharp') // a third of the time to load a model, for whoever decodes nothing
   try {
-    // libvips reads the bytes on another thread, where the memory of an array that is transferred may be gone.
-    const { data, info } = await sharp(typeof source === 'string' ? source : Buffer.from(source), {
+    const { data, info } = await sharp(input, {
       failOn: 'error',
       limitInputPixels: limit,
       ignoreIcc: true,

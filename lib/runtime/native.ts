@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
+import type { StoredType } from '../weights/stored-type.ts'
 
 /** A crop window of a picture resized to `outHeight` x `outWidth`; all in pixels. */
 export interface ResizeGeometry {
@@ -21,11 +22,24 @@ export interface ResizeGeometry {
 
 /** One backend's session. Lengths are checked in C++; states and arguments are the business of `Session`. */
 export interface NativeSession {
-  loadWeights(op: number, weight: Float32Array, bias: Float32Array): Promise<void>
+  /**
+   * Multiplies each output channel by its scale, turns `[K,C,R,S]` to `[K,R,S,C]` and packs that. `memory` has room for the
+   * numbers as `type` and as float32, they lie in its last bytes, and it is overwritten; nobody else may touch the arrays until
+   * the promise settles. Rejects with NON_FINITE, naming the channel. Several operations may be loaded at once.
+   */
+  loadWeights(
+    op: number,
+    memory: Uint8Array,
+    type: StoredType,
+    scale: Float64Array,
+    bias: Float32Array,
+  ): Promise<void>
   run(
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],
   ): Promise<{ [name in OutputName]?: Float32Array<ArrayBuffer> }>
+  /** Runs a batch and resolves to the milliseconds that each operation took. */
+  profile(input: Uint8Array | Float32Array): Promise<Float64Array>
   dispose(): void
   description(): string
 }
@@ -65,6 +79,8 @@ export interface NativeAddon {
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
   /** Instruction sets or GPUs this machine has, best first. */
   capabilities(): string[]
+  /** FLOP/s of multiply-adds in registers: what a convolution's speed is set beside. `isa` may be empty: the best. */
+  multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
   /** To be called before anything else where the backend needs libraries it is not linked with. */
   openLibraries(candidates: { readonly [library: string]: readonly string[] }): void
   compileAhead(
@@ -125,6 +141,11 @@ function load(path: string, code: ErrorCode, remedy: string): NativeAddon {
     const reason = existsSync(path) ? `cannot be loaded: ${(cause as Error).message}` : 'does not exist'
     throw new ResidualError(code, `The native addon ${path} ${reason}. ${remedy}`, { cause })
   }
+}
+
+/** The instruction set that sessions on the CPU use. */
+export function cpuInstructionSet(): string {
+  return process.env.RESIDUAL_CPU_ISA ?? loadNative().capabilities()[0]!
 }
 
 /** Calls `body`, passing what it throws through {@link translateError}. */

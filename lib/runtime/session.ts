@@ -1,9 +1,10 @@
 // How is a plan run? Through a session: weights loaded once, batches run in turn, memory given back on dispose.
-import { outOfRange, ResidualError, wrongType } from '../errors.ts'
-import { elements, inputShape, type OutputName, outputNames, type Plan } from '../model/plan.ts'
-import { readOpWeights, takesWeights } from '../weights/op-weights.ts'
+import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
+import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
+import { median } from '../statistics.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { resolveDevice } from './device.ts'
+import { loadWeights, mostAtOnce } from './load-weights.ts'
 import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
 import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
 
@@ -17,8 +18,21 @@ export interface RunOptions<Name extends OutputName> {
 /** Each output flat, row-major: logits and probabilities `[N,classes]`, features `[N,C]`, featureMaps `[N,H,W,C]`. */
 export type Outputs<Name extends OutputName> = { readonly [name in Name]: Float32Array<ArrayBuffer> }
 
+export interface ProfileOptions {
+  /** Runs to take the medians of, after one that does not count; 10 unless given. */
+  readonly runs?: number
+}
+
+/** What one operation of the plan took. */
+export interface OpTime {
+  readonly name: string
+  readonly kind: Op['kind']
+  /** For the whole batch. 0 where it is computed along with another operation. */
+  readonly milliseconds: number
+}
+
 /**
- * Makes a plan ready to run: packs its weights for the device, reading one operation's tensors at a time.
+ * Makes a plan ready to run: packs its weights for the device, those of a few operations at a time.
  *
  * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
  * reading the weights throws
@@ -29,17 +43,10 @@ export async function createSession(
   weights: WeightSource,
   options: SessionOptions = {},
 ): Promise<Session> {
-  const native = openNative(plan, checkOptions(options))
+  const checked = checkOptions(options)
+  const native = openNative(plan, checked)
   try {
-    let packed: Promise<void> | undefined
-    for (const [index, op] of plan.ops.entries()) {
-      if (!takesWeights(op)) continue
-      const { weight, bias } = await readOpWeights(plan, op, weights)
-      await packed
-      packed = native.session.loadWeights(index, weight, bias) // while the next operation's tensors are read
-      packed.catch(() => {}) // it is awaited above or below, unless reading throws first
-    }
-    await packed
+    await loadWeights(plan, weights, native.session, Math.min(checked.threads, mostAtOnce))
   } catch (error) {
     native.session.dispose()
     throw translateError(error)
@@ -130,16 +137,39 @@ export class Session {
     input: Uint8Array | Float32Array,
     options: RunOptions<Name> = {},
   ): Promise<Outputs<Name>> {
-    if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create another one.')
     const batch = this.#checkInput(input)
     const outputs = (options.outputs ?? this.#defaultOutputs()) as readonly Name[]
     checkOutputs(this.plan, outputs)
-    // Copied: the addon cannot hold memory that other threads may write.
-    const pixels = input.buffer instanceof SharedArrayBuffer ? input.slice() : input
-    const lane = this.#lanes.shift()!
-    const result = lane.then(() => this.#runParts(pixels, batch, outputs))
-    this.#lanes.push(result.catch(() => {}))
-    return result
+    const pixels = unshared(input)
+    return this.#inTurn(async () => {
+      const results = await this.#inParts(pixels, batch, part => this.#native.run(part, outputs))
+      if (results.length === 1) return results[0] as Outputs<Name>
+      return Object.fromEntries(
+        outputs.map(name => [name, concat(results.map(r => r[name]!))]),
+      ) as Outputs<Name>
+    })
+  }
+
+  /**
+   * How long each operation of the plan takes for a batch: the medians of several runs, in the plan's order. What a run does
+   * besides (copying the batch and the outputs) is not in it. `input` as of {@link run}.
+   *
+   * @throws ResidualError BACKEND_UNAVAILABLE on a GPU, where operations overlap; SESSION_CLOSED, OUT_OF_MEMORY
+   * @throws TypeError, RangeError for an input that is no batch of the plan's shape, or `runs` below 1
+   */
+  async profile(input: Uint8Array | Float32Array, { runs = 10 }: ProfileOptions = {}): Promise<OpTime[]> {
+    const batch = this.#checkInput(input)
+    checkInteger('runs', runs, 1)
+    const pixels = unshared(input)
+    return this.#inTurn(async () => {
+      const times: number[][] = this.plan.ops.map(() => [])
+      for (let run = -1; run < runs; run++) {
+        const parts = await this.#inParts(pixels, batch, part => this.#native.profile(part))
+        if (run < 0) continue // memory was taken and caches were cold
+        for (const [op, all] of times.entries()) all.push(parts.reduce((sum, part) => sum + part[op]!, 0))
+      }
+      return this.plan.ops.map(({ name, kind }, op) => ({ name, kind, milliseconds: median(times[op]!) }))
+    })
   }
 
   /** Waits for the runs begun before, then frees all memory. Later runs are refused; calling it again does nothing. */
@@ -152,32 +182,39 @@ export class Session {
     return this.dispose()
   }
 
-  async #runParts<Name extends OutputName>(
+  /** Begins `work` when it is its turn among what was asked for. */
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const lane = this.#lanes.shift()!
+    const result = lane.then(work)
+    this.#lanes.push(result.catch(() => {}))
+    return result
+  }
+
+  /** What `work` makes of each part of the batch. */
+  async #inParts<Result>(
     input: Uint8Array | Float32Array,
     batch: number,
-    outputs: readonly Name[],
-  ): Promise<Outputs<Name>> {
+    work: (part: Uint8Array | Float32Array) => Promise<Result>,
+  ): Promise<Result[]> {
     const perPicture = elements(inputShape(this.plan))
     // It was checked when the run was asked for; its owner may have transferred it since.
     if (input.length !== batch * perPicture)
       throw outOfRange('as many as at the call', 'elements in the input', input.length)
-    const parts = Math.ceil(batch / this.#maxPart)
-    const results: { [name in OutputName]?: Float32Array<ArrayBuffer> }[] = []
+    const results: Result[] = []
     try {
       for (let begin = 0; begin < batch; begin += this.#maxPart) {
         const end = Math.min(begin + this.#maxPart, batch)
-        results.push(await this.#native.run(input.subarray(begin * perPicture, end * perPicture), outputs))
+        results.push(await work(input.subarray(begin * perPicture, end * perPicture)))
       }
     } catch (error) {
       throw translateError(error)
     }
-    if (parts === 1) return results[0] as Outputs<Name>
-    return Object.fromEntries(
-      outputs.map(name => [name, concat(results.map(r => r[name]!))]),
-    ) as Outputs<Name>
+    return results
   }
 
+  /** Pictures in the input of an open session. */
   #checkInput(input: unknown): number {
+    if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create another one.')
     const shape = inputShape(this.plan)
     const what = `a Uint8Array or Float32Array [N,${shape.height},${shape.width},${shape.channels}]`
     if (!(input instanceof Uint8Array || input instanceof Float32Array))
@@ -198,6 +235,11 @@ export function checkOutputs(plan: Plan, outputs: readonly OutputName[]): void {
   if (!Array.isArray(outputs)) throw wrongType('an array of names', 'outputs', outputs)
   for (const name of outputs)
     if (!known.includes(name)) throw outOfRange(`one of ${known.join(', ')}`, 'outputs', name)
+}
+
+/** Copied where it must be: the addon cannot hold memory that other threads may write. */
+function unshared(input: Uint8Array | Float32Array): Uint8Array | Float32Array {
+  return input.buffer instanceof SharedArrayBuffer ? input.slice() : input
 }
 
 function concat(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {

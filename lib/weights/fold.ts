@@ -1,4 +1,4 @@
-// How does batch normalisation disappear into the convolution before it?
+// How does batch normalisation disappear into the convolution before it? Into a factor and a bias per output channel.
 import { ResidualError } from '../errors.ts'
 
 /** The tensors of one batch normalisation, `[K]` each. */
@@ -10,39 +10,45 @@ export interface BatchNormTensors {
   readonly epsilon: number
 }
 
-/**
- * Turns a convolution's weight from `[K,C,R,S]`, a checkpoint's order, to `[K,R,S,C]`, the kernels', and folds `bn` in:
- * `scale = weight / sqrt(variance + epsilon)` multiplies it and `bias - mean * scale` is the new bias, all in float64 and
- * rounded once. The results are new arrays.
- *
- * @throws ResidualError NON_FINITE where a scale, a weight or a bias comes to no finite float32
- */
-export function foldBatchNorm(
-  weight: Float32Array,
-  [K, C, R, S]: readonly [number, number, number, number],
-  bn: BatchNormTensors | null,
-): { weight: Float32Array; bias: Float32Array } {
-  const taps = R * S
-  const folded = new Float32Array(weight.length)
-  const bias = new Float32Array(K)
-  for (let k = 0; k < K; k++) {
-    const scale = bn ? bn.weight[k]! / Math.sqrt(bn.variance[k]! + bn.epsilon) : 1
-    if (bn) bias[k] = bn.bias[k]! - bn.mean[k]! * scale
-    if (!Number.isFinite(scale) || !Number.isFinite(bias[k]!)) {
-      throw nonFinite(`Batch normalisation of channel ${k} fails: its variance is ${bn?.variance[k]}`)
-    }
-    const first = k * C * taps
-    for (let c = 0; c < C; c++) {
-      for (let tap = 0; tap < taps; tap++) {
-        const value = Math.fround(weight[first + c * taps + tap]! * scale)
-        if (!Number.isFinite(value)) throw nonFinite(`A weight of channel ${k} comes to ${value}`)
-        folded[first + tap * C + c] = value
-      }
-    }
-  }
-  return { weight: folded, bias }
+/** What each output channel's weights are multiplied by, and what is added: `[K]` both. */
+export interface ChannelFactors {
+  readonly scale: Float64Array
+  readonly bias: Float32Array
 }
 
-function nonFinite(problem: string): ResidualError {
-  return new ResidualError('NON_FINITE', `${problem}.`)
+/**
+ * `scale = weight / sqrt(variance + epsilon)`, and `bias - mean * scale`, which is rounded once; all in float64. Without `bn`
+ * they are 1 and 0. What multiplies by `scale` is `core::fold_weights`, or {@link scaleChannels}.
+ *
+ * @throws ResidualError NON_FINITE where a scale or a bias comes to no finite number
+ */
+export function foldBatchNorm(channels: number, bn: BatchNormTensors | null): ChannelFactors {
+  const scale = new Float64Array(channels).fill(1)
+  const bias = new Float32Array(channels)
+  if (!bn) return { scale, bias }
+  for (let k = 0; k < channels; k++) {
+    scale[k] = bn.weight[k]! / Math.sqrt(bn.variance[k]! + bn.epsilon)
+    bias[k] = bn.bias[k]! - bn.mean[k]! * scale[k]!
+    if (!Number.isFinite(scale[k]!) || !Number.isFinite(bias[k]!)) {
+      const problem = `Batch normalisation of channel ${k} fails: its variance is ${bn.variance[k]}`
+      throw new ResidualError('NON_FINITE', `${problem}.`)
+    }
+  }
+  return { scale, bias }
+}
+
+/**
+ * `weight`, `[K,...]`, with each channel multiplied by its scale, in float64 and rounded once: a new array. For what is run,
+ * `core::fold_weights` does the same.
+ *
+ * @throws ResidualError NON_FINITE where a product is no finite float32
+ */
+export function scaleChannels(weight: Float32Array, scale: Float64Array): Float32Array {
+  const length = weight.length / scale.length
+  return weight.map((value, i) => {
+    const k = Math.floor(i / length)
+    const scaled = Math.fround(value * scale[k]!)
+    if (Number.isFinite(scaled)) return scaled
+    throw new ResidualError('NON_FINITE', `A weight of channel ${k} comes to ${scaled}.`)
+  })
 }

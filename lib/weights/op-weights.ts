@@ -1,68 +1,155 @@
 // Which numbers does one operation of a plan compute with?
 import { ResidualError } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
-import { foldBatchNorm } from './fold.ts'
-import type { WeightSource } from './source.ts'
+import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
+import type { Safetensors } from './safetensors.ts'
+import { fileOf, type WeightSource } from './source.ts'
+import type { Staging } from './staging.ts'
+import { type StoredType, storedBytes } from './stored-type.ts'
 
-/** What the addon packs: `weight` is `[K,R,S,C/groups]` or `[K,C]`, `bias` is `[K]`. The receiver owns both. */
-export interface OpWeights {
-  readonly weight: Float32Array
-  readonly bias: Float32Array
-}
+export type WeightedOp = ConvOp | LinearOp
 
-export function takesWeights(op: Op): op is ConvOp | LinearOp {
+export function takesWeights(op: Op): op is WeightedOp {
   return op.kind === 'conv' || op.kind === 'linear'
 }
 
+/** `[K,C/groups,R,S]`, a checkpoint's order; of a linear operation `[K,C]`. */
+export function weightShape(plan: Plan, op: WeightedOp): readonly number[] {
+  const [channels, inputs] = [plan.values[op.dst]!.channels, plan.values[op.src]!.channels]
+  return op.kind === 'linear' ? [channels, inputs] : [channels, inputs / op.groups, op.kernel, op.kernel]
+}
+
+/** The tensor that `op` multiplies by; null where each channel passes as it is. */
+export function weightName(op: WeightedOp): string | null {
+  if (op.kind === 'linear') return `${op.name}.weight`
+  return op.convName === null ? null : `${op.convName}.weight`
+}
+
+/** What the addon takes of one operation: see `NativeSession.loadWeights`. */
+export interface OpWeights extends ChannelFactors {
+  /** Room for the weights as `type` and as float32. In its last bytes: {@link weightShape} of `type`. */
+  readonly memory: Uint8Array
+  readonly type: StoredType
+}
+
+/** Bytes that weights take while the addon folds them: as they are stored and as float32, whichever is more. */
+export function foldingBytes(plan: Plan, op: WeightedOp, type: StoredType = 'F32'): number {
+  return count(weightShape(plan, op)) * Math.max(storedBytes[type], storedBytes.F32)
+}
+
 /**
- * Reads the tensors of one operation and folds its batch normalisation into them.
+ * Reads one operation's weights into `staging`: from a file as they are stored, as float32 from elsewhere.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, or whatever reading and folding throw
+ * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, NON_FINITE for a batch normalisation that comes to no
+ *   finite numbers, OUT_OF_MEMORY, or whatever reading throws
  */
 export async function readOpWeights(
   plan: Plan,
-  op: ConvOp | LinearOp,
+  op: WeightedOp,
   source: WeightSource,
+  staging: Staging,
 ): Promise<OpWeights> {
-  const channels = plan.values[op.dst]!.channels
-  const inputs = plan.values[op.src]!.channels
-  if (op.kind === 'linear') {
-    return {
-      weight: await read(source, `${op.name}.weight`, channels * inputs),
-      bias: await read(source, `${op.name}.bias`, channels),
-    }
-  }
-  const shape = [channels, inputs / op.groups, op.kernel, op.kernel] as const
-  const length = shape.reduce((product, size) => product * size, 1)
-  const weight = op.convName
-    ? await read(source, `${op.convName}.weight`, length)
-    : new Float32Array(length).fill(1) // a channel passes as it is
-  const batchNorm = await readBatchNorm(op, channels, source)
+  const file = fileOf(source)
+  if (file && weightName(op) !== null) return readFromFile(plan, op, source, file, staging)
+  const { weight, ...factors } = await readUnfolded(plan, op, source)
+  const memory = staging.take(foldingBytes(plan, op), op.name)
+  new Float32Array(memory.buffer, memory.byteOffset, weight.length).set(weight) // the source may have kept its own
+  return { memory, type: 'F32', ...factors }
+}
+
+/**
+ * The numbers of one operation as they are run, in arrays that the caller owns: {@link weightShape} and `[K]`, float32.
+ *
+ * @throws ResidualError what {@link readOpWeights} throws, NON_FINITE for weights that come to no finite float32
+ */
+export async function readFolded(
+  plan: Plan,
+  op: WeightedOp,
+  source: WeightSource,
+): Promise<{ readonly weight: Float32Array; readonly bias: Float32Array }> {
+  const { weight, scale, bias } = await readUnfolded(plan, op, source)
   try {
-    return foldBatchNorm(weight, shape, batchNorm)
+    return { weight: scaleChannels(weight, scale), bias }
   } catch (cause) {
-    if (!(cause instanceof ResidualError)) throw cause
-    throw new ResidualError(cause.code, `'${op.name}' of ${source.description}: ${cause.message}`, { cause })
+    throw ofOperation(op, source, cause)
   }
 }
 
-async function readBatchNorm({ batchNorm }: ConvOp, channels: number, source: WeightSource) {
-  if (!batchNorm) return null
-  const { name, epsilon } = batchNorm
-  return {
-    weight: await read(source, `${name}.weight`, channels),
-    bias: await read(source, `${name}.bias`, channels),
-    mean: await read(source, `${name}.running_mean`, channels),
-    variance: await read(source, `${name}.running_var`, channels),
-    epsilon,
+/** Before `scale` is applied. */
+async function readUnfolded(
+  plan: Plan,
+  op: WeightedOp,
+  source: WeightSource,
+): Promise<ChannelFactors & { readonly weight: Float32Array }> {
+  const read = async (name: string, length: number) => {
+    const data = await source.read(name)
+    checkLength(name, source, data.length, length)
+    return data
+  }
+  const shape = weightShape(plan, op)
+  const name = weightName(op)
+  const weight = name === null ? new Float32Array(count(shape)).fill(1) : await read(name, count(shape))
+  const vectors: Float32Array[] = []
+  for (const vector of vectorNames(op)) vectors.push(await read(vector, shape[0]!))
+  return { weight, ...channelFactors(op, shape[0]!, vectors, source) }
+}
+
+async function readFromFile(
+  plan: Plan,
+  op: WeightedOp,
+  source: WeightSource,
+  file: Safetensors,
+  staging: Staging,
+): Promise<OpWeights> {
+  const shape = weightShape(plan, op)
+  const name = weightName(op)!
+  const type = file.storedType(name)
+  const vectors = vectorNames(op)
+  checkLength(name, source, file.info(name).length, count(shape))
+  for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
+
+  const memory = staging.take(foldingBytes(plan, op, type), op.name)
+  const stored = memory.subarray(memory.length - count(shape) * storedBytes[type])
+  const values = await file.readTogether(name, stored, vectors)
+  return { memory, type, ...channelFactors(op, shape[0]!, values, source) }
+}
+
+/** What a channel has one number of: the bias of a linear operation, the batch normalisation of a convolution. */
+function vectorNames(op: WeightedOp): string[] {
+  if (op.kind === 'linear') return [`${op.name}.bias`]
+  const leaves = op.batchNorm ? ['weight', 'bias', 'running_mean', 'running_var'] : []
+  return leaves.map(leaf => `${op.batchNorm!.name}.${leaf}`)
+}
+
+function channelFactors(
+  op: WeightedOp,
+  channels: number,
+  vectors: readonly Float32Array[], // as vectorNames has them
+  source: WeightSource,
+): ChannelFactors {
+  if (op.kind === 'linear') return { scale: new Float64Array(channels).fill(1), bias: vectors[0]! }
+  if (!op.batchNorm) return foldBatchNorm(channels, null)
+  const [weight, bias, mean, variance] = vectors as [Float32Array, Float32Array, Float32Array, Float32Array]
+  const { epsilon } = op.batchNorm
+  try {
+    return foldBatchNorm(channels, { weight, bias, mean, variance, epsilon })
+  } catch (cause) {
+    throw ofOperation(op, source, cause)
   }
 }
 
-async function read(source: WeightSource, name: string, length: number): Promise<Float32Array> {
-  const data = await source.read(name)
-  if (data.length === length) return data
+/** Says in which operation numbers come to nothing finite; other errors are returned as they are. */
+export function ofOperation(op: WeightedOp, source: WeightSource, cause: unknown): unknown {
+  if (!(cause instanceof ResidualError && cause.code === 'NON_FINITE')) return cause
+  return new ResidualError(cause.code, `'${op.name}' of ${source.description}: ${cause.message}`, { cause })
+}
+
+function checkLength(name: string, source: WeightSource, length: number, expected: number): void {
+  if (length === expected) return
   throw new ResidualError(
     'CHECKPOINT_MISMATCH',
-    `'${name}' of ${source.description} has ${data.length} values, not the ${length} the network takes.`,
+    `'${name}' of ${source.description} has ${length} values, not the ${expected} the network takes.`,
   )
 }
+
+const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)

@@ -1,10 +1,13 @@
-// How are tensors read from a safetensors file? By position, one at a time, straight into the array that is returned.
+// How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
+// Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
-import { decodeBFloat16, decodeFloat16, indexOutside } from './float16.ts'
+import { indexOutside } from './float16.ts'
+import { readFully, unreadable } from './read-fully.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
+import { isStoredType, type StoredType, storedBytes, toFloat32 } from './stored-type.ts'
 
 // A pipe nobody writes to would otherwise block; it is refused for not being a file.
 const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
@@ -46,7 +49,7 @@ async function readHeader(
   if (!stat.isFile()) throw invalid(path, 'it is not a file')
   if (size < lengthBytes) throw invalid(path, `it has only ${size} bytes`)
   const prefix = new Uint8Array(lengthBytes)
-  await readFully(handle, prefix, 0, path)
+  await readFully(handle, [prefix], 0, path)
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, /*littleEndian=*/ true))
   if (length > maxHeaderBytes)
     throw invalid(path, `its header claims ${length} bytes, more than ${maxHeaderBytes}`)
@@ -54,7 +57,7 @@ async function readHeader(
     throw invalid(path, `its header claims ${length} bytes and the file has ${size}`)
   }
   const bytes = new Uint8Array(length)
-  await readFully(handle, bytes, lengthBytes, path)
+  await readFully(handle, [bytes], lengthBytes, path)
   const dataStart = lengthBytes + length
   const header = parseHeader(bytes, size - dataStart, path)
   return { header, dataStart, modifiedNs: stat.mtimeNs }
@@ -83,17 +86,60 @@ export class Safetensors {
    *   CHECKPOINT_INVALID for other dtypes or a file changed since it was opened
    */
   async read(name: string): Promise<Float32Array> {
+    const info = this.info(name)
+    const type = this.storedType(name)
+    const result = allocate(info, this.path)
+    const at = this.dataStart + info.begin
+    if (type === 'F32') await readFully(this.handle, [new Uint8Array(result.buffer)], at, this.path)
+    else await this.#fillInChunks(result, at, type)
+    await this.#checkUnchanged()
+    return this.#finite(name, result)
+  }
+
+  /**
+   * Fills `stored` with the bytes of one tensor as the file has them, and returns the (small) tensors `names` as float32. What
+   * lies side by side in the file is read in one go.
+   *
+   * @throws ResidualError what {@link read} throws; whether the numbers in `stored` are finite is not looked at
+   */
+  async readTogether(name: string, stored: Uint8Array, names: readonly string[]): Promise<Float32Array[]> {
+    const small = names.map(each => ({
+      info: this.info(each),
+      bytes: new Uint8Array(this.info(each).end - this.info(each).begin),
+    }))
+    const all = [{ info: this.info(name), bytes: stored }, ...small].sort(
+      (a, b) => a.info.begin - b.info.begin,
+    )
+    const reads: Promise<void>[] = []
+    for (let first = 0; first < all.length; ) {
+      let end = first + 1
+      while (end < all.length && all[end]!.info.begin === all[end - 1]!.info.end) end++
+      const targets = all.slice(first, end).map(({ bytes }) => bytes)
+      reads.push(readFully(this.handle, targets, this.dataStart + all[first]!.info.begin, this.path))
+      first = end
+    }
+    await Promise.all(reads)
+    await this.#checkUnchanged()
+    return small.map(({ info, bytes }) => {
+      const result = new Float32Array(info.length)
+      toFloat32(this.storedType(info.name), bytes, result)
+      return this.#finite(info.name, result)
+    })
+  }
+
+  /** @throws ResidualError TENSOR_NOT_FOUND */
+  info(name: string): TensorInfo {
     const info = this.tensors.get(name)
     if (!info) throw tensorNotFound(name, this.path)
-    const result = allocate(info, this.path)
-    await this.#fill(result, info)
-    const { mtimeNs } = await this.handle.stat({ bigint: true })
-    if (mtimeNs !== this.modifiedNs) throw invalid(this.path, 'it has changed since it was opened')
-    const bad = indexOutside(result, Number.POSITIVE_INFINITY)
-    if (bad >= 0) {
-      throw new ResidualError('NON_FINITE', `'${name}' in ${this.path} holds ${result[bad]} at index ${bad}.`)
-    }
-    return result
+    return info
+  }
+
+  /** @throws ResidualError TENSOR_NOT_FOUND, CHECKPOINT_INVALID for types that weights cannot have */
+  storedType(name: string): StoredType {
+    const { dtype } = this.info(name)
+    if (!isStoredType(dtype))
+      throw invalid(this.path, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+    return dtype
   }
 
   close(): Promise<void> {
@@ -104,35 +150,27 @@ export class Safetensors {
     return this.close()
   }
 
-  async #fill(result: Float32Array, { name, dtype, begin }: TensorInfo): Promise<void> {
-    const at = this.dataStart + begin
-    switch (dtype) {
-      case 'F32':
-        return readFully(this.handle, new Uint8Array(result.buffer), at, this.path)
-      case 'F16':
-        return this.#fillInChunks(result, at, Uint16Array, decodeFloat16)
-      case 'BF16':
-        return this.#fillInChunks(result, at, Uint16Array, decodeBFloat16)
-      case 'F64':
-        return this.#fillInChunks(result, at, Float64Array, (source, target) => target.set(source))
-      default:
-        throw invalid(this.path, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
-    }
+  async #checkUnchanged(): Promise<void> {
+    const { mtimeNs } = await this.handle.stat({ bigint: true }).catch(cause => {
+      throw unreadable(this.path, cause)
+    })
+    if (mtimeNs !== this.modifiedNs) throw invalid(this.path, 'it has changed since it was opened')
   }
 
-  async #fillInChunks<T extends Uint16Array | Float64Array>(
-    result: Float32Array,
-    at: number,
-    Source: { new (length: number): T; readonly BYTES_PER_ELEMENT: number },
-    convert: (source: T, target: Float32Array) => void,
-  ): Promise<void> {
-    const size = Source.BYTES_PER_ELEMENT
+  #finite(name: string, values: Float32Array): Float32Array {
+    const bad = indexOutside(values, Number.POSITIVE_INFINITY)
+    if (bad < 0) return values
+    throw new ResidualError('NON_FINITE', `'${name}' in ${this.path} holds ${values[bad]} at index ${bad}.`)
+  }
+
+  async #fillInChunks(result: Float32Array, at: number, type: StoredType): Promise<void> {
+    const size = storedBytes[type]
     const step = chunkBytes / size
     for (let begin = 0; begin < result.length; begin += step) {
       const target = result.subarray(begin, begin + step)
-      const source = new Source(target.length)
-      await readFully(this.handle, new Uint8Array(source.buffer), at + begin * size, this.path)
-      convert(source, target)
+      const source = new Uint8Array(target.length * size)
+      await readFully(this.handle, [source], at + begin * size, this.path)
+      toFloat32(type, source, target)
     }
   }
 }
@@ -143,24 +181,5 @@ function allocate({ name, length }: TensorInfo, path: string): Float32Array {
   } catch (cause) {
     const problem = `'${name}' in ${path} takes ${length * 4} bytes as float32, more than can be had`
     throw new ResidualError('OUT_OF_MEMORY', `${problem}.`, { cause })
-  }
-}
-
-/** Fills `target` from `position`. A file that ends before that has been cut since its header was checked. */
-async function readFully(
-  handle: FileHandle,
-  target: Uint8Array,
-  position: number,
-  path: string,
-): Promise<void> {
-  let done = 0
-  while (done < target.length) {
-    // A single read of 2 GiB or more is refused by some systems.
-    const length = Math.min(target.length - done, 1 << 30)
-    const { bytesRead } = await handle.read(target, done, length, position + done).catch((cause: Error) => {
-      throw new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}.`, { cause })
-    })
-    if (bytesRead === 0) throw invalid(path, `it ends at ${position + done} bytes, in the middle of a tensor`)
-    done += bytesRead
   }
 }

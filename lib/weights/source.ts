@@ -14,13 +14,23 @@ export interface WeightSource {
   read(name: string): Promise<Float32Array>
 }
 
+/** By the source made of it. A source made of such a one, with a `read` of its own, is another object and not in here. */
+const files = new WeakMap<WeightSource, Safetensors>()
+
 export function fromSafetensors(file: Safetensors): WeightSource {
-  return {
+  const source: WeightSource = {
     description: file.path,
     names: () => file.tensors.keys(),
     shape: name => file.tensors.get(name)?.shape,
     read: name => file.read(name),
   }
+  files.set(source, file)
+  return source
+}
+
+/** The file that `source` does nothing but read, whose bytes can be had as they are. */
+export function fileOf(source: WeightSource): Safetensors | undefined {
+  return files.get(source)
 }
 
 /** A tensor in memory, row-major. */

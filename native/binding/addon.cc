@@ -1,9 +1,10 @@
-// What does the addon export? NativeSession, resize, what the machine offers, and what is to be done ahead of
-// time.
+// What does the addon export? NativeSession, resize, what the machine offers and can do, and what is to be
+// done ahead of time.
 #include <napi.h>
 
 #include "binding/compile.h"
 #include "binding/errors.h"
+#include "binding/promise_worker.h"
 #include "binding/resize.h"
 #include "binding/session.h"
 #include "core/backend.h"
@@ -19,6 +20,23 @@ Napi::Value capabilities(const Napi::CallbackInfo& info) {
     const Napi::Array result = Napi::Array::New(env, names.size());
     for (uint32_t i = 0; i < names.size(); i++) result.Set(i, names[i]);
     return result;
+  });
+}
+
+// multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>, in FLOP/s
+Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const std::string isa = info[0].As<Napi::String>().Utf8Value();
+    const int threads = info[1].As<Napi::Number>().Int32Value();
+    const double milliseconds = info[2].As<Napi::Number>().DoubleValue();
+    if (threads < 1 || threads > 1024 || !(milliseconds > 0 && milliseconds < 1e5))
+      throw core::Error(core::ErrorCode::kInternal, "The threads or milliseconds are out of range.");
+    const auto rate = std::make_shared<double>(0);
+    return PromiseWorker::start(
+        env,
+        [isa, threads, milliseconds, rate] { *rate = core::multiply_add_rate(isa, threads, milliseconds); },
+        [rate](Napi::Env env) { return Napi::Number::New(env, *rate); });
   });
 }
 
@@ -45,6 +63,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   register_resize(env, exports);
   register_compile(env, exports);
   exports.Set("capabilities", Napi::Function::New(env, capabilities, "capabilities"));
+  exports.Set("multiplyAddRate", Napi::Function::New(env, multiply_add_rate, "multiplyAddRate"));
   exports.Set("openLibraries", Napi::Function::New(env, open_libraries, "openLibraries"));
   const Napi::Object info = Napi::Object::New(env);
   info.Set("backend", core::backend_name());

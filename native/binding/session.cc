@@ -1,5 +1,6 @@
 #include "binding/session.h"
 
+#include <algorithm>
 #include <climits>
 #include <cstring>
 #include <mutex>
@@ -8,6 +9,7 @@
 #include "binding/plan_reader.h"
 #include "binding/promise_worker.h"
 #include "core/backend.h"
+#include "core/stored_weights.h"
 
 namespace residual::binding {
 namespace {
@@ -30,20 +32,37 @@ std::shared_ptr<Napi::ObjectReference> hold(const Napi::Value& value) {
   return std::make_shared<Napi::ObjectReference>(Napi::Persistent(value.As<Napi::Object>()));
 }
 
-struct Job {
+// A batch of pictures that JavaScript handed over.
+struct Batch {
   std::shared_ptr<uint8_t[]> bytes;
   std::shared_ptr<float[]> floats;
-  int batch = 0;
+  int count = 0;
+
+  core::Input input() const { return {bytes.get(), floats.get(), count}; }
+};
+
+struct Job {
+  Batch batch;
   std::array<std::vector<float>, core::kOutputCount> outputs;  // empty where not wanted
   size_t memory = 0;                                           // held by the backend after the run
 };
 
-int checked_batch(size_t elements, size_t per_picture) {
-  const size_t batch = elements / per_picture;
-  if (batch == 0 || batch * per_picture != elements || batch > INT_MAX)
+Batch read_batch(const Napi::Value& value, const core::Plan& plan) {
+  const auto array = value.As<Napi::TypedArray>();
+  const size_t elements = array.ElementLength(), per_picture = plan.input().elements();
+  const size_t count = elements / per_picture;
+  if (count == 0 || count * per_picture != elements || count > INT_MAX)
     internal("The input has ", std::to_string(elements), " elements, not a multiple of ",
              std::to_string(per_picture));
-  return static_cast<int>(batch);
+  Batch batch;
+  batch.count = static_cast<int>(count);
+  if (array.TypedArrayType() == napi_uint8_array)
+    batch.bytes = copy_of(array.As<Napi::Uint8Array>());
+  else if (array.TypedArrayType() == napi_float32_array)
+    batch.floats = copy_of(array.As<Napi::Float32Array>());
+  else
+    internal("The input is neither a Uint8Array nor a Float32Array");
+  return batch;
 }
 
 // As lib/runtime/native.ts describes them; what is absent keeps its default.
@@ -77,10 +96,35 @@ core::BackendOptions read_options(const Napi::Value& value) {
 }  // namespace
 
 struct NativeSession::State {
-  core::Plan plan;
-  std::unique_ptr<core::Backend> backend;
-  std::mutex mutex;          // over `loaded`
-  std::vector<bool> loaded;  // by op: has the weights it takes
+  State(core::Plan from, const core::BackendOptions& options)
+      : plan(std::move(from)), backend(core::create_backend(plan, options)) {
+    for (const core::Op& op : plan.ops) loaded_.push_back(core::weight_shape(plan, op).count() == 0);
+  }
+
+  const core::Plan plan;
+  const std::unique_ptr<core::Backend> backend;
+
+  // Returns whether all operations have their weights now.
+  bool set_loaded(size_t op) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    loaded_[op] = true;
+    return all_loaded();
+  }
+  bool ready() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return all_loaded();
+  }
+
+  void run(const Batch& batch, const core::OutputBuffers& outputs, core::OpMilliseconds* times) {
+    if (!ready()) internal("The session was run before all its weights were loaded");
+    backend->run(batch.input(), outputs, times);
+  }
+
+ private:
+  bool all_loaded() const { return std::find(loaded_.begin(), loaded_.end(), false) == loaded_.end(); }
+
+  std::mutex mutex_;          // over `loaded_`
+  std::vector<bool> loaded_;  // by op: has the weights it takes
 };
 
 void NativeSession::define(Napi::Env env, Napi::Object exports) {
@@ -88,6 +132,7 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                                            {
                                                InstanceMethod<&NativeSession::load_weights>("loadWeights"),
                                                InstanceMethod<&NativeSession::run>("run"),
+                                               InstanceMethod<&NativeSession::profile>("profile"),
                                                InstanceMethod<&NativeSession::dispose>("dispose"),
                                                InstanceMethod<&NativeSession::description>("description"),
                                            }));
@@ -95,13 +140,7 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
 
 // new NativeSession(plan, options)
 NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info) {
-  guarded(info.Env(), [&] {
-    state_ = std::make_shared<State>();
-    state_->plan = read_plan(info[0]);
-    for (const core::Op& op : state_->plan.ops)
-      state_->loaded.push_back(core::bias_count(state_->plan, op) == 0);
-    state_->backend = core::create_backend(state_->plan, read_options(info[1]));
-  });
+  guarded(info.Env(), [&] { state_ = std::make_shared<State>(read_plan(info[0]), read_options(info[1])); });
 }
 
 void NativeSession::Finalize(Napi::BasicEnv env) { report_memory(env, 0); }
@@ -117,38 +156,45 @@ void NativeSession::report_memory(Napi::BasicEnv env, size_t bytes) {
   reported_bytes_ = bytes;
 }
 
-// loadWeights(op: number, weight: Float32Array, bias: Float32Array): Promise<void>
+// loadWeights(op: number, stored: Uint8Array, type: string, scale: Float64Array, bias: Float32Array):
+// Promise<void>
 Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open();
     const size_t op = info[0].As<Napi::Number>().Uint32Value();
-    const auto weight = info[1].As<Napi::Float32Array>(), bias = info[2].As<Napi::Float32Array>();
+    auto stored = info[1].As<Napi::Uint8Array>();
+    const auto type = core::stored_type(info[2].As<Napi::String>().Utf8Value());
+    const auto scale = info[3].As<Napi::Float64Array>();
+    const auto bias = info[4].As<Napi::Float32Array>();
     if (op >= state->plan.ops.size()) internal("There is no operation ", std::to_string(op));
     const core::Op& target = state->plan.ops[op];
-    if (core::bias_count(state->plan, target) == 0)
-      internal("Operation '", target.name, "' takes no weights");
-    if (weight.ElementLength() != core::weight_count(state->plan, target) ||
-        bias.ElementLength() != core::bias_count(state->plan, target))
+    const core::WeightShape shape = core::weight_shape(state->plan, target);
+    if (shape.count() == 0) internal("Operation '", target.name, "' takes no weights");
+    if (!type) internal("The weights of '", target.name, "' have an unknown type");
+    if (stored.ByteLength() != core::folding_bytes(shape, *type) || scale.ElementLength() != shape.outputs ||
+        bias.ElementLength() != shape.outputs)
       internal("The weights of '", target.name, "' have the wrong size");
-    // The arrays come from lib/weights, which keeps none: references are enough, a copy would double the
-    // memory.
-    auto references = std::make_shared<std::array<Napi::Reference<Napi::Float32Array>, 2>>();
-    (*references)[0] = Napi::Persistent(weight);
-    (*references)[1] = Napi::Persistent(bias);
+    if (reinterpret_cast<uintptr_t>(stored.Data()) % alignof(double) != 0)
+      internal("The weights of '", target.name, "' are not aligned");
+    // The arrays come from lib/runtime, which leaves them alone until this is done: references are enough,
+    // copies would double the memory.
+    auto held = std::make_shared<std::array<Napi::ObjectReference, 3>>();
+    (*held)[0] = Napi::Persistent(stored.As<Napi::Object>());
+    (*held)[1] = Napi::Persistent(scale.As<Napi::Object>());
+    (*held)[2] = Napi::Persistent(bias.As<Napi::Object>());
     auto memory = std::make_shared<size_t>(0);
     return PromiseWorker::start(
         env,
-        [state, op, memory, weights = weight.Data(), biases = bias.Data()] {
-          state->backend->load_weights(op, weights, biases);
-          {
-            const std::lock_guard<std::mutex> lock(state->mutex);
-            state->loaded[op] = true;
-          }
-          *memory = state->backend->bytes();
+        [state, op, shape, type = *type, memory, bytes = reinterpret_cast<std::byte*>(stored.Data()),
+         scales = scale.Data(), biases = bias.Data()] {
+          state->backend->load_weights(op, core::fold_weights(bytes, type, shape, scales), biases);
+          // V8 is told once, when all is there. Told of every operation it collects garbage all the while: a
+          // fifth of the time to load ResNet-50.
+          if (state->set_loaded(op)) *memory = state->backend->bytes();
         },
-        [this, self = hold(info.This()), references, memory](Napi::Env env) {
-          if (state_) report_memory(env, *memory);
+        [this, self = hold(info.This()), held, memory](Napi::Env env) {
+          if (state_ && *memory > 0) report_memory(env, *memory);
           return env.Undefined();
         });
   });
@@ -159,15 +205,8 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open();
-    const auto input = info[0].As<Napi::TypedArray>();
     auto job = std::make_shared<Job>();
-    job->batch = checked_batch(input.ElementLength(), state->plan.input().elements());
-    if (input.TypedArrayType() == napi_uint8_array)
-      job->bytes = copy_of(input.As<Napi::Uint8Array>());
-    else if (input.TypedArrayType() == napi_float32_array)
-      job->floats = copy_of(input.As<Napi::Float32Array>());
-    else
-      internal("The input is neither a Uint8Array nor a Float32Array");
+    job->batch = read_batch(info[0], state->plan);
 
     const auto names = info[1].As<Napi::Array>();
     for (uint32_t i = 0; i < names.Length(); i++) {
@@ -176,21 +215,17 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
       while (output < core::kOutputCount && name != core::kOutputNames[output]) output++;
       if (output == core::kOutputCount || state->plan.outputs[output] == core::kNone)
         internal("The plan has no output '", name, "'");
-      job->outputs[output].resize(state->plan.values[state->plan.outputs[output]].elements() * job->batch);
+      job->outputs[output].resize(state->plan.values[state->plan.outputs[output]].elements() *
+                                  job->batch.count);
     }
 
     return PromiseWorker::start(
         env,
         [state, job] {
-          {
-            const std::lock_guard<std::mutex> lock(state->mutex);
-            for (const bool loaded : state->loaded)
-              if (!loaded) internal("The session was run before all its weights were loaded");
-          }
           core::OutputBuffers buffers{};
           for (int i = 0; i < core::kOutputCount; i++)
             if (!job->outputs[i].empty()) buffers[i] = job->outputs[i].data();
-          state->backend->run({job->bytes.get(), job->floats.get(), job->batch}, buffers);
+          state->run(job->batch, buffers, /*times=*/nullptr);
           job->memory = state->backend->bytes();
         },
         [this, self = hold(info.This()), job](Napi::Env env) {
@@ -204,6 +239,29 @@ Napi::Value NativeSession::run(const Napi::CallbackInfo& info) {
             result.Set(core::kOutputNames[i], array);
           }
           return result;
+        });
+  });
+}
+
+// profile(input: Uint8Array | Float32Array): Promise<Float64Array>; milliseconds by op
+Napi::Value NativeSession::profile(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto state = open();
+    const auto batch = std::make_shared<Batch>(read_batch(info[0], state->plan));
+    const auto times = std::make_shared<core::OpMilliseconds>();
+    const auto memory = std::make_shared<size_t>(0);
+    return PromiseWorker::start(
+        env,
+        [state, batch, times, memory] {
+          state->run(*batch, core::OutputBuffers{}, times.get());
+          *memory = state->backend->bytes();
+        },
+        [this, self = hold(info.This()), times, memory](Napi::Env env) {
+          if (state_) report_memory(env, *memory);
+          auto array = Napi::Float64Array::New(env, times->size());
+          std::copy(times->begin(), times->end(), array.Data());
+          return array;
         });
   });
 }

@@ -1,4 +1,4 @@
-// What does JavaScript see of a backend? The class NativeSession: load weights, run, dispose.
+// What does JavaScript see of a backend? The class NativeSession: load weights, run, profile, dispose.
 #pragma once
 
 #include <napi.h>
@@ -19,6 +19,7 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
 
   Napi::Value load_weights(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Napi::Value description(const Napi::CallbackInfo& info);
 

@@ -36,6 +36,10 @@ struct Input {
   int batch = 0;
 };
 
+// How long each op of a run took, by its index: milliseconds, summed over the parts of the batch. 0 for an op
+// that was computed along with another.
+using OpMilliseconds = std::vector<double>;
+
 // Where to put each output, by core::Output: [N, elements of its shape] float32; null where it is not wanted.
 using OutputBuffers = std::array<float*, kOutputCount>;
 
@@ -48,8 +52,9 @@ class Backend {
   // caller. To be done before the first run.
   virtual void load_weights(size_t op, const float* weight, const float* bias) = 0;
 
-  // Runs the plan on one batch of any size >= 1.
-  virtual void run(const Input& input, const OutputBuffers& outputs) = 0;
+  // Runs the plan on one batch of any size >= 1. `times` is filled where it is not null; throws
+  // BACKEND_UNAVAILABLE where the backend cannot tell.
+  virtual void run(const Input& input, const OutputBuffers& outputs, OpMilliseconds* times) = 0;
 
   // Native memory held at the moment, in bytes: what V8 is told of.
   virtual size_t bytes() const = 0;
@@ -89,6 +94,10 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
 // Compiles a plan for a GPU that need not be there. Throws BACKEND_UNAVAILABLE, GPU_INVALID,
 // PRECISION_UNSUPPORTED.
 std::vector<CompiledOp> compile_ahead(const Plan& plan, const CompileOptions& options);
+
+// FLOP/s of multiply-adds in registers, a multiply-add counting as two, on `threads` threads at once with the
+// vectors of an instruction set ("": the best) for about so long. Throws BACKEND_UNAVAILABLE.
+double multiply_add_rate(const std::string& isa, int threads, double milliseconds);
 
 const char* backend_name();                       // "cpu"
 std::vector<std::string> backend_capabilities();  // instruction sets or devices of this machine, best first

@@ -11,6 +11,7 @@ enum class ErrorCode {
   kDeviceLost,
   kGpuInvalid,
   kInternal,
+  kNonFinite,
   kOutOfMemory,
   kPlanInvalid,
   kPrecisionUnsupported,
@@ -27,6 +28,8 @@ constexpr const char* error_code_name(ErrorCode code) {
       return "GPU_INVALID";
     case ErrorCode::kInternal:
       return "INTERNAL";
+    case ErrorCode::kNonFinite:
+      return "NON_FINITE";
     case ErrorCode::kOutOfMemory:
       return "OUT_OF_MEMORY";
     case ErrorCode::kPlanInvalid:

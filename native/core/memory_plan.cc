@@ -5,14 +5,6 @@
 #include <numeric>
 
 namespace residual::core {
-namespace {
-
-struct Lifetime {
-  int begin = 0;
-  int end = -1;
-  bool meets(const Lifetime& o) const { return begin <= o.end && o.begin <= end; }
-};
-
 std::vector<Lifetime> lifetimes(const Plan& plan) {
   std::vector<Lifetime> result(plan.values.size());
   for (int i = 0; i < static_cast<int>(plan.ops.size()); i++) {
@@ -26,18 +18,16 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
   return result;
 }
 
-}  // namespace
-
-MemoryPlan plan_memory(const Plan& plan, const std::vector<size_t>& sizes, size_t alignment) {
-  const std::vector<Lifetime> lives = lifetimes(plan);
+MemoryPlan plan_memory(const std::vector<Lifetime>& lives, const std::vector<size_t>& sizes,
+                       size_t alignment) {
   const auto padded = [&](int value) { return (sizes[value] + alignment - 1) / alignment * alignment; };
   std::vector<int> order;
-  for (int value = 0; value < static_cast<int>(plan.values.size()); value++)
+  for (int value = 0; value < static_cast<int>(lives.size()); value++)
     if (lives[value].end >= 0) order.push_back(value);  // values no op writes take no room
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return padded(a) > padded(b); });
 
   MemoryPlan result;
-  result.offsets.assign(plan.values.size(), 0);
+  result.offsets.assign(lives.size(), 0);
   std::vector<int> placed;  // by offset
   for (const int value : order) {
     size_t offset = 0;

@@ -8,13 +8,23 @@
 namespace residual::core {
 
 struct MemoryPlan {
-  std::vector<size_t> offsets;  // by value, in the unit of the sizes, for one picture
-  size_t size = 0;              // of one picture; a batch of N takes N times offsets and size
+  std::vector<size_t> offsets;  // by value, in the unit of the sizes
+  size_t size = 0;
 };
 
-// `sizes`: of each value for one picture, in whatever unit the backend counts. A value lives from the op that
-// writes it to the last one that reads it; outputs live to the end. Offsets are multiples of `alignment`.
-// Lifetimes do not depend on the batch, so offsets scale with it and never meet.
-MemoryPlan plan_memory(const Plan& plan, const std::vector<size_t>& sizes, size_t alignment);
+// From the op that first writes a value to the last one that reads it; an end before the beginning is never.
+struct Lifetime {
+  int begin = 0;
+  int end = -1;
+  bool meets(const Lifetime& o) const { return begin <= o.end && o.begin <= end; }
+};
+
+// Of each value when ops run once each, in order; outputs live to the end.
+std::vector<Lifetime> lifetimes(const Plan& plan);
+
+// `sizes`: of each value, in whatever unit the backend counts. Offsets are multiples of `alignment`. If all
+// sizes are of one picture, offsets and size may be multiplied by a batch.
+MemoryPlan plan_memory(const std::vector<Lifetime>& lives, const std::vector<size_t>& sizes,
+                       size_t alignment);
 
 }  // namespace residual::core

@@ -97,7 +97,7 @@ void validate(const Plan& plan) {
     if (!(dst == expected)) invalid(op, "writes " + text(dst) + " where " + text(expected) + " is due");
     if (op.residual != kNone && !(plan.values[op.residual] == dst))
       invalid(op, "adds a residual of shape " + text(plan.values[op.residual]) + " to " + text(dst));
-    if (weight_count(plan, op) > kMaxElements) invalid(op, "has too many weights");
+    if (weight_shape(plan, op).count() > kMaxElements) invalid(op, "has too many weights");
     written[op.dst] = true;
   }
   for (const int output : plan.outputs)
@@ -105,15 +105,10 @@ void validate(const Plan& plan) {
       throw Error(ErrorCode::kPlanInvalid, "The plan returns a value that no operation writes.");
 }
 
-size_t weight_count(const Plan& plan, const Op& op) {
-  if (op.kind == OpKind::kConv)
-    return size_t(plan.dst(op).channels) * (plan.src(op).channels / op.groups) * op.kernel * op.kernel;
-  if (op.kind == OpKind::kLinear) return size_t(plan.dst(op).channels) * plan.src(op).channels;
-  return 0;
-}
-
-size_t bias_count(const Plan& plan, const Op& op) {
-  return op.kind == OpKind::kConv || op.kind == OpKind::kLinear ? plan.dst(op).channels : 0;
+WeightShape weight_shape(const Plan& plan, const Op& op) {
+  if (op.kind != OpKind::kConv && op.kind != OpKind::kLinear) return {};
+  const size_t taps = op.kind == OpKind::kConv ? size_t(op.kernel) * op.kernel : 1;
+  return {size_t(plan.dst(op).channels), taps, size_t(plan.src(op).channels) / op.groups};
 }
 
 }  // namespace residual::core

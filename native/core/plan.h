@@ -59,8 +59,14 @@ struct Plan {
 // PLAN_INVALID.
 void validate(const Plan& plan);
 
-// Weights an op takes: [K,R,S,C/groups] for conv, [K,C] for linear, none for the rest.
-size_t weight_count(const Plan& plan, const Op& op);
-size_t bias_count(const Plan& plan, const Op& op);
+// Of the weights an op takes: [K,R,S,C/groups] for conv, [K,C] for linear; zeros for the rest.
+struct WeightShape {
+  size_t outputs = 0;  // K
+  size_t taps = 0;     // R*S
+  size_t inputs = 0;   // C/groups
+
+  size_t count() const { return outputs * taps * inputs; }
+};
+WeightShape weight_shape(const Plan& plan, const Op& op);
 
 }  // namespace residual::core

@@ -4,26 +4,22 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
-#include <string>
 
-#include "core/error.h"
+#include "cpu/page_arena.h"
 
 namespace residual::cpu {
-
-constexpr size_t kAlignment = 64;
 
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
 
   // Contents are not set. Throws OUT_OF_MEMORY.
-  explicit AlignedBuffer(size_t count) : count_(count) {
-    const size_t bytes = (count * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
-    data_.reset(static_cast<float*>(std::aligned_alloc(kAlignment, bytes ? bytes : kAlignment)));
-    if (!data_)
-      throw core::Error(core::ErrorCode::kOutOfMemory, "Could not allocate " + std::to_string(bytes) +
-                                                           " bytes. Use smaller batches or pictures.");
-  }
+  explicit AlignedBuffer(size_t count) : data_(allocate_pages(count * sizeof(float))), count_(count) {}
+
+  // In memory of `arena`, which must outlive it.
+  AlignedBuffer(size_t count, PageArena& arena)
+      : data_(static_cast<float*>(arena.allocate(count * sizeof(float))), Free{/*borrowed=*/true}),
+        count_(count) {}
 
   float* data() { return data_.get(); }
   const float* data() const { return data_.get(); }
@@ -32,7 +28,10 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(float* p) const { std::free(p); }
+    bool borrowed;  // false unless said otherwise: unique_ptr value-initialises it
+    void operator()(float* p) const {
+      if (!borrowed) std::free(p);
+    }
   };
   std::unique_ptr<float, Free> data_;
   size_t count_ = 0;

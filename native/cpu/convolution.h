@@ -5,6 +5,7 @@
 
 #include "core/plan.h"
 #include "cpu/kernels.h"
+#include "cpu/page_arena.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
 
@@ -40,8 +41,10 @@ class Convolution {
 };
 
 // The fastest way known for these numbers, always the same one. `weight` is [K,R,S,C/groups], `bias` [K];
-// both are copied. `exact` allows only sums of the products themselves, without transforms that round more.
+// both are copied into `arena`. `exact` allows only sums of the products themselves, without transforms that
+// round more.
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
-                                              const float* weight, const float* bias, bool exact);
+                                              const float* weight, const float* bias, bool exact,
+                                              PageArena& arena);
 
 }  // namespace residual::cpu

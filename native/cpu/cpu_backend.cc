@@ -1,4 +1,5 @@
-// How does a plan run on the CPU? Op by op over one arena, a few pictures of the batch at a time.
+// How does a plan run on the CPU? Op by op over one arena, as many pictures of the batch at a time as
+// slices.h says.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -6,11 +7,12 @@
 
 #include "core/backend.h"
 #include "core/error.h"
-#include "core/memory_plan.h"
 #include "cpu/convolution.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
-#include "cpu/parts.h"
+#include "cpu/op_clock.h"
+#include "cpu/peak.h"
+#include "cpu/slices.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
 
@@ -19,26 +21,16 @@ namespace {
 
 using core::OpKind;
 
-// Activations of the pictures that pass through the network together, per thread. More would leave the
-// caches, and memory would grow with the batch; fewer, and small pictures leave the register tiles half
-// empty. Measured for ResNet-50 at 224x224 (one picture at a time is best, by 5 % over four) and the bundled
-// model (32 at a time, three times as fast as one).
-constexpr size_t kSliceBytes = size_t(8) << 20;
-constexpr size_t kMostSlicePictures = 64;
-
 class CpuBackend final : public core::Backend {
  public:
   CpuBackend(core::Plan plan, const core::BackendOptions& options)
       : plan_(std::move(plan)),
         kernels_(select_kernels(options.isa)),
-        memory_(plan_arena(plan_)),
         exact_(options.exact),
-        slice_pictures_(slice_pictures(memory_, options.threads)),
         convs_(plan_.ops.size()),
         pool_(options.threads) {}
 
   void load_weights(size_t op_index, const float* weight, const float* bias) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
     const core::Op& op = plan_.ops[op_index];
     ConvGeometry geometry;
     geometry.src = plan_.src(op);
@@ -48,24 +40,22 @@ class CpuBackend final : public core::Backend {
     geometry.padding = op.padding;
     geometry.groups = op.groups;
     geometry.relu = op.relu;
-    convs_[op_index] = make_convolution(geometry, kernels_, weight, bias, exact_);
+    auto packed = make_convolution(geometry, kernels_, weight, bias, exact_, weights_);  // several at once
+    const std::lock_guard<std::mutex> lock(mutex_);
+    convs_[op_index] = std::move(packed);
   }
 
-  void run(const core::Input& input, const core::OutputBuffers& outputs) override {
+  void run(const core::Input& input, const core::OutputBuffers& outputs,
+           core::OpMilliseconds* times) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    prepare(std::min(input.batch, slice_pictures_));
+    clock_.reset(plan_.ops.size());
+    prepare(std::min(input.batch, kMostPrepared));
     const ThreadPool::Run busy(pool_);
-    const int slices = divide_up(input.batch, slice_pictures_);
-    for (int slice = 0; slice < slices; slice++) {
-      const int begin = part(input.batch, slices, slice), end = part(input.batch, slices, slice + 1);
-      run_slice(input, begin, end - begin);
-      for (int i = 0; i < core::kOutputCount; i++) {
-        if (!outputs[i]) continue;
-        const size_t elements = plan_.values[plan_.outputs[i]].elements();
-        std::memcpy(outputs[i] + begin * elements, at(plan_.outputs[i]),
-                    (end - begin) * elements * sizeof(float));
-      }
-    }
+    slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range pictures) {
+      run_ops(input, level, pictures);
+      copy_outputs(outputs, level, pictures);
+    });
+    if (times) *times = clock_.times();
   }
 
   size_t bytes() const override {
@@ -79,42 +69,50 @@ class CpuBackend final : public core::Backend {
   std::string description() const override { return kernels_.name; }
 
  private:
-  static core::MemoryPlan plan_arena(const core::Plan& plan) {
-    std::vector<size_t> sizes;
-    for (const core::Shape& value : plan.values) sizes.push_back(value.elements());
-    return core::plan_memory(plan, sizes, kAlignment / sizeof(float));
-  }
+  // Larger batches are run through the slices planned for this many pictures.
+  static constexpr int kMostPrepared = 64;
 
-  static int slice_pictures(const core::MemoryPlan& memory, int threads) {
-    const size_t bytes = memory.size * sizeof(float);
-    return static_cast<int>(std::clamp(kSliceBytes * threads / bytes, size_t(1), kMostSlicePictures));
-  }
-
-  // The arena and the workspace for slices of up to `batch` pictures.
+  // Slices, arena and workspace for batches of `batch` pictures.
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;
     prepared_batch_ = 0;
     arena_ = AlignedBuffer();  // give back before taking
     workspace_ = Workspace();
+    slices_ = Slices(plan_, batch, pool_.threads());
     WorkspaceSize size;
-    for (size_t i = 0; i < plan_.ops.size(); i++) {
-      const core::Op& op = plan_.ops[i];
-      if (convs_[i]) size = size.max(convs_[i]->workspace_size(batch));
-      if (op.kind == OpKind::kMaxPool)
-        size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
-    }
+    for (const Slices::Level& level : slices_.levels())
+      for (int i = level.begin; i < level.end; i++) {
+        const core::Op& op = plan_.ops[i];
+        if (convs_[i]) size = size.max(convs_[i]->workspace_size(level.pictures));
+        if (op.kind == OpKind::kMaxPool)
+          size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
+      }
     workspace_ = Workspace(pool_.threads(), size);
-    arena_ = AlignedBuffer(memory_.size * batch);
+    arena_ = AlignedBuffer(slices_.arena_floats());
     prepared_batch_ = batch;
   }
 
-  float* at(int value) { return arena_.data() + memory_.offsets[value] * prepared_batch_; }
+  float* at(int value, const Slices::Level& level) { return arena_.data() + slices_.offset(value, level); }
 
-  void run_slice(const core::Input& input, int begin, int batch) {
-    for (size_t i = 0; i < plan_.ops.size(); i++) {
+  void copy_outputs(const core::OutputBuffers& outputs, const Slices::Level& level, Slices::Range pictures) {
+    for (int i = 0; i < core::kOutputCount; i++) {
+      if (!outputs[i]) continue;
+      const int value = plan_.outputs[i];
+      const size_t elements = plan_.values[value].elements();
+      for (int op = level.begin; op < level.end; op++)
+        if (plan_.ops[op].dst == value)
+          std::memcpy(outputs[i] + pictures.begin * elements, at(value, level),
+                      pictures.size() * elements * sizeof(float));
+    }
+  }
+
+  void run_ops(const core::Input& input, const Slices::Level& level, Slices::Range pictures) {
+    const int begin = pictures.begin, batch = pictures.size();
+    clock_.start();
+    for (int i = level.begin; i < level.end; i++) {
       const core::Op& op = plan_.ops[i];
-      float* dst = at(op.dst);
-      const float* src = op.src == core::kNone ? nullptr : at(op.src);
+      float* dst = at(op.dst, level);
+      const float* src = op.src == core::kNone ? nullptr : at(op.src, level);
       switch (op.kind) {
         case OpKind::kNormalize: {
           const size_t elements = plan_.dst(op).elements();
@@ -126,8 +124,8 @@ class CpuBackend final : public core::Backend {
         }
         case OpKind::kConv:
         case OpKind::kLinear:
-          convs_[i]->run(dst, src, op.residual == core::kNone ? nullptr : at(op.residual), batch, pool_,
-                         workspace_);
+          convs_[i]->run(dst, src, op.residual == core::kNone ? nullptr : at(op.residual, level), batch,
+                         pool_, workspace_);
           break;
         case OpKind::kMaxPool:
           max_pool(dst, src, op, plan_.dst(op), plan_.src(op), batch, kernels_, pool_, workspace_);
@@ -139,19 +137,21 @@ class CpuBackend final : public core::Backend {
           softmax(dst, src, plan_.src(op).channels, batch * plan_.src(op).height * plan_.src(op).width);
           break;
       }
+      clock_.lap(i);
     }
   }
 
   mutable std::mutex mutex_;  // one thing at a time: a run uses every thread already
   core::Plan plan_;
   const Kernels& kernels_;
-  core::MemoryPlan memory_;
   bool exact_;
-  int slice_pictures_;
+  PageArena weights_;                                // what the convolutions hold
   std::vector<std::unique_ptr<Convolution>> convs_;  // by op; loaded weights, packed
   AlignedBuffer arena_;
-  int prepared_batch_ = 0;  // pictures the arena and the workspace have room for
+  Slices slices_;
+  int prepared_batch_ = 0;  // what slices, arena and workspace are made for
   Workspace workspace_;
+  OpClock clock_;
   ThreadPool pool_;
 };
 
@@ -172,6 +172,10 @@ std::vector<std::string> backend_capabilities() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::supported_kernels()) names.emplace_back(kernels->name);
   return names;
+}
+
+double multiply_add_rate(const std::string& isa, int threads, double milliseconds) {
+  return cpu::multiply_add_rate(cpu::select_kernels(isa), threads, milliseconds);
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {

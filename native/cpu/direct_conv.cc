@@ -8,14 +8,15 @@
 namespace residual::cpu {
 namespace {
 
-// Output pixels of one task: their inputs stay in the second-level cache while all the panels pass over them.
-constexpr int kBlockPixels = 192;
-// Floats of one panel that all tiles use before the next ones' turn: 256 KiB, so that they stay in a
-// second-level cache. Blocks that fit the first level (24 KiB, 64 KiB) were measured slower: sums go through
-// memory more often.
-constexpr int kBlockWeights = 64 * 1024;
+constexpr int kBlockPixels = 192;  // output pixels of one task
 constexpr int kTasksPerThread = 4;
-constexpr int kGatherBelow = 16;  // input channels
+constexpr int kByRowsBelow = 16;  // input channels
+
+// Taps x channels summed up in one pass: between two passes the sums go through memory.
+constexpr int kBlockDepth = 512;
+// Floats of the panels that pass over a tile one after the other, 128 KiB: they stay in a second-level cache
+// of 512 KiB together with those that are fetched for the next pass.
+constexpr int kPassWeights = 32 * 1024;
 
 // Groups to merge: the most that divide the group count and still fit one vector.
 int merge_factor(const ConvGeometry& g, int lanes) {
@@ -28,62 +29,95 @@ int merge_factor(const ConvGeometry& g, int lanes) {
 }  // namespace
 
 DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight,
-                       const float* bias)
+                       const float* bias, PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       depthwise_(geometry.groups > 1 && geometry.group_inputs() == 1 && geometry.group_outputs() == 1),
-      gather_(geometry.groups == 1 && geometry.src.channels < kGatherBelow && geometry.taps() > 1),
+      by_rows_(geometry.groups == 1 && geometry.src.channels < kByRowsBelow && geometry.taps() > 1),
       zeros_(geometry.src.channels) {
   std::memset(zeros_.data(), 0, zeros_.bytes());
   if (!depthwise_) merge_ = merge_factor(geometry, kernels.lanes);
-  taps_ = gather_ ? 1 : geometry.taps();
-  length_ = geometry.group_inputs() * merge_ * (gather_ ? geometry.taps() : 1);
-  depthwise_ ? pack_depthwise(weight, bias) : pack(weight, bias);
+  taps_ = by_rows_ ? geometry.kernel : geometry.taps();
+  length_ = geometry.group_inputs() * merge_ * (by_rows_ ? geometry.kernel : 1);
+  if (depthwise_) {
+    pack_depthwise(weight, bias, arena);
+  } else {
+    plan_depth();
+    plan_runs(arena);
+    pack(weight, bias);
+  }
 }
 
-void DirectConv::pack_depthwise(const float* weight, const float* bias) {
+void DirectConv::plan_depth() {
+  const int block_taps = std::clamp(kBlockDepth / length_, 1, taps_);
+  const int pieces = divide_up(length_, kBlockDepth);  // of one tap; 1 where taps are whole
+  for (int tap = 0; tap < taps_; tap += block_taps)
+    for (int piece = 0; piece < pieces; piece++) {
+      const int begin = part(length_, pieces, piece), end = part(length_, pieces, piece + 1);
+      depth_.push_back(
+          {tap, std::min(block_taps, taps_ - tap), begin, end - begin, size_t(tap) * length_ + begin});
+    }
+}
+
+// A group's channels, in panels of the widest tile; what does not fill one is a run of its own.
+void DirectConv::plan_runs(PageArena& arena) {
+  const int lanes = kernels_.lanes;
+  const int columns = geometry_.group_outputs() * merge_;
+  const int widest = kernels_.tile_vectors * lanes, full = columns / widest;
+  const size_t depth = size_t(taps_) * length_;
+  size_t weights = 0, biases = 0;
+  const auto add = [&](int group, int first, int count, int vectors, int panels) {
+    if (count == 0) return;
+    runs_.push_back({group, group * columns + first, count, vectors, panels, panels_, weights, biases});
+    panels_ += panels;
+    weights += depth * panels * vectors * lanes;
+    biases += size_t(panels) * vectors * lanes;
+  };
+  for (int group = 0; group < geometry_.groups / merge_; group++) {
+    const int rest = columns - full * widest;
+    add(group, 0, full * widest, kernels_.tile_vectors, full);
+    add(group, full * widest, rest, divide_up(rest, lanes), 1);
+  }
+  weight_ = AlignedBuffer(weights, arena);
+  bias_ = AlignedBuffer(biases, arena);
+}
+
+void DirectConv::pack_depthwise(const float* weight, const float* bias, PageArena& arena) {
   const int taps = geometry_.taps(), channels = geometry_.dst.channels;
-  weight_ = AlignedBuffer(size_t(taps) * channels);
-  bias_ = AlignedBuffer(channels);
+  weight_ = AlignedBuffer(size_t(taps) * channels, arena);
+  bias_ = AlignedBuffer(channels, arena);
   std::memcpy(bias_.data(), bias, bias_.bytes());
   for (int c = 0; c < channels; c++)
     for (int tap = 0; tap < taps; tap++)
       weight_.data()[size_t(tap) * channels + c] = weight[size_t(c) * taps + tap];
 }
 
-void DirectConv::pack(const float* weight, const float* bias) {
-  const int taps = geometry_.taps(), inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
-  const int lanes = kernels_.lanes;
-  const int columns = outputs * merge_;  // of a merged group
-  const int vectors = divide_up(columns, lanes);
-  const int parts = divide_up(vectors, kernels_.tile_vectors);
-  const size_t depth = size_t(taps_) * length_;
-  size_t weights = 0, biases = 0;
-  for (int group = 0; group < geometry_.groups / merge_; group++)
-    for (int p = 0; p < parts; p++) {
-      const int first = part(vectors, parts, p), last = part(vectors, parts, p + 1);
-      const int count = std::min(last * lanes, columns) - first * lanes;
-      panels_.push_back({group, group * columns + first * lanes, count, last - first, weights, biases});
-      weights += depth * (last - first) * lanes;
-      biases += size_t(last - first) * lanes;
-    }
+size_t DirectConv::packed_offset(const Run& run, const DepthBlock& block, int panel) const {
+  return run.weight + (block.depth * run.panels + block.size() * panel) * run.vectors * kernels_.lanes;
+}
 
-  weight_ = AlignedBuffer(weights);
-  bias_ = AlignedBuffer(biases);
+void DirectConv::pack(const float* weight, const float* bias) {
+  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
+  const size_t depth = size_t(geometry_.taps()) * inputs;  // of a channel's weights as they come
   std::memset(weight_.data(), 0, weight_.bytes());
   std::memset(bias_.data(), 0, bias_.bytes());
-  for (const Panel& panel : panels_) {
-    const int width = panel.vectors * lanes;
-    std::memcpy(bias_.data() + panel.bias, bias + panel.channel, panel.columns * sizeof(float));
-    for (int column = 0; column < panel.columns; column++) {
-      const int k = panel.channel + column;
-      const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
-      const float* from = weight + size_t(k) * taps * inputs;
-      float* to = weight_.data() + panel.weight + column;
-      for (int tap = 0; tap < taps; tap++)
-        for (int c = 0; c < inputs; c++)
-          to[(size_t(tap) * inputs * merge_ + offset + c) * width] = from[size_t(tap) * inputs + c];
-    }
+  for (const Run& run : runs_) {
+    const int width = run.vectors * kernels_.lanes;
+    std::memcpy(bias_.data() + run.bias, bias + run.channel, run.columns * sizeof(float));
+    for (const DepthBlock& block : depth_)
+      for (int column = 0; column < run.columns; column++) {
+        const int k = run.channel + column;
+        const float* from = weight + k * depth;
+        float* to = weight_.data() + packed_offset(run, block, column / width) + column % width;
+        if (merge_ == 1) {
+          for (size_t i = 0; i < block.size(); i++) to[i * width] = from[block.depth + i];
+          continue;
+        }
+        const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
+        for (int tap = 0; tap < block.taps; tap++)
+          for (int c = 0; c < inputs; c++)
+            to[(size_t(tap) * length_ + offset + c) * width] = from[size_t(block.tap + tap) * inputs + c];
+      }
   }
 }
 
@@ -96,113 +130,130 @@ const float* DirectConv::source(const float* src, int pixel, int row, int column
   return src + ((size_t(n) * g.src.height + y) * g.src.width + x) * g.src.channels;
 }
 
-WorkspaceSize DirectConv::workspace_size(int) const {
-  const size_t gathered = gather_ ? size_t(length_) * sizeof(float) : 0;
-  return {/*shared=*/0, /*per_worker=*/kBlockPixels * (taps_ * sizeof(const float*) + gathered)};
+WorkspaceSize DirectConv::workspace_size(int batch) const {
+  const core::Shape& src = geometry_.src;
+  const size_t padded = size_t(batch) * (src.height + 2 * geometry_.padding) *
+                        (src.width + 2 * geometry_.padding) * src.channels;
+  return {/*shared=*/by_rows_ ? padded * sizeof(float) : 0,
+          /*per_worker=*/kBlockPixels * taps_ * sizeof(const float*)};
 }
 
 void DirectConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
                      Workspace& workspace) const {
+  if (by_rows_) {
+    const int rows = batch * (geometry_.src.height + 2 * geometry_.padding);
+    const int tasks = std::min(rows, pool.threads() * kTasksPerThread);
+    pool.run(tasks, [&](int task, int) {
+      for (int row = part(rows, tasks, task); row < part(rows, tasks, task + 1); row++)
+        pad(workspace.shared(), src, row);
+    });
+    src = workspace.shared();
+  }
   const Buffers buffers = {dst, src, residual};
   const int pixels = batch * geometry_.dst.height * geometry_.dst.width;
   const int blocks = divide_up(pixels, kBlockPixels);
-  const int panels = static_cast<int>(panels_.size());
   const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
-  const int splits = depthwise_ ? 1 : std::min(panels, divide_up(wanted, blocks));
+  const int splits = depthwise_ ? 1 : std::min(panels_, divide_up(wanted, blocks));
   pool.run(blocks * splits, [&](int task, int worker) {
     const int block = task / splits, split = task % splits;
     const Range range = {part(pixels, blocks, block), part(pixels, blocks, block + 1)};
     if (depthwise_)
       run_depthwise(buffers, range, workspace.of(worker));
     else
-      run_block(buffers, range, {part(panels, splits, split), part(panels, splits, split + 1)},
+      run_block(buffers, range, {part(panels_, splits, split), part(panels_, splits, split + 1)},
                 workspace.of(worker));
   });
 }
 
-// Where each pixel's inputs begin, [taps][pixels]; with gather_ they are first copied together.
-const float** DirectConv::find_sources(const float* src, Range pixels, void* scratch) const {
-  const int rows = pixels.end - pixels.begin;
-  const float** sources = static_cast<const float**>(scratch);
-  if (gather_) {
-    float* gathered = reinterpret_cast<float*>(sources + rows);
-    for (int row = 0; row < rows; row++) {
-      sources[row] = gathered + size_t(row) * length_;
-      gather(gathered + size_t(row) * length_, src, pixels.begin + row);
-    }
-    return sources;
+// Copies a row of the padded pictures, [N][H + 2 padding][W + 2 padding][C].
+void DirectConv::pad(float* dst, const float* src, int row) const {
+  const core::Shape& shape = geometry_.src;
+  const int padding = geometry_.padding, height = shape.height + 2 * padding;
+  const size_t edge = size_t(padding) * shape.channels, length = size_t(shape.width) * shape.channels;
+  const int n = row / height, y = row % height - padding;
+  dst += row * (length + 2 * edge);
+  if (y < 0 || y >= shape.height) {
+    std::fill_n(dst, length + 2 * edge, 0.0f);
+    return;
   }
-  for (int r = 0; r < geometry_.kernel; r++)
-    for (int s = 0; s < geometry_.kernel; s++)
-      for (int row = 0; row < rows; row++)
-        sources[size_t(r * geometry_.kernel + s) * rows + row] = source(src, pixels.begin + row, r, s);
-  return sources;
+  std::fill_n(dst, edge, 0.0f);
+  std::copy_n(src + (size_t(n) * shape.height + y) * length, length, dst + edge);
+  std::fill_n(dst + edge + length, edge, 0.0f);
 }
 
-// Copies the window of one output pixel, [kernel][kernel][C]; a row of it is one run of memory but for the
-// padding.
-void DirectConv::gather(float* dst, const float* src, int pixel) const {
+// Where each pixel's inputs begin, [taps][pixels].
+const float** DirectConv::find_sources(const float* src, Range pixels, void* scratch) const {
   const ConvGeometry& g = geometry_;
-  const int within = pixel % (g.dst.height * g.dst.width);
-  const int left = within % g.dst.width * g.stride - g.padding;
-  const int begin = std::min(std::max(-left, 0), g.kernel),
-            end = std::max(std::min(g.src.width - left, g.kernel), begin);
-  const size_t row = size_t(g.kernel) * g.src.channels;
-  for (int r = 0; r < g.kernel; r++, dst += row) {
-    const float* from = begin < end ? source(src, pixel, r, begin) : zeros_.data();
-    if (from == zeros_.data()) {
-      std::fill(dst, dst + row, 0.0f);
-      continue;
-    }
-    float* const first = dst + size_t(begin) * g.src.channels;
-    float* const last = dst + size_t(end) * g.src.channels;
-    std::fill(dst, first, 0.0f);
-    std::copy(from, from + (last - first), first);
-    std::fill(last, dst + row, 0.0f);
+  const float** sources = static_cast<const float**>(scratch);
+  const float** next = sources;
+  if (by_rows_) {
+    const int height = g.src.height + 2 * g.padding, width = g.src.width + 2 * g.padding;
+    for (int r = 0; r < g.kernel; r++)
+      for (int pixel = pixels.begin; pixel < pixels.end; pixel++) {
+        const int x = pixel % g.dst.width, row = pixel / g.dst.width;
+        const int n = row / g.dst.height, y = row % g.dst.height;
+        *next++ = src + ((size_t(n) * height + y * g.stride + r) * width + x * g.stride) * g.src.channels;
+      }
+    return sources;
   }
+  for (int r = 0; r < g.kernel; r++)
+    for (int s = 0; s < g.kernel; s++)
+      for (int pixel = pixels.begin; pixel < pixels.end; pixel++) *next++ = source(src, pixel, r, s);
+  return sources;
 }
 
 void DirectConv::run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const {
   const float* const* sources = find_sources(buffers.src, pixels, scratch);
-  for (int p = panels.begin; p < panels.end; p++) run_panel(buffers, pixels, panels_[p], sources);
+  for (const Run& run : runs_) {
+    const Range mine = {std::max(panels.begin - run.first_panel, 0),
+                        std::min(panels.end - run.first_panel, run.panels)};
+    if (mine.size() > 0) run_panels(buffers, pixels, run, mine, sources);
+  }
 }
 
-// The panel's weights are taken in blocks that stay in cache while the tiles pass over them; sums wait in dst
-// between two blocks.
-void DirectConv::run_panel(const Buffers& buffers, Range pixels, const Panel& panel,
-                           const float* const* sources) const {
-  const int width = panel.vectors * kernels_.lanes;
-  const int rows = pixels.end - pixels.begin;
-  const int tiles = divide_up(rows, kMaxTileRows);
+// Pass by pass: some panels' weights for one block of the depth stay in cache while tile after tile of pixels
+// goes over them; sums wait in dst between two blocks. Meanwhile the next pass's weights are fetched.
+void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run, Range panels,
+                            const float* const* sources) const {
+  const int width = run.vectors * kernels_.lanes;
+  const int rows = pixels.size(), tiles = divide_up(rows, kMaxTileRows);
   const int channels = geometry_.dst.channels;
-  const int block_depth = std::max(kBlockWeights / width, 1);
-  const int block_taps = std::max(std::min(block_depth / length_, taps_), 1);
-  const int block_lengths = divide_up(length_, block_depth);  // blocks of one tap, 1 where taps are whole
-
-  for (int tap = 0; tap < taps_; tap += block_taps)
-    for (int l = 0; l < block_lengths; l++) {
-      const int begin = part(length_, block_lengths, l), end = part(length_, block_lengths, l + 1);
-      const int taps = std::min(block_taps, taps_ - tap);
-      const bool first = tap == 0 && l == 0, last = tap + taps == taps_ && l == block_lengths - 1;
+  const int fitting = std::max<int>(kPassWeights / (depth_[0].size() * width), 1);
+  const int passes = divide_up(panels.size(), fitting);
+  for (size_t b = 0; b < depth_.size(); b++) {
+    const DepthBlock& block = depth_[b];
+    const bool first = b == 0, last = b + 1 == depth_.size();
+    for (int pass = 0; pass < passes; pass++) {
+      const int begin = panels.begin + part(panels.size(), passes, pass);
+      const int end = panels.begin + part(panels.size(), passes, pass + 1);
       ConvTile tile = {};
       tile.source_stride = rows;
-      tile.source_offset = size_t(panel.group) * geometry_.group_inputs() * merge_ + begin;
-      tile.taps = taps;
-      tile.length = end - begin;
-      tile.weight = weight_.data() + panel.weight + (size_t(tap) * length_ + begin) * width;
-      tile.bias = first ? bias_.data() + panel.bias : nullptr;
+      tile.source_offset = size_t(run.group) * geometry_.group_inputs() * merge_ + block.channel;
+      tile.taps = block.taps;
+      tile.length = block.channels;
+      tile.weight = weight_.data() + packed_offset(run, block, begin);
+      tile.bias = first ? bias_.data() + run.bias + size_t(begin) * width : nullptr;
       tile.dst_stride = channels;
-      tile.columns = panel.columns;
+      tile.columns = std::min(end * width, run.columns) - begin * width;
       tile.relu = last && geometry_.relu;
+      const float* next = nullptr;  // weights of the next pass
+      if (pass + 1 < passes)
+        next = weight_.data() + packed_offset(run, block, end);
+      else if (!last)
+        next = weight_.data() + packed_offset(run, depth_[b + 1], panels.begin);
+      const size_t size = block.size() * (end - begin) * width;
+      const size_t step = prefetched_floats(tile, end - begin, run.vectors);
       for (int t = 0; t < tiles; t++) {
         const int row = part(rows, tiles, t), count = part(rows, tiles, t + 1) - row;
-        const size_t at = size_t(pixels.begin + row) * channels + panel.channel;
-        tile.sources = sources + size_t(tap) * rows + row;
+        const size_t at = size_t(pixels.begin + row) * channels + run.channel + size_t(begin) * width;
+        tile.sources = sources + size_t(block.tap) * rows + row;
         tile.dst = buffers.dst + at;
         tile.residual = last && buffers.residual ? buffers.residual + at : nullptr;
-        kernels_.conv_tile[count - 1][panel.vectors - 1](tile);
+        tile.prefetch = next && t * step < size ? next + t * step : tile.weight;
+        kernels_.conv_tile[count - 1][run.vectors - 1](tile);
       }
     }
+  }
 }
 
 void DirectConv::run_depthwise(const Buffers& buffers, Range pixels, void* scratch) const {

@@ -10,8 +10,10 @@ namespace residual::cpu {
 
 class DirectConv final : public Convolution {
  public:
-  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied into the order the kernels read them.
-  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias);
+  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied into `arena`, in the order the kernels read
+  // them.
+  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias,
+             PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
@@ -19,14 +21,24 @@ class DirectConv final : public Convolution {
   size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
 
  private:
-  // A run of output channels of one group whose weights lie together, [taps][length][vectors x lanes].
-  struct Panel {
+  // Output channels of one group that are computed in panels of the same width, lanes x vectors; the last
+  // panel may hold fewer channels.
+  struct Run {
     int group;
     int channel;  // first output channel
     int columns;  // output channels
     int vectors;
-    size_t weight;  // offset in weight_
-    size_t bias;    // offset in bias_
+    int panels;
+    int first_panel;  // its number among all panels of the convolution
+    size_t weight;    // offset in weight_ of [blocks of depth][panels][depth][lanes x vectors]
+    size_t bias;      // offset in bias_
+  };
+  // What one pass sums over: `taps` whole kernel positions, or channels of one.
+  struct DepthBlock {
+    int tap, taps;
+    int channel, channels;
+    size_t depth;  // taps and channels that come before it
+    size_t size() const { return size_t(taps) * channels; }
   };
   struct Buffers {
     float* dst;
@@ -35,25 +47,34 @@ class DirectConv final : public Convolution {
   };
   struct Range {
     int begin, end;
+    int size() const { return end - begin; }
   };
 
+  void plan_depth();
+  void plan_runs(PageArena& arena);
   void pack(const float* weight, const float* bias);
-  void pack_depthwise(const float* weight, const float* bias);
+  void pack_depthwise(const float* weight, const float* bias, PageArena& arena);
+  size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
+  void pad(float* dst, const float* src, int row) const;
   const float** find_sources(const float* src, Range pixels, void* scratch) const;
-  void gather(float* dst, const float* src, int pixel) const;
   void run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const;
-  void run_panel(const Buffers& buffers, Range pixels, const Panel& panel, const float* const* sources) const;
+  void run_panels(const Buffers& buffers, Range pixels, const Run& run, Range panels,
+                  const float* const* sources) const;
   void run_depthwise(const Buffers& buffers, Range pixels, void* scratch) const;
   const float* source(const float* src, int pixel, int row, int column) const;
 
   ConvGeometry geometry_;
   const Kernels& kernels_;
   bool depthwise_;  // one input and one output channel per group
-  bool gather_;     // few input channels: a pixel's whole window is copied together, one long tap
-  int merge_ = 1;   // groups computed as one, with zeros between them, to fill a vector
-  int taps_;        // as the kernels see them
-  int length_;      // input channels per tap
-  std::vector<Panel> panels_;
+  // Few input channels: a kernel row is one tap, since its pixels lie side by side once the picture is
+  // padded.
+  bool by_rows_;
+  int merge_ = 1;  // groups computed as one, with zeros between them, to fill a vector
+  int taps_;       // as the kernels see them
+  int length_;     // input channels per tap
+  std::vector<DepthBlock> depth_;
+  std::vector<Run> runs_;
+  int panels_ = 0;  // of all runs
   AlignedBuffer weight_, bias_;
   AlignedBuffer zeros_;  // [C]: what padding reads
 };

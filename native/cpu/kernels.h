@@ -9,36 +9,73 @@ namespace residual::cpu {
 constexpr int kMaxTileRows = 6;      // output pixels of one register tile
 constexpr int kMaxTileVectors = 4;   // vectors of output channels of one register tile
 constexpr int kMaxVectorLanes = 16;  // floats of the widest vector
+constexpr int kLineFloats = 16;      // floats of a cache line
+constexpr int kUnroll = 4;           // channels between two prefetches
+constexpr int kPeakChains = 12;      // sums independent of each other that hide the latency of a multiply-add
 
-// A register tile of a convolution as implicit GEMM: `rows` output pixels x `columns` output channels, summed
-// over `taps` kernel positions of `length` channels each.
+// `rows` output pixels x `columns` output channels of a convolution as implicit GEMM, summed over `taps`
+// kernel positions of `length` channels each. The channels are computed in panels, a register tile each:
+// lanes x vectors wide, the last one perhaps not used to the full.
 struct ConvTile {
   const float* const* sources;  // [taps][source_stride]: where each pixel's run of input channels begins
   size_t source_stride;         // pointers per tap, >= rows
   size_t source_offset;         // floats added to every pointer (blocks of channels)
   int taps;
   int length;
-  const float* weight;    // [taps][length][lanes x vectors], packed
-  const float* bias;      // [lanes x vectors]; null: continue the sums that are in dst
+  const float* weight;    // [panels][taps][length][lanes x vectors], packed
+  const float* bias;      // [panels][lanes x vectors]; null: continue the sums that are in dst
   const float* residual;  // [rows] runs `dst_stride` apart, or null
   float* dst;             // [rows] runs `dst_stride` apart
   size_t dst_stride;      // floats
-  int columns;            // channels to write, <= lanes x vectors
+  int columns;            // channels to write
   bool relu;
+  // What will be wanted next: brought nearer while the tile is summed up, prefetched_floats() of it.
+  const float* prefetch;
 };
 
-// One 4x4 patch of a convolution's output, from its 36 transformed products (winograd_conv.h).
+// One m x m patch of a convolution's output, from its (m + 2)^2 transformed products (winograd_conv.h).
 struct WinogradOutput {
-  const float* products;  // [36] runs of [channels], `stride` apart
+  const float* products;  // [points] runs of [channels], `stride` apart
   size_t stride;          // floats
   const float* bias;      // [channels]
   const float* residual;  // like dst, or null
   float* dst;             // [rows][columns][channels], its rows row_stride apart and its pixels pixel_stride
   size_t row_stride, pixel_stride;
-  int rows, columns;  // of the patch that lie within the picture, at most 4
+  int rows, columns;  // of the patch that lie within the picture, at most m
   int channels;       // a multiple of the vector's lanes
   bool relu;
 };
+
+// The 3x3 kernels between one output channel and some input channels.
+struct WinogradWeight {
+  float* dst;  // [points][channels], point_stride and channel_stride floats apart
+  size_t point_stride, channel_stride;
+  const float* kernel;  // [9][channels], its taps tap_stride apart
+  size_t tap_stride;
+  int channels;  // a multiple of the vector's lanes
+};
+
+// The transforms of F(m x m, 3x3), channel by channel.
+struct WinogradKernels {
+  int out;  // m
+
+  // `channels` is a multiple of the vector's lanes.
+  void (*input)(float* dst,                   // [points] runs of [channels], `stride` apart
+                size_t stride,                // floats
+                const float* const* sources,  // [points] runs of [channels], row by row
+                int channels);
+  void (*output)(const WinogradOutput& output);
+  void (*weight)(const WinogradWeight& weight);
+
+  int in() const { return out + 2; }
+  int points() const { return in() * in(); }
+};
+constexpr int kMaxWinogradPoints = 36;
+
+// How far a tile gets through its `prefetch`: one line for every kUnroll channels and vector.
+inline size_t prefetched_floats(const ConvTile& tile, int panels, int vectors) {
+  return size_t(panels) * tile.taps * (tile.length / kUnroll) * vectors * kLineFloats;
+}
 
 struct Kernels {
   const char* name;
@@ -56,13 +93,7 @@ struct Kernels {
                     const float* residual,        // [channels] or null
                     int taps, int channels, bool relu);
 
-  // The transform of a 6x6 patch for WinogradConv, per channel; `channels` is a multiple of the vector's
-  // lanes.
-  void (*winograd_input)(float* dst,                   // [36] runs of [channels], `stride` apart
-                         size_t stride,                // floats
-                         const float* const* sources,  // [36] runs of [channels], row by row
-                         int channels);
-  void (*winograd_output)(const WinogradOutput& output);
+  WinogradKernels winograd[2];  // F(2x2,3x3), F(4x4,3x3)
 
   // dst[c] = max over taps of sources[tap][c]
   void (*maximum)(float* dst,                   // [channels]
@@ -80,6 +111,10 @@ struct Kernels {
                     const float* scale,  // [channels]
                     const float* shift,  // [channels]
                     size_t pixels, int channels);
+
+  // As many multiply-adds as the processor can do, in registers: `rounds` times kPeakChains vectors of them.
+  // Returns a value that depends on all.
+  float (*multiply_adds)(size_t rounds);
 };
 
 extern const Kernels kBaselineKernels;  // SSE2 on x86-64, NEON on AArch64

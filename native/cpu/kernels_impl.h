@@ -25,86 +25,131 @@ inline Vec splat(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return b > a ? b : a; }
 inline float relu(float x) { return x < 0 ? 0 : x; }
 
-// Sums in registers: kRows x kVectors accumulators, per channel kVectors loads of weights and kRows
-// broadcasts.
-template <int kRows, int kVectors>
-void conv_tile(const ConvTile& t) {
-  // What the tile ends with is fetched while it is summed up.
-  if (t.columns == kVectors * kLanes) {
-    for (int r = 0; r < kRows; r++)
-      for (int v = 0; v < kVectors; v += kVectorsPerLine) {
-        __builtin_prefetch(t.dst + r * t.dst_stride + v * kLanes, /*write=*/1);
-        if (t.residual) __builtin_prefetch(t.residual + r * t.dst_stride + v * kLanes);
-      }
-  }
+// The compiler is told that `v` lives in a register here. Without it GCC, seeing several unrolled steps at
+// once, runs out of registers and keeps some sums in memory.
+inline void keep_in_register(Vec& v) {
+#if defined(__x86_64__)
+  __asm__ volatile("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__ volatile("" : "+w"(v));
+#endif
+}
 
+// kRows x kVectors sums in registers.
+template <int kRows, int kVectors>
+struct Sums {
+  static constexpr int kWidth = kVectors * kLanes;
   Vec acc[kRows][kVectors];
-  if (t.bias) {
+
+  void begin_with_bias(const float* bias) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; v++) {
-      const Vec bias = load(t.bias + v * kLanes);
+      const Vec value = load(bias + v * kLanes);
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; r++) acc[r][v] = bias;
-    }
-  } else if (t.columns == kVectors * kLanes) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; r++)
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) acc[r][v] = load(t.dst + r * t.dst_stride + v * kLanes);
-  } else {
-    float partial[kVectors * kLanes] = {};
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; r++) {
-      __builtin_memcpy(partial, t.dst + r * t.dst_stride, t.columns * sizeof(float));
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) acc[r][v] = load(partial + v * kLanes);
+      for (int r = 0; r < kRows; r++) acc[r][v] = value;
     }
   }
 
-  const float* weight = t.weight;
-  for (int tap = 0; tap < t.taps; tap++) {
-    const float* source[kRows];
+  // Goes on with the sums that are in dst.
+  void load_from(const float* dst, size_t stride, int columns) {
+    float partial[kWidth] = {};
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; r++) source[r] = t.sources[tap * t.source_stride + r] + t.source_offset;
-    for (int c = 0; c < t.length; c++) {
-      Vec w[kVectors];
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; v++) w[v] = load(weight + v * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; r++) {
-        const Vec x = splat(source[r][c]);
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; v++) acc[r][v] += x * w[v];
+    for (int r = 0; r < kRows; r++) {
+      const float* row = dst + r * stride;
+      if (columns < kWidth) {
+        __builtin_memcpy(partial, row, columns * sizeof(float));
+        row = partial;
       }
-      weight += kVectors * kLanes;
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v++) acc[r][v] = load(row + v * kLanes);
     }
   }
 
-  if (t.columns == kVectors * kLanes) {
+  // Adds one channel's products: kVectors loads of weights and kRows broadcasts.
+  void add(const float* const* source, int c, const float* weight) {
+    Vec w[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v++) {
+      w[v] = load(weight + v * kLanes);
+      keep_in_register(w[v]);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
-      float* dst = t.dst + r * t.dst_stride;
-      const float* residual = t.residual ? t.residual + r * t.dst_stride : nullptr;
+      const Vec x = splat(source[r][c]);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) {
-        Vec y = acc[r][v];
-        if (residual) y += load(residual + v * kLanes);
-        if (t.relu) y = max(y, Vec{});
-        store(dst + v * kLanes, y);
+        acc[r][v] += x * w[v];
+        keep_in_register(acc[r][v]);
       }
     }
-  } else {
-    float partial[kVectors * kLanes];
+  }
+
+  void store_to(float* dst, const float* residual, size_t stride, int columns, bool with_relu) const {
+    if (columns == kWidth) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; v++) {
+          Vec y = acc[r][v];
+          if (residual) y += load(residual + r * stride + v * kLanes);
+          if (with_relu) y = max(y, Vec{});
+          store(dst + r * stride + v * kLanes, y);
+        }
+      return;
+    }
+    float partial[kWidth];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) store(partial + v * kLanes, acc[r][v]);
-      for (int k = 0; k < t.columns; k++) {
-        float y = partial[k];
-        if (t.residual) y += t.residual[r * t.dst_stride + k];
-        t.dst[r * t.dst_stride + k] = t.relu ? relu(y) : y;
+      for (int k = 0; k < columns; k++) {
+        const float y = residual ? partial[k] + residual[r * stride + k] : partial[k];
+        dst[r * stride + k] = with_relu ? relu(y) : y;
       }
     }
+  }
+};
+
+template <int kRows, int kVectors>
+void conv_tile(const ConvTile& t) {
+  constexpr int kWidth = kVectors * kLanes;
+  const float* weight = t.weight;
+  const float* prefetch = t.prefetch;
+  for (int column = 0; column < t.columns; column += kWidth) {
+    const int columns = t.columns - column < kWidth ? t.columns - column : kWidth;
+    float* const dst = t.dst + column;
+    const float* const residual = t.residual ? t.residual + column : nullptr;
+    // What the panel ends with is fetched while it is summed up.
+    if (columns == kWidth) {
+      for (int r = 0; r < kRows; r++)
+        for (int v = 0; v < kVectors; v += kVectorsPerLine) {
+          __builtin_prefetch(dst + r * t.dst_stride + v * kLanes, /*write=*/1);
+          if (residual) __builtin_prefetch(residual + r * t.dst_stride + v * kLanes);
+        }
+    }
+    Sums<kRows, kVectors> sums;
+    if (t.bias)
+      sums.begin_with_bias(t.bias + column);
+    else
+      sums.load_from(dst, t.dst_stride, columns);
+
+    for (int tap = 0; tap < t.taps; tap++) {
+      const float* source[kRows];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++) source[r] = t.sources[tap * t.source_stride + r] + t.source_offset;
+      int c = 0;
+      for (; c + kUnroll <= t.length; c += kUnroll) {
+#pragma GCC unroll 8
+        for (int line = 0; line < kVectors; line++)
+          __builtin_prefetch(prefetch + line * kLineFloats, /*write=*/0, /*locality=*/2);
+        prefetch += kVectors * kLineFloats;
+#pragma GCC unroll 8
+        for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth);
+        weight += kUnroll * kWidth;
+      }
+      for (; c < t.length; c++, weight += kWidth) sums.add(source, c, weight);
+    }
+    sums.store_to(dst, residual, t.dst_stride, columns, t.relu);
   }
 }
 
@@ -123,58 +168,6 @@ void depthwise(float* dst, const float* const* sources, const float* weight, con
     for (int tap = 0; tap < taps; tap++) y += sources[tap][c] * weight[size_t(tap) * channels + c];
     if (residual) y += residual[c];
     dst[c] = with_relu ? relu(y) : y;
-  }
-}
-
-// One dimension of F(4,3)'s input transform: to = B^T from, with from[i] `step` apart.
-inline void winograd_input_line(Vec* to, const Vec* from, int step) {
-  const Vec d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step], d4 = from[4 * step],
-            d5 = from[5 * step];
-  const Vec even = d4 - 4.0f * d2, odd = d3 - 4.0f * d1;
-  const Vec even2 = d4 - d2, odd2 = 2.0f * (d3 - d1);
-  to[0] = 4.0f * d0 - 5.0f * d2 + d4;
-  to[step] = even + odd;
-  to[2 * step] = even - odd;
-  to[3 * step] = even2 + odd2;
-  to[4 * step] = even2 - odd2;
-  to[5 * step] = 4.0f * d1 - 5.0f * d3 + d5;
-}
-
-void winograd_input(float* dst, size_t stride, const float* const* sources, int channels) {
-  for (int c = 0; c < channels; c += kLanes) {
-    Vec patch[36], half[36];
-    for (int i = 0; i < 36; i++) patch[i] = load(sources[i] + c);
-    for (int column = 0; column < 6; column++) winograd_input_line(half + column, patch + column, 6);
-    for (int row = 0; row < 6; row++) winograd_input_line(patch + 6 * row, half + 6 * row, 1);
-    for (int i = 0; i < 36; i++) store(dst + i * stride + c, patch[i]);
-  }
-}
-
-// One dimension of F(4,3)'s output transform: to = A^T from.
-inline void winograd_output_line(Vec* to, int to_step, const Vec* from, int from_step) {
-  const Vec m0 = from[0], m1 = from[from_step], m2 = from[2 * from_step], m3 = from[3 * from_step],
-            m4 = from[4 * from_step], m5 = from[5 * from_step];
-  const Vec sum = m1 + m2, difference = m1 - m2, sum2 = m3 + m4, difference2 = m3 - m4;
-  to[0] = m0 + sum + sum2;
-  to[to_step] = difference + 2.0f * difference2;
-  to[2 * to_step] = sum + 4.0f * sum2;
-  to[3 * to_step] = difference + 8.0f * difference2 + m5;
-}
-
-void winograd_output(const WinogradOutput& o) {
-  for (int c = 0; c < o.channels; c += kLanes) {
-    Vec products[36], half[24], patch[16];
-    for (int i = 0; i < 36; i++) products[i] = load(o.products + i * o.stride + c);
-    for (int column = 0; column < 6; column++) winograd_output_line(half + column, 6, products + column, 6);
-    for (int row = 0; row < 4; row++) winograd_output_line(patch + 4 * row, 1, half + 6 * row, 1);
-    const Vec bias = load(o.bias + c);
-    for (int row = 0; row < o.rows; row++)
-      for (int column = 0; column < o.columns; column++) {
-        const size_t at = row * o.row_stride + column * o.pixel_stride + c;
-        Vec y = patch[4 * row + column] + bias;
-        if (o.residual) y += load(o.residual + at);
-        store(o.dst + at, o.relu ? max(y, Vec{}) : y);
-      }
   }
 }
 
@@ -213,21 +206,36 @@ void normalize(float* dst, const uint8_t* src, const float* scale, const float* 
     for (int c = 0; c < channels; c++) dst[p * channels + c] = src[p * channels + c] * scale[c] + shift[c];
 }
 
+float multiply_adds(size_t rounds) {
+  Vec acc[kPeakChains];
+  for (int i = 0; i < kPeakChains; i++) acc[i] = splat(1.0f + i);
+  const Vec factor = splat(0.5f), term = splat(0.25f);  // every sum tends to 0.5
+  for (size_t round = 0; round < rounds; round++) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kPeakChains; i++) acc[i] = acc[i] * factor + term;
+  }
+  Vec sum = {};
+  for (int i = 0; i < kPeakChains; i++) sum += acc[i];
+  float total = 0;
+  for (int lane = 0; lane < kLanes; lane++) total += sum[lane];
+  return total;
+}
+
 }  // namespace
+}  // namespace residual::cpu
+
+#include "cpu/winograd_kernels_impl.h"
+
+namespace residual::cpu {
 
 #define TILE_ROW(rows) \
   { conv_tile<rows, 1>, conv_tile<rows, 2>, conv_tile<rows, 3>, conv_tile<rows, 4> }
 extern const Kernels KERNELS = {
-    KERNELS_NAME,
-    kLanes,
-    TILE_VECTORS,
-    {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
-    depthwise,
-    winograd_input,
-    winograd_output,
-    maximum,
-    mean,
-    normalize,
+    KERNELS_NAME, kLanes,
+    TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
+    depthwise,    {kWinograd<2>, kWinograd<4>},
+    maximum,      mean,
+    normalize,    multiply_adds,
 };
 #undef TILE_ROW
 

@@ -8,175 +8,202 @@
 namespace residual::cpu {
 namespace {
 
-constexpr int kOut = 4;             // pixels of an output patch, each way
-constexpr int kIn = kOut + 2;       // of the input patch it depends on
-constexpr int kPoints = kIn * kIn;  // matrix products per patch
-constexpr int kBlockTiles = 36;     // patches of one task: their products stay in the second-level cache
-constexpr int kTransformTiles = 6;  // patches of one task of the input transform
-constexpr int kTasksPerThread = 4;
+constexpr int kTransformTiles = 6;   // patches of one task of the input transform
+constexpr int kBlocksPerThread = 2;  // fewer, and the groups are shared out too
+constexpr int kBlockTiles = 24;      // patches of one task: what they become stays in the second-level cache
+// Output channels whose products are computed together, in panels. With wider groups the transformed inputs
+// are read less often, with narrower ones there are more tasks. Measured for ResNet-50 on a Zen 3.
+constexpr int kGroupPanels2 = 2, kGroupPanels4 = 4;
 
-// Fewer patches in a picture than this, and reading four times the weights takes longer than is won.
-constexpr int kLeastTiles = 12;
-// The transformed weights of wider layers are too large to be read for a single picture.
-constexpr int kMostWeights = 256 * 256;
+// The widest panels that fill a group evenly, in vectors.
+int panel_vectors(const ConvGeometry& geometry, const Kernels& kernels) {
+  int vectors = kernels.tile_vectors;
+  while (geometry.dst.channels / kernels.lanes % vectors != 0) vectors--;
+  return vectors;
+}
 
-// The kernel transform G of F(4,3): patch = G kernel G^T.
-constexpr double kG[kIn][3] = {{1. / 4, 0, 0},
-                               {-1. / 6, -1. / 6, -1. / 6},
-                               {-1. / 6, 1. / 6, -1. / 6},
-                               {1. / 24, 1. / 12, 1. / 6},
-                               {1. / 24, -1. / 12, 1. / 6},
-                               {0, 0, 1}};
+// Runs of patches or products that lie a multiple of 4 KiB apart would compete for the same few places of the
+// caches.
+size_t unaliased(size_t floats) { return floats % 1024 < kLineFloats ? floats + kLineFloats : floats; }
 
 }  // namespace
 
-bool WinogradConv::pays(const ConvGeometry& g, const Kernels& kernels) {
+bool WinogradConv::supports(const ConvGeometry& g, const Kernels& kernels) {
   const int lanes = kernels.lanes;
   return g.kernel == 3 && g.stride == 1 && g.padding == 1 && g.groups == 1 && g.src.channels % lanes == 0 &&
-         g.dst.channels % lanes == 0 && g.src.channels >= 2 * lanes && g.dst.channels >= 2 * lanes &&
-         size_t(g.src.channels) * g.dst.channels <= kMostWeights &&
-         divide_up(g.dst.height, kOut) * divide_up(g.dst.width, kOut) >= kLeastTiles;
+         g.dst.channels % lanes == 0;
 }
 
-WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight,
-                           const float* bias)
+WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
+                           const WinogradKernels& transforms, const float* weight, const float* bias,
+                           PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
-      rows_(divide_up(geometry.dst.height, kOut)),
-      row_tiles_(divide_up(geometry.dst.width, kOut)),
-      panels_(divide_up(geometry.dst.channels, kernels.lanes * kernels.tile_vectors)),
-      weight_(size_t(kPoints) * geometry.src.channels * geometry.dst.channels),
-      bias_(geometry.dst.channels),
-      zeros_(std::max(geometry.src.channels, kMaxTileVectors * kMaxVectorLanes)) {
-  const int inputs = geometry.src.channels, outputs = geometry.dst.channels;
-  std::memcpy(bias_.data(), bias, bias_.bytes());
+      transforms_(transforms),
+      rows_(divide_up(geometry.dst.height, transforms.out)),
+      row_tiles_(divide_up(geometry.dst.width, transforms.out)),
+      panel_vectors_(panel_vectors(geometry, kernels)),
+      group_channels_(
+          std::min(panel_vectors_ * kernels.lanes * (transforms.out == 2 ? kGroupPanels2 : kGroupPanels4),
+                   geometry.dst.channels)),
+      groups_(divide_up(geometry.dst.channels, group_channels_)),
+      weight_(size_t(transforms.points()) * geometry.src.channels * geometry.dst.channels, arena),
+      bias_(geometry.dst.channels, arena),
+      zeros_(std::max(geometry.src.channels, group_channels_)) {
+  const int inputs = geometry.src.channels, width = panel_vectors_ * kernels.lanes;
   std::memset(zeros_.data(), 0, zeros_.bytes());
-  const int width = kernels.lanes * kernels.tile_vectors;
-  for (int k = 0; k < outputs; k++) {
-    const int panel = k / width, column = k % width;
-    float* to = weight_.data() + size_t(panel) * width * kPoints * inputs + column;
-    for (int c = 0; c < inputs; c++) {
-      const float* kernel = weight + size_t(k) * 9 * inputs + c;
-      double half[kIn][3];  // G kernel
-      for (int i = 0; i < kIn; i++)
-        for (int s = 0; s < 3; s++) {
-          half[i][s] = 0;
-          for (int r = 0; r < 3; r++) half[i][s] += kG[i][r] * kernel[(r * 3 + s) * inputs];
+  std::memcpy(bias_.data(), bias, bias_.bytes());
+
+  // In steps of one vector of input channels: what they fill of a panel stays in cache until it is complete.
+  float* to = weight_.data();
+  for (int group = 0; group < groups_; group++) {
+    const int first = group * group_channels_, last = first + columns(group);
+    const size_t point_stride = size_t(inputs) * columns(group);
+    for (int k = first; k < last; k += width)
+      for (int c = 0; c < inputs; c += kernels.lanes)
+        for (int column = 0; column < width; column++) {
+          WinogradWeight job = {};
+          job.dst = to + size_t(k - first) * inputs + size_t(c) * width + column;
+          job.point_stride = point_stride;
+          job.channel_stride = width;
+          job.kernel = weight + size_t(k + column) * 9 * inputs + c;
+          job.tap_stride = inputs;
+          job.channels = kernels.lanes;
+          transforms.weight(job);
         }
-      for (int i = 0; i < kIn; i++)
-        for (int j = 0; j < kIn; j++) {
-          double sum = 0;
-          for (int s = 0; s < 3; s++) sum += half[i][s] * kG[j][s];
-          to[(size_t(i * kIn + j) * inputs + c) * columns(panel)] = static_cast<float>(sum);
-        }
-    }
+    to += transforms.points() * point_stride;
   }
 }
 
-int WinogradConv::columns(int panel) const {
-  const int width = kernels_.lanes * kernels_.tile_vectors;
-  return std::min(width, geometry_.dst.channels - panel * width);
+int WinogradConv::columns(int group) const {
+  return std::min(group_channels_, geometry_.dst.channels - group * group_channels_);
+}
+
+size_t WinogradConv::product_stride(int tiles, int group) const {
+  return unaliased(size_t(tiles) * columns(group));
+}
+
+WinogradConv::Transformed WinogradConv::transformed(float* data, Range tiles) const {
+  return {data, tiles, unaliased(size_t(tiles.size()) * geometry_.src.channels)};
 }
 
 WorkspaceSize WinogradConv::workspace_size(int batch) const {
-  const size_t tiles = size_t(batch) * rows_ * row_tiles_;
-  const size_t products = size_t(kPoints) * kBlockTiles * kernels_.lanes * kernels_.tile_vectors;
-  return {/*shared=*/tiles * kPoints * geometry_.src.channels * sizeof(float),
-          /*per_worker=*/products * sizeof(float)};
+  const int all = tiles(batch), block = std::min(all, kBlockTiles), points = transforms_.points();
+  const size_t shared = unaliased(size_t(all) * geometry_.src.channels);
+  const size_t inputs = unaliased(size_t(block) * geometry_.src.channels);
+  return {/*shared=*/points * shared * sizeof(float),
+          /*per_worker=*/points * (inputs + unaliased(size_t(block) * group_channels_)) * sizeof(float)};
 }
 
 void WinogradConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
                        Workspace& workspace) const {
-  const int tiles = batch * rows_ * row_tiles_;
-  const Buffers buffers = {dst, src, residual, workspace.shared(), tiles};
-  const int transforms = divide_up(tiles, kTransformTiles);
-  pool.run(transforms, [&](int task, int) {
-    transform_inputs(buffers, {part(tiles, transforms, task), part(tiles, transforms, task + 1)});
-  });
+  const Buffers buffers = {dst, src, residual};
+  const int all = tiles(batch), blocks = divide_up(all, kBlockTiles);
+  const auto block_of = [&](int i) { return Range{part(all, blocks, i), part(all, blocks, i + 1)}; };
 
-  const int blocks = divide_up(tiles, kBlockTiles);
-  const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
-  const int splits = std::min(panels_, divide_up(wanted, blocks));
-  pool.run(blocks * splits, [&](int task, int worker) {
-    const int block = task % blocks, split = task / blocks;
-    const Range range = {part(tiles, blocks, block), part(tiles, blocks, block + 1)};
-    float* products = static_cast<float*>(workspace.of(worker));
-    for (int panel = part(panels_, splits, split); panel < part(panels_, splits, split + 1); panel++) {
-      multiply(buffers, range, panel, products);
-      write_outputs(buffers, range, panel, products);
-    }
+  // Enough blocks for everyone: each is transformed where it is used.
+  if (blocks >= pool.threads() * kBlocksPerThread) {
+    pool.run(blocks, [&](int task, int worker) {
+      const Range range = block_of(task);
+      float* const scratch = static_cast<float*>(workspace.of(worker));
+      const Transformed inputs = transformed(scratch, range);
+      transform_inputs(inputs, src, range);
+      float* const products = scratch + transforms_.points() * inputs.point_stride;
+      for (int group = 0; group < groups_; group++) run_group(buffers, inputs, range, group, products);
+    });
+    return;
+  }
+
+  const Transformed inputs = transformed(workspace.shared(), {0, all});
+  const int transforms = divide_up(all, kTransformTiles);
+  pool.run(transforms, [&](int task, int) {
+    transform_inputs(inputs, src, {part(all, transforms, task), part(all, transforms, task + 1)});
+  });
+  pool.run(blocks * groups_, [&](int task, int worker) {
+    run_group(buffers, inputs, block_of(task % blocks), task / blocks,
+              static_cast<float*>(workspace.of(worker)));
   });
 }
 
 WinogradConv::Tile WinogradConv::tile(int index) const {
   const int within = index % (rows_ * row_tiles_);
-  return {index / (rows_ * row_tiles_), within / row_tiles_ * kOut, within % row_tiles_ * kOut};
+  return {index / (rows_ * row_tiles_), within / row_tiles_ * transforms_.out,
+          within % row_tiles_ * transforms_.out};
 }
 
-void WinogradConv::transform_inputs(const Buffers& buffers, Range tiles) const {
+void WinogradConv::transform_inputs(const Transformed& to, const float* src, Range tiles) const {
   const core::Shape& shape = geometry_.src;
+  const int in = transforms_.in();
   for (int t = tiles.begin; t < tiles.end; t++) {
     const Tile at = tile(t);
-    const float* sources[kPoints];
-    for (int i = 0; i < kIn; i++)
-      for (int j = 0; j < kIn; j++) {
+    const float* sources[kMaxWinogradPoints];
+    for (int i = 0; i < in; i++)
+      for (int j = 0; j < in; j++) {
         const int y = at.y + i - geometry_.padding, x = at.x + j - geometry_.padding;
         const bool inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
         const size_t pixel = (size_t(at.picture) * shape.height + y) * shape.width + x;
-        sources[i * kIn + j] = inside ? buffers.src + pixel * shape.channels : zeros_.data();
+        sources[i * in + j] = inside ? src + pixel * shape.channels : zeros_.data();
       }
-    kernels_.winograd_input(buffers.transformed + size_t(t) * shape.channels,
-                            size_t(buffers.tiles) * shape.channels, sources, shape.channels);
+    transforms_.input(to.at(t, shape.channels), to.point_stride, sources, shape.channels);
   }
 }
 
-// products[point][tile][column] = transformed[point][tile][:] x weight[panel][point][:][column]
-void WinogradConv::multiply(const Buffers& buffers, Range tiles, int panel, float* products) const {
-  const int inputs = geometry_.src.channels, width = columns(panel), count = tiles.end - tiles.begin;
-  const int steps = divide_up(count, kMaxTileRows);
+void WinogradConv::run_group(const Buffers& buffers, const Transformed& inputs, Range tiles, int group,
+                             float* products) const {
+  multiply(inputs, tiles, group, products);
+  write_outputs(buffers, tiles, group, products);
+}
+
+// products[point][tile][column] = inputs[point][tile][:] x weight[group][point][:][column]
+void WinogradConv::multiply(const Transformed& inputs, Range tiles, int group, float* products) const {
+  const int channels = geometry_.src.channels, width = columns(group);
+  const int panels = width / (panel_vectors_ * kernels_.lanes);
+  const int steps = divide_up(tiles.size(), kMaxTileRows);
+  const size_t stride = product_stride(tiles.size(), group), size = size_t(channels) * width;
   const float* sources[kMaxTileRows];
   ConvTile step = {};
   step.sources = sources;
   step.source_stride = kMaxTileRows;
   step.taps = 1;
-  step.length = inputs;
+  step.length = channels;
   step.bias = zeros_.data();
   step.dst_stride = width;
   step.columns = width;
-  const size_t first = size_t(panel) * kernels_.lanes * kernels_.tile_vectors * kPoints * inputs;
-  for (int point = 0; point < kPoints; point++) {
-    step.weight = weight_.data() + first + size_t(point) * inputs * width;
+  step.weight = weight_.data() + size_t(transforms_.points()) * channels * group * group_channels_;
+  const size_t fetched = prefetched_floats(step, panels, panel_vectors_);
+  for (int point = 0; point < transforms_.points(); point++, step.weight += size) {
+    const bool last = point + 1 == transforms_.points();
     for (int s = 0; s < steps; s++) {
-      const int row = part(count, steps, s), rows = part(count, steps, s + 1) - row;
+      const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
-        sources[r] = buffers.transformed + (size_t(point) * buffers.tiles + tiles.begin + row + r) * inputs;
-      step.dst = products + (size_t(point) * count + row) * width;
-      kernels_.conv_tile[rows - 1][width / kernels_.lanes - 1](step);
+        sources[r] = inputs.at(tiles.begin + row + r, channels) + point * inputs.point_stride;
+      step.dst = products + point * stride + size_t(row) * width;
+      step.prefetch = !last && s * fetched < size ? step.weight + size + s * fetched : step.weight;
+      kernels_.conv_tile[rows - 1][panel_vectors_ - 1](step);
     }
   }
 }
 
-void WinogradConv::write_outputs(const Buffers& buffers, Range tiles, int panel,
+void WinogradConv::write_outputs(const Buffers& buffers, Range tiles, int group,
                                  const float* products) const {
   const core::Shape& shape = geometry_.dst;
-  const int width = columns(panel), count = tiles.end - tiles.begin;
-  const int channel = panel * kernels_.lanes * kernels_.tile_vectors;
-  for (int t = 0; t < count; t++) {
-    const Tile at = tile(tiles.begin + t);
+  const int width = columns(group), channel = group * group_channels_;
+  for (int t = tiles.begin; t < tiles.end; t++) {
+    const Tile at = tile(t);
     const size_t pixel = (size_t(at.picture) * shape.height + at.y) * shape.width + at.x;
     WinogradOutput output = {};
-    output.products = products + size_t(t) * width;
-    output.stride = size_t(count) * width;
+    output.products = products + size_t(t - tiles.begin) * width;
+    output.stride = product_stride(tiles.size(), group);
     output.bias = bias_.data() + channel;
     output.dst = buffers.dst + pixel * shape.channels + channel;
     output.residual = buffers.residual ? buffers.residual + pixel * shape.channels + channel : nullptr;
     output.row_stride = size_t(shape.width) * shape.channels;
     output.pixel_stride = shape.channels;
-    output.rows = std::min(kOut, shape.height - at.y);
-    output.columns = std::min(kOut, shape.width - at.x);
+    output.rows = std::min(transforms_.out, shape.height - at.y);
+    output.columns = std::min(transforms_.out, shape.width - at.x);
     output.channels = width;
     output.relu = geometry_.relu;
-    kernels_.winograd_output(output);
+    transforms_.output(output);
   }
 }
 

@@ -1,7 +1,7 @@
-// How is a 3x3 convolution of stride 1 executed with a quarter of the multiplications? By Winograd's
-// F(4x4,3x3): Lavin and Gray, https://arxiv.org/abs/1509.09308. Each 6x6 patch of the input and each kernel
-// is transformed so that 36 small matrix products over the channels give the transformed 4x4 patch of the
-// output.
+// How is a 3x3 convolution of stride 1 executed with fewer multiplications? By Winograd's F(2x2,3x3) and
+// F(4x4,3x3): Lavin and Gray, https://arxiv.org/abs/1509.09308. Each patch of the input and each kernel is
+// transformed so that 16 or 36 small matrix products over the channels (one for each point of the transformed
+// patch) give the transformed 2x2 or 4x4 patch of the output.
 #pragma once
 
 #include "cpu/aligned_buffer.h"
@@ -11,11 +11,12 @@ namespace residual::cpu {
 
 class WinogradConv final : public Convolution {
  public:
-  // Whether it can be used for these numbers and is faster than DirectConv.
-  static bool pays(const ConvGeometry& geometry, const Kernels& kernels);
+  // Whether it can compute these numbers.
+  static bool supports(const ConvGeometry& geometry, const Kernels& kernels);
 
-  // `weight` is [K,3,3,C], `bias` [K]; both are copied, the weights transformed.
-  WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias);
+  // `weight` is [K,3,3,C], `bias` [K]; both are copied into `arena`, the weights transformed.
+  WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
+               const float* weight, const float* bias, PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
@@ -23,34 +24,48 @@ class WinogradConv final : public Convolution {
   size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
 
  private:
+  struct Range {
+    int begin, end;
+    int size() const { return end - begin; }
+  };
   struct Buffers {
     float* dst;
     const float* src;
     const float* residual;
-    float* transformed;  // [36][tiles][C]
-    int tiles;
   };
-  struct Range {
-    int begin, end;
+  // The transformed inputs of some patches, [points][tiles][C].
+  struct Transformed {
+    float* data;
+    Range tiles;
+    size_t point_stride;  // floats
+    float* at(int tile, int channels) const { return data + size_t(tile - tiles.begin) * channels; }
   };
-  // A 4x4 patch of the output: its picture and its upper left pixel.
+  // A patch of the output: its picture and its upper left pixel.
   struct Tile {
     int picture, y, x;
   };
 
+  int tiles(int batch) const { return batch * rows_ * row_tiles_; }
   Tile tile(int index) const;
-  void transform_inputs(const Buffers& buffers, Range tiles) const;
-  void multiply(const Buffers& buffers, Range tiles, int panel, float* products) const;
-  void write_outputs(const Buffers& buffers, Range tiles, int panel, const float* products) const;
-  int columns(int panel) const;  // channels of a panel
+  Transformed transformed(float* data, Range tiles) const;
+  void transform_inputs(const Transformed& to, const float* src, Range tiles) const;
+  void run_group(const Buffers& buffers, const Transformed& inputs, Range tiles, int group,
+                 float* products) const;
+  void multiply(const Transformed& inputs, Range tiles, int group, float* products) const;
+  void write_outputs(const Buffers& buffers, Range tiles, int group, const float* products) const;
+  int columns(int group) const;  // channels of a group
+  size_t product_stride(int tiles, int group) const;
 
   ConvGeometry geometry_;
   const Kernels& kernels_;
+  const WinogradKernels& transforms_;
   int rows_, row_tiles_;  // tiles of one picture, downwards and across
-  int panels_;            // runs of output channels
-  AlignedBuffer weight_;  // [panel][36][C][columns]
+  int panel_vectors_;
+  int group_channels_;  // output channels whose products are computed together
+  int groups_;
+  AlignedBuffer weight_;  // [group][point][panel][C][lanes x vectors]
   AlignedBuffer bias_;    // [K]
-  AlignedBuffer zeros_;   // [C or a panel]: what padding reads, and sums begin with
+  AlignedBuffer zeros_;   // [C or a group]: what padding reads, and sums begin with
 };
 
 }  // namespace residual::cpu

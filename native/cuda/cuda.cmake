@@ -39,10 +39,21 @@ endfunction()
 residual_standin(standin-cuda native/standin/cuda_driver.cc libcuda.so.1)
 residual_standin(standin-cublas-lt native/standin/cublas_lt.cc libcublasLt.so.13)
 
-# The backend on a stand-in for the device: for tests.
+# The backend on a stand-in for the device: for tests. As an addon, and as a program that tells how the stand-in takes being
+# used in a given way.
 list(FILTER RESIDUAL_CUDA_SOURCES EXCLUDE REGEX "native/cuda/(device_cuda|cudart|libraries)\\.cc$")
 file(GLOB RESIDUAL_TWIN_SOURCES CONFIGURE_DEPENDS native/twin/*.cc)
-residual_addon(residual-twin ${RESIDUAL_CUDA_SOURCES} ${RESIDUAL_TWIN_SOURCES})
-target_include_directories(residual-twin SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+file(GLOB RESIDUAL_PROBE_SOURCES CONFIGURE_DEPENDS native/twin/probe/*.cc native/core/*.cc)
+add_library(twin-objects OBJECT ${RESIDUAL_CUDA_SOURCES} ${RESIDUAL_TWIN_SOURCES})
+target_include_directories(twin-objects PRIVATE native)
+target_include_directories(twin-objects SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+residual_addon(residual-twin $<TARGET_OBJECTS:twin-objects>)
 target_link_libraries(residual-twin PRIVATE ${CMAKE_DL_LIBS})
-add_dependencies(residual-twin standin-cuda standin-cublas-lt) # which it opens
+add_executable(residual-twin-probe ${RESIDUAL_PROBE_SOURCES} $<TARGET_OBJECTS:twin-objects>)
+target_include_directories(residual-twin-probe PRIVATE native)
+target_include_directories(residual-twin-probe SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+target_link_libraries(residual-twin-probe PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+set_target_properties(residual-twin-probe PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
+foreach(twin residual-twin residual-twin-probe)
+  add_dependencies(${twin} standin-cuda standin-cublas-lt) # which it opens
+endforeach()

@@ -54,7 +54,12 @@ class CudaBackend final : public core::Backend {
     });
   }
 
-  void run(const core::Input& input, const core::OutputBuffers& outputs) override {
+  void run(const core::Input& input, const core::OutputBuffers& outputs,
+           core::OpMilliseconds* times) override {
+    if (times)
+      throw core::Error(core::ErrorCode::kBackendUnavailable,
+                        "Times of single operations can be had on the CPU only: on a GPU operations overlap. "
+                        "Use device: 'cpu', or NVIDIA's `nsys profile`.");
     guarded([&] { run_parts(input, outputs); });
   }
 
@@ -176,6 +181,11 @@ namespace residual::core {
 
 std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options) {
   return std::make_unique<cuda::CudaBackend>(std::move(plan), options);
+}
+
+double multiply_add_rate(const std::string&, int, double) {
+  throw Error(ErrorCode::kBackendUnavailable,
+              "The multiply-adds of a GPU are not measured here; `npm run bench:gpu` has its ceilings.");
 }
 
 const char* backend_name() { return "cuda"; }

@@ -35,7 +35,7 @@ Layout::Layout(const core::Plan& plan, Precision precision) : plan_(plan), preci
     sizes.push_back(value.bytes);
     values_.push_back(value);
   }
-  memory_ = core::plan_memory(plan, sizes, kArenaAlignment);
+  memory_ = core::plan_memory(core::lifetimes(plan), sizes, kArenaAlignment);
 }
 
 ConvMethod Layout::method(const core::Op& op) const {

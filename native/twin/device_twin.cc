@@ -3,12 +3,11 @@
 // Told what to be by environment variables, read when a device is opened:
 //   RESIDUAL_TWIN_GPU       file with cuDNN's description of a GPU (gpus/*.json)
 //   RESIDUAL_TWIN_SEED      chooses among the orders that streams and events allow; 1 unless given
-//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N", "lose:N" (the device, for
-//   good), "plan:N"
-//                           (cuDNN refuses to build it), the N-th of its kind from the opening of the device
-//                           on; "plans:N", that one and all after it; several with commas
+//   RESIDUAL_TWIN_FAULTS    what is to fail: "allocate:N", "execute:N", "launch:N" (of a kernel or a
+//                           captured graph), "lose:N" (the device, for good), "plan:N" (cuDNN refuses to
+//                           build it), the N-th of its kind from the opening of the device on; "plans:N",
+//                           that one and all after it; several with commas
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <optional>
@@ -60,9 +59,6 @@ size_t hash(const void* data, size_t bytes) {
   return std::hash<std::string_view>()({static_cast<const char*>(data), bytes});
 }
 
-// Over all devices of the process: what a test looks at when everything is closed.
-std::atomic<size_t> live_bytes{0};
-
 class TwinDevice final : public Device {
  public:
   TwinDevice()
@@ -85,13 +81,7 @@ class TwinDevice final : public Device {
     const size_t used = memory.live_bytes();
     if (faults_.due("allocate") || used + bytes > info_.total_bytes)
       throw no_room(info_, name, bytes, info_.total_bytes - used);
-    std::byte* data = memory.allocate(space, bytes, name);
-    live_bytes += bytes;
-    return data;
-  }
-  void free(std::byte* data, size_t bytes) {
-    memory.free(data);
-    live_bytes -= bytes;
+    return memory.allocate(space, bytes, name);
   }
 
   // Before every call that could find the device lost.
@@ -176,7 +166,7 @@ class TwinStream final : public Stream {
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
         if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
-        if (tensor.uid == kDst)
+        if (tensor.is_result)
           accesses.write(bound->second, tensor.bytes(), user);
         else
           accesses.read(bound->second, tensor.bytes(), user);
@@ -213,6 +203,7 @@ class TwinStream final : public Stream {
   }
   void launch(Graph& graph) override {
     twin_.check_alive("launch a graph");
+    twin_.check_fault("launch");
     for (const twin::Task& task : static_cast<TwinGraph&>(graph).tasks) twin_.scheduler.push(*queue_, task);
   }
 
@@ -225,7 +216,7 @@ class TwinStream final : public Stream {
       twin_.memory.read(from, src, bytes, name);
       if (from == Space::kPinned && hash(src, bytes) != queued)
         throw core::Error(core::ErrorCode::kInternal,
-                          std::string("twin: what is to be copied by ") + name + " changed meanwhile.");
+                          "twin: '" + twin_.memory.name_of(src) + "' changed before " + name + " was done.");
       twin_.memory.write(to, dst, bytes, name);
       std::copy_n(static_cast<const std::byte*>(src), bytes, static_cast<std::byte*>(dst));
     });
@@ -251,10 +242,10 @@ class TwinStream final : public Stream {
 
 }  // namespace
 
-// With the number of bytes in use in its name: what is left when all sessions are closed has leaked.
+// With what is in use in its name: what is left when all sessions are closed has leaked.
 std::vector<DeviceInfo> list_devices() {
   DeviceInfo info = info_of(gpu_text());
-  info.name += ", " + std::to_string(live_bytes) + " bytes in use";
+  info.name += ", " + twin::Memory::in_use();
   return {info};
 }
 std::shared_ptr<Device> open_device(int) { return std::make_shared<TwinDevice>(); }
@@ -276,7 +267,7 @@ DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
   return *this;
 }
 DeviceBuffer::~DeviceBuffer() {
-  if (data_) twin_device(device_).free(data_, bytes_);
+  if (data_) twin_device(device_).memory.free(data_);
 }
 
 PinnedBuffer::PinnedBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)
@@ -293,7 +284,7 @@ PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
   return *this;
 }
 PinnedBuffer::~PinnedBuffer() {
-  if (data_) twin_device(device_).free(data_, bytes_);
+  if (data_) twin_device(device_).memory.free(data_);
 }
 
 }  // namespace residual::cuda

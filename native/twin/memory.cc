@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "core/error.h"
 
@@ -20,13 +21,36 @@ const char* space_name(Space space) {
   return space == Space::kDevice ? "device memory" : "pinned host memory";
 }
 
+// What leaks keeps its device, and with it the memory, alive: no destructor would tell of it.
+std::mutex all_mutex;
+std::set<const Memory*> all;
+
 }  // namespace
 
+Memory::Memory() {
+  const std::lock_guard<std::mutex> lock(all_mutex);
+  all.insert(this);
+}
+
 Memory::~Memory() {
-  for (const auto& [data, block] : blocks_)
-    if (block.live)
-      std::fprintf(stderr, "twin: leak of %zu bytes of %s: %s\n", block.bytes, space_name(block.space),
-                   block.name.c_str());
+  const std::lock_guard<std::mutex> lock(all_mutex);
+  all.erase(this);
+}
+
+std::string Memory::in_use() {
+  const std::lock_guard<std::mutex> lock(all_mutex);
+  size_t total = 0;
+  std::string blocks;
+  for (const Memory* memory : all) {
+    const std::lock_guard<std::mutex> memory_lock(memory->mutex_);
+    for (const auto& [data, block] : memory->blocks_) {
+      if (!block.live) continue;
+      total += block.bytes;
+      blocks += (blocks.empty() ? ": " : ", ") + std::to_string(block.bytes) + " of '" + block.name +
+                "', last touched by " + block.user;
+    }
+  }
+  return std::to_string(total) + " bytes in use" + blocks;
 }
 
 std::byte* Memory::allocate(Space space, size_t bytes, const std::string& name) {
@@ -34,6 +58,7 @@ std::byte* Memory::allocate(Space space, size_t bytes, const std::string& name) 
               bytes,
               name,
               true,
+              "nobody",
               std::vector<bool>(bytes, false),
               std::make_unique<std::byte[]>(bytes + 3 * kFence)};
   const auto begin = reinterpret_cast<uintptr_t>(block.storage.get()) + kFence;
@@ -66,19 +91,32 @@ void Memory::free(std::byte* data) {
   found->second.written = {};
 }
 
-Memory::Place Memory::find(Space space, const void* data, size_t bytes, const std::string& user) const {
-  const std::string touches = user + " touches ";
+Memory::Blocks::const_iterator Memory::block_of(const void* data) const {
   const auto* at = static_cast<const std::byte*>(data);
   const auto next = blocks_.upper_bound(at);
-  const auto it = next == blocks_.begin() ? blocks_.end() : std::prev(next);
-  if (it == blocks_.end() || at >= it->first + std::max<size_t>(it->second.bytes, 1))
+  if (next == blocks_.begin()) return blocks_.end();
+  const auto it = std::prev(next);
+  return at < it->first + std::max<size_t>(it->second.bytes, 1) ? it : blocks_.end();
+}
+
+std::string Memory::name_of(const void* data) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto it = block_of(data);
+  return it == blocks_.end() ? "" : it->second.name;
+}
+
+Memory::Place Memory::find(Space space, const void* data, size_t bytes, const std::string& user) const {
+  const std::string touches = user + " touches ";
+  const auto it = block_of(data);
+  if (it == blocks_.end())
     fail(touches + "memory that is neither the device's nor pinned, where " + space_name(space) + " is due");
   const Block& block = it->second;
+  block.user = user;
   if (!block.live) fail(touches + "'" + block.name + "' after it was freed");
   if (block.space != space)
     fail(touches + "'" + block.name + "', " + space_name(block.space) + ", where " + space_name(space) +
          " is due");
-  const size_t offset = at - it->first;
+  const size_t offset = static_cast<const std::byte*>(data) - it->first;
   if (bytes > block.bytes - offset)
     fail(touches + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " of '" + block.name +
          "', which has " + std::to_string(block.bytes));
@@ -145,7 +183,7 @@ void Accesses::check() const {
     for (const Range& other : ranges_)
       if (&other != &written && other.begin < written.begin + written.bytes &&
           written.begin < other.begin + other.bytes)
-        fail(written.user + " is written over " + other.user);
+        fail(written.user + " is written over " + other.user + " in '" + memory_.name_of(other.begin) + "'");
   }
   for (const Range& range : ranges_)
     if (!range.writes) memory_.read(Space::kDevice, range.begin, range.bytes, range.user);

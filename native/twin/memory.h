@@ -16,7 +16,10 @@ enum class Space { kDevice, kPinned };
 
 class Memory {
  public:
+  Memory();
   ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
 
   // Filled with poison: bytes that are NaN in every floating type. `name` appears in errors.
   std::byte* allocate(Space space, size_t bytes, const std::string& name);
@@ -35,7 +38,14 @@ class Memory {
   // Checks every fence there is; `user` is who ran last.
   void check_fences(const std::string& user) const;
 
+  // Of the block that `data` lies in; empty if in none.
+  std::string name_of(const void* data) const;
+
   size_t live_bytes() const;
+
+  // Of all memories of the process: "0 bytes in use", or how many and then for each block its size, its name
+  // and who touched it last.
+  static std::string in_use();
 
  private:
   struct Block {
@@ -43,6 +53,7 @@ class Memory {
     size_t bytes = 0;
     std::string name;
     bool live = true;
+    mutable std::string user = "nobody";   // who touched it last
     mutable std::vector<bool> written;     // by byte
     std::unique_ptr<std::byte[]> storage;  // fence, data, fence; gone when freed
   };
@@ -50,12 +61,13 @@ class Memory {
     const Block* block;
     size_t offset;
   };
+  using Blocks = std::map<const std::byte*, Block>;
+  Blocks::const_iterator block_of(const void* data) const;  // the end if in none
   Place find(Space space, const void* data, size_t bytes, const std::string& user) const;
   void check_fence(const std::byte* data, const Block& block, const std::string& user) const;
 
   mutable std::mutex mutex_;
-  std::map<const std::byte*, Block>
-      blocks_;  // by where their data begins; freed ones stay until the address is used again
+  Blocks blocks_;  // by where their data begins; freed ones stay until the address is used again
 };
 
 // What one plan or kernel touches of the device's memory: noted first, then checked as a whole.

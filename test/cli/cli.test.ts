@@ -1,31 +1,13 @@
-import { spawn } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/runtime/native.ts'
+import { residual as runResidual } from '../support/command-line.ts'
 
-interface Result {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs the built command line in `folder`, as a user would. */
-function residual(args: readonly string[], stdin?: Uint8Array): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(packageRoot, 'bin', 'residual.js'), ...args], { cwd: folder })
-    const output = { stdout: '', stderr: '' }
-    for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', text => {
-        output[name] += text
-      })
-    }
-    child.on('error', reject).on('close', code => resolve({ code, ...output }))
-    child.stdin.end(stdin)
-  })
-}
+/** Runs it in `folder`. */
+const residual = (args: readonly string[], stdin?: Uint8Array) => runResidual(folder, args, stdin)
 
 const samples = join(packageRoot, 'samples')
 let folder: string

@@ -5,7 +5,7 @@ import { type Classifier, compilePlan, load, readGpu } from '../../lib/index.ts'
 import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
 import { relativeError } from '../support/golden.ts'
 import { haveShared, sharedFolder } from '../support/shared.ts'
-import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
+import { memoryReturned, noTwin, tolerances, twinGpu, useTwin } from '../support/twin.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 const precisions = ['fp16', 'bf16', 'tf32'] as const
@@ -33,7 +33,9 @@ describe.skipIf(noTwin).each(precisions)('the bundled model in %s', precision =>
   it.each([true, false])('has the outputs of the CPU (replayed: %s)', async cudaGraph => {
     const samples = ['airplane', 'automobile', 'deer', 'frog', 'ship']
     const all = await prepared(samples.map(name => join(packageRoot, 'samples', `${name}.jpg`)))
-    await using gpu = await onGpu(precision, { cudaGraph, batchSizes: [1, 3, 5] })
+    // Compiling is most of the time: but in one precision a batch of 3 is one of 5, filled up.
+    const batchSizes = precision === 'fp16' ? [1, 3, 5] : [1, 5]
+    await using gpu = await onGpu(precision, { cudaGraph, batchSizes })
     for (const n of [1, 3, 5]) {
       const input = all.subarray(0, n * pixels)
       const [expected, actual] = [await cpu.run(input, { outputs }), await gpu.run(input, { outputs })]
@@ -50,7 +52,7 @@ describe.skipIf(noTwin)('cuDNN', () => {
   // What it refuses runs on a plain kernel, rightly but slowly: no other test would notice.
   it.each(precisions)('refuses nothing of the bundled model in %s', async precision => {
     const { planCache } = useTwin()
-    const options = { gpu: readGpu('h100'), precision, batch: 5, out: planCache! }
+    const options = { gpu: readGpu(twinGpu), precision, batch: 5, out: planCache! }
     const reports = await compilePlan(cpu.session.plan, options)
     expect(reports.filter(report => report.refused !== null)).toEqual([])
     expect(reports.filter(report => report.by === 'cuDNN')).toHaveLength(54)
@@ -81,7 +83,7 @@ describe.skipIf(noTwin)('when all sessions are closed', () => {
   it('nothing of the device is in use', async () => {
     useTwin()
     expect(loadCuda().capabilities()).toEqual([expect.stringContaining(', 0 bytes in use')])
-    const gpu = await onGpu('fp16')
+    const gpu = await onGpu('fp16', { batchSizes: [3] })
     await gpu.run(new Uint8Array(3 * pixels), { outputs })
     expect(loadCuda().capabilities()[0]).not.toContain(', 0 bytes in use')
     await gpu.close()

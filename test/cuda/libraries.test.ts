@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addonPath, packageRoot } from '../../lib/runtime/native.ts'
+import { twinGpu, twinPlanCache } from '../support/twin.ts'
 
 const addon = addonPath('cuda')
 const standins = join(dirname(addon), 'standin')
@@ -131,12 +132,20 @@ describe.skipIf(missing)('a machine without', () => {
 
 describe.skipIf(missing)('residual compile', () => {
   it('names the kernel and workspace of every operation, and where the plans are', async () => {
-    const { code, stdout } = await residual([...compile(), '--batch', '1'])
+    const { code, stdout } = await residual([
+      'compile',
+      '--gpu',
+      twinGpu,
+      '--batch',
+      '1',
+      '--out',
+      twinPlanCache,
+    ])
     expect(code).toBe(0)
     expect(stdout).toMatch(/conv1 +\d+ +\d+\.\d MiB +yes +cudnn_generated_\w+/)
     expect(stdout).toMatch(/layer2\.1\.conv2 +\d+ +\d/)
     expect(stdout).toMatch(/softmax +yes +residual's own kernel/)
-    expect(stdout).toContain(join(folder, 'plans'))
+    expect(stdout).toContain(twinPlanCache)
   })
 
   it('refuses what is no GPU', async () => {

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { toNchw } from '../../lib/bench/nchw.ts'
 import { createSession, load, lower, networkToOnnx, planToOnnx } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
 import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
-import { toNchw } from '../support/nchw.ts'
 import { opCases } from '../support/op-cases.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const

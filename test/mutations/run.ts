@@ -1,6 +1,6 @@
 // Does a test fail for every way in which the CUDA backend is broken? Builds a broken twin for each of mutations.ts, runs
-// test/cuda on it until something fails, and writes docs/mutations.md, unless arguments name some of them. Takes some
-// 20 minutes.
+// test/cuda on it until something fails, and writes what it found into docs/mutations.md. Arguments, parts of titles, name
+// some of them; the others keep their lines. All of them take some 20 minutes.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -13,15 +13,16 @@ const place = join(packageRoot, 'build-mutants')
 const source = join(place, 'source')
 const build = join(place, 'build')
 const twin = join(build, 'Release', 'residual-twin.node')
-/** What fails soonest first. */
-const stages = [['session'], ['bundled'], ['plan-cache', 'op-cases']]
+const unbrokenPlans = join(place, 'unbroken-plans')
+/** Of test/cuda, what fails soonest first. */
+const stages = ['session', 'bundled', 'plan-cache', 'op-cases']
 
 function run(command: string, args: readonly string[], env: Record<string, string> = {}) {
   const options = {
     cwd: packageRoot,
     encoding: 'utf8',
     env: { ...process.env, ...env },
-    timeout: 600_000,
+    timeout: 1_800_000,
   } as const
   return spawnSync(command, args, { ...options, maxBuffer: 1 << 28 })
 }
@@ -35,31 +36,41 @@ function compile(): void {
   if (status !== 0) throw new Error(`the twin does not build\n${stdout}${stderr}`)
 }
 
-/** The title of the first test that fails, or undefined. */
-function firstFailure(): string | undefined {
+/** What decides, beside the key of a plan in the cache, what cuDNN compiles and what is taken from there. */
+const decidePlans = [
+  'cuda/conv_graph.cc',
+  'cuda/conv_spec.h',
+  'cuda/descriptor.cc',
+  'cuda/engines.cc',
+  'cuda/plan_builder.cc',
+  'cuda/plan_cache.cc',
+]
+
+/** The title of the first test that fails, or undefined. `plans`: a folder of compiled plans to begin with. */
+function firstFailure(files: readonly string[], plans?: string): string | undefined {
   const cache = join(place, 'plans')
   rmSync(cache, { recursive: true, force: true }) // plans of another mutant are not to be trusted
-  for (const files of stages) {
+  if (plans !== undefined && existsSync(plans)) cpSync(plans, cache, { recursive: true })
+  for (const file of files) {
     const vitest = [
       join(packageRoot, 'node_modules', 'vitest', 'vitest.mjs'),
       'run',
       '--bail=1',
       '--reporter=json',
     ]
-    const paths = files.map(file => `test/cuda/${file}.test.ts`)
     const env = { RESIDUAL_TWIN: twin, RESIDUAL_TWIN_CACHE: cache }
     const { status, stdout, signal } = run(
       process.execPath,
-      [...vitest, '--testTimeout=60000', ...paths],
+      [...vitest, '--testTimeout=300000', `test/cuda/${file}.test.ts`],
       env,
     )
     if (status === 0) continue
     const begin = stdout.indexOf('{"numTotalTestSuites"')
-    if (begin < 0) return `${files.join(', ')}: the process ended (${signal ?? status})`
+    if (begin < 0) return `${file}: the process ended (${signal ?? status})`
     const report = JSON.parse(stdout.slice(begin, stdout.lastIndexOf('}') + 1))
     const results: { assertionResults: { status: string; fullName: string }[] }[] = report.testResults
-    const failed = results.flatMap(file => file.assertionResults).find(test => test.status === 'failed')
-    return failed?.fullName ?? `${files.join(', ')}: the process ended`
+    const failed = results.flatMap(result => result.assertionResults).find(test => test.status === 'failed')
+    return failed?.fullName ?? `${file}: the process ended`
   }
   return undefined
 }
@@ -94,16 +105,46 @@ function mutate({ title, file, find, replace }: Mutation): () => void {
   return () => writeFileSync(path, original)
 }
 
+const docs = join(packageRoot, 'docs', 'mutations.md')
+
+/** What earlier runs found, by title. */
+function rowsOfDocs(): Map<string, string> {
+  const lines = existsSync(docs) ? readFileSync(docs, 'utf8').split('\n') : []
+  return new Map(
+    lines.filter(line => line.startsWith('| ')).map(line => [line.split(' | ')[0]!.slice(2), line]),
+  )
+}
+
+function writeDocs(rows: ReadonlyMap<string, string>): void {
+  const tried = mutations.filter(({ title }) => rows.has(title))
+  const untried = mutations.filter(({ title }) => !rows.has(title))
+  const text = [
+    '# Broken on purpose',
+    '',
+    '`npm run test:mutations` breaks the CUDA backend in each of these ways, one at a time, builds its twin and runs',
+    '`test/cuda` on it. The last column is the first test that fails.',
+    ...(untried.length > 0 ? ['', `Not tried yet: ${untried.map(({ title }) => title).join('; ')}.`] : []),
+    '',
+    '| what is broken | caught by |',
+    '| --- | --- |',
+    ...tried.map(({ title }) => rows.get(title)),
+  ]
+  writeFileSync(docs, `${text.join('\n')}\n`)
+}
+
 setUp()
 const wanted = process.argv.slice(2) // parts of titles
-const all = wanted.length === 0
-const chosen = mutations.filter(({ title }) => all || wanted.some(part => title.includes(part)))
+const chosen = mutations.filter(
+  ({ title }) => wanted.length === 0 || wanted.some(part => title.includes(part)),
+)
 for (const mutation of chosen) mutate(mutation)() // all of them can be applied
 compile()
-const unbroken = firstFailure()
+const unbroken = firstFailure(stages, join(packageRoot, 'build-cuda', 'test-plans')) // what the tests have compiled
 if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: ${unbroken}`)
+rmSync(unbrokenPlans, { recursive: true, force: true })
+cpSync(join(place, 'plans'), unbrokenPlans, { recursive: true })
 
-const rows: string[] = []
+const rows = rowsOfDocs()
 let survivors = 0
 for (const mutation of chosen) {
   const begin = Date.now()
@@ -111,7 +152,10 @@ for (const mutation of chosen) {
   let caught: string | undefined
   try {
     compile()
-    caught = firstFailure()
+    // Compiling is most of the time, and equal keys mean equal plans but where that is broken.
+    const plans = decidePlans.includes(mutation.file) ? undefined : unbrokenPlans
+    const ofCache = ['cuda/plan_builder.cc', 'cuda/plan_cache.cc'].includes(mutation.file)
+    caught = firstFailure(ofCache ? ['plan-cache', ...stages] : stages, plans)
   } finally {
     restore()
   }
@@ -120,20 +164,8 @@ for (const mutation of chosen) {
   console.log(
     `${caught === undefined ? 'SURVIVED' : 'caught'}  ${mutation.title} (${seconds} s)  ${caught ?? ''}`,
   )
-  rows.push(`| ${mutation.title} | \`${mutation.file}\` | ${caught ?? '**nothing**'} |`)
+  rows.set(mutation.title, `| ${mutation.title} | ${caught ?? '**nothing**'} |`)
+  writeDocs(rows) // now, so that a run that is cut short has not been for nothing
 }
 console.log(`${chosen.length - survivors} of ${chosen.length} caught`)
-if (all) {
-  const text = [
-    '# Broken on purpose',
-    '',
-    '`npm run test:mutations` breaks the CUDA backend in each of these ways, one at a time, builds its twin and runs',
-    '`test/cuda` on it. The last column is the first test that fails.',
-    '',
-    '| what is broken | where | caught by |',
-    '| --- | --- | --- |',
-    ...rows,
-  ]
-  writeFileSync(join(packageRoot, 'docs', 'mutations.md'), `${text.join('\n')}\n`)
-}
 process.exitCode = survivors > 0 ? 1 : 0

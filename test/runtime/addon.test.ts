@@ -20,10 +20,24 @@ describe('the addon', () => {
 
   it('refuses weights of the wrong size, for operations that take none or do not exist', async () => {
     const session = open()
-    const floats = (n: number) => new Float32Array(n)
-    expect(await code(() => session.loadWeights(1, floats(3), floats(8)))).toBe('INTERNAL')
-    expect(await code(() => session.loadWeights(0, floats(3), floats(8)))).toBe('INTERNAL')
-    expect(await code(() => session.loadWeights(99, floats(3), floats(8)))).toBe('INTERNAL')
+    // Operation 1 takes 8 x 3 numbers.
+    const loading = (op: number, bytes = 96, type = 'F32', scales = 8, biases = 8, offset = 0) => {
+      const memory = new Uint8Array(bytes + offset).subarray(offset)
+      const [scale, bias] = [new Float64Array(scales).fill(1), new Float32Array(biases)]
+      return code(() => session.loadWeights(op, memory, type as 'F32', scale, bias))
+    }
+    expect(await loading(1)).toBe('no error')
+    expect(await loading(0)).toBe('INTERNAL')
+    expect(await loading(99)).toBe('INTERNAL')
+    expect(await loading(1, 92)).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F16')).toBe('no error')
+    expect(await loading(1, 48, 'F16')).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F64')).toBe('INTERNAL')
+    expect(await loading(1, 192, 'F64')).toBe('no error')
+    expect(await loading(1, 24, 'I8')).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F32', 7)).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F32', 8, 9)).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F32', 8, 8, /*offset=*/ 4)).toBe('INTERNAL')
   })
 
   it('refuses to run before all weights are there, and after dispose', async () => {

@@ -1,5 +1,6 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { expect, it } from 'vitest'
+import { toNchw } from '../../lib/bench/nchw.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import {
   add,
@@ -18,7 +19,6 @@ import {
 } from '../../lib/index.ts'
 import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
-import { toNchw } from '../support/nchw.ts'
 
 /** Depthwise and pointwise convolutions in turn, as in MobileNet (https://arxiv.org/abs/1704.04861). */
 function separable(x: Value, name: string, channels: number, stride: number): Value {

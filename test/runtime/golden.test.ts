@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { describe, expect, it } from 'vitest'
+import { toNchw } from '../../lib/bench/nchw.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, resnet, trainableCount } from '../../lib/index.ts'
 import {
@@ -11,7 +12,6 @@ import {
   goldenWeights,
   relativeError,
 } from '../support/golden.ts'
-import { toNchw } from '../support/nchw.ts'
 
 const bound = 1e-4
 const exactBound = 1e-5

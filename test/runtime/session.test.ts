@@ -1,5 +1,13 @@
 import { describe, expect, it, vi } from 'vitest'
-import { createSession, type Plan, ResidualError } from '../../lib/index.ts'
+import {
+  createSession,
+  initialise,
+  lower,
+  type Plan,
+  parametersOf,
+  ResidualError,
+  resnet,
+} from '../../lib/index.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 import { fromTensors } from '../../lib/weights/source.ts'
 import { relativeError } from '../support/golden.ts'
@@ -175,6 +183,53 @@ describe('run', () => {
     await expect(session.run(tinyBytes(1), { outputs: 'logits' as unknown as 'logits'[] })).rejects.toThrow(
       TypeError,
     )
+  })
+})
+
+describe('profile', () => {
+  it('tells what each operation of the plan took, in its order', async () => {
+    await using session = await create()
+    const times = await session.profile(tinyBytes(3), { runs: 3 })
+    expect(times.map(({ name, kind }) => ({ name, kind }))).toEqual(
+      tinyPlan.ops.map(({ name, kind }) => ({ name, kind })),
+    )
+    for (const { name, kind, milliseconds } of times)
+      if (kind === 'conv') expect(milliseconds, name).toBeGreaterThan(0)
+  })
+
+  it('adds up to what a run takes, over all parts of a batch', async () => {
+    const plan = lower(resnet({ layers: 18 }), { height: 64, width: 64, mean: [0, 0, 0], std: [1, 1, 1] })
+    const weights = initialise(parametersOf(resnet({ layers: 18 })), 1)
+    await using session = await createSession(plan, weights, { device: 'cpu', threads: 1, maxBatch: 2 })
+    const pixels = new Uint8Array(4 * 64 * 64 * 3)
+    let share = 0 // of the time that the call took; whatever else this machine does makes it smaller or larger
+    for (let attempt = 0; attempt < 20 && !(share > 0.8 && share < 1.2); attempt++) {
+      const begin = performance.now()
+      const times = await session.profile(pixels, { runs: 1 }) // which runs it twice: one does not count
+      share =
+        (2 * times.reduce((sum, { milliseconds }) => sum + milliseconds, 0)) / (performance.now() - begin)
+    }
+    expect(share).toBeGreaterThan(0.8)
+    expect(share).toBeLessThan(1.2)
+  })
+
+  it('does not disturb runs that are under way', async () => {
+    await using session = await create()
+    const expected = await session.run(tinyBytes(3))
+    const [before, , after] = await Promise.all([
+      session.run(tinyBytes(3)),
+      session.profile(tinyBytes(2)),
+      session.run(tinyBytes(3)),
+    ])
+    expect([before, after]).toEqual([expected, expected])
+  })
+
+  it('refuses what it cannot do', async () => {
+    const session = await create()
+    await expect(session.profile(tinyBytes(1), { runs: 0 })).rejects.toThrow(RangeError)
+    await expect(session.profile(new Uint8Array(193))).rejects.toThrow(RangeError)
+    await session.dispose()
+    await expect(session.profile(tinyBytes(1))).rejects.toEqual(coded('SESSION_CLOSED'))
   })
 })
 

@@ -27,6 +27,34 @@ it('works in several worker threads at once, which may be terminated in the midd
   }
 }, 120_000)
 
+it('lets workers be terminated while they load', async () => {
+  const script = `
+    const { load } = await import(${JSON.stringify(entry)})
+    const { parentPort } = await import('node:worker_threads')
+    parentPort.postMessage('ready')
+    while (true) await (await load('resnet50-cifar10', { threads: 3 })).close()
+  `
+  for (let round = 0; round < 12; round++) {
+    const url = new URL(`data:text/javascript,${encodeURIComponent(script)}`)
+    const workers = [new Worker(url, { execArgv: [] }), new Worker(url, { execArgv: [] })]
+    await Promise.all(workers.map(firstMessage))
+    await new Promise(resolve => setTimeout(resolve, round * 9)) // not always at the same point of loading
+    expect(await Promise.all(workers.map(worker => worker.terminate()))).toEqual([1, 1])
+  }
+}, 120_000)
+
+it.each(['process.exit(0)', 'undefined'])('lets a process end while it loads: %s', async ending => {
+  const script = `
+    import { load } from ${JSON.stringify(entry)}
+    load('resnet50-cifar10')
+    setTimeout(() => ${ending}, 15)
+  `
+  const result = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+    timeout: 30_000,
+  })
+  expect(result).toEqual({ stdout: '', stderr: '' })
+})
+
 it.each(['process.exit(0)', 'undefined'])('lets a process end in the middle of a run: %s', async ending => {
   const script = `
     import { load } from ${JSON.stringify(entry)}

@@ -98,6 +98,8 @@ export const opCases: readonly OpCase[] = [
       [16, 12, 48, 64, 1],
       [9, 41, 32, 144, 3],
       [56, 5, 96, 32, 5],
+      [7, 9, 192, 144, 1], // many weights for few patches: F(2x2,3x3)
+      [10, 13, 160, 112, 3],
     ] as const
   ).map(([height, width, inputs, channels, batch]) =>
     opCase(

@@ -6,7 +6,8 @@ import type { SessionOptions } from '../../lib/index.ts'
 import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
 
 /** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */
-const twin = process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
+export const twin =
+  process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
 
 /** Why tests on the twin cannot run here; undefined if they can. */
 export const noTwin: string | undefined = existsSync(twin)
@@ -15,10 +16,13 @@ export const noTwin: string | undefined = existsSync(twin)
 if (noTwin) console.log(noTwin)
 
 /** Compiled plans, shared by all tests and runs: compiling is most of their time. */
-const twinPlanCache = process.env.RESIDUAL_TWIN_CACHE ?? join(packageRoot, 'build-cuda', 'test-plans')
+export const twinPlanCache = process.env.RESIDUAL_TWIN_CACHE ?? join(packageRoot, 'build-cuda', 'test-plans')
+
+/** What the twin is, unless a test wants another: of the five, the one for which cuDNN compiles fastest. */
+export const twinGpu = 'a100'
 
 /** Lets `device: 'cuda'` be the twin, until `vi.unstubAllEnvs`. */
-export function useTwin({ gpu = 'h100', seed = 1, faults = '' } = {}): SessionOptions {
+export function useTwin({ gpu = twinGpu, seed = 1, faults = '' } = {}): SessionOptions {
   vi.stubEnv('RESIDUAL_CUDA_ADDON', twin)
   vi.stubEnv('RESIDUAL_TWIN_GPU', join(packageRoot, 'gpus', `${gpu}.json`))
   vi.stubEnv('RESIDUAL_TWIN_SEED', String(seed))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type BatchNormTensors, foldBatchNorm } from '../../lib/weights/fold.ts'
+import { type BatchNormTensors, foldBatchNorm, scaleChannels } from '../../lib/weights/fold.ts'
 import { seeded } from '../support/files.ts'
 
 const one: BatchNormTensors = {
@@ -12,49 +12,28 @@ const one: BatchNormTensors = {
 const numbers = (length: number, value: () => number) => Float32Array.from({ length }, value)
 
 describe('foldBatchNorm', () => {
-  it.each([
-    [5, 3, 2, 4],
-    [4, 1, 3, 3],
-    [3, 7, 1, 1],
-    [1, 2, 5, 1],
-  ] as const)('gives what float64 loops give for %i channels of %ix%ix%i', (K, C, R, S) => {
-    const random = seeded(K)
-    const weight = numbers(K * C * R * S, () => random() - 0.5)
+  it('gives a factor and a bias per channel, and leaves its arguments as they are', () => {
+    const random = seeded(5)
     const bn = {
-      weight: numbers(K, () => random() - 0.5),
-      bias: numbers(K, () => random() - 0.5),
-      mean: numbers(K, () => random() - 0.5),
-      variance: numbers(K, () => 0.1 + random()),
+      weight: numbers(9, () => random() - 0.5),
+      bias: numbers(9, () => random() - 0.5),
+      mean: numbers(9, () => random() - 0.5),
+      variance: numbers(9, () => 0.1 + random()),
       epsilon: 1e-3,
     }
-    const before = { weight: weight.slice(), bn: structuredClone(bn) }
-    const folded = foldBatchNorm(weight, [K, C, R, S], bn)
-    expect(folded.weight).toHaveLength(weight.length)
-    expect(folded.bias).toHaveLength(K)
-    for (let k = 0; k < K; k++) {
+    const before = structuredClone(bn)
+    const { scale, bias } = foldBatchNorm(9, bn)
+    expect([scale.length, bias.length]).toEqual([9, 9])
+    for (let k = 0; k < 9; k++) {
       const deviation = (bn.variance[k]! + bn.epsilon) ** 0.5
-      expect(folded.bias[k]).toBeCloseTo(bn.bias[k]! - (bn.mean[k]! / deviation) * bn.weight[k]!, 6)
-      for (let c = 0; c < C; c++) {
-        for (let r = 0; r < R; r++) {
-          for (let s = 0; s < S; s++) {
-            const original = weight[((k * C + c) * R + r) * S + s]!
-            const expected = (original * bn.weight[k]!) / deviation
-            expect(folded.weight[((k * R + r) * S + s) * C + c]).toBeCloseTo(expected, 6)
-          }
-        }
-      }
+      expect(scale[k]).toBeCloseTo(bn.weight[k]! / deviation, 12)
+      expect(bias[k]).toBeCloseTo(bn.bias[k]! - (bn.mean[k]! / deviation) * bn.weight[k]!, 6)
     }
-    expect({ weight, bn }).toEqual(before)
+    expect(bn).toEqual(before)
   })
 
-  it('turns the weight, in an array of its own, and makes a bias of 0 where there is no batch norm', () => {
-    // Two inputs of 1x3: C and S change places.
-    const weight = new Float32Array([1, 2, 3, 4, 5, 6])
-    const folded = foldBatchNorm(weight, [1, 2, 1, 3], null)
-    expect(folded).toEqual({ weight: new Float32Array([1, 4, 2, 5, 3, 6]), bias: new Float32Array([0]) })
-    const same = foldBatchNorm(weight, [6, 1, 1, 1], null).weight
-    expect(same).toEqual(weight)
-    expect(same).not.toBe(weight)
+  it('multiplies by 1 and adds 0 where there is no batch norm', () => {
+    expect(foldBatchNorm(2, null)).toEqual({ scale: new Float64Array([1, 1]), bias: new Float32Array(2) })
   })
 
   it('computes in float64 and rounds once', () => {
@@ -67,12 +46,12 @@ describe('foldBatchNorm', () => {
     }
     const rest = bn.bias[0]! - 12345 / Math.sqrt(2)
     expect(rest).not.toBe(0)
-    const random = seeded(2)
-    const weight = numbers(1000, random)
-    const folded = foldBatchNorm(weight, [1, 1000, 1, 1], bn)
-    expect(folded.bias[0]).toBeCloseTo(rest, 9)
-    expect(folded.weight).toEqual(weight.map(w => w * Math.SQRT1_2))
-    expect(folded.weight).not.toEqual(weight.map(w => w * Math.fround(Math.SQRT1_2)))
+    const { scale, bias } = foldBatchNorm(1, bn)
+    expect(bias[0]).toBeCloseTo(rest, 9)
+    const weight = numbers(1000, seeded(2))
+    const scaled = scaleChannels(weight, scale)
+    expect(scaled).toEqual(weight.map(w => w * Math.SQRT1_2))
+    expect(scaled).not.toEqual(weight.map(w => w * Math.fround(Math.SQRT1_2)))
   })
 
   it.each([
@@ -81,9 +60,8 @@ describe('foldBatchNorm', () => {
     ['a variance of NaN', { variance: new Float32Array([Number.NaN]) }, 'its variance is NaN'],
     ['an infinite mean', { mean: new Float32Array([Number.NEGATIVE_INFINITY]) }, 'channel 0'],
     ['a bias beyond float32', { mean: new Float32Array([3e38]), weight: new Float32Array([2]) }, 'channel 0'],
-    ['weights beyond float32', { weight: new Float32Array([3e38]) }, 'channel 0'],
   ])('refuses %s', (_, changes, message) => {
-    const folding = () => foldBatchNorm(new Float32Array([0, 2]), [1, 2, 1, 1], { ...one, ...changes })
+    const folding = () => foldBatchNorm(1, { ...one, ...changes })
     expect(folding).toThrow(expect.objectContaining({ code: 'NON_FINITE' }))
     expect(folding).toThrow(message)
   })
@@ -96,13 +74,25 @@ describe('foldBatchNorm', () => {
       variance: new Float32Array([1, 1, -2]),
       epsilon: 1e-5,
     }
-    expect(() => foldBatchNorm(new Float32Array(3), [3, 1, 1, 1], bn)).toThrow(/channel 2 .* variance is -2/)
+    expect(() => foldBatchNorm(3, bn)).toThrow(/channel 2 .* variance is -2/)
+  })
+})
+
+describe('scaleChannels', () => {
+  it('multiplies each channel by its own factor, in an array of its own', () => {
+    const weight = new Float32Array([1, 2, 3, 4, 5, 6])
+    expect(scaleChannels(weight, new Float64Array([10, -1]))).toEqual(
+      new Float32Array([10, 20, 30, -4, -5, -6]),
+    )
+    expect(weight).toEqual(new Float32Array([1, 2, 3, 4, 5, 6]))
   })
 
-  it('refuses weights that are not finite where there is no batch norm', () => {
-    const weight = new Float32Array([1, Number.NaN])
-    expect(() => foldBatchNorm(weight, [2, 1, 1, 1], null)).toThrow(
-      expect.objectContaining({ code: 'NON_FINITE', message: expect.stringContaining('channel 1') }),
-    )
+  it.each([
+    ['not finite', [1, Number.NaN], [1, 1], 'channel 1 comes to NaN'],
+    ['beyond float32', [1, 3e38], [1, -2], 'channel 1 comes to -Infinity'],
+  ])('refuses weights that are %s', (_, weight, scale, message) => {
+    const scaling = () => scaleChannels(new Float32Array(weight), new Float64Array(scale))
+    expect(scaling).toThrow(expect.objectContaining({ code: 'NON_FINITE' }))
+    expect(scaling).toThrow(message)
   })
 })

@@ -1,0 +1,95 @@
+// Which engines does a Python have? PyTorch, OpenCV and TensorFlow, each in a process that answers on its standard output.
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+import type { Engine, OpenEngine, Pictures, Subject } from '../lib/bench/engine.ts'
+import { packageRoot } from '../lib/runtime/native.ts'
+
+export const pythonEngineNames = ['pytorch', 'opencv', 'tensorflow'] as const
+type PythonEngineName = (typeof pythonEngineNames)[number]
+
+const script = join(packageRoot, 'bench', 'peer.py')
+
+/** What was found, and lines that tell what was not and why. */
+export async function findPythonEngines(
+  python: string,
+): Promise<{ readonly engines: readonly Engine[]; readonly report: readonly string[] }> {
+  const engines: Engine[] = []
+  const report: string[] = []
+  for (const name of pythonEngineNames) {
+    try {
+      const { stdout } = await promisify(execFile)(python, [script, 'version', name])
+      engines.push(pythonEngine(python, name, stdout.trim()))
+      report.push(`${name}: ${stdout.trim()}, of ${python}`)
+    } catch (error) {
+      const { code, stderr } = error as { code?: unknown; stderr?: string }
+      const reason = stderr?.trim().split('\n').at(-1) || String(code)
+      report.push(`${name}: not found with ${python} (${reason}); give another one with --python`)
+    }
+  }
+  return { engines, report }
+}
+
+function pythonEngine(python: string, name: PythonEngineName, version: string): Engine {
+  const argumentsFor = async (mode: string, subject: Subject, threads: number) => {
+    const file = name === 'opencv' ? await subject.onnx() : subject.checkpoint
+    const { graph, outputs } = subject.network
+    const network = { layers: graph.layers, logits: outputs.logits.id }
+    return [script, mode, name, file, String(threads), JSON.stringify(network)]
+  }
+  return {
+    name,
+    version,
+    open: async (subject, threads) => openPeer(python, name, await argumentsFor('serve', subject, threads)),
+    startCommand: async (subject, dims, threads) => [
+      python,
+      ...(await argumentsFor('start', subject, threads)),
+      dims.join(','),
+    ],
+  }
+}
+
+/** What peer.py answers. */
+interface Answer {
+  readonly logits?: readonly number[]
+  readonly milliseconds?: number
+}
+
+async function openPeer(python: string, name: string, args: readonly string[]): Promise<OpenEngine> {
+  const child = spawn(python, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+  let complaints = ''
+  child.stderr.setEncoding('utf8').on('data', text => {
+    complaints = (complaints + text).slice(-4000)
+  })
+  child.stdin.on('error', () => {}) // it has ended, which the answer that never comes tells
+  const ended = once(child, 'close')
+  ended.catch(() => {}) // whoever asks or closes is told
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const ask = async (question: object): Promise<Answer> => {
+    child.stdin.write(`${JSON.stringify(question)}\n`)
+    const { value, done } = await lines.next()
+    if (done) throw new Error(`${name} ended with ${(await ended)[0]}: ${complaints.trim()}`)
+    return JSON.parse(value)
+  }
+  return {
+    async prepare({ data, dims }: Pictures) {
+      const folder = await mkdtemp(join(tmpdir(), 'residual-peer-'))
+      try {
+        const pictures = join(folder, 'pictures.f32')
+        await writeFile(pictures, data)
+        return Float32Array.from((await ask({ pictures, dims })).logits!)
+      } finally {
+        await rm(folder, { recursive: true })
+      }
+    },
+    run: async () => (await ask({ run: true })).milliseconds!,
+    async close() {
+      child.stdin.end()
+      await ended
+    },
+  }
+}

@@ -1,0 +1,98 @@
+// How does a benchmark look? As an SVG: a group of bars for each case, a bar for each engine, labelled with its ratio.
+import { threadsText } from './case-name.ts'
+import type { Report } from './report.ts'
+
+const width = 900
+const [left, right, top] = [210, 190, 88]
+const [bar, gap] = [16, 22] // heights
+const colours = ['#c2410c', '#475569', '#0e7490', '#7c3aed', '#4d7c0f', '#be185d']
+const grey = '#64748b'
+const halo = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"' // of text that may lie on a line
+const maxTicks = 6
+const longestName = 28 // characters: what fits to the left
+
+/** Bars are GFLOP/s; a dashed line across each group is the FMA peak on its threads. Takes one case at least. */
+export function chartSvg({ machine, isa, date, versions, cases }: Report): string {
+  const engines = Object.keys(versions)
+  const largest = Math.max(
+    ...cases.flatMap(({ peak, results }) => [
+      peak.before,
+      peak.after,
+      ...results.map(({ gflops }) => gflops),
+    ]),
+  )
+  const step = tickStep(largest)
+  const ticks = Array.from({ length: Math.ceil(largest / step) + 1 }, (_, i) => i * step)
+  const x = (gflops: number) => left + (gflops / ticks.at(-1)!) * (width - left - right)
+
+  const marks: string[] = []
+  let y = top
+  for (const oneCase of cases) {
+    const { results, peak, noise } = oneCase
+    const height = results.length * bar
+    const what = `${threadsText(oneCase)}${noise.length > 0 ? ', noisy' : ''}`
+    marks.push(
+      text(left - 10, y + height / 2 - 3, shortened(oneCase.network), 'text-anchor="end" font-weight="bold"'),
+      text(left - 10, y + height / 2 + 12, what, `text-anchor="end" fill="${grey}"`),
+    )
+    const peakAt = x(Math.max(peak.before, peak.after)).toFixed(1)
+    marks.push(line(peakAt, y - 3, peakAt, y + height + 3, `stroke="${grey}" stroke-dasharray="4 3"`))
+    for (const [i, { engine, gflops, milliseconds, ratio }] of results.entries()) {
+      const label = `${engine} ${milliseconds.median.toFixed(1)} ms${ratio ? `, ratio ${ratio.median.toFixed(2)}` : ''}`
+      const at = y + i * bar
+      const colour = colours[engines.indexOf(engine) % colours.length]
+      marks.push(
+        `<rect x="${left}" y="${at + 1}" width="${(x(gflops) - left).toFixed(1)}" height="${bar - 2}" fill="${colour}"/>`,
+        text(x(gflops) + 5, at + bar - 4, label, `font-size="11" ${halo}`),
+      )
+    }
+    y += height + gap
+  }
+
+  const axis = ticks.flatMap(tick => [
+    line(x(tick), top - 8, x(tick), y, 'stroke="#e2e8f0"'),
+    text(x(tick), y + 16, String(tick), `text-anchor="middle" fill="${grey}"`),
+  ])
+  const height = y + 48
+  const middle = (left + width - right) / 2
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12" fill="#0f172a">`,
+    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    text(20, 28, 'GFLOP/s of plain convolution; longer is faster', 'font-size="17" font-weight="bold"'),
+    text(
+      20,
+      48,
+      `${machine.cpu}, ${isa}, ${date.slice(0, 10)}: ${engines.map(name => `${name} ${versions[name]}`).join(', ')}`,
+      `fill="${grey}"`,
+    ),
+    text(
+      20,
+      64,
+      "Dashed: the most multiply-adds the threads can do in registers. Ratio: the engine's time over residual's.",
+      `fill="${grey}"`,
+    ),
+    ...axis,
+    ...marks,
+    text(middle, y + 36, 'GFLOP/s', `text-anchor="middle" fill="${grey}"`),
+    '</svg>\n',
+  ].join('\n')
+}
+
+function shortened(name: string): string {
+  return name.length > longestName ? `${name.slice(0, longestName - 1)}…` : name
+}
+
+/** 1, 2 or 5 times a power of ten, so that there are at most six ticks. */
+function tickStep(largest: number): number {
+  const power = 10 ** Math.floor(Math.log10(largest / maxTicks))
+  return [1, 2, 5, 10].map(factor => factor * power).find(step => largest / step <= maxTicks)!
+}
+
+function text(x: number, y: number, content: string, attributes = ''): string {
+  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${escaped}</text>`
+}
+
+function line(x1: number | string, y1: number, x2: number | string, y2: number, attributes: string): string {
+  return `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" ${attributes}/>`
+}

@@ -1,0 +1,74 @@
+// What is compared? Engines that run the same network, with the same weights, on the same pictures.
+import type { Network } from '../model/graph.ts'
+import type { Plan } from '../model/plan.ts'
+import { createSession, type Session } from '../runtime/session.ts'
+import type { WeightSource } from '../weights/source.ts'
+import { nodeStart } from './start.ts'
+
+/** What every engine is given. */
+export interface Subject {
+  readonly name: string
+  readonly network: Network
+  readonly plan: Plan
+  readonly weights: WeightSource
+  /** A safetensors file of the weights. */
+  readonly checkpoint: string
+  /** The file of the same network as ONNX, layer by layer. It is written when it is first asked for. */
+  onnx(): Promise<string>
+}
+
+/** Pictures `[N,H,W,C]`, normalised: what each engine is measured on. */
+export interface Pictures {
+  readonly data: Float32Array
+  readonly dims: readonly [batch: number, height: number, width: number, channels: number]
+}
+
+/** Something that can run networks. */
+export interface Engine {
+  readonly name: string
+  readonly version: string
+  open(subject: Subject, threads: number): Promise<OpenEngine>
+  /** The command line of a process that opens the subject's file, runs one batch and prints a `Start`. */
+  startCommand(subject: Subject, dims: Pictures['dims'], threads: number): Promise<readonly string[]>
+}
+
+/** An engine with a network in it. */
+export interface OpenEngine {
+  /** Takes the pictures that {@link run} will run, runs them and resolves to their logits `[N,classes]`. */
+  prepare(pictures: Pictures): Promise<Float32Array>
+  /** Runs them once more and resolves to the milliseconds that took. */
+  run(): Promise<number>
+  close(): Promise<void>
+}
+
+export async function timed(run: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now()
+  await run()
+  return performance.now() - begin
+}
+
+/** A session on the CPU with the weights of a subject. */
+export function openSession({ plan, weights }: Subject, threads: number): Promise<Session> {
+  return createSession(plan, weights, { device: 'cpu', threads })
+}
+
+export function residualEngine(version: string): Engine {
+  return {
+    name: 'residual',
+    version,
+    async open(subject, threads) {
+      const session = await openSession(subject, threads)
+      const outputs = ['logits'] as const
+      let pictures: Float32Array
+      return {
+        prepare: async ({ data }) => {
+          pictures = data
+          return (await session.run(pictures, { outputs })).logits
+        },
+        run: () => timed(() => session.run(pictures, { outputs })),
+        close: () => session.dispose(),
+      }
+    },
+    startCommand: async ({ checkpoint }, dims, threads) => nodeStart('residual', checkpoint, dims, threads),
+  }
+}

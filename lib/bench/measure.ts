@@ -1,0 +1,40 @@
+// How is time measured? In rounds: every engine once, in the same order, each alone on the machine.
+import { loadNative, translateError } from '../runtime/native.ts'
+
+/** onnxruntime's threads, and OpenMP's, go on spinning after a run; whoever came next would share the cores with them. */
+export const settle = () => new Promise(resolve => setTimeout(resolve, 60))
+
+const warmUpRounds = 1
+export const fewestRounds = 5 // that count: fewer have no quartiles
+
+/** Milliseconds by engine, one for each round of at least so many seconds. */
+export async function inRounds(
+  runs: readonly (() => Promise<number>)[],
+  seconds: number,
+): Promise<number[][]> {
+  const times: number[][] = runs.map(() => [])
+  const end = performance.now() + seconds * 1000
+  for (let round = -warmUpRounds; round < fewestRounds || performance.now() < end; round++)
+    for (const [i, run] of runs.entries()) {
+      await settle()
+      const milliseconds = await run()
+      if (round >= 0) times[i]!.push(milliseconds)
+    }
+  return times
+}
+
+const peakBursts = 5 // the best of which is the peak: whatever disturbs makes it smaller
+const peakBurstMs = 40
+
+/** GFLOP/s of multiply-adds in registers, with the vectors of an instruction set on so many threads. */
+export async function fmaPeak(isa: string, threads: number): Promise<number> {
+  await settle()
+  try {
+    let best = 0
+    for (let i = 0; i < peakBursts; i++)
+      best = Math.max(best, await loadNative().multiplyAddRate(isa, threads, peakBurstMs))
+    return best / 1e9
+  } catch (error) {
+    throw translateError(error)
+  }
+}

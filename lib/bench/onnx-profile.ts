@@ -1,0 +1,90 @@
+// What does onnxruntime's own profiler say of a network? The times of its nodes, by the operation of the plan they belong to.
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { planToOnnx } from '../export/onnx.ts'
+import type { Plan } from '../model/plan.ts'
+import { median } from '../statistics.ts'
+import type { Pictures, Subject } from './engine.ts'
+import { type OnnxRuntime, type OnnxSession, onnxTensor } from './onnxruntime.ts'
+
+/** An entry of the file that onnxruntime's profiler writes. */
+export interface ProfileEvent {
+  readonly cat: string
+  readonly name: string
+  /** Microseconds. */
+  readonly dur: number
+}
+
+/** Of which the last counts: what {@link Session.profile} does for one. */
+const runsPerRound = 2
+
+/** onnxruntime on the folded network, whose nodes are called after the values of the plan. */
+export class ProfiledOnnxRuntime {
+  private constructor(
+    private readonly session: OnnxSession,
+    /** One round. */
+    readonly run: () => Promise<void>,
+    private readonly folder: string,
+  ) {}
+
+  static async open(
+    onnxRuntime: OnnxRuntime,
+    { plan, weights }: Subject,
+    threads: number,
+    pictures: Pictures,
+  ): Promise<ProfiledOnnxRuntime> {
+    const folder = await mkdtemp(join(tmpdir(), 'residual-profile-'))
+    const session = await onnxRuntime.InferenceSession.create(await planToOnnx(plan, weights), {
+      intraOpNumThreads: threads,
+      logSeverityLevel: 3,
+      enableProfiling: true,
+      profileFilePrefix: join(folder, 'profile'),
+    })
+    const feeds = { x: onnxTensor(onnxRuntime, pictures) }
+    const run = async () => {
+      for (let i = 0; i < runsPerRound; i++) await session.run(feeds, ['logits'])
+    }
+    return new ProfiledOnnxRuntime(session, run, folder)
+  }
+
+  /** Of the last run of each round so far. To be called once. */
+  async events(): Promise<ProfileEvent[]> {
+    this.session.endProfiling()
+    const [file] = await readdir(this.folder)
+    const events: ProfileEvent[] = JSON.parse(await readFile(join(this.folder, file!), 'utf8'))
+    let runs = 0 // ended so far
+    return events.filter(({ cat, name }) => {
+      if (cat === 'Session' && name === 'model_run') runs++
+      return runs % runsPerRound === runsPerRound - 1
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session.release()
+    await rm(this.folder, { recursive: true })
+  }
+}
+
+/**
+ * Milliseconds by operation, and of the rest: sums of each node's median. Nodes are called `Conv_v7`, `v7_0_nchwc` and so on
+ * after the value `7` of the plan that they compute, or a step towards it.
+ */
+export function nodeTimes(plan: Plan, events: readonly ProfileEvent[]): { ops: number[]; rest: number } {
+  const byNode = new Map<string, number[]>()
+  for (const { cat, name, dur } of events) {
+    if (cat !== 'Node' || !name.endsWith('_kernel_time')) continue
+    const times = byNode.get(name) ?? []
+    byNode.set(name, times)
+    times.push(dur / 1000)
+  }
+  const ops = plan.ops.map(() => 0)
+  let rest = 0
+  for (const [name, times] of byNode) {
+    const value = /(?:^|_)v(\d+)_/.exec(name)?.[1]
+    const op = plan.ops.findIndex(({ dst }) => String(dst) === value)
+    if (op === -1) rest += median(times)
+    else ops[op]! += median(times)
+  }
+  return { ops, rest }
+}

@@ -1,0 +1,88 @@
+// Is onnxruntime-node there to compare with? It is not a dependency: whoever wants the comparison installs it beside residual.
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { type Engine, type Pictures, timed } from './engine.ts'
+import { toNchw } from './nchw.ts'
+import { nodeStart } from './start.ts'
+
+/** What is used of the module `onnxruntime-node`. */
+export interface OnnxRuntime {
+  readonly InferenceSession: {
+    create(
+      model: string | Uint8Array,
+      options: {
+        readonly intraOpNumThreads: number
+        readonly logSeverityLevel: 3
+        readonly enableProfiling?: boolean
+        readonly profileFilePrefix?: string
+      },
+    ): Promise<OnnxSession>
+  }
+  readonly Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => OnnxTensor
+  readonly env: { readonly versions: { readonly node?: string } }
+}
+
+interface OnnxTensor {
+  readonly data: unknown
+}
+
+export interface OnnxSession {
+  run(
+    feeds: { readonly x: OnnxTensor },
+    outputs: readonly string[],
+  ): Promise<{ readonly [name: string]: OnnxTensor }>
+  endProfiling(): void
+  release(): Promise<void>
+}
+
+/** Where the module was found, or why it cannot be used. */
+export type FoundOnnxRuntime =
+  | { readonly module: OnnxRuntime; readonly path: string }
+  | { readonly missing: string }
+
+/** The `onnxruntime-node` that a file in `folder` would import. */
+export function findOnnxRuntime(folder: string): FoundOnnxRuntime {
+  const require = createRequire(join(folder, 'any.js'))
+  try {
+    const path = require.resolve('onnxruntime-node')
+    return { module: require(path), path }
+  } catch (error) {
+    return { missing: (error as Error).message.split('\n')[0]! }
+  }
+}
+
+/** Pictures as exported networks take them: channels first. */
+export function onnxTensor({ Tensor }: OnnxRuntime, { data, dims }: Pictures): OnnxTensor {
+  const [n, h, w, c] = dims
+  return new Tensor('float32', toNchw(data, dims), [n, c, h, w])
+}
+
+export function onnxRuntimeEngine({
+  module,
+  path,
+}: {
+  readonly module: OnnxRuntime
+  readonly path: string
+}): Engine {
+  return {
+    name: 'onnxruntime',
+    version: module.env.versions.node ?? 'unknown',
+    async open(subject, threads) {
+      const session = await module.InferenceSession.create(await subject.onnx(), {
+        intraOpNumThreads: threads,
+        logSeverityLevel: 3, // errors only
+      })
+      let feeds: { x: OnnxTensor }
+      const outputs = ['logits']
+      return {
+        prepare: async pictures => {
+          feeds = { x: onnxTensor(module, pictures) }
+          return (await session.run(feeds, outputs)).logits!.data as Float32Array
+        },
+        run: () => timed(() => session.run(feeds, outputs)),
+        close: () => session.release(),
+      }
+    },
+    startCommand: async (subject, dims, threads) => nodeStart(path, await subject.onnx(), dims, threads),
+  }
+}

@@ -1,0 +1,121 @@
+// `residual bench`: how fast is a model on this machine, next to onnxruntime-node where that is installed?
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import type { Command } from 'commander'
+import { benchmark, type Case } from '../bench/benchmark.ts'
+import { chartSvg } from '../bench/chart.ts'
+import { type Engine, residualEngine, type Subject } from '../bench/engine.ts'
+import { thisMachine, versionsOf } from '../bench/machine.ts'
+import { findOnnxRuntime, type OnnxRuntime, onnxRuntimeEngine } from '../bench/onnxruntime.ts'
+import { type OpCase, opBenchmark } from '../bench/ops.ts'
+import { caseText, type Report, reportText } from '../bench/report.ts'
+import { makeSubject } from '../bench/subject.ts'
+import { cpuInstructionSet } from '../runtime/native.ts'
+import { writeAtomically } from '../weights/atomic-file.ts'
+import { index, positive, positiveSeconds, positives } from './numbers.ts'
+import { openNamedModel } from './plan-of.ts'
+import { packageVersion } from './version.ts'
+
+/** What is measured, and for how long. */
+export interface BenchSettings {
+  readonly batch: readonly number[]
+  readonly threads: readonly number[]
+  readonly seconds: number
+  readonly starts: number
+  readonly size: number
+  readonly op?: boolean
+}
+
+export interface BenchArguments extends BenchSettings {
+  readonly model: string
+  readonly json?: boolean
+  readonly svg?: string
+}
+
+/** Gives a command the options that {@link BenchSettings} are made of. */
+export function benchOptions(command: Command): Command {
+  return command
+    .option('--batch <n,...>', 'batch sizes', positives, [1, 8, 32])
+    .option('--threads <n,...>', 'threads that compute', positives, [...new Set([1, availableParallelism()])])
+    .option('--seconds <s>', 'for each batch size and number of threads, at least', positiveSeconds, 10)
+    .option('--starts <n>', 'fresh starts of each, for load time and peak memory', index, 3)
+    .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
+    .option('--op', 'operation by operation instead')
+}
+
+export async function bench(options: BenchArguments): Promise<number> {
+  const { model, json, svg } = options
+  const found = findOnnxRuntime(process.cwd())
+  const engines = [residualEngine(packageVersion())]
+  if ('module' in found) engines.push(onnxRuntimeEngine(found))
+  else
+    console.error(
+      `residual: measured alone, there is no onnxruntime-node to compare with (${found.missing}). ` +
+        '`npm install onnxruntime-node` in this folder brings it.',
+    )
+  const report = await runBenchmark([model], engines, 'module' in found ? found.module : null, options)
+  if (svg !== undefined) await writeText(svg, chartSvg(report))
+  console.log(json ? JSON.stringify(report, null, 2) : reportText(report))
+  return 0
+}
+
+/** `engines`: residual first. Tells on standard error how it gets on. */
+export async function runBenchmark(
+  models: readonly string[],
+  engines: readonly Engine[],
+  onnxRuntime: OnnxRuntime | null,
+  settings: BenchSettings,
+): Promise<Report> {
+  const isa = cpuInstructionSet()
+  const cases: Case[] = []
+  const opCases: OpCase[] = []
+  for (const model of models)
+    await withSubject(model, settings.size, async subject => {
+      const { batch: batches, threads, seconds, starts } = settings
+      if (settings.op) {
+        for (const threadCount of threads)
+          for (const batch of batches)
+            opCases.push(
+              await opBenchmark(subject, onnxRuntime, { threads: threadCount, batch, seconds, isa }),
+            )
+        return
+      }
+      for await (const one of benchmark(subject, engines, { batches, threads, seconds, starts, isa })) {
+        cases.push(one)
+        console.error(caseText(one))
+      }
+    })
+  return {
+    date: new Date().toISOString(),
+    machine: thisMachine(),
+    isa,
+    versions: versionsOf(settings.op ? engines.filter(({ name }) => isProfiled(name)) : engines),
+    cases,
+    opCases,
+  }
+}
+
+/** Calls `work` with the files of a model, which are there until it is done. */
+async function withSubject(
+  model: string,
+  size: number,
+  work: (subject: Subject) => Promise<void>,
+): Promise<void> {
+  const named = await openNamedModel(model, size)
+  const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
+  try {
+    const name = named.path === null ? model : basename(named.path, '.safetensors')
+    await work(await makeSubject(name, named, folder))
+  } finally {
+    await rm(folder, { recursive: true })
+    await named.close()
+  }
+}
+
+/** Of these alone the times of single operations can be had. */
+const isProfiled = (engine: string) => engine === 'residual' || engine === 'onnxruntime'
+
+export async function writeText(path: string, text: string): Promise<void> {
+  await writeAtomically(path, handle => handle.writeFile(text))
+}

@@ -1,0 +1,29 @@
+// Which numbers may stand on a command line?
+import { InvalidArgumentError } from 'commander'
+
+/** Separated by commas. */
+export function positives(text: string): number[] {
+  return text.split(',').map(positive)
+}
+
+export function positive(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new InvalidArgumentError('Expected a whole number above 0.')
+  return value
+}
+
+/** Not whole ones only. */
+export function positiveSeconds(text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && value < 1e6)) throw new InvalidArgumentError('Expected a number of seconds above 0.')
+  return value
+}
+
+/** 0 or more. */
+export function index(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < 0 || text.trim() === '')
+    throw new InvalidArgumentError('Expected a whole number of 0 or more.')
+  return value
+}

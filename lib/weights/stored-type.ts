@@ -1,0 +1,20 @@
+// Which types can stored weights have, and how do their bytes become float32?
+import { decodeBFloat16, decodeFloat16 } from './float16.ts'
+
+/** Bytes of one number, by the name safetensors has for the type. `core::StoredType` is its twin. */
+export const storedBytes = { F32: 4, F16: 2, BF16: 2, F64: 8 } as const
+export type StoredType = keyof typeof storedBytes
+
+export function isStoredType(dtype: string): dtype is StoredType {
+  return Object.hasOwn(storedBytes, dtype)
+}
+
+/** Writes what `bytes`, aligned for their type, hold to `target`, which has as many numbers. F64 is rounded. */
+export function toFloat32(type: StoredType, bytes: Uint8Array, target: Float32Array): void {
+  const { buffer, byteOffset } = bytes
+  const { length } = target
+  if (type === 'F16') decodeFloat16(new Uint16Array(buffer, byteOffset, length), target)
+  else if (type === 'BF16') decodeBFloat16(new Uint16Array(buffer, byteOffset, length), target)
+  else if (type === 'F64') target.set(new Float64Array(buffer, byteOffset, length))
+  else target.set(new Float32Array(buffer, byteOffset, length))
+}

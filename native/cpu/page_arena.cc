@@ -1,0 +1,51 @@
+#include "cpu/page_arena.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/error.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace residual::cpu {
+namespace {
+
+constexpr size_t kHugePage = size_t(2) << 20;
+constexpr size_t kBlock =
+    size_t(32) << 20;  // what is not used of the last one is never touched, so it costs nothing
+
+size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+}  // namespace
+
+float* allocate_pages(size_t bytes) {
+  const size_t unit = bytes >= kHugePage ? kHugePage : kAlignment;
+  const size_t rounded = round_up(std::max(bytes, size_t(1)), unit);
+  void* const data = std::aligned_alloc(unit, rounded);
+  if (!data)
+    throw core::Error(core::ErrorCode::kOutOfMemory, "Could not allocate " + std::to_string(bytes) +
+                                                         " bytes. Use smaller batches or pictures.");
+#if defined(__linux__)
+  if (unit == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // a wish: without it all is as before
+#endif
+  return static_cast<float*>(data);
+}
+
+void* PageArena::allocate(size_t bytes) {
+  const size_t rounded = round_up(bytes, kAlignment);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (rounded > left_) {
+    const size_t block = std::max(rounded, kBlock);
+    blocks_.emplace_back(reinterpret_cast<char*>(allocate_pages(block)));
+    next_ = blocks_.back().get();
+    left_ = block;
+  }
+  void* const result = next_;
+  next_ += rounded;
+  left_ -= rounded;
+  return result;
+}
+
+}  // namespace residual::cpu

@@ -1,0 +1,36 @@
+// Where do a network's weights live? Side by side in blocks of huge pages, until all are given back. With
+// pages of 4 KiB the processor spends a fourteenth of ResNet-50's time on finding out where they are (Zen 3,
+// one thread).
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace residual::cpu {
+
+constexpr size_t kAlignment = 64;
+
+// For std::free(). Large blocks are put on huge pages if the system has any to give. Throws OUT_OF_MEMORY.
+float* allocate_pages(size_t bytes);
+
+class PageArena {
+ public:
+  // Aligned to kAlignment; owned by the arena. May be called from several threads at once. Throws
+  // OUT_OF_MEMORY.
+  void* allocate(size_t bytes);
+
+ private:
+  struct Free {
+    void operator()(char* p) const { std::free(p); }
+  };
+
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<char, Free>> blocks_;
+  char* next_ = nullptr;
+  size_t left_ = 0;  // bytes of the last block
+};
+
+}  // namespace residual::cpu

@@ -1,0 +1,110 @@
+#include "cpu/slices.h"
+
+#include <algorithm>
+
+#include "cpu/aligned_buffer.h"
+#include "cpu/parts.h"
+
+namespace residual::cpu {
+namespace {
+
+// What an op reads and writes for the pictures of a slice, per thread. More would leave the caches; fewer,
+// and weights are read more often and small pictures leave the register tiles half empty.
+constexpr size_t kSliceBytes = size_t(8) << 20;
+constexpr int kMostPictures = 64;
+
+// A power of two, so that slices fit into those of the next level.
+int wanted_pictures(const core::Plan& plan, const core::Op& op, int threads) {
+  size_t elements = plan.dst(op).elements();
+  if (op.src != core::kNone) elements += plan.src(op).elements();
+  if (op.residual != core::kNone) elements += plan.values[op.residual].elements();
+  int pictures = kMostPictures;
+  while (pictures > 1 && pictures * elements * sizeof(float) > kSliceBytes * threads) pictures /= 2;
+  return pictures;
+}
+
+}  // namespace
+
+Slices::Slices(const core::Plan& plan, int batch, int threads) {
+  plan_levels(plan, batch, threads);
+  plan_memory(plan);
+}
+
+void Slices::plan_levels(const core::Plan& plan, int batch, int threads) {
+  const int ops = static_cast<int>(plan.ops.size());
+  std::vector<int> pictures(ops);
+  for (int i = ops - 1; i >= 0; i--) {  // no fewer than any op before
+    pictures[i] = std::min(wanted_pictures(plan, plan.ops[i], threads), batch);
+    if (i + 1 < ops) pictures[i] = std::min(pictures[i], pictures[i + 1]);
+  }
+  for (int i = 0; i < ops; i++) {
+    if (i == 0 || pictures[i] != pictures[i - 1]) levels_.push_back({i, i, pictures[i]});
+    levels_.back().end = i + 1;
+  }
+  began_.assign(levels_.size(), 0);
+}
+
+int Slices::level_of(int op) const {
+  int level = 0;
+  while (op >= levels_[level].end) level++;
+  return level;
+}
+
+// A value that a later level reads has room for that level's slices, and outlives everything that runs again
+// and again to fill it. Outputs stay until their level is through.
+void Slices::plan_memory(const core::Plan& plan) {
+  const int values = static_cast<int>(plan.values.size());
+  std::vector<core::Lifetime> lives(values);
+  room_.assign(values, 0);
+  for (int i = 0; i < static_cast<int>(plan.ops.size()); i++) {
+    const core::Op& op = plan.ops[i];
+    const int level = level_of(i);
+    lives[op.dst] = {i, i};
+    room_[op.dst] = level;
+    for (const int read : {op.src, op.residual}) {
+      if (read == core::kNone) continue;
+      lives[read].end = i;
+      if (room_[read] == level) continue;
+      room_[read] = level;
+      lives[read].begin = 0;
+    }
+  }
+  for (int i = 0; i < static_cast<int>(plan.ops.size()); i++)
+    if (std::count(plan.outputs.begin(), plan.outputs.end(), plan.ops[i].dst)) {
+      core::Lifetime& life = lives[plan.ops[i].dst];
+      life.end = std::max(life.end, levels_[level_of(i)].end);
+    }
+
+  std::vector<size_t> sizes;
+  for (int value = 0; value < values; value++) {
+    elements_.push_back(plan.values[value].elements());
+    sizes.push_back(elements_[value] * levels_[room_[value]].pictures);
+  }
+  memory_ = core::plan_memory(lives, sizes, kAlignment / sizeof(float));
+}
+
+void Slices::each(int batch, const std::function<void(const Level&, Range)>& run) {
+  const int last = static_cast<int>(levels_.size()) - 1;
+  const int slices = divide_up(batch, levels_[last].pictures);
+  for (int i = 0; i < slices; i++) run_level(last, {part(batch, slices, i), part(batch, slices, i + 1)}, run);
+}
+
+void Slices::run_level(int level, Range pictures, const std::function<void(const Level&, Range)>& run) {
+  began_[level] = pictures.begin;
+  if (level > 0) {
+    const int slices = divide_up(pictures.size(), levels_[level - 1].pictures);
+    for (int i = 0; i < slices; i++)
+      run_level(level - 1,
+                {pictures.begin + part(pictures.size(), slices, i),
+                 pictures.begin + part(pictures.size(), slices, i + 1)},
+                run);
+  }
+  run(levels_[level], pictures);
+}
+
+size_t Slices::offset(int value, const Level& level) const {
+  const int mine = static_cast<int>(&level - levels_.data());
+  return memory_.offsets[value] + size_t(began_[mine] - began_[room_[value]]) * elements_[value];
+}
+
+}  // namespace residual::cpu

@@ -1,0 +1,57 @@
+import sharp from 'sharp'
+import { describe, expect, it } from 'vitest'
+import { chartSvg } from '../../lib/bench/chart.ts'
+import { sampleCase, sampleReport } from '../support/report.ts'
+
+const barsOf = (svg: string) =>
+  [...svg.matchAll(/<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)"/g)].map(([, x, y, width]) => ({
+    right: Number(x) + Number(width),
+    y: Number(y),
+    width: Number(width),
+  }))
+
+describe('the chart', () => {
+  it('is a picture whose size grows with the cases', async () => {
+    const [one, two] = await Promise.all(
+      [['a'], ['a', 'b']].map(names =>
+        sharp(Buffer.from(chartSvg(sampleReport(names.map(name => sampleCase(name)))))).metadata(),
+      ),
+    )
+    expect(one).toMatchObject({ format: 'svg', width: 900 })
+    expect(two!.height).toBeGreaterThan(one!.height!)
+  })
+
+  it('has bars as long as the speeds, each labelled with its ratio', () => {
+    const svg = chartSvg(sampleReport([sampleCase('resnet50')]))
+    const [ours, theirs] = barsOf(svg)
+    expect(ours!.width / theirs!.width).toBeCloseTo(50 / 40, 2)
+    expect(svg).toContain('>residual 20.0 ms<')
+    expect(svg).toContain('>onnxruntime 25.0 ms, ratio 1.25<')
+  })
+
+  it('draws the peak where the axis has it, and nothing beside the picture', () => {
+    const svg = chartSvg(sampleReport([sampleCase('resnet50')]))
+    const ticks = [...svg.matchAll(/<text x="([\d.]+)" y="[\d.]+" text-anchor="middle"[^>]*>(\d+)</g)]
+    const [zero, last] = [ticks[0]!, ticks.at(-1)!].map(([, x, value]) => ({
+      x: Number(x),
+      value: Number(value),
+    }))
+    const peak = /<line x1="([\d.]+)"[^>]*stroke-dasharray/.exec(svg)!
+    expect((Number(peak[1]) - zero!.x) / (last!.x - zero!.x)).toBeCloseTo(100 / last!.value, 2)
+    for (const { right } of barsOf(svg)) expect(right).toBeLessThanOrEqual(last!.x)
+  })
+
+  it('marks noisy cases, and stays well-formed whatever names there are', async () => {
+    const svg = chartSvg(
+      sampleReport([sampleCase('<b>&"a model with a name that is far too long', ['noise'])]),
+    )
+    expect(svg).toContain('2 threads, batch 8, noisy')
+    expect(svg).toContain('&lt;b&gt;&amp;')
+    await expect(sharp(Buffer.from(svg)).png().toBuffer()).resolves.toBeDefined() // a parser has read it
+    await expect(
+      sharp(Buffer.from(svg.replace('&amp;', '&')))
+        .png()
+        .toBuffer(),
+    ).rejects.toThrow() // and would complain
+  })
+})

@@ -1,0 +1,44 @@
+import { describe, expect, it, vi } from 'vitest'
+import { fewestRounds, fmaPeak, inRounds } from '../../lib/bench/measure.ts'
+import { loadNative } from '../../lib/runtime/native.ts'
+
+describe('measuring in rounds', () => {
+  it('runs the engines in turn, never two at a time, and leaves out the first round', async () => {
+    const log: string[] = []
+    let running = 0
+    const engine = (name: string, base: number) => async () => {
+      expect(running++).toBe(0)
+      await new Promise(resolve => setTimeout(resolve, 1))
+      running--
+      log.push(name)
+      return base + log.length
+    }
+    const [a, b] = await inRounds([engine('A', 1000), engine('B', 2000)], 0.001)
+    expect(log.join('')).toBe('AB'.repeat(fewestRounds + 1))
+    expect(a).toEqual([1003, 1005, 1007, 1009, 1011])
+    expect(b).toEqual([2004, 2006, 2008, 2010, 2012])
+  })
+
+  it('goes on for as long as it is told', async () => {
+    const run = vi.fn(async () => 1)
+    const begin = performance.now()
+    const [times] = await inRounds([run], 0.8)
+    expect(performance.now() - begin).toBeGreaterThanOrEqual(800)
+    expect(times!.length).toBeGreaterThan(fewestRounds)
+  })
+})
+
+describe('the FMA peak', () => {
+  it.each(loadNative().capabilities())('is measured with the vectors of %s', async isa => {
+    const peak = await fmaPeak(isa, 1)
+    expect(peak).toBeGreaterThan(0.5)
+    expect(peak).toBeLessThan(1000) // of one thread: 512 bits, two units and 8 GHz would be 512
+  })
+
+  it('refuses an instruction set that the machine lacks', async () => {
+    await expect(fmaPeak('mmx', 1)).rejects.toMatchObject({
+      name: 'ResidualError',
+      code: 'BACKEND_UNAVAILABLE',
+    })
+  })
+})

@@ -1,0 +1,81 @@
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
+import { makeSubject, picturesFor } from '../../lib/bench/subject.ts'
+import { createSession } from '../../lib/index.ts'
+import { relativeError } from '../support/golden.ts'
+import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
+
+const parts = { network: tinyNetwork, plan: tinyPlan, weights: tinyWeights, path: null }
+const real = await findPythonEngines(process.env.RESIDUAL_TEST_PYTHON ?? 'python3')
+if (real.engines.length === 0) console.log(`residual: no Python engine is tested. ${real.report.join('; ')}`)
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'residual-python-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+/** What stands in for a Python: a program that is called as one. */
+async function program(name: string, body: string): Promise<string> {
+  const file = join(folder, name)
+  await writeFile(file, `#!${process.execPath}\n${body}`)
+  await chmod(file, 0o755)
+  return file
+}
+
+describe('the engines of a Python', () => {
+  it('are not found where there is no Python, which is said of each', async () => {
+    const { engines, report } = await findPythonEngines(join(folder, 'no-such-python'))
+    expect(engines).toEqual([])
+    expect(report).toHaveLength(pythonEngineNames.length)
+    expect(report[0]).toMatch(
+      /^pytorch: not found with .*no-such-python \(ENOENT\); give another one with --python$/,
+    )
+  })
+
+  it('are those that it can import, and it is said why the others are not', async () => {
+    const python = await program(
+      'partly.cjs',
+      "if (process.argv[4] === 'opencv') console.log('5.0.0')\n" +
+        "else { console.error('Traceback\\nModuleNotFoundError: No module'); process.exit(1) }",
+    )
+    const { engines, report } = await findPythonEngines(python)
+    expect(engines.map(({ name, version }) => [name, version])).toEqual([['opencv', '5.0.0']])
+    expect(report[0]).toContain('(ModuleNotFoundError: No module)')
+    expect(report[1]).toBe(`opencv: 5.0.0, of ${python}`)
+  })
+
+  it('say what they complained of when they end in the middle', async () => {
+    const python = await program(
+      'ending.cjs',
+      "if (process.argv[3] === 'version') console.log('1')\n" +
+        "else process.stdin.once('data', () => { console.error('out of memory'); process.exit(3) })",
+    )
+    const { engines } = await findPythonEngines(python)
+    const subject = await makeSubject('tiny', parts, folder)
+    const peer = await engines[0]!.open(subject, 1)
+    await expect(peer.prepare(picturesFor(tinyPlan, 1))).rejects.toThrow(
+      /^pytorch ended with 3: out of memory$/,
+    )
+    await peer.close()
+  })
+
+  it.each(real.engines)('compute in $name $version what residual computes', async engine => {
+    await using session = await createSession(tinyPlan, tinyWeights, { device: 'cpu' })
+    const subject = await makeSubject('tiny', parts, folder)
+    const peer = await engine.open(subject, 1)
+    try {
+      for (const batch of [1, 3]) {
+        const pictures = picturesFor(tinyPlan, batch)
+        const { logits } = await session.run(pictures.data)
+        expect(relativeError(await peer.prepare(pictures), logits)).toBeLessThan(1e-4)
+        expect(await peer.run()).toBeGreaterThan(0)
+      }
+    } finally {
+      await peer.close()
+    }
+  })
+})

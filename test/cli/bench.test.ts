@@ -1,0 +1,110 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { lower, resnet } from '../../lib/index.ts'
+import { packageRoot } from '../../lib/runtime/native.ts'
+import { residual } from '../support/command-line.ts'
+
+const shortly = ['--seconds', '0.01', '--batch', '1', '--threads', '1', '--starts', '0']
+let folder: string // with nothing of Node's in it or above it
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'residual-bench-cli-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('residual bench', () => {
+  it('measures residual alone where onnxruntime is not installed, and says how to get it', async () => {
+    const { code, stdout, stderr } = await residual(folder, ['bench', ...shortly])
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/no onnxruntime-node to compare with .*npm install onnxruntime-node/)
+    expect(stdout).toMatch(
+      /^resnet50-cifar10 +1 +1 +residual +[\d.]+ \([\d.]+-[\d.]+\) +[\d.]+ +\d+ +\d+ %$/m,
+    )
+    expect(stdout).not.toMatch(/^ +onnxruntime/m)
+  })
+
+  it('compares with the onnxruntime of the folder it is called in, as JSON and as a chart', async () => {
+    const svg = join(folder, 'chart.svg')
+    const args = ['bench', '--json', '--svg', svg, '--batch', '1,2', '--threads', '1', '--seconds', '0.01']
+    const { code, stdout } = await residual(packageRoot, [...args, '--starts', '1'])
+    expect(code).toBe(0)
+    const { cases, versions, isa, machine } = JSON.parse(stdout)
+    expect(Object.keys(versions)).toEqual(['residual', 'onnxruntime'])
+    expect(isa).toMatch(/^(avx512|avx2|baseline)$/)
+    expect(machine).toMatchObject({ node: process.version })
+    expect(cases.map((c: { batch: number }) => c.batch)).toEqual([1, 2])
+    for (const { peak, results } of cases) {
+      expect(peak.before).toBeGreaterThan(0)
+      const [ours, theirs] = results
+      expect(ours.ratio).toBeNull()
+      const ratios = theirs.times
+        .map((ms: number, i: number) => ms / ours.times[i])
+        .sort((a: number, b: number) => a - b)
+      expect(theirs.ratio.median).toBeCloseTo(ratios[2], 9) // of five
+      for (const result of results) {
+        expect(result.startMs.median).toBeGreaterThan(1)
+        if (process.platform === 'linux') expect(result.peakBytes).toBeGreaterThan(2 ** 20)
+      }
+    }
+    expect(await sharp(svg).metadata()).toMatchObject({ format: 'svg', width: 900 })
+  })
+
+  it('sets each operation beside the nodes of onnxruntime that do the same', async () => {
+    const args = ['bench', '--op', '--json', '--model', 'resnet18', '--size', '32', ...shortly]
+    const { code, stdout } = await residual(packageRoot, args)
+    expect(code).toBe(0)
+    const [{ ops, onnxRuntimeRestMs }] = JSON.parse(stdout).opCases
+    const plan = lower(resnet({ layers: 18 }), { height: 32, width: 32, mean: [0, 0, 0], std: [1, 1, 1] })
+    expect(ops.map((op: { name: string }) => op.name)).toEqual(plan.ops.map(({ name }) => name))
+    for (const { kind, milliseconds, onnxRuntimeMs } of ops)
+      if (kind === 'conv' || kind === 'linear') {
+        expect(milliseconds).toBeGreaterThan(0)
+        expect(onnxRuntimeMs).toBeGreaterThan(0)
+      }
+    const sum = ops.reduce((total: number, op: { onnxRuntimeMs: number }) => total + op.onnxRuntimeMs, 0)
+    expect(onnxRuntimeRestMs).toBeLessThan(sum)
+  })
+
+  it('prints operations as a table, alone where there is nothing to compare with', async () => {
+    const compared = await residual(packageRoot, ['bench', '--op', ...shortly])
+    const alone = await residual(folder, ['bench', '--op', ...shortly])
+    const row = (ratio: string) =>
+      new RegExp(`^fc linear +1x1x512 -> 1x1x10( +[\\d.]+ +\\d+ +\\d+ %)${ratio}$`, 'm')
+    expect(compared.stdout).toMatch(row('{2} +[\\d.]+'))
+    expect(alone.stdout).toMatch(row(''))
+    for (const { code, stdout } of [compared, alone]) {
+      expect(code).toBe(0)
+      expect(stdout).toMatch(/^all +[\d.]+/m)
+    }
+  })
+
+  it('leaves no files behind', async () => {
+    const temporary = await mkdtemp(join(folder, 'temporary-'))
+    vi.stubEnv('TMPDIR', temporary) // which the command inherits
+    await residual(packageRoot, ['bench', '--model', 'resnet18', '--size', '32', ...shortly])
+    await residual(packageRoot, ['bench', '--op', ...shortly])
+    vi.unstubAllEnvs()
+    const left = await readdir(temporary)
+    expect(left.filter(name => name.startsWith('residual'))).toEqual([])
+  })
+
+  it.each([
+    [['--batch', '0'], /whole number above 0/],
+    [['--threads', 'many'], /whole number above 0/],
+    [['--seconds', '0'], /number of seconds above 0/],
+    [['--seconds', 'NaN'], /number of seconds above 0/],
+    [['--starts', '-1'], /whole number of 0 or more/],
+    [['--op', '--svg', 'x.svg'], /cannot be used with option '--op'/],
+    [['--model', 'resnet99'], /\[MODEL_NOT_FOUND\]/],
+    [['--model', 'missing.safetensors'], /\[FILE_NOT_FOUND\]/],
+    [['--threads', '99999'], /threads/],
+    [[...shortly, '--svg', 'no/such/folder.svg'], /\[FILE_WRITE_FAILED\]/],
+  ])('says what is wrong with %j', async (args, message) => {
+    const { code, stderr } = await residual(folder, ['bench', ...args])
+    expect(code).toBe(1)
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toMatch(/^\s+at /m) // no stack traces
+  })
+})
