@@ -18,6 +18,8 @@ constexpr int kBlockDepth = 512;
 // of 512 KiB together with those that are fetched for the next pass.
 constexpr int kPassWeights = 32 * 1024;
 
+constexpr size_t kPackedDepth = 64;
+
 // Groups to merge: the most that divide the group count and still fit one vector.
 int merge_factor(const ConvGeometry& g, int lanes) {
   for (int merge = std::min(g.groups, lanes / std::max(g.group_outputs(), g.group_inputs())); merge > 1;
@@ -97,27 +99,39 @@ size_t DirectConv::packed_offset(const Run& run, const DepthBlock& block, int pa
 }
 
 void DirectConv::pack(const float* weight, const float* bias) {
-  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
-  const size_t depth = size_t(geometry_.taps()) * inputs;  // of a channel's weights as they come
-  std::memset(weight_.data(), 0, weight_.bytes());
   std::memset(bias_.data(), 0, bias_.bytes());
+  if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // places that no weight goes to
+    std::memset(weight_.data(), 0, weight_.bytes());
   for (const Run& run : runs_) {
-    const int width = run.vectors * kernels_.lanes;
     std::memcpy(bias_.data() + run.bias, bias + run.channel, run.columns * sizeof(float));
     for (const DepthBlock& block : depth_)
-      for (int column = 0; column < run.columns; column++) {
-        const int k = run.channel + column;
-        const float* from = weight + k * depth;
-        float* to = weight_.data() + packed_offset(run, block, column / width) + column % width;
-        if (merge_ == 1) {
-          for (size_t i = 0; i < block.size(); i++) to[i * width] = from[block.depth + i];
-          continue;
-        }
-        const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
-        for (int tap = 0; tap < block.taps; tap++)
-          for (int c = 0; c < inputs; c++)
-            to[(size_t(tap) * length_ + offset + c) * width] = from[size_t(block.tap + tap) * inputs + c];
+      for (int panel = 0; panel < run.panels; panel++) pack_panel(run, block, panel, weight);
+  }
+}
+
+void DirectConv::pack_panel(const Run& run, const DepthBlock& block, int panel, const float* weight) {
+  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
+  const size_t depth = size_t(geometry_.taps()) * inputs;  // of a channel's weights as they come
+  const int width = run.vectors * kernels_.lanes, first = run.channel + panel * width;
+  const int columns = std::min(width, run.columns - panel * width);
+  float* const to = weight_.data() + packed_offset(run, block, panel);
+  if (merge_ == 1) {
+    // A little of the depth at a time: what it fills of the panel stays in cache until it is complete.
+    for (size_t i = 0; i < block.size(); i += kPackedDepth)
+      for (int column = 0; column < columns; column++) {
+        const float* const from = weight + (first + column) * depth + block.depth;
+        for (size_t j = i; j < std::min(i + kPackedDepth, block.size()); j++)
+          to[j * width + column] = from[j];
       }
+    return;
+  }
+  for (int column = 0; column < columns; column++) {
+    const int k = first + column;
+    const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
+    for (int tap = 0; tap < block.taps; tap++)
+      for (int c = 0; c < inputs; c++)
+        to[(size_t(tap) * length_ + offset + c) * width + column] =
+            weight[k * depth + size_t(block.tap + tap) * inputs + c];
   }
 }
 

@@ -53,6 +53,7 @@ class DirectConv final : public Convolution {
   void plan_depth();
   void plan_runs(PageArena& arena);
   void pack(const float* weight, const float* bias);
+  void pack_panel(const Run& run, const DepthBlock& block, int panel, const float* weight);
   void pack_depthwise(const float* weight, const float* bias, PageArena& arena);
   size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
   void pad(float* dst, const float* src, int row) const;

@@ -12,8 +12,7 @@
 namespace residual::cpu {
 namespace {
 
-// About 50 us: longer than the gap between two operations, shorter than anybody would notice as idle work.
-constexpr int kSpins = 2000;
+constexpr int kSpins = 2000;  // about 50 us, before others that want the processor are let through
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -86,7 +85,8 @@ void ThreadPool::help(int worker) {
   while (!stop_) {
     while (claim_and_run(worker)) {
     }
-    for (int spins = 0; busy_ && spins < kSpins && !claimable(job_); spins++) pause();
+    for (int spins = 0; busy_ && !claimable(job_); spins++)
+      spins < kSpins ? pause() : std::this_thread::yield();
     if (claimable(job_)) continue;
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_++;

@@ -32,8 +32,9 @@ class ThreadPool {
         &task);
   }
 
-  // Between two jobs of one run helpers spin for a moment rather than sleep; outside of a run they always
-  // sleep.
+  // Between two jobs of one run helpers spin rather than sleep: to wake one takes longer than many
+  // operations, the more so in a virtual machine, where an idle processor has to be asked for. Outside of a
+  // run they always sleep.
   class Run {
    public:
     explicit Run(ThreadPool& pool) : pool_(pool) { pool_.busy_ = true; }

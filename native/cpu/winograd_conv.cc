@@ -9,6 +9,7 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTransformTiles = 6;   // patches of one task of the input transform
+constexpr int kPackedChannels = 32;  // input channels whose weights are transformed together
 constexpr int kBlocksPerThread = 2;  // fewer, and the groups are shared out too
 constexpr int kBlockTiles = 24;      // patches of one task: what they become stays in the second-level cache
 // Output channels whose products are computed together, in panels. With wider groups the transformed inputs
@@ -54,13 +55,13 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
   std::memset(zeros_.data(), 0, zeros_.bytes());
   std::memcpy(bias_.data(), bias, bias_.bytes());
 
-  // In steps of one vector of input channels: what they fill of a panel stays in cache until it is complete.
+  // A few input channels at a time: what they fill of a panel stays in cache until it is complete.
   float* to = weight_.data();
   for (int group = 0; group < groups_; group++) {
     const int first = group * group_channels_, last = first + columns(group);
     const size_t point_stride = size_t(inputs) * columns(group);
     for (int k = first; k < last; k += width)
-      for (int c = 0; c < inputs; c += kernels.lanes)
+      for (int c = 0; c < inputs; c += kPackedChannels)
         for (int column = 0; column < width; column++) {
           WinogradWeight job = {};
           job.dst = to + size_t(k - first) * inputs + size_t(c) * width + column;
@@ -68,7 +69,7 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
           job.channel_stride = width;
           job.kernel = weight + size_t(k + column) * 9 * inputs + c;
           job.tap_stride = inputs;
-          job.channels = kernels.lanes;
+          job.channels = std::min(kPackedChannels, inputs - c);
           transforms.weight(job);
         }
     to += transforms.points() * point_stride;
