@@ -2,9 +2,9 @@
 #include "core/memory_plan.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace residual::core {
+
 std::vector<Lifetime> lifetimes(const Plan& plan) {
   std::vector<Lifetime> result(plan.values.size());
   for (int i = 0; i < static_cast<int>(plan.ops.size()); i++) {

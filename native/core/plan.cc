@@ -1,6 +1,8 @@
 // Is a plan sound? A wrong index would be a wrong pointer, so nothing JavaScript said is believed.
 #include "core/plan.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace residual::core {
@@ -97,7 +99,10 @@ void validate(const Plan& plan) {
     if (!(dst == expected)) invalid(op, "writes " + text(dst) + " where " + text(expected) + " is due");
     if (op.residual != kNone && !(plan.values[op.residual] == dst))
       invalid(op, "adds a residual of shape " + text(plan.values[op.residual]) + " to " + text(dst));
-    if (weight_shape(plan, op).count() > kMaxElements) invalid(op, "has too many weights");
+    const WeightShape weights = weight_shape(plan, op);  // its taps may be 2^40
+    if (weights.taps > kMaxElements ||
+        weights.outputs * weights.inputs > kMaxElements / std::max(weights.taps, size_t(1)))
+      invalid(op, "has too many weights");
     written[op.dst] = true;
   }
   for (const int output : plan.outputs)

@@ -49,7 +49,7 @@ class CpuBackend final : public core::Backend {
            core::OpMilliseconds* times) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     clock_.reset(plan_.ops.size());
-    prepare(std::min(input.batch, kMostPrepared));
+    prepare(std::min(input.batch, Slices::kMostPictures));
     const ThreadPool::Run busy(pool_);
     slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range pictures) {
       run_ops(input, level, pictures);
@@ -69,9 +69,6 @@ class CpuBackend final : public core::Backend {
   std::string description() const override { return kernels_.name; }
 
  private:
-  // Larger batches are run through the slices planned for this many pictures.
-  static constexpr int kMostPrepared = 64;
-
   // Slices, arena and workspace for batches of `batch` pictures.
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;

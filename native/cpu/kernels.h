@@ -6,12 +6,11 @@
 
 namespace residual::cpu {
 
-constexpr int kMaxTileRows = 6;      // output pixels of one register tile
-constexpr int kMaxTileVectors = 4;   // vectors of output channels of one register tile
-constexpr int kMaxVectorLanes = 16;  // floats of the widest vector
-constexpr int kLineFloats = 16;      // floats of a cache line
-constexpr int kUnroll = 4;           // channels between two prefetches
-constexpr int kPeakChains = 12;      // sums independent of each other that hide the latency of a multiply-add
+constexpr int kMaxTileRows = 6;     // output pixels of one register tile
+constexpr int kMaxTileVectors = 4;  // vectors of output channels of one register tile
+constexpr int kLineFloats = 16;     // floats of a cache line
+constexpr int kUnroll = 4;          // channels between two prefetches
+constexpr int kPeakChains = 12;     // sums independent of each other that hide the latency of a multiply-add
 
 // `rows` output pixels x `columns` output channels of a convolution as implicit GEMM, summed over `taps`
 // kernel positions of `length` channels each. The channels are computed in panels, a register tile each:
@@ -29,7 +28,8 @@ struct ConvTile {
   size_t dst_stride;      // floats
   int columns;            // channels to write
   bool relu;
-  // What will be wanted next: brought nearer while the tile is summed up, prefetched_floats() of it.
+  // What will be wanted next: brought nearer while the tile is summed up, a line for
+  // every kUnroll channels and vector.
   const float* prefetch;
 };
 
@@ -57,7 +57,9 @@ struct WinogradWeight {
 
 // The transforms of F(m x m, 3x3), channel by channel.
 struct WinogradKernels {
-  int out;  // m
+  int out;     // m
+  int in;      // m + 2
+  int points;  // in * in
 
   // `channels` is a multiple of the vector's lanes.
   void (*input)(float* dst,                   // [points] runs of [channels], `stride` apart
@@ -66,23 +68,15 @@ struct WinogradKernels {
                 int channels);
   void (*output)(const WinogradOutput& output);
   void (*weight)(const WinogradWeight& weight);
-
-  int in() const { return out + 2; }
-  int points() const { return in() * in(); }
 };
 constexpr int kMaxWinogradPoints = 36;
-
-// How far a tile gets through its `prefetch`: one line for every kUnroll channels and vector.
-inline size_t prefetched_floats(const ConvTile& tile, int panels, int vectors) {
-  return size_t(panels) * tile.taps * (tile.length / kUnroll) * vectors * kLineFloats;
-}
 
 struct Kernels {
   const char* name;
   int lanes;         // floats per vector
   int tile_vectors;  // vectors per tile that keep the registers busy, <= kMaxTileVectors
 
-  // conv_tile[rows - 1][vectors - 1]
+  // conv_tile[rows - 1][vectors - 1], for up to tile_vectors
   void (*conv_tile[kMaxTileRows][kMaxTileVectors])(const ConvTile& tile);
 
   // dst[c] = bias[c] + sum over taps of sources[tap][c] * weight[tap][c], then + residual, then relu.

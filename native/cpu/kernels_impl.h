@@ -228,8 +228,21 @@ float multiply_adds(size_t rounds) {
 
 namespace residual::cpu {
 
+namespace {
+
+// Null for tiles that are wider than the registers hold.
+template <int kRows, int kVectors>
+constexpr void (*tile_or_null())(const ConvTile&) {
+  if constexpr (kVectors <= TILE_VECTORS)
+    return conv_tile<kRows, kVectors>;
+  else
+    return nullptr;
+}
+
+}  // namespace
+
 #define TILE_ROW(rows) \
-  { conv_tile<rows, 1>, conv_tile<rows, 2>, conv_tile<rows, 3>, conv_tile<rows, 4> }
+  { tile_or_null<rows, 1>(), tile_or_null<rows, 2>(), tile_or_null<rows, 3>(), tile_or_null<rows, 4>() }
 extern const Kernels KERNELS = {
     KERNELS_NAME, kLanes,
     TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},

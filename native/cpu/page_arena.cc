@@ -13,8 +13,8 @@ namespace residual::cpu {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
-constexpr size_t kBlock =
-    size_t(32) << 20;  // what is not used of the last one is never touched, so it costs nothing
+// What is not used of the last block is never touched, so it costs nothing.
+constexpr size_t kBlock = size_t(32) << 20;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -38,7 +38,8 @@ void* PageArena::allocate(size_t bytes) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (rounded > left_) {
     const size_t block = std::max(rounded, kBlock);
-    blocks_.emplace_back(reinterpret_cast<char*>(allocate_pages(block)));
+    std::unique_ptr<char, Free> memory(reinterpret_cast<char*>(allocate_pages(block)));
+    blocks_.push_back(std::move(memory));
     next_ = blocks_.back().get();
     left_ = block;
   }

@@ -18,8 +18,8 @@ float* allocate_pages(size_t bytes);
 
 class PageArena {
  public:
-  // Aligned to kAlignment; owned by the arena. May be called from several threads at once. Throws
-  // OUT_OF_MEMORY.
+  // Aligned to kAlignment; owned by the arena, until it goes: who loads an operation's weights twice pays for
+  // both. May be called from several threads at once. Throws OUT_OF_MEMORY.
   void* allocate(size_t bytes);
 
  private:

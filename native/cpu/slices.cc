@@ -11,14 +11,12 @@ namespace {
 // What an op reads and writes for the pictures of a slice, per thread. More would leave the caches; fewer,
 // and weights are read more often and small pictures leave the register tiles half empty.
 constexpr size_t kSliceBytes = size_t(8) << 20;
-constexpr int kMostPictures = 64;
 
-// A power of two, so that slices fit into those of the next level.
 int wanted_pictures(const core::Plan& plan, const core::Op& op, int threads) {
   size_t elements = plan.dst(op).elements();
   if (op.src != core::kNone) elements += plan.src(op).elements();
   if (op.residual != core::kNone) elements += plan.values[op.residual].elements();
-  int pictures = kMostPictures;
+  int pictures = Slices::kMostPictures;
   while (pictures > 1 && pictures * elements * sizeof(float) > kSliceBytes * threads) pictures /= 2;
   return pictures;
 }

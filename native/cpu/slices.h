@@ -25,8 +25,11 @@ class Slices {
     int size() const { return end - begin; }
   };
 
+  static constexpr int kMostPictures = 64;  // of any level
+
   Slices() = default;
-  // For batches of up to `batch`, computed by `threads` threads.
+  // For batches of `batch` pictures and smaller ones, computed by `threads` threads. What is planned for
+  // kMostPictures does for all larger ones.
   Slices(const core::Plan& plan, int batch, int threads);
 
   const std::vector<Level>& levels() const { return levels_; }

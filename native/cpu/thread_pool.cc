@@ -22,6 +22,15 @@ inline void pause() {
 #endif
 }
 
+inline void spin(int& spins) {
+  if (spins < kSpins) {
+    spins++;
+    pause();
+  } else {
+    std::this_thread::yield();
+  }
+}
+
 constexpr uint64_t next(uint64_t job) { return job & 0xFFFFFFFF; }
 constexpr uint64_t tasks(uint64_t job) { return job >> 32; }
 constexpr bool claimable(uint64_t job) { return next(job) < tasks(job); }
@@ -67,7 +76,7 @@ void ThreadPool::run(int count, Function function, const void* context) {
   }
   while (claim_and_run(/*worker=*/0)) {
   }
-  for (int spins = 0; unfinished_ != 0; spins++) spins < kSpins ? pause() : std::this_thread::yield();
+  for (int spins = 0; unfinished_ != 0;) spin(spins);
 }
 
 bool ThreadPool::claim_and_run(int worker) {
@@ -85,8 +94,7 @@ void ThreadPool::help(int worker) {
   while (!stop_) {
     while (claim_and_run(worker)) {
     }
-    for (int spins = 0; busy_ && !claimable(job_); spins++)
-      spins < kSpins ? pause() : std::this_thread::yield();
+    for (int spins = 0; busy_ && !claimable(job_);) spin(spins);
     if (claimable(job_)) continue;
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_++;

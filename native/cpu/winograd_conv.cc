@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/parts.h"
+#include "cpu/prefetch.h"
 
 namespace residual::cpu {
 namespace {
@@ -48,7 +49,7 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
           std::min(panel_vectors_ * kernels.lanes * (transforms.out == 2 ? kGroupPanels2 : kGroupPanels4),
                    geometry.dst.channels)),
       groups_(divide_up(geometry.dst.channels, group_channels_)),
-      weight_(size_t(transforms.points()) * geometry.src.channels * geometry.dst.channels, arena),
+      weight_(size_t(transforms.points) * geometry.src.channels * geometry.dst.channels, arena),
       bias_(geometry.dst.channels, arena),
       zeros_(std::max(geometry.src.channels, group_channels_)) {
   const int inputs = geometry.src.channels, width = panel_vectors_ * kernels.lanes;
@@ -72,7 +73,7 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
           job.channels = std::min(kPackedChannels, inputs - c);
           transforms.weight(job);
         }
-    to += transforms.points() * point_stride;
+    to += transforms.points * point_stride;
   }
 }
 
@@ -89,11 +90,13 @@ WinogradConv::Transformed WinogradConv::transformed(float* data, Range tiles) co
 }
 
 WorkspaceSize WinogradConv::workspace_size(int batch) const {
-  const int all = tiles(batch), block = std::min(all, kBlockTiles), points = transforms_.points();
-  const size_t shared = unaliased(size_t(all) * geometry_.src.channels);
-  const size_t inputs = unaliased(size_t(block) * geometry_.src.channels);
-  return {/*shared=*/points * shared * sizeof(float),
-          /*per_worker=*/points * (inputs + unaliased(size_t(block) * group_channels_)) * sizeof(float)};
+  const int all = tiles(batch), block = std::min(all, kBlockTiles);
+  // For this batch and for smaller ones, whose runs may be padded where these are not.
+  const auto bytes = [&](int tiles, int channels) {
+    return transforms_.points * (size_t(tiles) * channels + kLineFloats) * sizeof(float);
+  };
+  return {/*shared=*/bytes(all, geometry_.src.channels),
+          /*per_worker=*/bytes(block, geometry_.src.channels) + bytes(block, group_channels_)};
 }
 
 void WinogradConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
@@ -109,7 +112,7 @@ void WinogradConv::run(float* dst, const float* src, const float* residual, int 
       float* const scratch = static_cast<float*>(workspace.of(worker));
       const Transformed inputs = transformed(scratch, range);
       transform_inputs(inputs, src, range);
-      float* const products = scratch + transforms_.points() * inputs.point_stride;
+      float* const products = scratch + transforms_.points * inputs.point_stride;
       for (int group = 0; group < groups_; group++) run_group(buffers, inputs, range, group, products);
     });
     return;
@@ -134,7 +137,7 @@ WinogradConv::Tile WinogradConv::tile(int index) const {
 
 void WinogradConv::transform_inputs(const Transformed& to, const float* src, Range tiles) const {
   const core::Shape& shape = geometry_.src;
-  const int in = transforms_.in();
+  const int in = transforms_.in;
   for (int t = tiles.begin; t < tiles.end; t++) {
     const Tile at = tile(t);
     const float* sources[kMaxWinogradPoints];
@@ -170,10 +173,10 @@ void WinogradConv::multiply(const Transformed& inputs, Range tiles, int group, f
   step.bias = zeros_.data();
   step.dst_stride = width;
   step.columns = width;
-  step.weight = weight_.data() + size_t(transforms_.points()) * channels * group * group_channels_;
+  step.weight = weight_.data() + size_t(transforms_.points) * channels * group * group_channels_;
   const size_t fetched = prefetched_floats(step, panels, panel_vectors_);
-  for (int point = 0; point < transforms_.points(); point++, step.weight += size) {
-    const bool last = point + 1 == transforms_.points();
+  for (int point = 0; point < transforms_.points; point++, step.weight += size) {
+    const bool last = point + 1 == transforms_.points;
     for (int s = 0; s < steps; s++) {
       const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)

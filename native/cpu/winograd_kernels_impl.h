@@ -141,7 +141,11 @@ void winograd_weight(const WinogradWeight& w) {
 }
 
 template <int kOut>
-constexpr WinogradKernels kWinograd = {kOut, winograd_input<kOut>, winograd_output<kOut>,
+constexpr WinogradKernels kWinograd = {kOut,
+                                       kOut + 2,
+                                       (kOut + 2) * (kOut + 2),
+                                       winograd_input<kOut>,
+                                       winograd_output<kOut>,
                                        winograd_weight<kOut>};
 
 }  // namespace

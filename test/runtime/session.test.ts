@@ -1,7 +1,11 @@
 import { describe, expect, it, vi } from 'vitest'
 import {
+  convBN,
   createSession,
+  globalAvgPool,
   initialise,
+  input,
+  linear,
   lower,
   type Plan,
   parametersOf,
@@ -85,6 +89,22 @@ describe('createSession', () => {
       broken(p => Object.assign(p.values[0]!, { height: 1 << 20, width: 1 << 20 })),
       /too large|is due/,
     ],
+    [
+      'so many weights that their number wraps to 0',
+      broken(p => {
+        const [normalize, conv] = p.ops
+        const channels = 4096
+        const values = [0, 1].map(() => ({ height: 1, width: 1, channels }))
+        const [mean, std] = [new Array(channels).fill(0), new Array(channels).fill(1)]
+        const window = { kernel: 2 ** 20, stride: 2 ** 20, padding: 2 ** 19 }
+        const ops = [
+          { ...normalize, dst: 0, mean, std },
+          { ...conv, src: 0, dst: 1, ...window },
+        ]
+        Object.assign(p, { values, ops, outputs: { logits: 1 } })
+      }),
+      /too many weights/,
+    ],
     ['no operations', broken(p => p.ops.splice(0)), /begins with/],
   ])('does not believe a plan with %s', async (_, plan, message) => {
     const error = await createSession(plan, tinyWeights).catch(e => e)
@@ -162,6 +182,29 @@ describe('run', () => {
       }
     },
   )
+
+  // What smaller batches need of the workspace is not less everywhere. A picture of one patch, few channels: the worst case.
+  it('has room for a smaller batch after a larger one, on every instruction set', async () => {
+    const names = (i: number) => ({ conv: `conv${i}`, bn: `bn${i}` })
+    const x = convBN(convBN(input(), { names: names(0), channels: 8, kernel: 1 }), {
+      names: names(1),
+      channels: 8,
+      kernel: 3,
+    })
+    const features = globalAvgPool(x)
+    const logits = linear(features, { name: 'fc', classes: 3 })
+    const network = { name: 'patch', graph: x.graph, outputs: { logits, features, featureMaps: x } }
+    const plan = lower(network, { height: 4, width: 4, mean: [0, 0, 0], std: [1, 1, 1] })
+    for (const isa of loadNative().capabilities()) {
+      vi.stubEnv('RESIDUAL_CPU_ISA', isa)
+      await using session = await createSession(plan, initialise(parametersOf(network), 1), { threads: 1 })
+      const pixels = tinyBytes(1).subarray(0, 2 * 4 * 4 * 3)
+      const two = await session.run(pixels)
+      const one = await session.run(pixels.subarray(0, 4 * 4 * 3))
+      expect(one.logits).toEqual(two.logits.subarray(0, 3))
+    }
+    vi.unstubAllEnvs()
+  })
 
   it('keeps concurrent runs apart', async () => {
     await using session = await create()

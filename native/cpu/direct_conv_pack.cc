@@ -1,0 +1,102 @@
+// In which order do the weights of a DirectConv lie? In that in which run_panels() reads them.
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/direct_conv.h"
+#include "cpu/parts.h"
+
+namespace residual::cpu {
+namespace {
+
+// Taps x channels summed up in one pass: between two passes the sums go through memory.
+constexpr int kBlockDepth = 512;
+constexpr size_t kPackedDepth = 64;
+
+}  // namespace
+
+void DirectConv::plan_depth() {
+  const int block_taps = std::clamp(kBlockDepth / length_, 1, taps_);
+  const int pieces = divide_up(length_, kBlockDepth);  // of one tap; 1 where taps are whole
+  for (int tap = 0; tap < taps_; tap += block_taps)
+    for (int piece = 0; piece < pieces; piece++) {
+      const int begin = part(length_, pieces, piece), end = part(length_, pieces, piece + 1);
+      depth_.push_back(
+          {tap, std::min(block_taps, taps_ - tap), begin, end - begin, size_t(tap) * length_ + begin});
+    }
+}
+
+// A group's channels, in panels of the widest tile; what does not fill one is a run of its own.
+void DirectConv::plan_runs(PageArena& arena) {
+  const int lanes = kernels_.lanes;
+  const int columns = geometry_.group_outputs() * merge_;
+  const int widest = kernels_.tile_vectors * lanes, full = columns / widest;
+  const size_t depth = size_t(taps_) * length_;
+  size_t weights = 0, biases = 0;
+  const auto add = [&](int group, int first, int count, int vectors, int panels) {
+    if (count == 0) return;
+    runs_.push_back({group, group * columns + first, count, vectors, panels, panels_, weights, biases});
+    panels_ += panels;
+    weights += depth * panels * vectors * lanes;
+    biases += size_t(panels) * vectors * lanes;
+  };
+  for (int group = 0; group < geometry_.groups / merge_; group++) {
+    const int rest = columns - full * widest;
+    add(group, 0, full * widest, kernels_.tile_vectors, full);
+    add(group, full * widest, rest, divide_up(rest, lanes), 1);
+  }
+  weight_ = AlignedBuffer(weights, arena);
+  bias_ = AlignedBuffer(biases, arena);
+}
+
+void DirectConv::pack_depthwise(const float* weight, const float* bias, PageArena& arena) {
+  const int taps = geometry_.taps(), channels = geometry_.dst.channels;
+  weight_ = AlignedBuffer(size_t(taps) * channels, arena);
+  bias_ = AlignedBuffer(channels, arena);
+  std::memcpy(bias_.data(), bias, bias_.bytes());
+  for (int c = 0; c < channels; c++)
+    for (int tap = 0; tap < taps; tap++)
+      weight_.data()[size_t(tap) * channels + c] = weight[size_t(c) * taps + tap];
+}
+
+size_t DirectConv::packed_offset(const Run& run, const DepthBlock& block, int panel) const {
+  return run.weight + (block.depth * run.panels + block.size() * panel) * run.vectors * kernels_.lanes;
+}
+
+void DirectConv::pack(const float* weight, const float* bias) {
+  std::memset(bias_.data(), 0, bias_.bytes());
+  if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // places that no weight goes to
+    std::memset(weight_.data(), 0, weight_.bytes());
+  for (const Run& run : runs_) {
+    std::memcpy(bias_.data() + run.bias, bias + run.channel, run.columns * sizeof(float));
+    for (const DepthBlock& block : depth_)
+      for (int panel = 0; panel < run.panels; panel++) pack_panel(run, block, panel, weight);
+  }
+}
+
+void DirectConv::pack_panel(const Run& run, const DepthBlock& block, int panel, const float* weight) {
+  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
+  const size_t depth = size_t(geometry_.taps()) * inputs;  // of a channel's weights as they come
+  const int width = run.vectors * kernels_.lanes, first = run.channel + panel * width;
+  const int columns = std::min(width, run.columns - panel * width);
+  float* const to = weight_.data() + packed_offset(run, block, panel);
+  if (merge_ == 1) {
+    // A little of the depth at a time: what it fills of the panel stays in cache until it is complete.
+    for (size_t i = 0; i < block.size(); i += kPackedDepth)
+      for (int column = 0; column < columns; column++) {
+        const float* const from = weight + (first + column) * depth + block.depth;
+        for (size_t j = i; j < std::min(i + kPackedDepth, block.size()); j++)
+          to[j * width + column] = from[j];
+      }
+    return;
+  }
+  for (int column = 0; column < columns; column++) {
+    const int k = first + column;
+    const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
+    for (int tap = 0; tap < block.taps; tap++)
+      for (int c = 0; c < inputs; c++)
+        to[(size_t(tap) * length_ + offset + c) * width + column] =
+            weight[k * depth + size_t(block.tap + tap) * inputs + c];
+  }
+}
+
+}  // namespace residual::cpu
