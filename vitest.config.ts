@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -5,6 +6,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/plans/**', 'test/gpu/**'],
     pool: 'forks', // the addon's tests end whole processes and threads
+    maxWorkers: availableParallelism(), // most of the time goes into plain loops on one thread; vitest would leave a core idle
     testTimeout: 60_000,
   },
 })
