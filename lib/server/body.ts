@@ -17,11 +17,13 @@ export class BodyBudget {
   /** What one request holds: to be released once it is answered. */
   open(): HeldBody {
     let own = 0
+    let released = false
     const tooLarge = () => {
       const message = `The body is over the limit of ${this.bodyBytes} bytes. Split the request.`
       return new ResidualError('REQUEST_TOO_LARGE', message)
     }
     const take = (bytes: number) => {
+      if (released) throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.')
       if (own + bytes > this.bodyBytes) throw tooLarge()
       if (this.#held + bytes > this.heldBytes) {
         const message = `The requests under way hold ${this.#held} bytes of at most ${this.heldBytes}. Try again later.`
@@ -63,13 +65,14 @@ export class BodyBudget {
       release: () => {
         this.#held -= own
         own = 0
+        released = true
       },
     }
   }
 }
 
 export interface HeldBody {
-  /** @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY */
+  /** @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY, REQUEST_ABORTED */
   take(bytes: number): void
   /**
    * Reads a body whose length was announced, or 0 for unknown.
@@ -79,6 +82,7 @@ export interface HeldBody {
   read(stream: Readable, announced: number): Promise<Buffer>
   /** @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY */
   inflate(body: Buffer, encoding: string | undefined): Promise<Buffer>
+  /** For good: what is still being read or inflated then ends with REQUEST_ABORTED. */
   release(): void
 }
 

@@ -9,6 +9,7 @@ import {
   inferBinary,
   inferJson,
   inferUrl,
+  modelName,
   pictureBytes,
   pictureShape,
   post,
@@ -72,18 +73,8 @@ describe('a full server', () => {
 
   it('refuses to hold more bytes than it may, and holds none once they are answered', async () => {
     const server = await start({ limits: { heldBytes: 350_000, bodyBytes: 300_000 } })
-    const [body, { headers }] = [
-      binaryRequest({ inputs: [input(16)] }, pixels(16)).body,
-      binaryRequest({ inputs: [input(16)] }, pixels(16)),
-    ]
-    const head = Object.entries({ ...headers, 'Content-Length': body.length }).map(
-      ([name, value]) => `${name}: ${value}\r\n`,
-    )
-    const slow = open(
-      server,
-      `POST /v2/models/resnet50-cifar10/infer HTTP/1.1\r\nHost: x\r\n${head.join('')}\r\n`,
-    )
-    slow.write(body.subarray(0, -1)) // all but the last byte: it is held
+    const slow = open(server)
+    slow.write(rawInfer(16).subarray(0, -1)) // all but the last byte: it is held
     await delay(100)
     const { status, json } = await infer(server, 16)
     expect([status, json.error]).toEqual([503, expect.stringMatching(/\[SERVER_BUSY\]$/)])
@@ -92,7 +83,27 @@ describe('a full server', () => {
     await delay(100)
     expect((await infer(server, 16)).status).toBe(200)
   })
+
+  it('holds nothing of requests that were sent ahead of their turn on a connection that ended', async () => {
+    const server = await start({ maxBatch: 2, limits: { heldBytes: 3_300_000, bodyBytes: 3_200_000 } })
+    const socket = open(server)
+    for (const count of [200, 64]) socket.write(rawInfer(count)) // the second waits for the first
+    await delay(100)
+    socket.destroy()
+    await delay(100)
+    expect((await infer(server, 256)).status).toBe(200) // only fits if nothing else is held
+  })
 })
+
+/** A request as it goes over the wire. */
+function rawInfer(count: number): Buffer {
+  const [body, headers] = sent(count)
+  const lines = Object.entries({ Host: 'x', ...headers, 'Content-Length': body.length }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  )
+  const head = `POST /v2/models/${modelName}/infer HTTP/1.1\r\n${lines.join('')}\r\n`
+  return Buffer.concat([Buffer.from(head), body])
+}
 
 const sent = (count: number) => {
   const { body, headers } = binaryRequest({ inputs: [input(count)] }, pixels(count))
