@@ -1,6 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { BodyBudget } from '../../lib/server/body.ts'
 import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
 import {
   ask,
@@ -135,11 +137,18 @@ describe('limits', () => {
       `POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}${chunk}`,
     )
     expect(text).toMatch(/^HTTP\/1\.1 413 .*Connection: close.*REQUEST_TOO_LARGE/is)
-    const { gzipSync } = await import('node:zlib')
     const bomb = await post(`${server.url}/classify`, gzipSync(Buffer.alloc(50_000_000)), {
       'Content-Encoding': 'gzip',
     })
     expect([bomb.status, bomb.json.error]).toEqual([413, expect.stringMatching(/REQUEST_TOO_LARGE/)])
+  })
+
+  it('hold for what is packed while it is unpacked, not only once all of it is', async () => {
+    const budget = new BodyBudget(10_000_000, 10_000_000)
+    budget.open().take(9_000_000)
+    const bomb = gzipSync(Buffer.alloc(5_000_000))
+    const brokenAtItsEnd = bomb.fill(0, bomb.length - 8) // which must not be reached
+    await expect(budget.open().inflate(brokenAtItsEnd, 'gzip')).rejects.toMatchObject({ code: 'SERVER_BUSY' })
   })
 
   it('end requests at their deadline: the server’s or their own', async () => {
