@@ -304,6 +304,26 @@ describe('a request that is none', () => {
     expect(json.error).not.toMatch(/\bat .*\.[jt]s/) // no stack
   })
 
+  it('with a picture in base64 that is as long as may be, or is none, says so', async () => {
+    const say = async (text: string) =>
+      (await inferJson(server, { inputs: [{ ...onePicture, data: [text] }] })).json.error
+    expect(await say('A'.repeat(6_000_000))).toMatch(/DECODE_FAILED/)
+    for (const text of ['A'.repeat(6_000_002), `${'A'.repeat(5_999_999)}!`, 'A===', '====', 'A=AA'])
+      expect(await say(text)).toMatch(/base64/)
+    for (const text of ['QQ==', 'QUE=', 'QUFB']) expect(await say(text)).toMatch(/DECODE_FAILED/)
+  })
+
+  it('gets a short answer however long the text is that is wrong', async () => {
+    const { status, json } = await inferJson(server, {
+      inputs: [{ ...pixelInput, name: 'x'.repeat(200_000), data }],
+    })
+    expect([status, json.error]).toEqual([
+      400,
+      expect.stringMatching(/^The model has no input 'xxx.*…x.*it has pictures, pixels, tensor\. \[/),
+    ])
+    expect(json.error.length).toBeLessThan(600)
+  })
+
   it('is told so when it is not JSON, or nothing at all', async () => {
     for (const body of ['', '{', 'null', '"x"', '[[[['.repeat(10_000), '\u0000'])
       expect(await post(inferUrl(server), body)).toMatchObject({ status: 400 })
