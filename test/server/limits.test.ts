@@ -73,6 +73,26 @@ describe('a full server', () => {
     expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
   })
 
+  it('answers forms as a whole with 503, rather than some of their pictures', async () => {
+    const server = await start({ maxQueue: 4, decoders: 1 })
+    const files = Array.from({ length: 4 }, () => new Blob([samplePicture('ship')]))
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () => {
+        const form = new FormData()
+        for (const file of files) form.append('picture', file, 'ship.jpg')
+        return post(`${server.url}/classify`, form)
+      }),
+    )
+    const refused = answers.filter(({ status }) => status === 503)
+    expect(refused.length).toBeGreaterThan(0)
+    for (const { headers, json } of refused)
+      expect([headers.get('Retry-After'), json.error]).toEqual(['1', expect.stringMatching(/QUEUE_FULL/)])
+    for (const { json } of answers.filter(answer => !refused.includes(answer)))
+      for (const result of json.results) expect(result).toHaveProperty('predictions')
+    expect(await metric(server, 'residual_errors_total{code="QUEUE_FULL"}')).toBe(refused.length)
+    expect(await metric(server, 'residual_decode_queue_pictures ')).toBe(0)
+  })
+
   it('refuses to hold more bytes than it may, and holds none once they are answered', async () => {
     const server = await start({ limits: { heldBytes: 350_000, bodyBytes: 300_000 } })
     const slow = open(server)
