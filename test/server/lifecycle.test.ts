@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
@@ -242,6 +243,15 @@ describe('a server', () => {
     ])
     expect((await post(`${server.url}/v2/repository/models/other/load`, '')).status).toBe(404)
     await server.stop()
+  })
+
+  it('stops without waiting for connections that have sent nothing', async () => {
+    const server = await startServer({ threads: 1, drainMs: 3000 })
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    await once(socket, 'connect')
+    await delay(50)
+    expect(await server.stop()).toBe(true)
   })
 
   it('runs as many sessions of a model as it is told', async () => {
