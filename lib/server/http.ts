@@ -73,8 +73,9 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
     request.facts = {}
     reply.header('X-Content-Type-Options', 'nosniff')
   })
-  app.addHook('onSend', async (_, reply) => {
+  app.addHook('onSend', async (request, reply) => {
     if (service.draining) reply.header('Connection', 'close')
+    cutUnlessTaken(request.raw, reply.raw, limits.requestTimeoutMs)
   })
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply))
 
@@ -125,6 +126,12 @@ function whileConnected({ socket }: IncomingMessage, response: ServerResponse, h
   socket.once('close', end)
   if (socket.destroyed) end()
   return controller.signal
+}
+
+/** Ends the connection of a client that does not read its answer: it would keep what its request holds. */
+function cutUnlessTaken({ socket }: IncomingMessage, response: ServerResponse, ms: number): void {
+  const timer = setTimeout(() => socket.destroy(), ms).unref()
+  response.once('close', () => clearTimeout(timer))
 }
 
 function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply) {

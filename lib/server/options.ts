@@ -18,7 +18,7 @@ export interface Limits {
   readonly connections: number
   /** For the headers of a request to arrive. */
   readonly headersTimeoutMs: number
-  /** For all of a request to arrive. */
+  /** For all of a request to arrive, and for all of its answer to be taken. */
   readonly requestTimeoutMs: number
   /** From a request that has arrived to its answer; a request may ask for less. */
   readonly deadlineMs: number

@@ -118,14 +118,15 @@ describe('a full server', () => {
 })
 
 /** A request as it goes over the wire. */
-function rawInfer(count: number): Buffer {
-  const [body, headers] = sent(count)
+function rawRequest(body: Buffer, headers: object): Buffer {
   const lines = Object.entries({ Host: 'x', ...headers, 'Content-Length': body.length }).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   )
   const head = `POST /v2/models/${modelName}/infer HTTP/1.1\r\n${lines.join('')}\r\n`
   return Buffer.concat([Buffer.from(head), body])
 }
+
+const rawInfer = (count: number) => rawRequest(...sent(count))
 
 const sent = (count: number) => {
   const { body, headers } = binaryRequest({ inputs: [input(count)] }, pixels(count))
@@ -214,6 +215,23 @@ describe('clients that misbehave', () => {
     await silent
     expect(performance.now() - begin).toBeLessThan(9000)
     expect((await infer(server, 1)).status).toBe(200)
+  })
+
+  it('are cut off when they do not read their answer', async () => {
+    const server = await start({ limits: { requestTimeoutMs: 1000, jsonBytes: 2 ** 25 } })
+    const id = 'x'.repeat(3e7) // which the answer repeats: more than the system holds for the client
+    const { body, headers } = binaryRequest({ id, inputs: [input(1)] }, pixels(1))
+    const socket = open(server)
+    let taken = 0
+    socket.on('data', data => {
+      taken += data.length
+    })
+    socket.pause()
+    socket.write(rawRequest(body, headers))
+    await delay(3000)
+    socket.resume()
+    await closed(socket)
+    expect(taken).toBeLessThan(id.length)
   })
 
   it('are told so when what they send is no request', async () => {
