@@ -42,9 +42,10 @@ export class BodyBudget {
           throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.', { cause })
         }
       },
-      inflate: async (body, encoding) => {
-        if (encoding === undefined || encoding === 'identity') return body
-        const inflater = inflaters.get(encoding)
+      inflate: async (body, encoding = 'identity') => {
+        const name = encoding.toLowerCase()
+        if (name === 'identity') return body
+        const inflater = inflaters.get(name)
         if (!inflater) throw invalid(`The content encoding '${encoding}' is none of gzip, deflate.`)
         try {
           const stream = inflater()

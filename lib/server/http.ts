@@ -87,7 +87,8 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   await app.register(multipart, {
     limits: {
       files: limits.picturesPerRequest,
-      fields: 0,
+      fields: 1, // so that it is said that it is no file
+      fieldSize: 1024,
       parts: limits.picturesPerRequest,
       fileSize: limits.bodyBytes,
       headerPairs: 100,

@@ -148,6 +148,9 @@ function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
       throw outOfRange(`one of ${Object.keys(defaultLimits)}`, 'limits', name)
     checkInteger(name, value, 1, most[name as keyof Limits] ?? longestTimeoutMs)
   }
+  if (limits.bodyBytes > limits.heldBytes)
+    // a body of that size would always be told to try again
+    throw outOfRange(`at most heldBytes (${limits.heldBytes})`, 'bodyBytes', limits.bodyBytes)
   // More than can ever wait would always be refused, as if it were worth trying again.
   return { ...limits, picturesPerRequest: Math.min(limits.picturesPerRequest, maxQueue) }
 }

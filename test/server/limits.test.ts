@@ -194,6 +194,7 @@ describe('limits', () => {
     [{ maxWaitMs: -1 }, RangeError],
     [{ limits: { bodyBytes: 0 } }, RangeError],
     [{ limits: { bodyByts: 1 } }, RangeError],
+    [{ limits: { bodyBytes: 2, heldBytes: 1 } }, RangeError],
     [{ models: ['resnet50-cifar10', 'resnet50-cifar10'] }, RangeError],
     [{ decoders: 1.5 }, RangeError],
     [{ host: 7 }, TypeError],

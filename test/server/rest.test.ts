@@ -206,6 +206,9 @@ describe('infer', () => {
     const plain = await post(inferUrl(server), gzipSync(body), packed)
     expect(plain.status).toBe(200)
     expect(plain.headers.get('Content-Encoding')).toBe(null)
+    const shouted = { 'Content-Encoding': 'GZIP', 'Accept-Encoding': 'deflate;q=0, gzip; q=0.0' }
+    const unpacked = await post(inferUrl(server), gzipSync(body), shouted)
+    expect([unpacked.json, unpacked.headers.get('Content-Encoding')]).toEqual([plain.json, null])
     const { request } = await import('node:http')
     const raw = await new Promise<Buffer>((resolve, reject) => {
       const sent = request(
