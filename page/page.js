@@ -75,11 +75,11 @@ async function work() {
   running++
   for (let file = waiting.shift(); file; file = waiting.shift()) {
     const card = newCard(file.name)
-    const [answer, bitmap] = await Promise.all([
+    const [answer, picture] = await Promise.all([
       classify(file),
-      createImageBitmap(file).catch(() => undefined),
+      readPicture(file).catch(() => undefined), // a format that the server reads and the browser does not
     ])
-    show(card, answer, bitmap)
+    show(card, answer, picture)
     counts[answer.error === undefined ? 'done' : 'failed']++
     tellCounts(file.name, answer)
   }
@@ -104,6 +104,13 @@ async function classify(file) {
   }
 }
 
+/** What draws a card again. Nothing is kept of cards that have left the page. */
+const redraws = new WeakMap()
+
+showMap.addEventListener('change', () => {
+  for (const card of results.children) redraws.get(card)?.()
+})
+
 function newCard(name) {
   const card = byId('card').content.firstElementChild.cloneNode(true)
   card.classList.add('pending')
@@ -114,15 +121,17 @@ function newCard(name) {
   return card
 }
 
-function show(card, { predictions = [], map, view, timings, error = '' }, bitmap) {
+function show(card, { predictions = [], map, view, timings, error = '' }, picture) {
   card.classList.remove('pending')
   card.querySelector('.error').textContent = error
   card.querySelector('.classes').replaceChildren(...predictions.map(bar))
   if (timings) showTimes(card.querySelector('.times'), timings)
   const canvas = card.querySelector('canvas')
-  const draw = () => drawPicture(canvas, bitmap, showMap.checked ? map : undefined, view)
-  draw()
-  showMap.addEventListener('change', () => card.isConnected && draw())
+  if (picture) {
+    const draw = () => drawPicture(canvas, picture, showMap.checked ? map : undefined, view)
+    draw()
+    redraws.set(card, draw)
+  }
   const [best] = predictions
   canvas.setAttribute('role', 'img')
   canvas.setAttribute('aria-label', best ? `The picture, with where ${best.label} was seen` : 'The picture')
@@ -176,14 +185,25 @@ const ramp = [
   [252, 253, 170],
 ]
 
-function drawPicture(canvas, bitmap, map, view) {
-  if (!bitmap) return // a format that the server reads and the browser does not
+/** A picture as large as it is shown, and how much smaller that is. */
+async function readPicture(file) {
+  const bitmap = await createImageBitmap(file)
   const scale = Math.min(1, largestSide / Math.max(bitmap.width, bitmap.height))
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale))
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale))
+  const [width, height] = [bitmap.width, bitmap.height].map(side => Math.max(1, Math.round(side * scale)))
+  const image = new OffscreenCanvas(width, height)
+  const context = image.getContext('2d')
+  context.imageSmoothingQuality = 'high'
+  context.drawImage(bitmap, 0, 0, width, height)
+  bitmap.close() // all of its pixels would be kept otherwise
+  return { image, scale }
+}
+
+function drawPicture(canvas, { image, scale }, map, view) {
+  canvas.width = image.width
+  canvas.height = image.height
   const context = canvas.getContext('2d')
   context.imageSmoothingQuality = 'high'
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
+  context.drawImage(image, 0, 0)
   if (!map) return
   context.globalAlpha = 0.55
   const rectangle = [view.left, view.top, view.width, view.height].map(length => length * scale)

@@ -38,8 +38,16 @@ export function errorAnswer(error: unknown): ErrorAnswer {
 const answer = (status: number, code: ErrorCode, message: string) => ({
   status,
   code,
-  error: `${message} [${code}]`,
+  error: `${shorten(message)} [${code}]`,
 })
+
+const longest = 500 // characters
+
+/** Messages quote what a client sent, which may be very long; what is wrong with it mostly stands at their end. */
+function shorten(message: string): string {
+  if (message.length <= longest) return message
+  return `${message.slice(0, longest / 2)}…${message.slice(-longest / 2)}`
+}
 
 /** Errors of ours, and those of fastify that are the client's doing, in our words. */
 function asKnown(error: unknown): ResidualError | undefined {

@@ -1,7 +1,6 @@
 // How does the body of a request come in? Whole, counted as it arrives against what one and all requests may hold.
-import type { Readable } from 'node:stream'
-import { promisify } from 'node:util'
-import { gunzip, inflate } from 'node:zlib'
+import type { Readable, Transform } from 'node:stream'
+import { createGunzip, createInflate } from 'node:zlib'
 import { ResidualError } from '../errors.ts'
 import { invalid } from './tensors.ts'
 
@@ -17,11 +16,13 @@ export class BodyBudget {
   /** What one request holds: to be released once it is answered. */
   open(): HeldBody {
     let own = 0
+    let released = false
     const tooLarge = () => {
       const message = `The body is over the limit of ${this.bodyBytes} bytes. Split the request.`
       return new ResidualError('REQUEST_TOO_LARGE', message)
     }
     const take = (bytes: number) => {
+      if (released) throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.')
       if (own + bytes > this.bodyBytes) throw tooLarge()
       if (this.#held + bytes > this.heldBytes) {
         const message = `The requests under way hold ${this.#held} bytes of at most ${this.heldBytes}. Try again later.`
@@ -34,42 +35,38 @@ export class BodyBudget {
       take,
       read: async (stream, announced) => {
         if (announced > this.bodyBytes) throw tooLarge() // before a byte of it is kept
-        const chunks: Buffer[] = []
         try {
-          for await (const chunk of stream as AsyncIterable<Buffer>) {
-            take(chunk.length)
-            chunks.push(chunk)
-          }
+          return await collect(stream, take)
         } catch (cause) {
           if (cause instanceof ResidualError) throw cause
           throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.', { cause })
         }
-        return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
       },
-      inflate: async (body, encoding) => {
-        if (encoding === undefined || encoding === 'identity') return body
-        const inflater = inflaters.get(encoding)
+      inflate: async (body, encoding = 'identity') => {
+        const name = encoding.toLowerCase()
+        if (name === 'identity') return body
+        const inflater = inflaters.get(name)
         if (!inflater) throw invalid(`The content encoding '${encoding}' is none of gzip, deflate.`)
         try {
-          const inflated = await inflater(body, { maxOutputLength: this.bodyBytes - own })
-          take(inflated.length)
-          return inflated
+          const stream = inflater()
+          stream.end(body)
+          return await collect(stream, take) // counted as it grows: little can become much
         } catch (error) {
           if (error instanceof ResidualError) throw error
-          if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge()
           throw invalid(`The body is not what its content encoding '${encoding}' says.`)
         }
       },
       release: () => {
         this.#held -= own
         own = 0
+        released = true
       },
     }
   }
 }
 
 export interface HeldBody {
-  /** @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY */
+  /** @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY, REQUEST_ABORTED */
   take(bytes: number): void
   /**
    * Reads a body whose length was announced, or 0 for unknown.
@@ -79,13 +76,21 @@ export interface HeldBody {
   read(stream: Readable, announced: number): Promise<Buffer>
   /** @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY */
   inflate(body: Buffer, encoding: string | undefined): Promise<Buffer>
+  /** For good: what is still being read or inflated then ends with REQUEST_ABORTED. */
   release(): void
 }
 
-const inflaters: ReadonlyMap<
-  string,
-  (body: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>
-> = new Map([
-  ['gzip', promisify(gunzip)],
-  ['deflate', promisify(inflate)],
+const inflaters: ReadonlyMap<string, () => Transform> = new Map([
+  ['gzip', createGunzip],
+  ['deflate', createInflate],
 ])
+
+/** All of a stream, unless `take` refuses a part of it. */
+async function collect(stream: Readable, take: (bytes: number) => void): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    take(chunk.length)
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+}

@@ -1,7 +1,8 @@
 // What is behind `POST /classify`? A picture as the body, or several as a form; what they show as JSON.
+import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { defaultTopK, type Prediction } from '../classifier.ts'
-import { ResidualError } from '../errors.ts'
+import { type ErrorCode, ResidualError } from '../errors.ts'
 import type { View } from '../image/preprocess.ts'
 import type { OutputName } from '../model/plan.ts'
 import { errorAnswer } from './answers.ts'
@@ -42,9 +43,7 @@ export function classifyRoute(app: FastifyInstance, service: Service): void {
     const uploads = await readUploads(request, service.options.limits.picturesPerRequest)
     const call = { protocol: 'classify', ...options, client, carrier: headers } as const
     const done = await service.answer(call, async (model, signal) => {
-      const outcomes = await Promise.all(
-        uploads.map(upload => classifyOne(service, model, upload, options, signal)),
-      )
+      const outcomes = await classifyEach(service, model, uploads, options, signal)
       const timings = outcomes.flatMap(outcome => ('found' in outcome ? [outcome.found.timings] : []))
       // One picture's error is its own, unless there is nothing else to tell.
       const [first] = outcomes
@@ -112,6 +111,25 @@ function isTold(error: unknown): boolean {
   return !['INTERNAL', 'REQUEST_ABORTED'].includes(errorAnswer(error).code)
 }
 
+/** @throws what is no picture's own error, of the first that meets it */
+async function classifyEach(
+  service: Service,
+  model: LoadedModel,
+  uploads: readonly Upload[],
+  options: Options,
+  signal: AbortSignal,
+): Promise<Outcome[]> {
+  const failure = new AbortController() // the rest need not be classified then
+  const either = AbortSignal.any([signal, failure.signal])
+  setMaxListeners(0, either)
+  try {
+    return await Promise.all(uploads.map(upload => classifyOne(service, model, upload, options, either)))
+  } catch (error) {
+    failure.abort(error)
+    throw error
+  }
+}
+
 async function classifyOne(
   service: Service,
   { classifier, batcher }: LoadedModel,
@@ -131,10 +149,13 @@ async function classifyOne(
     const { map: heat, height, width } = classifier.activationMap(values.featureMaps, predictions[0]!.index)
     return { found: { predictions, map: { height, width, values: [...heat] }, view, timings } }
   } catch (error) {
-    if (signal.aborted) throw error // that is not this picture's error
+    if (!ofPicture.includes((error as { code?: unknown }).code)) throw error
     return { error }
   }
 }
+
+/** Codes of what is wrong with a picture. Every other error is the request's, or the server's. */
+const ofPicture: readonly unknown[] = ['DECODE_FAILED', 'PICTURE_TOO_LARGE'] satisfies ErrorCode[]
 
 /** Pictures of a request go their ways side by side. */
 function longest(timings: readonly Timings[]): Timings {

@@ -6,8 +6,25 @@ import type { GaugeValue } from './metrics.ts'
 const query = ['--query-gpu=index,name,memory.used', '--format=csv,noheader,nounits']
 const timeoutMs = 2000 // whoever looks at the metrics will not wait longer
 
-/** Bytes in use per GPU, whoever uses them: in a container no process can be told from another. */
-export async function deviceMemory(): Promise<GaugeValue[]> {
+const freshMs = 1000
+
+/**
+ * What reads the bytes in use per GPU, whoever uses them: in a container no process can be told from another. However often
+ * it is called, the tool is started once a second.
+ */
+export function deviceMemoryReader(): () => Promise<GaugeValue[]> {
+  let last: Promise<GaugeValue[]> | undefined
+  let readAt = 0
+  return () => {
+    const now = performance.now()
+    if (last && now - readAt < freshMs) return last
+    readAt = now
+    last = deviceMemory()
+    return last
+  }
+}
+
+async function deviceMemory(): Promise<GaugeValue[]> {
   try {
     const { stdout } = await promisify(execFile)('nvidia-smi', query, { timeout: timeoutMs })
     return stdout

@@ -61,6 +61,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
     },
   })
   app.server.maxConnections = limits.connections
+  app.server.on('connection', socket => socket.setMaxListeners(0)) // one for each request that was sent ahead
 
   app.decorateRequest('held')
   app.decorateRequest('client')
@@ -68,12 +69,13 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   const budget = new BodyBudget(limits.bodyBytes, limits.heldBytes)
   app.addHook('onRequest', async (request, reply) => {
     request.held = budget.open()
-    request.client = whileConnected(reply.raw, request.held)
+    request.client = whileConnected(request.raw, reply.raw, request.held)
     request.facts = {}
     reply.header('X-Content-Type-Options', 'nosniff')
   })
-  app.addHook('onSend', async (_, reply) => {
+  app.addHook('onSend', async (request, reply) => {
     if (service.draining) reply.header('Connection', 'close')
+    cutUnlessTaken(request.raw, reply.raw, limits.requestTimeoutMs)
   })
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply))
 
@@ -85,7 +87,8 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   await app.register(multipart, {
     limits: {
       files: limits.picturesPerRequest,
-      fields: 0,
+      fields: 1, // so that it is said that it is no file
+      fieldSize: 1024,
       parts: limits.picturesPerRequest,
       fileSize: limits.bodyBytes,
       headerPairs: 100,
@@ -110,14 +113,26 @@ const unparsedStatuses: { readonly [code: string]: number } = {
 }
 
 /** Aborted if the connection ends before the answer has been sent. Releases the body in any case. */
-function whileConnected(response: ServerResponse, held: HeldBody): AbortSignal {
+function whileConnected({ socket }: IncomingMessage, response: ServerResponse, held: HeldBody): AbortSignal {
   const controller = new AbortController()
-  response.once('close', () => {
+  const end = () => {
+    response.off('close', end)
+    socket.off('close', end)
     held.release()
     if (response.writableFinished) return
     controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.'))
-  })
+  }
+  response.once('close', end)
+  // An answer that still waits for an earlier one of its connection is not told when that ends.
+  socket.once('close', end)
+  if (socket.destroyed) end()
   return controller.signal
+}
+
+/** Ends the connection of a client that does not read its answer: it would keep what its request holds. */
+function cutUnlessTaken({ socket }: IncomingMessage, response: ServerResponse, ms: number): void {
+  const timer = setTimeout(() => socket.destroy(), ms).unref()
+  response.once('close', () => clearTimeout(timer))
 }
 
 function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply) {

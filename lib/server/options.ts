@@ -18,7 +18,7 @@ export interface Limits {
   readonly connections: number
   /** For the headers of a request to arrive. */
   readonly headersTimeoutMs: number
-  /** For all of a request to arrive. */
+  /** For all of a request to arrive, and for all of its answer to be taken. */
   readonly requestTimeoutMs: number
   /** From a request that has arrived to its answer; a request may ask for less. */
   readonly deadlineMs: number
@@ -148,6 +148,9 @@ function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
       throw outOfRange(`one of ${Object.keys(defaultLimits)}`, 'limits', name)
     checkInteger(name, value, 1, most[name as keyof Limits] ?? longestTimeoutMs)
   }
+  if (limits.bodyBytes > limits.heldBytes)
+    // a body of that size would always be told to try again
+    throw outOfRange(`at most heldBytes (${limits.heldBytes})`, 'bodyBytes', limits.bodyBytes)
   // More than can ever wait would always be refused, as if it were worth trying again.
   return { ...limits, picturesPerRequest: Math.min(limits.picturesPerRequest, maxQueue) }
 }

@@ -85,7 +85,7 @@ async function send(reply: FastifyReply, { json, binary }: RestAnswer, accepts =
   if (binary.length > 0) reply.header(headerLengthName, header.length)
   const body = binary.length > 0 ? Buffer.concat([header, ...binary]) : header
   const encoding = (['gzip', 'deflate'] as const).find(name =>
-    new RegExp(`\\b${name}\\b(?!;q=0(?:[,\\s]|$))`).test(accepts),
+    new RegExp(`\\b${name}\\b(?!\\s*;\\s*q=0(?:\\.0*)?(?:[,\\s]|$))`).test(accepts),
   )
   reply.header('Vary', 'Accept-Encoding')
   if (!encoding || body.length < worthPacking) return body

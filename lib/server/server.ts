@@ -1,5 +1,5 @@
 // How does a server live? It listens, becomes ready once its models are warm, and stops when what it accepted is done.
-import { type AddressInfo, Server as NetServer } from 'node:net'
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { GrpcServer } from './grpc.ts'
@@ -34,6 +34,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 export class RunningServer {
   readonly #service: Service
   readonly #app: FastifyInstance
+  readonly #sockets = new Set<Socket>()
   #grpc: GrpcServer | undefined
   #endTracing: (() => Promise<void>) | undefined
   #stopped: Promise<boolean> | undefined
@@ -42,6 +43,10 @@ export class RunningServer {
   constructor(service: Service, app: FastifyInstance) {
     this.#service = service
     this.#app = app
+    app.server.on('connection', socket => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
   }
 
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -131,6 +136,8 @@ export class RunningServer {
     await Promise.race([closed, delay(graceMs, undefined, { ref: false })])
     while (open) {
       server.closeIdleConnections()
+      // For Node, a connection is not idle before its first request.
+      for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
       await Promise.race([closed, delay(graceMs)])
     }
   }

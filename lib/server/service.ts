@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer } from './answers.ts'
-import { deviceMemory } from './device-memory.ts'
+import { deviceMemoryReader } from './device-memory.ts'
 import type { Timings } from './infer.ts'
 import { Metrics, type Protocol } from './metrics.ts'
 import type { CheckedServeOptions } from './options.ts'
@@ -63,6 +63,7 @@ export class Service {
     this.metrics.gauge('decode_queue_pictures', 'Pictures that wait to be decoded.', [], async () => [
       { labels: {}, value: this.decoder.waiting },
     ])
+    const deviceMemory = deviceMemoryReader()
     const help = 'Memory in use per GPU. On the CPU see process_resident_memory_bytes.'
     this.metrics.gauge('device_memory_bytes', help, ['index', 'name'], async () =>
       this.#onGpu ? deviceMemory() : [],

@@ -1,4 +1,5 @@
 // What do traces tell of a request? A span for it and one for each stage, through OpenTelemetry, if that is set up.
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Attributes,
   context,
@@ -67,7 +68,7 @@ export async function startTracing(
       spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter())],
     })
     provider.register()
-    return () => provider.shutdown()
+    return () => endTracing(() => provider.shutdown(), warn)
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error
     warn(
@@ -75,5 +76,19 @@ export async function startTracing(
         '`npm install @opentelemetry/sdk-trace-node @opentelemetry/exporter-trace-otlp-http`.',
     )
     return undefined
+  }
+}
+
+const longestEndMs = 5000
+
+/** What becomes of the last spans is told to `warn`, and must not keep or fail a server that stops. */
+async function endTracing(shutdown: () => Promise<void>, warn: (message: string) => void): Promise<void> {
+  const timeout = delay(longestEndMs, undefined, { ref: false }).then(() => {
+    throw new Error(`The collector did not take them within ${longestEndMs} ms.`)
+  })
+  try {
+    await Promise.race([shutdown(), timeout])
+  } catch (error) {
+    warn(`The last spans could not be sent. ${(error as Error).message}`)
   }
 }

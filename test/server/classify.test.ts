@@ -134,6 +134,13 @@ describe('POST /classify', () => {
     expect(answer.status).toBe(status)
   })
 
+  it('says that text in a form is no file', async () => {
+    const data = form({ 'ship.jpg': samplePicture('ship') })
+    data.append('topK', '3')
+    const { status, json } = await post(`${server.url}/classify`, data)
+    expect([status, json.error]).toEqual([400, expect.stringMatching(/'topK' of the form is no file/)])
+  })
+
   it('refuses forms that are none', async () => {
     for (const [body, type] of [
       ['nonsense', 'multipart/form-data; boundary=x'],

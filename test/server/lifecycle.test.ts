@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -150,6 +151,34 @@ describe('residual serve', () => {
   })
 })
 
+describe('residual serve whose spans nobody takes', () => {
+  it.each<[string, (socket: Socket) => void]>([
+    ['refuses them', socket => socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')],
+    ['never answers', () => {}],
+  ])('stops with 0 all the same when the collector %s', async (_, answer) => {
+    const sockets: Socket[] = []
+    const collector = createTcpServer(socket => {
+      sockets.push(socket)
+      socket.on('error', () => {}).once('data', () => answer(socket))
+    })
+    await new Promise<void>(resolve => collector.listen(0, '127.0.0.1', resolve))
+    const { port } = collector.address() as AddressInfo
+    const server = await spawnServer(['--threads', '1'], {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+    })
+    await post(`${server.url}/classify`, samplePicture('ship'))
+    server.kill('SIGTERM')
+    const begin = performance.now()
+    expect(await server.exit).toBe(0)
+    expect(performance.now() - begin).toBeLessThan(20_000)
+    expect(server.lines.map(({ msg }) => msg)).toContainEqual(
+      expect.stringMatching(/^The last spans could not/),
+    )
+    for (const socket of sockets) socket.destroy()
+    collector.close()
+  })
+})
+
 interface SentSpan {
   readonly name: string
   readonly traceId: string
@@ -242,6 +271,15 @@ describe('a server', () => {
     ])
     expect((await post(`${server.url}/v2/repository/models/other/load`, '')).status).toBe(404)
     await server.stop()
+  })
+
+  it('stops without waiting for connections that have sent nothing', async () => {
+    const server = await startServer({ threads: 1, drainMs: 3000 })
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    await once(socket, 'connect')
+    await delay(50)
+    expect(await server.stop()).toBe(true)
   })
 
   it('runs as many sessions of a model as it is told', async () => {

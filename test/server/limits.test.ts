@@ -1,6 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { BodyBudget } from '../../lib/server/body.ts'
 import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
 import {
   ask,
@@ -9,6 +11,7 @@ import {
   inferBinary,
   inferJson,
   inferUrl,
+  modelName,
   pictureBytes,
   pictureShape,
   post,
@@ -70,20 +73,30 @@ describe('a full server', () => {
     expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
   })
 
+  it('answers forms as a whole with 503, rather than some of their pictures', async () => {
+    const server = await start({ maxQueue: 4, decoders: 1 })
+    const files = Array.from({ length: 4 }, () => new Blob([samplePicture('ship')]))
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () => {
+        const form = new FormData()
+        for (const file of files) form.append('picture', file, 'ship.jpg')
+        return post(`${server.url}/classify`, form)
+      }),
+    )
+    const refused = answers.filter(({ status }) => status === 503)
+    expect(refused.length).toBeGreaterThan(0)
+    for (const { headers, json } of refused)
+      expect([headers.get('Retry-After'), json.error]).toEqual(['1', expect.stringMatching(/QUEUE_FULL/)])
+    for (const { json } of answers.filter(answer => !refused.includes(answer)))
+      for (const result of json.results) expect(result).toHaveProperty('predictions')
+    expect(await metric(server, 'residual_errors_total{code="QUEUE_FULL"}')).toBe(refused.length)
+    expect(await metric(server, 'residual_decode_queue_pictures ')).toBe(0)
+  })
+
   it('refuses to hold more bytes than it may, and holds none once they are answered', async () => {
     const server = await start({ limits: { heldBytes: 350_000, bodyBytes: 300_000 } })
-    const [body, { headers }] = [
-      binaryRequest({ inputs: [input(16)] }, pixels(16)).body,
-      binaryRequest({ inputs: [input(16)] }, pixels(16)),
-    ]
-    const head = Object.entries({ ...headers, 'Content-Length': body.length }).map(
-      ([name, value]) => `${name}: ${value}\r\n`,
-    )
-    const slow = open(
-      server,
-      `POST /v2/models/resnet50-cifar10/infer HTTP/1.1\r\nHost: x\r\n${head.join('')}\r\n`,
-    )
-    slow.write(body.subarray(0, -1)) // all but the last byte: it is held
+    const slow = open(server)
+    slow.write(rawInfer(16).subarray(0, -1)) // all but the last byte: it is held
     await delay(100)
     const { status, json } = await infer(server, 16)
     expect([status, json.error]).toEqual([503, expect.stringMatching(/\[SERVER_BUSY\]$/)])
@@ -92,7 +105,28 @@ describe('a full server', () => {
     await delay(100)
     expect((await infer(server, 16)).status).toBe(200)
   })
+
+  it('holds nothing of requests that were sent ahead of their turn on a connection that ended', async () => {
+    const server = await start({ maxBatch: 2, limits: { heldBytes: 3_300_000, bodyBytes: 3_200_000 } })
+    const socket = open(server)
+    for (const count of [200, 64]) socket.write(rawInfer(count)) // the second waits for the first
+    await delay(100)
+    socket.destroy()
+    await delay(100)
+    expect((await infer(server, 256)).status).toBe(200) // only fits if nothing else is held
+  })
 })
+
+/** A request as it goes over the wire. */
+function rawRequest(body: Buffer, headers: object): Buffer {
+  const lines = Object.entries({ Host: 'x', ...headers, 'Content-Length': body.length }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  )
+  const head = `POST /v2/models/${modelName}/infer HTTP/1.1\r\n${lines.join('')}\r\n`
+  return Buffer.concat([Buffer.from(head), body])
+}
+
+const rawInfer = (count: number) => rawRequest(...sent(count))
 
 const sent = (count: number) => {
   const { body, headers } = binaryRequest({ inputs: [input(count)] }, pixels(count))
@@ -124,11 +158,18 @@ describe('limits', () => {
       `POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}${chunk}`,
     )
     expect(text).toMatch(/^HTTP\/1\.1 413 .*Connection: close.*REQUEST_TOO_LARGE/is)
-    const { gzipSync } = await import('node:zlib')
     const bomb = await post(`${server.url}/classify`, gzipSync(Buffer.alloc(50_000_000)), {
       'Content-Encoding': 'gzip',
     })
     expect([bomb.status, bomb.json.error]).toEqual([413, expect.stringMatching(/REQUEST_TOO_LARGE/)])
+  })
+
+  it('hold for what is packed while it is unpacked, not only once all of it is', async () => {
+    const budget = new BodyBudget(10_000_000, 10_000_000)
+    budget.open().take(9_000_000)
+    const bomb = gzipSync(Buffer.alloc(5_000_000))
+    const brokenAtItsEnd = bomb.fill(0, bomb.length - 8) // which must not be reached
+    await expect(budget.open().inflate(brokenAtItsEnd, 'gzip')).rejects.toMatchObject({ code: 'SERVER_BUSY' })
   })
 
   it('end requests at their deadline: the server’s or their own', async () => {
@@ -153,6 +194,7 @@ describe('limits', () => {
     [{ maxWaitMs: -1 }, RangeError],
     [{ limits: { bodyBytes: 0 } }, RangeError],
     [{ limits: { bodyByts: 1 } }, RangeError],
+    [{ limits: { bodyBytes: 2, heldBytes: 1 } }, RangeError],
     [{ models: ['resnet50-cifar10', 'resnet50-cifar10'] }, RangeError],
     [{ decoders: 1.5 }, RangeError],
     [{ host: 7 }, TypeError],
@@ -174,6 +216,23 @@ describe('clients that misbehave', () => {
     await silent
     expect(performance.now() - begin).toBeLessThan(9000)
     expect((await infer(server, 1)).status).toBe(200)
+  })
+
+  it('are cut off when they do not read their answer', async () => {
+    const server = await start({ limits: { requestTimeoutMs: 1000, jsonBytes: 2 ** 25 } })
+    const id = 'x'.repeat(3e7) // which the answer repeats: more than the system holds for the client
+    const { body, headers } = binaryRequest({ id, inputs: [input(1)] }, pixels(1))
+    const socket = open(server)
+    let taken = 0
+    socket.on('data', data => {
+      taken += data.length
+    })
+    socket.pause()
+    socket.write(rawRequest(body, headers))
+    await delay(3000)
+    socket.resume()
+    await closed(socket)
+    expect(taken).toBeLessThan(id.length)
   })
 
   it('are told so when what they send is no request', async () => {

@@ -1,7 +1,7 @@
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { deviceMemory } from '../../lib/server/device-memory.ts'
+import { deviceMemoryReader } from '../../lib/server/device-memory.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { ask, modelName, post, samplePicture, startServer } from '../support/server.ts'
 
@@ -49,11 +49,23 @@ describe('metrics', () => {
     writeFileSync(tool, '#!/bin/sh\necho "0, NVIDIA L4, 512"\necho "1, NVIDIA L4, 0"\n')
     chmodSync(tool, 0o755)
     vi.stubEnv('PATH', `${folder}:${process.env.PATH}`)
-    expect(await deviceMemory()).toEqual([
+    expect(await deviceMemoryReader()()).toEqual([
       { labels: { index: '0', name: 'NVIDIA L4' }, value: 512 * 2 ** 20 },
       { labels: { index: '1', name: 'NVIDIA L4' }, value: 0 },
     ])
     vi.stubEnv('PATH', join(folder, 'nowhere'))
-    expect(await deviceMemory()).toEqual([])
+    expect(await deviceMemoryReader()()).toEqual([])
+  })
+
+  it('start the driver’s tool once, however many look at a time', async () => {
+    const folder = temporaryFolder()
+    const [tool, starts] = [join(folder, 'nvidia-smi'), join(folder, 'starts')]
+    writeFileSync(tool, `#!/bin/sh\necho started >>'${starts}'\necho "0, NVIDIA L4, 512"\n`)
+    chmodSync(tool, 0o755)
+    vi.stubEnv('PATH', `${folder}:${process.env.PATH}`)
+    const read = deviceMemoryReader()
+    const values = [...(await Promise.all([read(), read()])), await read()]
+    for (const value of values) expect(value[0]!.value).toBe(512 * 2 ** 20)
+    expect(readFileSync(starts, 'utf8')).toBe('started\n')
   })
 })

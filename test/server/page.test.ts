@@ -139,6 +139,31 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
+  it('keeps no whole picture, and listens to the map’s box once for all pictures', async () => {
+    const page = await browser.newPage()
+    await page.addInitScript(`
+      window.open = 0
+      window.listeners = 0
+      const { createImageBitmap } = window
+      window.createImageBitmap = (...args) => createImageBitmap(...args).then(bitmap => (window.open++, bitmap))
+      const { close } = ImageBitmap.prototype
+      ImageBitmap.prototype.close = function () {
+        window.open--
+        close.call(this)
+      }
+      const { addEventListener } = EventTarget.prototype
+      EventTarget.prototype.addEventListener = function (...args) {
+        if (this.id === 'show-map') window.listeners++
+        addEventListener.apply(this, args)
+      }
+    `)
+    await page.goto(server.url)
+    await choose(page, 'frog', 'truck', 'airplane')
+    await haveClasses(page, 15)
+    expect(await page.evaluate('[open, listeners]')).toEqual([0, 1])
+    await page.close()
+  })
+
   it('shows throughput and batch sizes as they are', async () => {
     const { page } = await open()
     await page.waitForSelector('#rate-chart polyline', { state: 'attached' })

@@ -206,6 +206,9 @@ describe('infer', () => {
     const plain = await post(inferUrl(server), gzipSync(body), packed)
     expect(plain.status).toBe(200)
     expect(plain.headers.get('Content-Encoding')).toBe(null)
+    const shouted = { 'Content-Encoding': 'GZIP', 'Accept-Encoding': 'deflate;q=0, gzip; q=0.0' }
+    const unpacked = await post(inferUrl(server), gzipSync(body), shouted)
+    expect([unpacked.json, unpacked.headers.get('Content-Encoding')]).toEqual([plain.json, null])
     const { request } = await import('node:http')
     const raw = await new Promise<Buffer>((resolve, reject) => {
       const sent = request(
@@ -302,6 +305,26 @@ describe('a request that is none', () => {
     expect([400, 413]).toContain(status)
     expect(headers.get('Residual-Error')).toMatch(status === 400 ? 'REQUEST_INVALID' : 'REQUEST_TOO_LARGE')
     expect(json.error).not.toMatch(/\bat .*\.[jt]s/) // no stack
+  })
+
+  it('with a picture in base64 that is as long as may be, or is none, says so', async () => {
+    const say = async (text: string) =>
+      (await inferJson(server, { inputs: [{ ...onePicture, data: [text] }] })).json.error
+    expect(await say('A'.repeat(6_000_000))).toMatch(/DECODE_FAILED/)
+    for (const text of ['A'.repeat(6_000_002), `${'A'.repeat(5_999_999)}!`, 'A===', '====', 'A=AA'])
+      expect(await say(text)).toMatch(/base64/)
+    for (const text of ['QQ==', 'QUE=', 'QUFB']) expect(await say(text)).toMatch(/DECODE_FAILED/)
+  })
+
+  it('gets a short answer however long the text is that is wrong', async () => {
+    const { status, json } = await inferJson(server, {
+      inputs: [{ ...pixelInput, name: 'x'.repeat(200_000), data }],
+    })
+    expect([status, json.error]).toEqual([
+      400,
+      expect.stringMatching(/^The model has no input 'xxx.*…x.*it has pictures, pixels, tensor\. \[/),
+    ])
+    expect(json.error.length).toBeLessThan(600)
   })
 
   it('is told so when it is not JSON, or nothing at all', async () => {
