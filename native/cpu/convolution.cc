@@ -15,14 +15,23 @@ constexpr int kLeastVectors = 2;
 // them takes longer than the multiplications that F(2x2,3x3) has more.
 constexpr int kFewWeights = 128 * 128;
 constexpr int kManyTiles = 36;
+// Patches that reach far over the edges of small pictures save less than the transforms take.
+constexpr double kLeastSaved = 1.5;
+
+// Multiplications of a picture, per input and output channel.
+int products(const ConvGeometry& g, const WinogradKernels& transforms) {
+  return divide_up(g.dst.height, transforms.out) * divide_up(g.dst.width, transforms.out) * transforms.points;
+}
 
 // Null for the direct way.
 const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& kernels) {
   if (!WinogradConv::supports(g, kernels)) return nullptr;
   if (std::min(g.src.channels, g.dst.channels) < kLeastVectors * kernels.lanes) return nullptr;
-  const int tiles = divide_up(g.dst.height, 4) * divide_up(g.dst.width, 4);
-  const bool large = size_t(g.src.channels) * g.dst.channels <= kFewWeights || tiles >= kManyTiles;
-  return &kernels.winograd[large];
+  const WinogradKernels *small = &kernels.winograd[0], *large = &kernels.winograd[1];
+  const bool affordable = size_t(g.src.channels) * g.dst.channels <= kFewWeights ||
+                          products(g, *large) >= kManyTiles * large->points;
+  const WinogradKernels* best = affordable && products(g, *large) < products(g, *small) ? large : small;
+  return kLeastSaved * products(g, *best) < g.taps() * g.dst.height * g.dst.width ? best : nullptr;
 }
 
 }  // namespace
