@@ -215,6 +215,13 @@ describe('the service', () => {
       'REQUEST_INVALID',
     ],
     [
+      'an input with a very long name',
+      { inputs: [{ ...pixelInput, name: 'x'.repeat(200_000) }] },
+      {},
+      status.INVALID_ARGUMENT,
+      'REQUEST_INVALID',
+    ],
+    [
       'a datatype there is not',
       { inputs: [{ ...pixelInput, datatype: 'FP8' }] },
       {},
@@ -250,6 +257,7 @@ describe('the service', () => {
     expect(error.metadata.get('residual-error')).toEqual([name])
     expect(error.details).toMatch(new RegExp(`\\[${name}\\]$`))
     expect(error.details).not.toMatch(/\n/)
+    expect(error.details.length).toBeLessThan(600)
   })
 
   it('ends calls at their deadline, and when the client cancels, and refuses messages that are too large', async () => {
