@@ -8,7 +8,7 @@ import { type Engine, residualEngine } from '../lib/bench/engine.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
 import { reportText } from '../lib/bench/report.ts'
 import { type BenchSettings, benchOptions, runBenchmark, writeText } from '../lib/cli/bench.ts'
-import { packageVersion } from '../lib/cli/version.ts'
+import { packageVersion } from '../lib/package-version.ts'
 import { packageRoot } from '../lib/runtime/native.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
 

@@ -11,11 +11,11 @@ import { findOnnxRuntime, type OnnxRuntime, onnxRuntimeEngine } from '../bench/o
 import { type OpCase, opBenchmark } from '../bench/ops.ts'
 import { caseText, type Report, reportText } from '../bench/report.ts'
 import { makeSubject } from '../bench/subject.ts'
+import { packageVersion } from '../package-version.ts'
 import { cpuInstructionSet } from '../runtime/native.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
 import { index, positive, positiveSeconds, positives } from './numbers.ts'
 import { openNamedModel } from './plan-of.ts'
-import { packageVersion } from './version.ts'
 
 /** What is measured, and for how long. */
 export interface BenchSettings {

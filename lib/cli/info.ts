@@ -2,10 +2,10 @@
 import { availableParallelism } from 'node:os'
 import { alignColumns, formatPlan } from '../model/format-plan.ts'
 import { bundledModels, type ModelFile } from '../model-record.ts'
+import { packageVersion } from '../package-version.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { cpuInstructionSet, loadNative } from '../runtime/native.ts'
 import { planOf } from './plan-of.ts'
-import { packageVersion } from './version.ts'
 
 export interface InfoArguments {
   readonly plan?: string

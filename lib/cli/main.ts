@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
+import { packageVersion } from '../package-version.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
@@ -12,7 +13,6 @@ import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { index, positive, positives } from './numbers.ts'
 import { serveUntilStopped } from './serve.ts'
-import { packageVersion } from './version.ts'
 
 const defaultModel = 'resnet50-cifar10'
 
