@@ -3,6 +3,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import { indexOutside } from './float16.ts'
 import { readFully, unreadable } from './read-fully.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
@@ -64,7 +65,8 @@ async function readHeader(
 }
 
 /** An open file. Made by {@link openSafetensors}. */
-export class Safetensors {
+export class Safetensors implements Checkpoint {
+  readonly format = 'safetensors'
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, TensorInfo>
 

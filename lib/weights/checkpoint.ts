@@ -1,0 +1,31 @@
+// What is a checkpoint, whatever kind of file it lies in? Named tensors that are read one at a time.
+
+/** What a file says of one tensor. */
+export interface CheckpointTensor {
+  readonly shape: readonly number[]
+  /** In safetensors' words: `F32`, `F16`, `BF16`, `F64`, `I64` and so on. */
+  readonly dtype: string
+  /** Numbers in it: the product of `shape`. */
+  readonly length: number
+}
+
+/** An open file, or several that belong together. */
+export interface Checkpoint {
+  readonly path: string
+  /** For people: `safetensors`, `PyTorch (zip)`. */
+  readonly format: string
+  /** What the file says of itself beside its tensors. */
+  readonly metadata: ReadonlyMap<string, string>
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>
+
+  /**
+   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded.
+   *
+   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID for
+   *   dtypes that weights cannot have, or a file that is not what it was when it was opened
+   */
+  read(name: string): Promise<Float32Array>
+
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
