@@ -68,12 +68,12 @@ void DirectConv::run(float* dst, const float* src, const float* residual, int ba
   }
   const Buffers buffers = {dst, src, residual};
   const int pixels = batch * geometry_.dst.height * geometry_.dst.width;
-  const int blocks = divide_up(pixels, kBlockPixels);
+  const Blocks blocks(pixels, kBlockPixels, pool.threads());
   const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
-  const int splits = depthwise_ ? 1 : std::min(panels_, divide_up(wanted, blocks));
-  pool.run(blocks * splits, [&](int task, int worker) {
-    const int block = task / splits, split = task % splits;
-    const Range range = {part(pixels, blocks, block), part(pixels, blocks, block + 1)};
+  const int splits = depthwise_ ? 1 : std::min(panels_, divide_up(wanted, blocks.count()));
+  pool.run(blocks.count() * splits, [&](int task, int worker) {
+    const Range range = blocks[task / splits];
+    const int split = task % splits;
     if (depthwise_)
       run_depthwise(buffers, range, workspace.of(worker));
     else

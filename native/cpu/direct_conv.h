@@ -5,6 +5,7 @@
 
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
+#include "cpu/parts.h"
 
 namespace residual::cpu {
 
@@ -44,10 +45,6 @@ class DirectConv final : public Convolution {
     float* dst;
     const float* src;
     const float* residual;
-  };
-  struct Range {
-    int begin, end;
-    int size() const { return end - begin; }
   };
 
   void plan_depth();
