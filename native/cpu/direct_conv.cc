@@ -153,7 +153,9 @@ void DirectConv::run_block(const Buffers& buffers, Range pixels, Range panels, v
 }
 
 // Pass by pass: some panels' weights for one block of the depth stay in cache while tile after tile of pixels
-// goes over them; sums wait in dst between two blocks. Meanwhile the next pass's weights are fetched.
+// goes over them; sums wait in dst between two blocks. Meanwhile the next pass's weights are fetched, or,
+// where one pass is all and pixels lie side by side, what the next tile reads: its residual if it has one,
+// else its inputs.
 void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run, Range panels,
                             const float* const* sources) const {
   const int width = run.vectors * kernels_.lanes;
@@ -161,6 +163,7 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
   const int channels = geometry_.dst.channels;
   const int fitting = std::max<int>(kPassWeights / (depth_[0].size() * width), 1);
   const int passes = divide_up(panels.size(), fitting);
+  const bool fetch_pixels = geometry_.kernel == 1 && geometry_.stride == 1 && passes * depth_.size() == 1;
   for (size_t b = 0; b < depth_.size(); b++) {
     const DepthBlock& block = depth_[b];
     const bool first = b == 0, last = b + 1 == depth_.size();
@@ -190,7 +193,11 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
         tile.sources = sources + size_t(block.tap) * rows + row;
         tile.dst = buffers.dst + at;
         tile.residual = last && buffers.residual ? buffers.residual + at : nullptr;
-        tile.prefetch = next && t * step < size ? next + t * step : tile.weight;
+        tile.prefetch = tile.weight;
+        if (next && t * step < size) tile.prefetch = next + t * step;
+        if (fetch_pixels && t + 1 < tiles)
+          tile.prefetch = tile.residual ? tile.residual + size_t(count) * channels
+                                        : tile.sources[count] + tile.source_offset;
         kernels_.conv_tile[count - 1][run.vectors - 1](tile);
       }
     }
