@@ -5,7 +5,8 @@ import { alignColumns } from '../model/format-plan.ts'
 import { cachedModel } from '../registry/cache.ts'
 import { type Checkpoint, checkpoints } from '../registry/checkpoints.ts'
 import type { Progress } from '../registry/download.ts'
-import { type PullOptions, pull, readOrigin } from '../registry/pull.ts'
+import { type PullOptions, pull } from '../registry/pull.ts'
+import { readOrigin } from '../registry/record.ts'
 
 export interface PullArguments {
   readonly sha256?: string
@@ -37,7 +38,7 @@ export async function pullModel(
       ...(sha256 && { sha256 }),
       ...(offline && { offline }),
     }
-    const path = await pull(name, { signal, onProgress: show.progress, ...rest })
+    const path = await pull(name, { signal, onProgress: show.progress, onRetry, ...rest })
     show.end()
     const origin = await readOrigin(path)
     console.log(json ? JSON.stringify({ name, path, ...origin }, null, 2) : path)
@@ -50,6 +51,10 @@ export async function pullModel(
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
   }
+}
+
+function onRetry(reason: string, waitMs: number): void {
+  console.error(`residual: ${reason}; trying again in ${(waitMs / 1000).toFixed(0)} s`)
 }
 
 interface Show {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createGunzip } from 'node:zlib'
 import { ResidualError } from '../errors.ts'
 import type { Part } from './part.ts'
+import { prepare } from './prepare.ts'
 import { type Answer, type Stated, TransientFailure, type Transport } from './transport.ts'
 
 export interface Progress {
@@ -16,6 +17,8 @@ export interface Progress {
 export interface DownloadOptions {
   readonly signal: AbortSignal | undefined
   readonly onProgress: ((progress: Progress) => void) | undefined
+  /** Called before each further try, with what went wrong. */
+  readonly onRetry: ((reason: string, waitMs: number) => void) | undefined
   /** Tries after the first; one that brings a mebibyte or more starts the count anew. */
   readonly retries: number
   /** Before the second try; doubled with each. */
@@ -41,7 +44,7 @@ export async function download(
   part: Part,
   options: DownloadOptions,
 ): Promise<void> {
-  const { signal, retries, retryMs } = options
+  const { signal, onRetry, retries, retryMs } = options
   for (let failures = 0; ; ) {
     const before = part.received
     try {
@@ -51,8 +54,9 @@ export async function download(
       if (!(error instanceof TransientFailure)) throw error
       failures = part.received - before >= progressBytes ? 1 : failures + 1
       if (failures > retries) throw gaveUp(url, part, failures, error)
-      const waitMs = Math.max(retryMs * 2 ** (failures - 1), error.retryAfterMs)
-      await delay(Math.min(waitMs, maxWaitMs), undefined, signal ? { signal } : {}).catch(() => {})
+      const waitMs = Math.min(maxWaitMs, Math.max(retryMs * 2 ** (failures - 1), error.retryAfterMs))
+      onRetry?.(error.message, waitMs)
+      await delay(waitMs, undefined, signal ? { signal } : {}).catch(() => {})
       signal?.throwIfAborted()
     }
   }
@@ -89,69 +93,6 @@ async function attempt(
   }
 }
 
-/** Makes `part` ready for the body of an answer; false where nothing is missing. */
-async function prepare(
-  url: string,
-  answer: Answer,
-  part: Part,
-  accept: DownloadOptions['accept'],
-): Promise<boolean> {
-  const { status, headers, stated } = answer
-  if (status === 200) {
-    accept(stated)
-    const encoding = headers['content-encoding'] ?? 'identity'
-    if (!['identity', 'gzip'].includes(encoding))
-      throw new ResidualError(
-        'DOWNLOAD_FAILED',
-        `${url} came encoded as ${encoding}, which nobody asked for.`,
-      )
-    const plain = encoding === 'identity'
-    const length = plain && headers['content-length'] ? Number(headers['content-length']) : undefined
-    const etag = plain && headers.etag?.startsWith('"') ? headers.etag : undefined
-    const bytes = stated.bytes ?? length
-    const { sha256 } = stated
-    await part.restart({
-      url,
-      ...(etag && { etag }),
-      ...(bytes !== undefined && { bytes }),
-      ...(sha256 && { sha256 }),
-    })
-    return true
-  }
-  if (status === 206 || status === 416) {
-    const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(headers['content-range'] ?? '')
-    const [first, total] = [range?.[1], range?.[2]].map(text =>
-      text === undefined ? undefined : Number(text),
-    )
-    if (isSame(answer, part, total)) {
-      if (status === 206 && first === part.received) return true
-      if (status === 416 && total === part.received) return false
-    }
-    await part.restart(undefined)
-    throw new TransientFailure('what is there is no beginning of what the server has')
-  }
-  if (status === 408 || status === 429 || status >= 500)
-    throw new TransientFailure(`the server answered ${status}`, retryAfter(headers['retry-after']))
-  const hint =
-    status === 401 || status === 403
-      ? ' Set HF_TOKEN to a token that may read it.'
-      : status === 404
-        ? ' There is no such file or revision.'
-        : ''
-  throw new ResidualError('DOWNLOAD_FAILED', `${url}: the server answered ${status}.${hint}`)
-}
-
-/** Whether an answer is about the file that `part` is the beginning of. */
-function isSame({ headers, stated }: Answer, { note }: Part, total: number | undefined): boolean {
-  const agrees = <T>(a: T | undefined, b: T | undefined) => a === undefined || b === undefined || a === b
-  return (
-    agrees(headers['content-encoding'], 'identity') &&
-    agrees(headers.etag, note?.etag) &&
-    agrees(stated.sha256, note?.sha256) &&
-    agrees(total, note?.bytes)
-  )
-}
-
 async function receive(
   url: string,
   answer: Answer,
@@ -178,13 +119,6 @@ async function receive(
   }
   if (total !== undefined && part.received < total)
     throw new TransientFailure(`only ${part.received} of ${total} bytes came`)
-}
-
-/** Milliseconds; the header has seconds or a date (RFC 9110, 10.2.3). */
-function retryAfter(header: string | undefined): number {
-  const value =
-    header === undefined ? 0 : /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now()
-  return value > 0 ? value : 0
 }
 
 function reasonOf(error: Error): string {

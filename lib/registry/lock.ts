@@ -1,7 +1,7 @@
 // Who may write a file of the cache? One pull at a time, in whatever process; the others wait, and find it there.
 import { open, rename, rm, stat, utimes } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ResidualError } from '../errors.ts'
+import { notWritten } from '../weights/atomic-file.ts'
 
 const pollMs = 100
 const beatMs = 2000
@@ -37,25 +37,19 @@ async function take(file: string): Promise<boolean> {
     return true
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw new ResidualError(
-      'FILE_WRITE_FAILED',
-      `${file} could not be written: ${(cause as Error).message}.`,
-      {
-        cause,
-      },
-    )
+    throw notWritten(file, cause)
   }
 }
 
 /** Two that see the same stale lock must not both remove it: one of them could remove the other's new one. */
 async function removeStale(file: string): Promise<void> {
   try {
-    const { mtimeMs, ino } = await stat(file)
+    const { mtimeMs } = await stat(file)
     if (Date.now() - mtimeMs < staleMs) return
     const aside = `${file}.${process.pid}`
     await rename(file, aside)
     const moved = await stat(aside)
-    if (moved.ino === ino) await rm(aside)
+    if (moved.mtimeMs === mtimeMs) await rm(aside)
     else await rename(aside, file)
   } catch {
     // another was quicker

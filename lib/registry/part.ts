@@ -1,6 +1,6 @@
 // What came of a download that was broken off? A file beside the one it is to become, and a note of what it is part of.
 import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises'
-import { ResidualError } from '../errors.ts'
+import { notWritten } from '../weights/atomic-file.ts'
 
 /** What a server said of the file whose beginning this is. */
 export interface PartNote {
@@ -83,22 +83,31 @@ const noteOf = (path: string) => `${path}.json`
 async function readNote(path: string): Promise<PartNote | undefined> {
   try {
     const note = JSON.parse(await readFile(noteOf(path), 'utf8'))
-    return typeof note?.url === 'string' ? note : undefined
+    return isNote(note) ? note : undefined
   } catch {
     return undefined // no note, or half of one: the download begins anew
   }
+}
+
+function isNote(note: { [key in keyof PartNote]: unknown } | null): note is PartNote {
+  const { url, etag, bytes, sha256 } = note ?? {}
+  return (
+    typeof url === 'string' &&
+    (etag === undefined || isStrongEtag(etag)) &&
+    (bytes === undefined || Number.isSafeInteger(bytes)) &&
+    (sha256 === undefined || typeof sha256 === 'string')
+  )
+}
+
+/** Whether two answers with this `ETag` are the same to the byte (RFC 9110, 8.8.3), and it can be sent back as it came. */
+export function isStrongEtag(etag: unknown): etag is string {
+  return typeof etag === 'string' && /^"[\x21\x23-\x7e]*"$/.test(etag)
 }
 
 async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (cause) {
-    throw new ResidualError(
-      'FILE_WRITE_FAILED',
-      `${path} could not be written: ${(cause as Error).message}.`,
-      {
-        cause,
-      },
-    )
+    throw notWritten(path, cause)
   }
 }

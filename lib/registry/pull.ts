@@ -1,22 +1,16 @@
 // How does a checkpoint get here? Found in the cache, or downloaded, checked, given its record, and only then put in its place.
-import { mkdir, readFile, rename, stat } from 'node:fs/promises'
+import { mkdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
-import { writeAtomically } from '../weights/atomic-file.ts'
-import { modelCache, recordPath } from './cache.ts'
+import { notWritten } from '../weights/atomic-file.ts'
+import { modelCache } from './cache.ts'
 import { download, type Progress } from './download.ts'
 import { lock } from './lock.ts'
 import { Part } from './part.ts'
+import { readOrigin, writeRecord } from './record.ts'
 import { findSource, type Source } from './source.ts'
 import { openTransport, type Stated } from './transport.ts'
-import {
-  type CheckedAgainst,
-  contradicts,
-  type Expected,
-  expectations,
-  mismatch,
-  sha256Of,
-} from './verify.ts'
+import { contradicts, type Expected, expectations, mismatch, sha256Of } from './verify.ts'
 
 export interface PullOptions {
   /** A file of the repository; `model.safetensors` unless given. */
@@ -28,21 +22,14 @@ export interface PullOptions {
   readonly signal?: AbortSignal
   /** Called often. */
   readonly onProgress?: (progress: Progress) => void
+  /** Called before each further try, with what went wrong and how long is waited. */
+  readonly onRetry?: (reason: string, waitMs: number) => void
   /** Tries after the first one that fails; 5 unless given. */
   readonly retries?: number
   /** Before the second try, doubled with each; 1,000 unless given. */
   readonly retryMs?: number
   /** A try ends when no byte came for so long; 30,000 unless given. */
   readonly stallMs?: number
-}
-
-/** What is written into a record beside what a model needs. */
-export interface Origin {
-  readonly url: string
-  readonly sha256: string
-  readonly bytes: number
-  readonly checkedAgainst: CheckedAgainst
-  readonly licence?: string
 }
 
 /**
@@ -69,7 +56,7 @@ export async function pullSource(source: Source, options: PullOptions): Promise<
   if (offline)
     throw new ResidualError(
       'OFFLINE',
-      `${source.name} ${state === 'absent' ? 'was not pulled before' : `is damaged (${path})`}, and downloads are switched off.`,
+      `${source.name} ${state === 'absent' ? 'was not pulled before' : `is damaged or not what was asked for (${path})`}, and downloads are switched off.`,
     )
   await makeFolder(dirname(path))
   const unlock = await lock(path, signal)
@@ -101,21 +88,11 @@ async function inspect(
   return 'intact'
 }
 
-/** Where a pulled checkpoint is from, by its record; undefined where that does not say. */
-export async function readOrigin(path: string): Promise<Origin | undefined> {
-  try {
-    const { origin } = JSON.parse(await readFile(recordPath(path), 'utf8'))
-    return typeof origin?.sha256 === 'string' && typeof origin.bytes === 'number' ? origin : undefined
-  } catch {
-    return undefined // it is written anew with the file
-  }
-}
-
 async function fetchInto(
   path: string,
   source: Source,
   known: readonly Expected[],
-  { signal, onProgress, retries = 5, retryMs = 1000, stallMs = 30_000 }: PullOptions,
+  { signal, onProgress, onRetry, retries = 5, retryMs = 1000, stallMs = 30_000 }: PullOptions,
 ): Promise<void> {
   const { name, url } = source
   const accept = (stated: Stated) => checkStated(source, stated, known)
@@ -123,7 +100,7 @@ async function fetchInto(
   try {
     const part = await Part.open(path)
     try {
-      await download(transport, url, part, { signal, onProgress, retries, retryMs, stallMs, accept })
+      await download(transport, url, part, { signal, onProgress, onRetry, retries, retryMs, stallMs, accept })
       await part.sync()
     } finally {
       await part.close()
@@ -155,18 +132,6 @@ function checkStated({ name, url }: Source, { sha256 }: Stated, known: readonly 
     )
 }
 
-/** Before the checkpoint is in its place, so that it is never there without what belongs to it. */
-async function writeRecord(
-  path: string,
-  { url, checkpoint }: Source,
-  found: Pick<Origin, 'sha256' | 'bytes' | 'checkedAgainst'>,
-): Promise<void> {
-  const { architecture, preprocessing, licence } = checkpoint ?? {}
-  const origin = { url, ...found, ...(licence && { licence }) }
-  const record = { ...(architecture && { architecture }), ...(preprocessing && { preprocessing }), origin }
-  await writeAtomically(recordPath(path), handle => handle.writeFile(`${JSON.stringify(record, null, 2)}\n`))
-}
-
 async function makeFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true }).catch(cause => {
     throw notWritten(folder, cause)
@@ -177,10 +142,6 @@ async function put(from: string, to: string): Promise<void> {
   await rename(from, to).catch(cause => {
     throw notWritten(to, cause)
   })
-}
-
-function notWritten(path: string, cause: Error): ResidualError {
-  return new ResidualError('FILE_WRITE_FAILED', `${path} could not be written: ${cause.message}.`, { cause })
 }
 
 function isOffline(): boolean {

@@ -55,7 +55,8 @@ export async function openTransport(): Promise<Transport> {
 
   return {
     async get(url, headers, signal) {
-      const start = new URL(url)
+      const start = parse(url)
+      if (!start) throw new ResidualError('DOWNLOAD_FAILED', `${url} is no address. Look at HF_ENDPOINT.`)
       let current = start
       let stated: Stated = {}
       for (let hops = 0; hops <= maxRedirects; hops++) {
