@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type PullOptions, pull } from '../../lib/index.ts'
@@ -195,6 +196,26 @@ describe('a network that breaks', () => {
     server.next.push(() => {})
     const failing = pull('somebody/slow', { ...quick, retries: 0, stallMs: 50 })
     await expect(failing).rejects.toEqual(coded('DOWNLOAD_FAILED', 'nothing came for 0.05 s'))
+  })
+
+  it('is patient with a connection that is slow', async () => {
+    server.next.push(async (_, response) => {
+      response.writeHead(200, { ...hubHeaders(bytes), 'content-length': bytes.length })
+      for (let i = 0; i < 5; i++) {
+        response.write(bytes.subarray(i * 40_000, (i + 1) * 40_000))
+        await delay(250)
+      }
+      response.end()
+    })
+    await expectPulled(await pull(name, { ...quick, stallMs: 1000 }))
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('begins anew where the file is to come from somewhere else', async () => {
+    await breakOff()
+    const source = { name, fileName: 'somebody--resnet.safetensors', url: `${server.url}/elsewhere` }
+    await expectPulled(await pullSource(source, quick))
+    expect(ranges()).toEqual([undefined])
   })
 
   it('begins anew where the file has changed meanwhile', async () => {
