@@ -51,6 +51,8 @@ export {
   wideResnet101_2,
 } from './model/resnet.ts'
 export type { PictureResult } from './pipeline.ts'
+export type { Progress } from './registry/download.ts'
+export { type PullOptions, pull } from './registry/pull.ts'
 export {
   type BatchAnswer,
   Batcher,

@@ -5,6 +5,8 @@ import { basename, join } from 'node:path'
 import { ResidualError } from './errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { cachedModel } from './registry/cache.ts'
+import { pullHint } from './registry/source.ts'
 import { packageRoot } from './runtime/native.ts'
 
 /** The contents of the JSON file; every part may be left out. */
@@ -33,18 +35,19 @@ export function bundledModels(): ModelFile[] {
 }
 
 /**
- * The checkpoint meant by `model`: a path ending in `.safetensors`, or the name of a bundled model.
+ * The checkpoint meant by `model`: a path ending in `.safetensors`, or the name of a bundled model or of one that was pulled.
  *
  * @throws ResidualError MODEL_NOT_FOUND
  */
 export function findModel(model: string): ModelFile {
   if (model.endsWith(extension)) return { name: basename(model, extension), path: model }
   const bundled = bundledModels()
-  const found = bundled.find(({ name }) => name === model)
+  const found = bundled.find(({ name }) => name === model) ?? cachedModel(model)
   if (found) return found
   throw new ResidualError(
     'MODEL_NOT_FOUND',
-    `There is no bundled model '${model}' (there are: ${bundled.map(({ name }) => name).join(', ')}). ` +
+    `There is no bundled model '${model}' (there are: ${bundled.map(({ name }) => name).join(', ')}), ` +
+      `and none of that name was pulled.${pullHint(model)} ` +
       `For a checkpoint of your own give the path of its ${extension} file.`,
   )
 }

@@ -12,6 +12,7 @@ import { compile } from './compile.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { index, positive, positives } from './numbers.ts'
+import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
 
 const defaultModel = 'resnet50-cifar10'
@@ -52,7 +53,7 @@ function commands(exit: (code: number) => void): Command {
       '<paths...>',
       'picture files, folders of them, glob patterns, or - for one picture on standard input',
     )
-    .option('--model <name|file>', 'a bundled model or a .safetensors file', defaultModel)
+    .option('--model <name|file>', 'a bundled or pulled model or a .safetensors file', defaultModel)
     .option('--top-k <n>', 'classes to print for each picture', positive, defaultTopK)
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
@@ -105,6 +106,17 @@ function commands(exit: (code: number) => void): Command {
     .option('--folded', 'with batch norms folded into the convolutions, as residual runs it')
     .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
+
+  program
+    .command('pull')
+    .description('download a well-known checkpoint; --model takes its name from then on')
+    .argument('[name]', 'one of --list, or owner/repository[@revision] of the Hugging Face hub')
+    .argument('[file]', 'a file of that repository (default: model.safetensors)')
+    .option('--sha256 <digits>', 'what the SHA-256 of the file must be')
+    .option('--offline', 'take it from the cache or not at all')
+    .option('--list', 'print what there is')
+    .option('--json', 'print JSON')
+    .action(async (name, file, options) => exit(await pullModel(name, file, options)))
 
   program
     .command('serve')
