@@ -5,8 +5,9 @@ import multipart from '@fastify/multipart'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from 'fastify'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer, retryAfterSeconds } from './answers.ts'
-import { BodyBudget, type HeldBody } from './body.ts'
+import { BodyBudget, contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
+import { within } from './deadline.ts'
 import { pageRoutes } from './page.ts'
 import { restRoutes } from './rest.ts'
 import type { Service } from './service.ts'
@@ -81,8 +82,13 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
-    const body = await request.held.read(payload, Number(request.headers['content-length'] ?? 0))
-    return request.held.inflate(body, request.headers['content-encoding'])
+    const { held, headers, client } = request
+    const body = await held.read(payload, Number(headers['content-length'] ?? 0))
+    const encoding = headers['content-encoding']
+    if (encoding === undefined) return body
+    return within(limits.deadlineMs, client, ({ signal }) =>
+      service.unpacking.run(() => held.inflate(body, encoding), signal),
+    )
   })
   await app.register(multipart, {
     limits: {
@@ -141,6 +147,7 @@ function sendError(service: Service, error: unknown, request: FastifyRequest, re
   if (status === 500) request.log.error(error)
   request.facts = { ...request.facts, code }
   if (status === 503) reply.header('Retry-After', retryAfterSeconds)
+  if (status === 415) reply.header('Accept-Encoding', contentEncodings)
   if (!request.raw.complete) reply.header('Connection', 'close') // nobody will read the rest
   return reply.code(status).header('Residual-Error', code).send({ error: text })
 }

@@ -1,8 +1,9 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
-import { setMaxListeners } from 'node:events'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer } from './answers.ts'
+import { within } from './deadline.ts'
 import { deviceMemoryReader } from './device-memory.ts'
+import { Gate } from './gate.ts'
 import type { Timings } from './infer.ts'
 import { Metrics, type Protocol } from './metrics.ts'
 import type { CheckedServeOptions } from './options.ts'
@@ -32,6 +33,8 @@ export interface Done {
 
 export class Service {
   readonly metrics = new Metrics()
+  /** What is unpacked passes it: pictures and bodies. It takes threads, of which computing must find one. */
+  readonly unpacking: Gate
   readonly decoder: PictureDecoder
   readonly models: ReadonlyMap<string, ServedModel>
   /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
@@ -52,17 +55,17 @@ export class Service {
       models.set(model.name, model)
     }
     this.models = models
-    this.decoder = new PictureDecoder({
-      decoders,
-      maxWaiting: batcher.maxQueue,
-      maxPixels: limits.pixelsPerPicture,
-    })
+    this.unpacking = new Gate(decoders, batcher.maxQueue)
+    this.decoder = new PictureDecoder(this.unpacking, limits.pixelsPerPicture)
     this.metrics.gauge('queue_pictures', 'Pictures that wait for a batch.', ['model'], async () =>
       [...models.values()].map(({ name, waiting }) => ({ labels: { model: name }, value: waiting })),
     )
-    this.metrics.gauge('decode_queue_pictures', 'Pictures that wait to be decoded.', [], async () => [
-      { labels: {}, value: this.decoder.waiting },
-    ])
+    this.metrics.gauge(
+      'decode_queue_pictures',
+      'Pictures and packed bodies that wait to be decoded.',
+      [],
+      async () => [{ labels: {}, value: this.unpacking.waiting }],
+    )
     const deviceMemory = deviceMemoryReader()
     const help = 'Memory in use per GPU. On the CPU see process_resident_memory_bytes.'
     this.metrics.gauge('device_memory_bytes', help, ['index', 'name'], async () =>
@@ -115,7 +118,7 @@ export class Service {
       const { deadlineMs } = this.options.limits
       const attributes = { 'residual.protocol': protocol, 'residual.model': name }
       const result = await traced('infer', carrier, attributes, () =>
-        within(Math.min(call.timeoutMs ?? deadlineMs, deadlineMs), client, signal =>
+        within(Math.min(call.timeoutMs ?? deadlineMs, deadlineMs), client, ({ signal }) =>
           model.use(loaded => task(loaded, signal)),
         ),
       )
@@ -136,28 +139,5 @@ export class Service {
 
   async close(): Promise<void> {
     await Promise.all([...this.models.values()].map(model => model.close()))
-  }
-}
-
-/** Runs `task` with a signal that is aborted after `ms`, or with `client`. */
-async function within<T>(
-  ms: number,
-  client: AbortSignal,
-  task: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const controller = new AbortController()
-  setMaxListeners(0, controller.signal) // one for each picture
-  const gone = () => controller.abort(client.reason)
-  if (client.aborted) gone()
-  client.addEventListener('abort', gone, { once: true })
-  const timer = setTimeout(() => {
-    const message = `The request was not done within ${ms} ms. Allow more, or try again later.`
-    controller.abort(new ResidualError('DEADLINE_EXCEEDED', message))
-  }, ms)
-  try {
-    return await task(controller.signal)
-  } finally {
-    clearTimeout(timer)
-    client.removeEventListener('abort', gone)
   }
 }
