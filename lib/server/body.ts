@@ -2,7 +2,7 @@
 import type { Readable, Transform } from 'node:stream'
 import { createGunzip, createInflate } from 'node:zlib'
 import { ResidualError } from '../errors.ts'
-import { invalid } from './tensors.ts'
+import { invalid } from './tensor-values.ts'
 
 /** The bytes that all requests hold together. */
 export class BodyBudget {

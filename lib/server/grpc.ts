@@ -119,18 +119,17 @@ async function answerInfer(
   call.on('cancelled', () =>
     controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
   )
-  const parsed = parseMessage(request)
   const result = await service.answer(
     {
       protocol: 'grpc',
       model: request.model_name,
       version: request.model_version,
-      timeoutMs: parsed.timeoutMs,
       client: controller.signal,
       carrier: metadata.getMap(),
     },
-    (model, signal) =>
-      infer(model, parsed, {
+    async () => parseMessage(request),
+    (model, asked, signal) =>
+      infer(model, asked, {
         decoder: service.decoder,
         maxPictures: service.options.limits.picturesPerRequest,
         signal,

@@ -3,10 +3,10 @@ import { greatest } from '../greatest.ts'
 import { inputShape } from '../model/plan.ts'
 import type { PictureDecoder } from './pictures.ts'
 import { type LoadedModel, modelVersion, type ServedOutput, servedOutputs } from './served-model.ts'
+import { invalid } from './tensor-values.ts'
 import {
   type InputTensor,
   inputMetadata,
-  invalid,
   type OutputTensor,
   readInput,
   type TensorMetadata,

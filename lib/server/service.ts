@@ -1,10 +1,12 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+import { availableParallelism } from 'node:os'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer } from './answers.ts'
 import { within } from './deadline.ts'
 import { deviceMemoryReader } from './device-memory.ts'
 import { Gate } from './gate.ts'
 import type { Timings } from './infer.ts'
+import { JsonParser } from './json-parser.ts'
 import { Metrics, type Protocol } from './metrics.ts'
 import type { CheckedServeOptions } from './options.ts'
 import { PictureDecoder } from './pictures.ts'
@@ -17,12 +19,16 @@ export interface Call {
   /** The first model unless given. */
   readonly model?: string | undefined
   readonly version?: string | undefined
-  /** Less than the server allows, if the client said so. */
-  readonly timeoutMs?: number | undefined
   /** Aborted when the client goes away. */
   readonly client: AbortSignal
   /** Headers or metadata, which may name the span that this belongs to. */
   readonly carrier: object
+}
+
+/** What a request asks for, once it has been read. */
+export interface Asked {
+  /** Less than the server allows, if the client said so. */
+  readonly timeoutMs: number | undefined
 }
 
 /** What came of a request. */
@@ -36,6 +42,7 @@ export class Service {
   /** What is unpacked passes it: pictures and bodies. It takes threads, of which computing must find one. */
   readonly unpacking: Gate
   readonly decoder: PictureDecoder
+  readonly jsonParser: JsonParser
   readonly models: ReadonlyMap<string, ServedModel>
   /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
   draining = false
@@ -56,6 +63,7 @@ export class Service {
     }
     this.models = models
     this.unpacking = new Gate(decoders, batcher.maxQueue)
+    this.jsonParser = new JsonParser(jsonThreads(), batcher.maxQueue)
     this.decoder = new PictureDecoder(this.unpacking, limits.pixelsPerPicture)
     this.metrics.gauge('queue_pictures', 'Pictures that wait for a batch.', ['model'], async () =>
       [...models.values()].map(({ name, waiting }) => ({ labels: { model: name }, value: waiting })),
@@ -100,13 +108,14 @@ export class Service {
   }
 
   /**
-   * Has `task` answer a request.
+   * Has `read` read a request and `task` answer it, both within its deadline.
    *
-   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or what the task throws
+   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or what either throws
    */
-  async answer<T extends Done>(
+  async answer<Request extends Asked, T extends Done>(
     call: Call,
-    task: (model: LoadedModel, signal: AbortSignal) => Promise<T>,
+    read: (signal: AbortSignal) => Promise<Request>,
+    task: (model: LoadedModel, request: Request, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { protocol, client, carrier } = call
     const begin = performance.now()
@@ -118,9 +127,11 @@ export class Service {
       const { deadlineMs } = this.options.limits
       const attributes = { 'residual.protocol': protocol, 'residual.model': name }
       const result = await traced('infer', carrier, attributes, () =>
-        within(Math.min(call.timeoutMs ?? deadlineMs, deadlineMs), client, ({ signal }) =>
-          model.use(loaded => task(loaded, signal)),
-        ),
+        within(deadlineMs, client, async ({ signal, shorten }) => {
+          const request = await read(signal)
+          if (request.timeoutMs !== undefined) shorten(request.timeoutMs)
+          return model.use(loaded => task(loaded, request, signal))
+        }),
       )
       this.metrics.classified(name, result.pictures, result.timings)
       return result
@@ -138,6 +149,9 @@ export class Service {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.models.values()].map(model => model.close()))
+    await Promise.all([this.jsonParser.close(), ...[...this.models.values()].map(model => model.close())])
   }
 }
+
+/** Beside the threads that compute; one reads some 50 MB/s. */
+const jsonThreads = () => Math.max(1, Math.min(4, availableParallelism() >> 1))
