@@ -37,11 +37,12 @@ interface Upload {
 }
 
 export function classifyRoute(app: FastifyInstance, service: Service): void {
-  app.post('/classify', async (request, reply) => {
+  app.post('/classify', { config: { protocol: 'classify' } }, async (request, reply) => {
     const options = parseQuery(request.query as { [key: string]: unknown })
     const { client, headers } = request
     const uploads = await readUploads(request, service.options.limits.picturesPerRequest)
     const call = { protocol: 'classify', model: options.model, client, carrier: headers } as const
+    request.counted = true
     const done = await service.answer(
       call,
       async () => options,

@@ -3,11 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import multipart from '@fastify/multipart'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from 'fastify'
-import { ResidualError } from '../errors.ts'
+import { type ErrorCode, ResidualError } from '../errors.ts'
 import { errorAnswer, retryAfterSeconds } from './answers.ts'
 import { BodyBudget, contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
 import { within } from './deadline.ts'
+import type { Protocol } from './metrics.ts'
 import { pageRoutes } from './page.ts'
 import { restRoutes } from './rest.ts'
 import type { Service } from './service.ts'
@@ -20,6 +21,12 @@ declare module 'fastify' {
     client: AbortSignal
     /** What its line in the log tells besides. */
     facts: object
+    /** Whether the metrics have it among the requests, or will once it is answered. */
+    counted: boolean
+  }
+  interface FastifyContextConfig {
+    /** Of a route whose requests are counted. */
+    protocol?: Protocol
   }
 }
 
@@ -67,6 +74,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   app.decorateRequest('held')
   app.decorateRequest('client')
   app.decorateRequest('facts')
+  app.decorateRequest('counted', false)
   const budget = new BodyBudget(limits.bodyBytes, limits.heldBytes)
   app.addHook('onRequest', async (request, reply) => {
     request.held = budget.open()
@@ -144,12 +152,27 @@ function cutUnlessTaken({ socket }: IncomingMessage, response: ServerResponse, m
 function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const { status, code, error: text } = errorAnswer(error)
   service.metrics.error(code)
+  countUnlessCounted(service, request, reply, code)
   if (status === 500) request.log.error(error)
   request.facts = { ...request.facts, code }
   if (status === 503) reply.header('Retry-After', retryAfterSeconds)
   if (status === 415) reply.header('Accept-Encoding', contentEncodings)
   if (!request.raw.complete) reply.header('Connection', 'close') // nobody will read the rest
   return reply.code(status).header('Residual-Error', code).send({ error: text })
+}
+
+/** Counts a request that failed before it came to the model: in its body, say. */
+function countUnlessCounted(
+  service: Service,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  code: ErrorCode,
+): void {
+  const { protocol } = request.routeOptions.config ?? {}
+  if (!protocol || request.counted) return
+  request.counted = true
+  const { model = '' } = (request.params ?? {}) as { model?: string }
+  service.metrics.answered(protocol, service.models.has(model) ? model : '', reply.elapsedTime / 1000, code)
 }
 
 function logRequest({ log, method, url, facts }: FastifyRequest, reply: FastifyReply): void {

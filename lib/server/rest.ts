@@ -36,7 +36,9 @@ export function restRoutes(app: FastifyInstance, service: Service): void {
       const { name, ready } = service.find(model, version)
       return answerReady(reply, ready && !service.draining, { name })
     })
-    app.post(`${path}/infer`, (request: ModelRequest, reply) => answerInfer(service, request, reply))
+    app.post(`${path}/infer`, { config: { protocol: 'rest' } }, (request: ModelRequest, reply) =>
+      answerInfer(service, request, reply),
+    )
   }
   if (service.options.repository) repositoryRoutes(app, service)
 }
@@ -53,6 +55,7 @@ async function answerInfer(service: Service, request: ModelRequest, reply: Fasti
   const { body } = request
   if (!(body instanceof Buffer)) throw invalid('The request has no body.')
   const call = { protocol: 'rest', ...params, client, carrier: headers } as const
+  request.counted = true
   const result = await service.answer(
     call,
     signal => parseRequest(body, headerLength, jsonBytes, service.jsonParser, signal),
