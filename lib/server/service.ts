@@ -143,9 +143,13 @@ export class Service {
     }
   }
 
-  /** Loads all models. */
-  async load(): Promise<void> {
-    for (const model of this.models.values()) await model.load()
+  /** Loads all models, or loads them anew, one after the other, and tells what became of each. */
+  async *load(): AsyncGenerator<{ readonly model: string; readonly error?: unknown }> {
+    for (const model of this.models.values())
+      yield await model.load().then(
+        () => ({ model: model.name }),
+        (error: unknown) => ({ model: model.name, error }),
+      )
   }
 
   async close(): Promise<void> {
