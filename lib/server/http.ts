@@ -5,7 +5,7 @@ import multipart from '@fastify/multipart'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from 'fastify'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { errorAnswer, retryAfterSeconds } from './answers.ts'
-import { BodyBudget, contentEncodings, type HeldBody } from './body.ts'
+import { contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
 import { within } from './deadline.ts'
 import type { Protocol } from './metrics.ts'
@@ -75,9 +75,8 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   app.decorateRequest('client')
   app.decorateRequest('facts')
   app.decorateRequest('counted', false)
-  const budget = new BodyBudget(limits.bodyBytes, limits.heldBytes)
   app.addHook('onRequest', async (request, reply) => {
-    request.held = budget.open()
+    request.held = service.bodies.open()
     request.client = whileConnected(request.raw, reply.raw, request.held)
     request.facts = {}
     reply.header('X-Content-Type-Options', 'nosniff')

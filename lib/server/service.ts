@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer } from './answers.ts'
+import { BodyBudget } from './body.ts'
 import { within } from './deadline.ts'
 import { deviceMemoryReader } from './device-memory.ts'
 import { Gate } from './gate.ts'
@@ -43,6 +44,8 @@ export class Service {
   readonly unpacking: Gate
   readonly decoder: PictureDecoder
   readonly jsonParser: JsonParser
+  /** What the bodies and messages of all requests may hold. */
+  readonly bodies: BodyBudget
   readonly models: ReadonlyMap<string, ServedModel>
   /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
   draining = false
@@ -63,6 +66,7 @@ export class Service {
     }
     this.models = models
     this.unpacking = new Gate(decoders, batcher.maxQueue)
+    this.bodies = new BodyBudget(limits.bodyBytes, limits.heldBytes)
     this.jsonParser = new JsonParser(jsonThreads(), batcher.maxQueue)
     this.decoder = new PictureDecoder(this.unpacking, limits.pixelsPerPicture)
     this.metrics.gauge('queue_pictures', 'Pictures that wait for a batch.', ['model'], async () =>
