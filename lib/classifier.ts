@@ -1,5 +1,6 @@
 // How does a picture become labels? The whole data flow on one page: load, classify, close.
 import { checkInteger, ResidualError, wrongType } from './errors.ts'
+import { greatest } from './greatest.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
 import {
@@ -153,13 +154,11 @@ export class Classifier {
 
   /** The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`. */
   top(probabilities: Float32Array, count: number = defaultTopK): Prediction[] {
-    return Array.from(probabilities, (probability, index) => ({
+    return greatest(probabilities, count).map(index => ({
       index,
       label: this.labels[index]!,
-      probability,
+      probability: probabilities[index]!,
     }))
-      .sort((a, b) => b.probability - a.probability || a.index - b.index)
-      .slice(0, count)
   }
 
   /** The class activation map `[H,W]` of class `index`, from one picture's feature maps `[H,W,C]`. */

@@ -11,6 +11,7 @@ export const errorCodes = {
   DECODE_FAILED: 'The picture cannot be decoded: not a picture, truncated or damaged.',
   DEVICE_LOST: 'A fault on the GPU ended its use for this process.',
   DOWNLOAD_FAILED: 'The checkpoint could not be downloaded.',
+  ENCODING_UNSUPPORTED: 'The body is packed in a way that the server does not unpack.',
   FILE_NOT_FOUND: 'There is no such file, or it cannot be read.',
   FILE_WRITE_FAILED: 'The file could not be written; what was there before is unchanged.',
   GPU_INVALID: 'The text does not describe a GPU that cuDNN could compile for.',

@@ -6,13 +6,27 @@ const requestsAtOnce = 4
 const triesWhenFull = 20
 const largestSide = 512 // of a picture as it is shown
 
-const query = new URLSearchParams({ map: 'true' })
-const model = new URLSearchParams(location.search).get('model')
-if (model) query.set('model', model)
-
 const byId = id => document.getElementById(id)
 const [results, status, showMap] = ['results', 'status', 'show-map'].map(byId)
+const models = byId('model')
+const wanted = new URLSearchParams(location.search).get('model')
 const percent = value => `${(100 * value).toFixed(1)} %`
+
+// ---- Which model? ----
+
+/** Lets the visitor choose where there is something to choose from; the first is the server's own choice. */
+function offerModels(names) {
+  const known = [...models.options].map(({ value }) => value)
+  if (names.join('\n') === known.join('\n')) return
+  const chosen = models.value || wanted
+  models.replaceChildren(...names.map(name => new Option(name)))
+  if (names.includes(chosen)) models.value = chosen
+  byId('model-choice').hidden = names.length < 2
+}
+
+models.addEventListener('change', () => {
+  byId('server').textContent = models.value
+})
 
 // ---- Which pictures? ----
 
@@ -87,6 +101,9 @@ async function work() {
 }
 
 async function classify(file) {
+  const query = new URLSearchParams({ map: 'true' })
+  const model = models.value || wanted // the list may not be there yet
+  if (model) query.set('model', model)
   for (let tries = 1; ; tries++) {
     try {
       const response = await fetch(`classify?${query}`, { method: 'POST', body: file })
@@ -238,12 +255,14 @@ const history = [] // of { time, pictures, buckets: Map of a batch size's upper 
 
 /** The sum of a metric over all its labels, or for a histogram by its buckets. */
 function readMetrics(text) {
-  const sample = { time: performance.now(), pictures: 0, waiting: 0, buckets: new Map() }
+  const sample = { time: performance.now(), pictures: 0, waiting: 0, buckets: new Map(), models: [] }
   for (const line of text.split('\n')) {
     const value = Number(line.slice(line.lastIndexOf(' ') + 1))
     if (line.startsWith('residual_pictures_total')) sample.pictures += value
-    else if (line.startsWith('residual_queue_pictures')) sample.waiting += value
-    else if (line.startsWith('residual_batch_size_bucket')) {
+    else if (line.startsWith('residual_queue_pictures{')) {
+      sample.waiting += value
+      sample.models.push(JSON.parse(/model=("(?:[^"\\]|\\.)*")/.exec(line)[1])) // escaped as JSON has it
+    } else if (line.startsWith('residual_batch_size_bucket')) {
       const bound = /le="([^"]+)"/.exec(line)[1]
       sample.buckets.set(bound, (sample.buckets.get(bound) ?? 0) + value)
     }
@@ -256,6 +275,7 @@ async function watch() {
     try {
       const response = await fetch('metrics')
       const sample = readMetrics(await response.text())
+      offerModels(sample.models)
       history.push(sample)
       while (history.length > seconds + 1) history.shift()
       drawRate()

@@ -1,5 +1,7 @@
 // `residual serve`: answer for models over HTTP and gRPC until told to stop.
+import { setTimeout as delay } from 'node:timers/promises'
 import type { RunningServer, ServeOptions } from '../server/index.ts'
+import { defaultDrainMs } from '../server/options.ts'
 
 /** What the command line says; see `main.ts`. */
 export interface ServeArguments extends Omit<ServeOptions, 'models' | 'maxQueue' | 'limits'> {
@@ -16,20 +18,34 @@ export interface ServeArguments extends Omit<ServeOptions, 'models' | 'maxQueue'
 export async function serveUntilStopped(args: ServeArguments): Promise<number> {
   const { serve } = await import('../server/index.ts') // what only a server needs is not loaded for other commands
   const stopSignal = nextSignal()
-  let running: RunningServer | undefined
-  process.on('SIGHUP', () => running && reload(running)) // what is still being loaded is new anyway
+  let reloadWanted = false
+  let onReload = () => {
+    reloadWanted = true // the models that are being loaded may have been read before they changed
+  }
+  process.on('SIGHUP', () => onReload())
   const started = serve(toOptions(args))
   const server = await Promise.race([started, stopSignal])
-  if (typeof server === 'string') {
-    // Told to stop while loading: nothing was ready, so nothing was promised.
-    await started.then(server => server.stop()).catch(() => {})
-    return 0
-  }
-  running = server
+  if (typeof server === 'string') return stopStarting(started, args.drainMs)
+  onReload = () => void server.reload().catch(() => {}) // the log says what is wrong
+  if (reloadWanted) onReload()
   const signal = await stopSignal
   server.log.info({ signal }, 'stopping')
-  const answered = await server.stop()
-  return answered ? 0 : 1
+  return endWith((await server.stop()) ? 0 : 1)
+}
+
+/** Told to stop while loading: nothing was ready, so nothing was promised. */
+async function stopStarting(started: Promise<RunningServer>, drainMs = defaultDrainMs): Promise<number> {
+  const stopped = started.then(server => server.stop()).catch(() => {})
+  await Promise.race([stopped, delay(drainMs, undefined, { ref: false })])
+  return endWith(0)
+}
+
+const exitMs = 250
+
+/** Has the process end with `code`, whatever it still waits for: a loading that nobody needs, a collector of spans. */
+function endWith(code: number): number {
+  setTimeout(() => process.exit(code), exitMs).unref()
+  return code
 }
 
 function toOptions(args: ServeArguments): ServeOptions {
@@ -56,8 +72,4 @@ function nextSignal(): Promise<string> {
         resolve(signal)
       })
   })
-}
-
-function reload(server: RunningServer): void {
-  server.reload().catch((error: unknown) => server.log.error(error, 'the models stay as they were'))
 }

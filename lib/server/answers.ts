@@ -5,6 +5,7 @@ import { type ErrorCode, ResidualError } from '../errors.ts'
 const statuses: { readonly [code in ErrorCode]?: number } = {
   DEADLINE_EXCEEDED: 504,
   DECODE_FAILED: 400,
+  ENCODING_UNSUPPORTED: 415,
   MODEL_NOT_READY: 503,
   MODEL_NOT_SERVED: 404,
   PATH_NOT_FOUND: 404,

@@ -2,7 +2,7 @@
 import type { Readable, Transform } from 'node:stream'
 import { createGunzip, createInflate } from 'node:zlib'
 import { ResidualError } from '../errors.ts'
-import { invalid } from './tensors.ts'
+import { invalid } from './tensor-values.ts'
 
 /** The bytes that all requests hold together. */
 export class BodyBudget {
@@ -42,11 +42,14 @@ export class BodyBudget {
           throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.', { cause })
         }
       },
-      inflate: async (body, encoding = 'identity') => {
+      inflate: async (body, encoding) => {
         const name = encoding.toLowerCase()
         if (name === 'identity') return body
         const inflater = inflaters.get(name)
-        if (!inflater) throw invalid(`The content encoding '${encoding}' is none of gzip, deflate.`)
+        if (!inflater) {
+          const message = `The content encoding '${encoding}' is none of ${contentEncodings}.`
+          throw new ResidualError('ENCODING_UNSUPPORTED', message)
+        }
         try {
           const stream = inflater()
           stream.end(body)
@@ -74,8 +77,8 @@ export interface HeldBody {
    * @throws ResidualError REQUEST_TOO_LARGE, SERVER_BUSY
    */
   read(stream: Readable, announced: number): Promise<Buffer>
-  /** @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY */
-  inflate(body: Buffer, encoding: string | undefined): Promise<Buffer>
+  /** @throws ResidualError ENCODING_UNSUPPORTED, REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY */
+  inflate(body: Buffer, encoding: string): Promise<Buffer>
   /** For good: what is still being read or inflated then ends with REQUEST_ABORTED. */
   release(): void
 }
@@ -84,6 +87,9 @@ const inflaters: ReadonlyMap<string, () => Transform> = new Map([
   ['gzip', createGunzip],
   ['deflate', createInflate],
 ])
+
+/** What a body may be packed with, as headers list it. */
+export const contentEncodings = [...inflaters.keys()].join(', ')
 
 /** All of a stream, unless `take` refuses a part of it. */
 async function collect(stream: Readable, take: (bytes: number) => void): Promise<Buffer> {

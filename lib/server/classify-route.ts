@@ -10,7 +10,7 @@ import type { Timings } from './infer.ts'
 import { tellTimings } from './rest.ts'
 import type { LoadedModel } from './served-model.ts'
 import type { Service } from './service.ts'
-import { invalid } from './tensors.ts'
+import { invalid } from './tensor-values.ts'
 
 /** What one picture shows. */
 interface Found {
@@ -37,19 +37,24 @@ interface Upload {
 }
 
 export function classifyRoute(app: FastifyInstance, service: Service): void {
-  app.post('/classify', async (request, reply) => {
+  app.post('/classify', { config: { protocol: 'classify' } }, async (request, reply) => {
     const options = parseQuery(request.query as { [key: string]: unknown })
     const { client, headers } = request
     const uploads = await readUploads(request, service.options.limits.picturesPerRequest)
-    const call = { protocol: 'classify', ...options, client, carrier: headers } as const
-    const done = await service.answer(call, async (model, signal) => {
-      const outcomes = await classifyEach(service, model, uploads, options, signal)
-      const timings = outcomes.flatMap(outcome => ('found' in outcome ? [outcome.found.timings] : []))
-      // One picture's error is its own, unless there is nothing else to tell.
-      const [first] = outcomes
-      if (timings.length === 0 && first && 'error' in first) throw first.error
-      return { name: model.classifier.name, outcomes, pictures: timings.length, timings: longest(timings) }
-    })
+    const call = { protocol: 'classify', model: options.model, client, carrier: headers } as const
+    request.counted = true
+    const done = await service.answer(
+      call,
+      async () => options,
+      async (model, options, signal) => {
+        const outcomes = await classifyEach(service, model, uploads, options, signal)
+        const timings = outcomes.flatMap(outcome => ('found' in outcome ? [outcome.found.timings] : []))
+        // One picture's error is its own, unless there is nothing else to tell.
+        const [first] = outcomes
+        if (timings.length === 0 && first && 'error' in first) throw first.error
+        return { name: model.classifier.name, outcomes, pictures: timings.length, timings: longest(timings) }
+      },
+    )
     tellTimings(request, reply, done)
     const results = done.outcomes.map((outcome, i) => {
       const { name } = uploads[i]!

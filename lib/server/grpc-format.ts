@@ -1,7 +1,8 @@
 // How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
 import type { InferRequest, RequestedOutput } from './infer.ts'
-import { parseTimeout } from './rest-format.ts'
-import { type InputTensor, invalid, type OutputTensor, toRaw } from './tensors.ts'
+import { parseTimeout } from './rest-json.ts'
+import { invalid } from './tensor-values.ts'
+import { type InputTensor, type OutputTensor, toRaw } from './tensors.ts'
 
 /** `InferParameter`: one of these is set. Integers of 64 bits are text. */
 interface Parameter {

@@ -1,4 +1,5 @@
 // How does the server speak gRPC? The Open Inference Protocol's service, on a port of its own.
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import {
   type handleUnaryCall,
@@ -8,7 +9,6 @@ import {
   ServerCredentials,
   type ServerUnaryCall,
   type ServiceClientConstructor,
-  type ServiceError,
   status,
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
@@ -16,6 +16,7 @@ import { type ErrorCode, ResidualError } from '../errors.ts'
 import { packageRoot } from '../runtime/native.ts'
 import { errorAnswer } from './answers.ts'
 import { formatMessage, type ModelInferRequest, parseMessage } from './grpc-format.ts'
+import { connectionListener, connectionOptions, limitCalls, messageBytes } from './grpc-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
 import { modelVersion } from './served-model.ts'
@@ -33,6 +34,7 @@ const statuses: { readonly [code in ErrorCode]?: status } = {
   REQUEST_ABORTED: status.CANCELLED,
   REQUEST_INVALID: status.INVALID_ARGUMENT,
   REQUEST_TOO_LARGE: status.INVALID_ARGUMENT,
+  SERVER_BUSY: status.UNAVAILABLE,
 }
 
 const maxStreams = 256 // of one connection at a time
@@ -56,7 +58,10 @@ export async function startGrpc(
   { host, port }: { host: string; port: number },
   logError: (error: unknown) => void,
 ): Promise<GrpcServer> {
+  const toStatus = (error: unknown) => statusOf(service, error, logError)
   const server = new Server({
+    ...connectionOptions,
+    interceptors: [limitCalls(service, toStatus)],
     'grpc.max_receive_message_length': service.options.limits.bodyBytes,
     'grpc.max_concurrent_streams': maxStreams,
   })
@@ -67,7 +72,7 @@ export async function startGrpc(
     (call, callback) => {
       answer(call).then(
         response => callback(null, response),
-        error => callback(toServiceError(service, error, logError)),
+        error => callback(toStatus(error)),
       )
     }
   server.addService(protocolService(), {
@@ -82,16 +87,19 @@ export async function startGrpc(
     ),
     ModelInfer: unary<ModelInferRequest, object>(call => answerInfer(service, call)),
   })
-  const bound = await new Promise<number>((resolve, reject) => {
-    const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-      if (error) reject(error)
-      else resolve(port)
-    })
+  const listener = connectionListener(
+    service,
+    server.createConnectionInjector(ServerCredentials.createInsecure()),
+  )
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject).listen(port, host, resolve)
   })
   return {
-    port: bound,
-    stop: () => new Promise(resolve => server.tryShutdown(() => resolve())),
+    port: (listener.address() as AddressInfo).port,
+    stop: () => {
+      listener.close()
+      return new Promise(resolve => server.tryShutdown(() => resolve()))
+    },
     cut: () => server.forceShutdown(),
   }
 }
@@ -107,7 +115,14 @@ function protocolService() {
   const { inference } = loadPackageDefinition(definition) as unknown as {
     inference: { GRPCInferenceService: ServiceClientConstructor }
   }
-  return inference.GRPCInferenceService.service
+  const { service } = inference.GRPCInferenceService
+  const { requestDeserialize, ...infer } = service.ModelInfer!
+  const deserialize = (bytes: Buffer) => {
+    const message = requestDeserialize(bytes)
+    messageBytes.set(message, bytes.length)
+    return message
+  }
+  return { ...service, ModelInfer: { ...infer, requestDeserialize: deserialize } }
 }
 
 async function answerInfer(
@@ -119,18 +134,17 @@ async function answerInfer(
   call.on('cancelled', () =>
     controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
   )
-  const parsed = parseMessage(request)
   const result = await service.answer(
     {
       protocol: 'grpc',
       model: request.model_name,
       version: request.model_version,
-      timeoutMs: parsed.timeoutMs,
       client: controller.signal,
       carrier: metadata.getMap(),
     },
-    (model, signal) =>
-      infer(model, parsed, {
+    async () => parseMessage(request),
+    (model, asked, signal) =>
+      infer(model, asked, {
         decoder: service.decoder,
         maxPictures: service.options.limits.picturesPerRequest,
         signal,
@@ -140,11 +154,7 @@ async function answerInfer(
   return formatMessage(request, model, result.outputs)
 }
 
-function toServiceError(
-  { metrics }: Service,
-  error: unknown,
-  logError: (error: unknown) => void,
-): Partial<ServiceError> {
+function statusOf({ metrics }: Service, error: unknown, logError: (error: unknown) => void) {
   const { code, error: details } = errorAnswer(error)
   metrics.error(code)
   if (code === 'INTERNAL') logError(error)

@@ -3,10 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import multipart from '@fastify/multipart'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from 'fastify'
-import { ResidualError } from '../errors.ts'
+import { type ErrorCode, ResidualError } from '../errors.ts'
 import { errorAnswer, retryAfterSeconds } from './answers.ts'
-import { BodyBudget, type HeldBody } from './body.ts'
+import { contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
+import { within } from './deadline.ts'
+import type { Protocol } from './metrics.ts'
 import { pageRoutes } from './page.ts'
 import { restRoutes } from './rest.ts'
 import type { Service } from './service.ts'
@@ -19,6 +21,12 @@ declare module 'fastify' {
     client: AbortSignal
     /** What its line in the log tells besides. */
     facts: object
+    /** Whether the metrics have it among the requests, or will once it is answered. */
+    counted: boolean
+  }
+  interface FastifyContextConfig {
+    /** Of a route whose requests are counted. */
+    protocol?: Protocol
   }
 }
 
@@ -66,9 +74,9 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   app.decorateRequest('held')
   app.decorateRequest('client')
   app.decorateRequest('facts')
-  const budget = new BodyBudget(limits.bodyBytes, limits.heldBytes)
+  app.decorateRequest('counted', false)
   app.addHook('onRequest', async (request, reply) => {
-    request.held = budget.open()
+    request.held = service.bodies.open()
     request.client = whileConnected(request.raw, reply.raw, request.held)
     request.facts = {}
     reply.header('X-Content-Type-Options', 'nosniff')
@@ -81,8 +89,13 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
 
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
-    const body = await request.held.read(payload, Number(request.headers['content-length'] ?? 0))
-    return request.held.inflate(body, request.headers['content-encoding'])
+    const { held, headers, client } = request
+    const body = await held.read(payload, Number(headers['content-length'] ?? 0))
+    const encoding = headers['content-encoding']
+    if (encoding === undefined) return body
+    return within(limits.deadlineMs, client, ({ signal }) =>
+      service.unpacking.run(() => held.inflate(body, encoding), signal),
+    )
   })
   await app.register(multipart, {
     limits: {
@@ -138,11 +151,27 @@ function cutUnlessTaken({ socket }: IncomingMessage, response: ServerResponse, m
 function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const { status, code, error: text } = errorAnswer(error)
   service.metrics.error(code)
+  countUnlessCounted(service, request, reply, code)
   if (status === 500) request.log.error(error)
   request.facts = { ...request.facts, code }
   if (status === 503) reply.header('Retry-After', retryAfterSeconds)
+  if (status === 415) reply.header('Accept-Encoding', contentEncodings)
   if (!request.raw.complete) reply.header('Connection', 'close') // nobody will read the rest
   return reply.code(status).header('Residual-Error', code).send({ error: text })
+}
+
+/** Counts a request that failed before it came to the model: in its body, say. */
+function countUnlessCounted(
+  service: Service,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  code: ErrorCode,
+): void {
+  const { protocol } = request.routeOptions.config ?? {}
+  if (!protocol || request.counted) return
+  request.counted = true
+  const { model = '' } = (request.params ?? {}) as { model?: string }
+  service.metrics.answered(protocol, service.models.has(model) ? model : '', reply.elapsedTime / 1000, code)
 }
 
 function logRequest({ log, method, url, facts }: FastifyRequest, reply: FastifyReply): void {

@@ -1,11 +1,12 @@
 // What does the protocol's `infer` do? Input tensors to outputs, the same for REST and gRPC.
+import { greatest } from '../greatest.ts'
 import { inputShape } from '../model/plan.ts'
 import type { PictureDecoder } from './pictures.ts'
 import { type LoadedModel, modelVersion, type ServedOutput, servedOutputs } from './served-model.ts'
+import { invalid } from './tensor-values.ts'
 import {
   type InputTensor,
   inputMetadata,
-  invalid,
   type OutputTensor,
   readInput,
   type TensorMetadata,
@@ -138,13 +139,8 @@ function classify(
   const elements: string[] = []
   for (let n = 0; n < pictures; n++) {
     const values = data.subarray(n * columns, (n + 1) * columns)
-    for (const index of greatest(values).slice(0, width))
+    for (const index of greatest(values, width))
       elements.push([values[index], index, ...(labels[index] === undefined ? [] : [labels[index]])].join(':'))
   }
   return { name, datatype: 'BYTES', shape: [pictures, width], data: elements }
-}
-
-/** The places of all values, greatest first; of equal ones the first comes first, as `Classifier.top` has it. */
-function greatest(values: Float32Array): number[] {
-  return Array.from(values.keys()).sort((a, b) => values[b]! - values[a]! || a - b)
 }

@@ -3,24 +3,16 @@ import { setMaxListeners } from 'node:events'
 import type { Classifier } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import type { Prepared } from '../image/preprocess.ts'
-import { Gate } from './gate.ts'
+import type { Gate } from './gate.ts'
 
 export class PictureDecoder {
   readonly #gate: Gate
   readonly #maxPixels: number
 
-  constructor({
-    decoders,
-    maxWaiting,
-    maxPixels,
-  }: { decoders: number; maxWaiting: number; maxPixels: number }) {
-    this.#gate = new Gate(decoders, maxWaiting)
+  /** `gate` lets so many pictures be decoded at a time. */
+  constructor(gate: Gate, maxPixels: number) {
+    this.#gate = gate
     this.#maxPixels = maxPixels
-  }
-
-  /** Pictures that wait for a free decoder. */
-  get waiting(): number {
-    return this.#gate.waiting
   }
 
   /**

@@ -3,11 +3,11 @@ import { promisify } from 'node:util'
 import { deflate, gzip } from 'node:zlib'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { packageVersion } from '../package-version.ts'
-import { type InferResult, infer, modelMetadata, type Timings } from './infer.ts'
-import { formatAnswer, parseRequest, type RestAnswer, type RestRequest } from './rest-format.ts'
+import { infer, modelMetadata, type Timings } from './infer.ts'
+import { formatAnswer, parseRequest, type RestAnswer } from './rest-format.ts'
 import { modelVersion } from './served-model.ts'
 import type { Service } from './service.ts'
-import { invalid } from './tensors.ts'
+import { invalid } from './tensor-values.ts'
 
 /** What the server tells of itself. */
 export function serverMetadata() {
@@ -36,7 +36,9 @@ export function restRoutes(app: FastifyInstance, service: Service): void {
       const { name, ready } = service.find(model, version)
       return answerReady(reply, ready && !service.draining, { name })
     })
-    app.post(`${path}/infer`, (request: ModelRequest, reply) => answerInfer(service, request, reply))
+    app.post(`${path}/infer`, { config: { protocol: 'rest' } }, (request: ModelRequest, reply) =>
+      answerInfer(service, request, reply),
+    )
   }
   if (service.options.repository) repositoryRoutes(app, service)
 }
@@ -50,18 +52,22 @@ async function answerInfer(service: Service, request: ModelRequest, reply: Fasti
   const { params, headers, client } = request
   const headerLength = headers[headerLengthName.toLowerCase()] as string | undefined
   const { jsonBytes, picturesPerRequest } = service.options.limits
-  if (!(request.body instanceof Buffer)) throw invalid('The request has no body.')
-  const parsed = parseRequest(request.body, headerLength, jsonBytes)
-  const call = { protocol: 'rest', ...params, timeoutMs: parsed.timeoutMs, client, carrier: headers } as const
-  const result = await service.answer(call, (model, signal) =>
-    infer(model, parsed, { decoder: service.decoder, maxPictures: picturesPerRequest, signal }),
+  const { body } = request
+  if (!(body instanceof Buffer)) throw invalid('The request has no body.')
+  const call = { protocol: 'rest', ...params, client, carrier: headers } as const
+  request.counted = true
+  const result = await service.answer(
+    call,
+    signal => parseRequest(body, headerLength, jsonBytes, service.jsonParser, signal),
+    async (model, asked, signal) => {
+      const { decoder } = service
+      const result = await infer(model, asked, { decoder, maxPictures: picturesPerRequest, signal })
+      const { name } = model.classifier
+      return { ...result, answer: await formatAnswer(asked, { name, version: modelVersion }, result.outputs) }
+    },
   )
   tellTimings(request, reply, result)
-  return send(reply, answerOf(parsed, service.find(params.model).name, result), headers['accept-encoding'])
-}
-
-function answerOf(request: RestRequest, name: string, { outputs }: InferResult): RestAnswer {
-  return formatAnswer(request, { name, version: modelVersion }, outputs)
+  return send(reply, result.answer, headers['accept-encoding'])
 }
 
 /** Puts where the time went into the log and into a header that browsers show. */

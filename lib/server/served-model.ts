@@ -39,6 +39,8 @@ export class ServedModel {
   readonly #options: ServedModelOptions
   #generation: Generation | undefined
   #loading: Promise<void> | undefined
+  /** The loading that follows on the one under way. */
+  #next: Promise<void> | undefined
   /** Generations that are still being closed. */
   readonly #retiring = new Set<Promise<void>>()
   #closed = false
@@ -68,15 +70,19 @@ export class ServedModel {
 
   /**
    * Loads the model, or loads it anew: requests go to what was there until the new one has been warmed up, and those that
-   * began with the old one end with it. Asked for again meanwhile, it is the same loading.
+   * began with the old one end with it. Asked for again meanwhile, it is loaded once more afterwards: its file may have changed
+   * after it was read.
    *
    * @throws ResidualError what {@link load} throws; then all stays as it was
    */
   load(): Promise<void> {
-    this.#loading ??= this.#replace().finally(() => {
-      this.#loading = undefined
-    })
-    return this.#loading
+    if (this.#loading) {
+      this.#next ??= this.#loading
+        .catch(() => {}) // whoever asked for that has been told
+        .then(() => (this.#closed ? undefined : this.#load()))
+      return this.#next
+    }
+    return this.#load()
   }
 
   /**
@@ -98,17 +104,26 @@ export class ServedModel {
     }
   }
 
-  /** Waits for those who use the model, then frees all memory. */
+  /** Waits for those who use the model, and for a loading under way to end, then frees all memory. */
   async close(): Promise<void> {
     this.#closed = true
-    await this.#loading?.catch(() => {}) // whoever asked for it has been told
+    await (this.#next ?? this.#loading)?.catch(() => {}) // whoever asked for it has been told
     if (this.#generation) this.#retire(this.#generation)
     this.#generation = undefined
     await Promise.all(this.#retiring)
   }
 
+  #load(): Promise<void> {
+    this.#next = undefined
+    this.#loading = this.#replace().finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
   async #replace(): Promise<void> {
     const next = await this.#open()
+    if (this.#closed) return this.#retire(next)
     const last = this.#generation
     this.#generation = next
     if (last) this.#retire(last)

@@ -74,18 +74,28 @@ export class RunningServer {
       this.#grpc = await startGrpc(this.#service, { host, port: grpcPort }, error => this.log.error(error))
       this.log.info({ port: this.#grpc.port }, 'listening for gRPC')
     }
-    await this.#service.load()
-    for (const name of this.#service.models.keys()) this.log.info({ model: name }, 'ready')
+    for await (const { model, error } of this.#service.load()) {
+      if (error !== undefined) throw error
+      this.log.info({ model }, 'ready')
+    }
   }
 
   /**
-   * Loads all models anew from their files, without losing a request. A model that cannot be loaded stays as it was.
+   * Loads all models anew from their files, without losing a request. A model that cannot be loaded stays as it was, and the
+   * others are loaded all the same. Called again meanwhile, all are loaded once more afterwards.
    *
-   * @throws ResidualError what loading a model throws
+   * @throws ResidualError what loading the first model throws that cannot be loaded, once all have been tried
    */
   async reload(): Promise<void> {
-    await this.#service.load()
-    this.log.info({ models: [...this.#service.models.keys()] }, 'reloaded')
+    const failures: unknown[] = []
+    for await (const { model, error } of this.#service.load()) {
+      if (error === undefined) this.log.info({ model }, 'reloaded')
+      else {
+        failures.push(error)
+        this.log.error({ model, err: error }, 'could not be loaded anew and stays as it was')
+      }
+    }
+    if (failures.length > 0) throw failures[0]
   }
 
   /**
@@ -104,25 +114,24 @@ export class RunningServer {
   async #stop(): Promise<boolean> {
     const { server } = this.#app
     const { drainMs } = this.#service.options
+    const until = performance.now() + drainMs
     this.#service.draining = true
     // The method of http.Server would cut connections on which a request may just be arriving.
     const closed = new Promise<boolean>(resolve =>
       NetServer.prototype.close.call(server, () => resolve(true)),
     )
-    const late = new AbortController()
-    const answered = await Promise.race([
-      Promise.all([closed, this.#closeIdle(closed), this.#grpc?.stop()]).then(() => true),
-      delay(drainMs, false, { signal: late.signal }),
-    ])
-    late.abort()
+    const answered = await inTime(
+      Promise.all([closed, this.#closeIdle(closed), this.#grpc?.stop()]),
+      until - performance.now(),
+    )
     if (!answered) {
       server.closeAllConnections()
       this.#grpc?.cut()
     }
     await closed
     await this.#app.close()
-    await this.#service.close()
-    await this.#endTracing?.()
+    // Models that are being loaded are freed once they have been: nobody waits for that any longer than for a request.
+    await inTime(Promise.all([this.#service.close(), this.#endTracing?.()]), until - performance.now())
     return answered
   }
 
@@ -140,5 +149,16 @@ export class RunningServer {
       for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
       await Promise.race([closed, delay(graceMs)])
     }
+  }
+}
+
+/** Whether `work` is done within `ms`. */
+async function inTime(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const done = new AbortController()
+  const late = delay(Math.max(0, ms), false, { signal: done.signal }).catch(() => false)
+  try {
+    return await Promise.race([work.then(() => true), late])
+  } finally {
+    done.abort()
   }
 }

@@ -1,9 +1,13 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
-import { setMaxListeners } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer } from './answers.ts'
+import { BodyBudget } from './body.ts'
+import { within } from './deadline.ts'
 import { deviceMemoryReader } from './device-memory.ts'
+import { Gate } from './gate.ts'
 import type { Timings } from './infer.ts'
+import { JsonParser } from './json-parser.ts'
 import { Metrics, type Protocol } from './metrics.ts'
 import type { CheckedServeOptions } from './options.ts'
 import { PictureDecoder } from './pictures.ts'
@@ -16,12 +20,16 @@ export interface Call {
   /** The first model unless given. */
   readonly model?: string | undefined
   readonly version?: string | undefined
-  /** Less than the server allows, if the client said so. */
-  readonly timeoutMs?: number | undefined
   /** Aborted when the client goes away. */
   readonly client: AbortSignal
   /** Headers or metadata, which may name the span that this belongs to. */
   readonly carrier: object
+}
+
+/** What a request asks for, once it has been read. */
+export interface Asked {
+  /** Less than the server allows, if the client said so. */
+  readonly timeoutMs: number | undefined
 }
 
 /** What came of a request. */
@@ -32,7 +40,12 @@ export interface Done {
 
 export class Service {
   readonly metrics = new Metrics()
+  /** What is unpacked passes it: pictures and bodies. It takes threads, of which computing must find one. */
+  readonly unpacking: Gate
   readonly decoder: PictureDecoder
+  readonly jsonParser: JsonParser
+  /** What the bodies and messages of all requests may hold. */
+  readonly bodies: BodyBudget
   readonly models: ReadonlyMap<string, ServedModel>
   /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
   draining = false
@@ -52,17 +65,19 @@ export class Service {
       models.set(model.name, model)
     }
     this.models = models
-    this.decoder = new PictureDecoder({
-      decoders,
-      maxWaiting: batcher.maxQueue,
-      maxPixels: limits.pixelsPerPicture,
-    })
+    this.unpacking = new Gate(decoders, batcher.maxQueue)
+    this.bodies = new BodyBudget(limits.bodyBytes, limits.heldBytes)
+    this.jsonParser = new JsonParser(jsonThreads(), batcher.maxQueue)
+    this.decoder = new PictureDecoder(this.unpacking, limits.pixelsPerPicture)
     this.metrics.gauge('queue_pictures', 'Pictures that wait for a batch.', ['model'], async () =>
       [...models.values()].map(({ name, waiting }) => ({ labels: { model: name }, value: waiting })),
     )
-    this.metrics.gauge('decode_queue_pictures', 'Pictures that wait to be decoded.', [], async () => [
-      { labels: {}, value: this.decoder.waiting },
-    ])
+    this.metrics.gauge(
+      'decode_queue_pictures',
+      'Pictures and packed bodies that wait to be decoded.',
+      [],
+      async () => [{ labels: {}, value: this.unpacking.waiting }],
+    )
     const deviceMemory = deviceMemoryReader()
     const help = 'Memory in use per GPU. On the CPU see process_resident_memory_bytes.'
     this.metrics.gauge('device_memory_bytes', help, ['index', 'name'], async () =>
@@ -97,13 +112,14 @@ export class Service {
   }
 
   /**
-   * Has `task` answer a request.
+   * Has `read` read a request and `task` answer it, both within its deadline.
    *
-   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or what the task throws
+   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or what either throws
    */
-  async answer<T extends Done>(
+  async answer<Request extends Asked, T extends Done>(
     call: Call,
-    task: (model: LoadedModel, signal: AbortSignal) => Promise<T>,
+    read: (signal: AbortSignal) => Promise<Request>,
+    task: (model: LoadedModel, request: Request, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const { protocol, client, carrier } = call
     const begin = performance.now()
@@ -115,9 +131,11 @@ export class Service {
       const { deadlineMs } = this.options.limits
       const attributes = { 'residual.protocol': protocol, 'residual.model': name }
       const result = await traced('infer', carrier, attributes, () =>
-        within(Math.min(call.timeoutMs ?? deadlineMs, deadlineMs), client, signal =>
-          model.use(loaded => task(loaded, signal)),
-        ),
+        within(deadlineMs, client, async ({ signal, shorten }) => {
+          const request = await read(signal)
+          if (request.timeoutMs !== undefined) shorten(request.timeoutMs)
+          return model.use(loaded => task(loaded, request, signal))
+        }),
       )
       this.metrics.classified(name, result.pictures, result.timings)
       return result
@@ -129,35 +147,19 @@ export class Service {
     }
   }
 
-  /** Loads all models. */
-  async load(): Promise<void> {
-    for (const model of this.models.values()) await model.load()
+  /** Loads all models, or loads them anew, one after the other, and tells what became of each. */
+  async *load(): AsyncGenerator<{ readonly model: string; readonly error?: unknown }> {
+    for (const model of this.models.values())
+      yield await model.load().then(
+        () => ({ model: model.name }),
+        (error: unknown) => ({ model: model.name, error }),
+      )
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.models.values()].map(model => model.close()))
+    await Promise.all([this.jsonParser.close(), ...[...this.models.values()].map(model => model.close())])
   }
 }
 
-/** Runs `task` with a signal that is aborted after `ms`, or with `client`. */
-async function within<T>(
-  ms: number,
-  client: AbortSignal,
-  task: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const controller = new AbortController()
-  setMaxListeners(0, controller.signal) // one for each picture
-  const gone = () => controller.abort(client.reason)
-  if (client.aborted) gone()
-  client.addEventListener('abort', gone, { once: true })
-  const timer = setTimeout(() => {
-    const message = `The request was not done within ${ms} ms. Allow more, or try again later.`
-    controller.abort(new ResidualError('DEADLINE_EXCEEDED', message))
-  }, ms)
-  try {
-    return await task(controller.signal)
-  } finally {
-    clearTimeout(timer)
-    client.removeEventListener('abort', gone)
-  }
-}
+/** Beside the threads that compute; one reads some 50 MB/s. */
+const jsonThreads = () => Math.max(1, Math.min(4, availableParallelism() >> 1))

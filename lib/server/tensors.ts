@@ -2,8 +2,9 @@
 import { setImmediate } from 'node:timers/promises'
 import { ResidualError } from '../errors.ts'
 import type { Shape } from '../model/plan.ts'
+import { invalid, product, readValues, wrongSize } from './tensor-values.ts'
 
-/** A tensor of a request. Exactly one of `raw` and `values` is there. */
+/** A tensor of a request. Exactly one of `raw`, `values` and `elements` is there. */
 export interface InputTensor {
   readonly name: string
   readonly datatype: string
@@ -12,6 +13,8 @@ export interface InputTensor {
   readonly raw?: Uint8Array
   /** Row-major, flat or nested; BYTES as bytes, or as text in base64. */
   readonly values?: readonly unknown[]
+  /** Of BYTES. */
+  readonly elements?: readonly Uint8Array[]
 }
 
 /** A tensor of an answer. */
@@ -45,8 +48,6 @@ export function inputMetadata({ height, width }: Shape): TensorMetadata[] {
   ]
 }
 
-export const invalid = (message: string) => new ResidualError('REQUEST_INVALID', message)
-
 /**
  * Reads the one input of a request for a model that takes pictures of `shape`.
  *
@@ -71,13 +72,14 @@ export async function readInput(
     const message = `The request has ${count} pictures, over the limit of ${maxPictures}. Split it.`
     throw new ResidualError('REQUEST_TOO_LARGE', message)
   }
+  const { raw, elements } = input.values ? readValues(input, input.values) : input
   switch (input.name) {
     case inputNames.pictures:
-      return { kind: 'pictures', pictures: readBytes(input, count) }
+      return { kind: 'pictures', pictures: readBytes(input, count, raw, elements) }
     case inputNames.pixels:
-      return { kind: 'pixels', count, pixels: readPixels(input) }
+      return { kind: 'pixels', count, pixels: readPixels(input, raw!) }
     default:
-      return { kind: 'pixels', count, pixels: await toChannelsLast(readFloats(input), count) }
+      return { kind: 'pixels', count, pixels: await toChannelsLast(readFloats(input, raw!), count) }
   }
 }
 
@@ -93,41 +95,18 @@ function readCount({ name, shape }: InputTensor, expected: TensorMetadata): numb
   return count
 }
 
-const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
-
-const wrongSize = ({ name, shape }: InputTensor, found: string) =>
-  invalid(`The input '${name}' of shape [${shape}] has ${found}.`)
-
-function readPixels(input: InputTensor): Uint8Array {
-  const { name, shape, raw } = input
-  if (raw) {
-    if (raw.length !== product(shape)) throw wrongSize(input, `${raw.length} bytes`)
-    return raw
-  }
-  const pixels = new Uint8Array(product(shape))
-  fill(input, (value, at) => {
-    if (!(Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255))
-      throw invalid(`The input '${name}' holds a value at ${at} that is no integer from 0 to 255.`)
-    pixels[at] = value as number
-  })
-  return pixels
+function readPixels(input: InputTensor, raw: Uint8Array): Uint8Array {
+  if (raw.length !== product(input.shape)) throw wrongSize(input, `${raw.length} bytes`)
+  return raw
 }
 
 /** `[N,3,H,W]`, which may share memory with the input. */
-function readFloats(input: InputTensor): Float32Array {
-  const { shape, raw } = input
-  if (raw) {
-    const bytes = product(shape) * Float32Array.BYTES_PER_ELEMENT
-    if (raw.length !== bytes) throw wrongSize(input, `${raw.length} bytes`)
-    // Floats must lie at a multiple of four, which the bytes of a request need not.
-    const aligned = raw.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 ? raw : new Uint8Array(raw)
-    return new Float32Array(aligned.buffer, aligned.byteOffset, product(shape))
-  }
-  const floats = new Float32Array(product(shape))
-  fill(input, (value, at) => {
-    floats[at] = typeof value === 'number' ? value : Number.NaN // refused with those that are none
-  })
-  return floats
+function readFloats(input: InputTensor, raw: Uint8Array): Float32Array {
+  const length = product(input.shape)
+  if (raw.length !== length * Float32Array.BYTES_PER_ELEMENT) throw wrongSize(input, `${raw.length} bytes`)
+  // Floats must lie at a multiple of four, which the bytes of a request need not.
+  const aligned = raw.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 ? raw : new Uint8Array(raw)
+  return new Float32Array(aligned.buffer, aligned.byteOffset, length)
 }
 
 const elementsPerTurn = 2 ** 20 // a few milliseconds
@@ -159,17 +138,14 @@ async function toChannelsLast(source: Float32Array, count: number): Promise<Floa
 }
 
 /** The elements of a BYTES tensor. */
-function readBytes(input: InputTensor, count: number): Uint8Array[] {
-  const { name, shape, raw } = input
+function readBytes(
+  input: InputTensor,
+  count: number,
+  raw: Uint8Array = new Uint8Array(),
+  read?: readonly Uint8Array[],
+): readonly Uint8Array[] {
+  if (read) return read
   const elements: Uint8Array[] = []
-  if (!raw) {
-    fill(input, (value, at) => {
-      const bytes = value instanceof Uint8Array ? value : fromBase64(value)
-      if (!bytes) throw invalid(`The input '${name}' holds an element at ${at} that is not text in base64.`)
-      elements.push(bytes)
-    })
-    return elements
-  }
   const view = new DataView(raw.buffer, raw.byteOffset, raw.length)
   let at = 0
   while (at < raw.length && elements.length < count) {
@@ -181,36 +157,9 @@ function readBytes(input: InputTensor, count: number): Uint8Array[] {
     elements.push(raw.subarray(at, at + length))
     at += length
   }
-  if (elements.length !== product(shape) || at !== raw.length)
+  if (elements.length !== count || at !== raw.length)
     throw wrongSize(input, `${elements.length} elements and ${raw.length - at} bytes after them`)
   return elements
-}
-
-const notBase64 = /[^A-Za-z0-9+/]/ // a pattern of the whole text would need a stack as deep as the text is long
-
-function fromBase64(value: unknown): Uint8Array | undefined {
-  if (typeof value !== 'string' || value.length % 4 !== 0) return undefined
-  return notBase64.test(value.replace(/={1,2}$/, '')) ? undefined : Buffer.from(value, 'base64')
-}
-
-/** Calls `set` with every value of a flat or nested tensor and its place in row-major order. */
-function fill(input: InputTensor, set: (value: unknown, at: number) => void): void {
-  const { shape, values = [] } = input
-  let at = 0
-  const visit = (list: readonly unknown[], axis: number): void => {
-    if (list.length !== shape[axis])
-      throw wrongSize(input, `a list of ${list.length} where its shape says ${shape[axis]}`)
-    if (axis === shape.length - 1) for (const value of list) set(value, at++)
-    else
-      for (const inner of list) {
-        if (!Array.isArray(inner)) throw wrongSize(input, 'values that are neither flat nor nested like it')
-        visit(inner, axis + 1)
-      }
-  }
-  if (shape.length > 1 && !Array.isArray(values[0])) {
-    if (values.length !== product(shape)) throw wrongSize(input, `${values.length} values`)
-    for (const value of values) set(value, at++)
-  } else visit(values, 0)
 }
 
 /** The elements of a tensor as the binary extension and gRPC's raw contents have them. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { deviceMemoryReader } from '../../lib/server/device-memory.ts'
 import { temporaryFolder } from '../support/files.ts'
-import { ask, modelName, post, samplePicture, startServer } from '../support/server.ts'
+import { ask, inferUrl, modelName, post, samplePicture, startServer } from '../support/server.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -40,6 +40,33 @@ describe('metrics', () => {
       expect(lines).toContain(line)
     for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
       expect(lines.some(line => line.startsWith(`${name} `))).toBe(true)
+    await server.stop()
+  })
+
+  it('count requests that fail before they come to a model: in their bodies, forms and parameters', async () => {
+    const server = await startServer({ threads: 1, limits: { bodyBytes: 1000, heldBytes: 1000 } })
+    const infer = (body: string, headers = {}) => post(inferUrl(server), body, headers)
+    await infer('x'.repeat(2000))
+    await infer('{"inputs":')
+    await infer('{}', { 'Content-Encoding': 'br' })
+    await infer('{}', { 'Content-Encoding': 'gzip' })
+    await post(inferUrl(server, 'other'), '{}')
+    await post(`${server.url}/classify?topK=none`, 'x')
+    await post(`${server.url}/classify`, new FormData())
+    const { json } = await ask(`${server.url}/metrics`)
+    const counted = (json as string).split('\n').filter(line => line.startsWith('residual_requests_total{'))
+    const model = `model="${modelName}"`
+    expect(counted.sort()).toEqual(
+      [
+        `{protocol="rest",${model},code="REQUEST_TOO_LARGE"} 1`,
+        `{protocol="rest",${model},code="REQUEST_INVALID"} 2`,
+        `{protocol="rest",${model},code="ENCODING_UNSUPPORTED"} 1`,
+        '{protocol="rest",model="",code="MODEL_NOT_SERVED"} 1',
+        '{protocol="classify",model="",code="REQUEST_INVALID"} 2',
+      ]
+        .map(line => `residual_requests_total${line}`)
+        .sort(),
+    )
     await server.stop()
   })
 

@@ -1,10 +1,12 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findModel } from '../../lib/model-record.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
-import { ask, samplePicture, startServer } from '../support/server.ts'
+import { temporaryFolder } from '../support/files.ts'
+import { ask, modelName, samplePicture, startServer } from '../support/server.ts'
 
 const chromiumPath = process.env.RESIDUAL_CHROMIUM ?? '/usr/bin/chromium'
 /** Where to put pictures of the page; nowhere unless it says so. */
@@ -162,6 +164,40 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await haveClasses(page, 15)
     expect(await page.evaluate('[open, listeners]')).toEqual([0, 1])
     await page.close()
+  })
+
+  it('lets the model be chosen by keyboard where several are served, and shows no choice where there is none', async () => {
+    const folder = temporaryFolder()
+    const source = findModel(modelName).path
+    const record = JSON.parse(readFileSync(source.replace('.safetensors', '.json'), 'utf8'))
+    const labels = record.labels.map((label: string) => `other ${label}`)
+    const other = join(folder, 'other "one".safetensors')
+    copyFileSync(source, other)
+    writeFileSync(other.replace('.safetensors', '.json'), JSON.stringify({ ...record, labels }))
+    const several = await startServer({ models: [modelName, other], threads: 1 })
+    const page = await browser.newPage()
+    await page.goto(several.url)
+    const choice = page.getByLabel('Model')
+    await choice.waitFor()
+    expect(await choice.locator('option').allTextContents()).toEqual([modelName, 'other "one"'])
+    await choose(page, 'ship')
+    await haveClasses(page, 5)
+    await page.focus('#choose-folder')
+    await page.keyboard.press('Tab')
+    await page.keyboard.press('ArrowDown')
+    expect(await choice.inputValue()).toBe('other "one"')
+    await choose(page, 'ship')
+    await haveClasses(page, 10)
+    expect(await page.locator('.card:first-child .name').first().textContent()).toBe('other ship')
+    expect(await page.textContent('#server')).toBe('other "one"')
+    await page.goto(`${several.url}/?model=${encodeURIComponent('other "one"')}`)
+    await choice.waitFor()
+    expect(await choice.inputValue()).toBe('other "one"')
+    await page.goto(server.url)
+    await page.waitForSelector('#rate-chart polyline', { state: 'attached' })
+    expect(await page.isVisible('#model')).toBe(false)
+    await page.close()
+    await several.stop()
   })
 
   it('shows throughput and batch sizes as they are', async () => {

@@ -383,7 +383,6 @@ describe('a request that is none', () => {
       {},
       /none of JPEG, PNG.*DECODE_FAILED/,
     ],
-    ['a packing that is none', pixelInput, pixels, { 'Content-Encoding': 'br' }, /none of gzip, deflate/],
     [
       'a body that is not packed',
       pixelInput,
@@ -396,6 +395,12 @@ describe('a request that is none', () => {
     const { status, json } = await post(inferUrl(server), body, { ...headers, ...extra })
     expect(status).toBe(400)
     expect(json.error).toMatch(message)
+  })
+
+  it('is told what it may be packed with if it is packed otherwise', async () => {
+    const { status, json, headers } = await post(inferUrl(server), pixels, { 'Content-Encoding': 'br' })
+    expect([status, headers.get('Accept-Encoding')]).toEqual([415, 'gzip, deflate'])
+    expect(json.error).toMatch(/'br' is none of gzip, deflate\. \[ENCODING_UNSUPPORTED\]$/)
   })
 
   it('with bytes that belong to no input, or an input with data in both ways, says so', async () => {

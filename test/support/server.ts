@@ -123,11 +123,12 @@ export interface ServerProcess {
   readonly exit: Promise<number | string>
 }
 
-/** `residual serve` of the package in `root`, as a user would start it; resolves once it is ready. */
+/** `residual serve` of the package in `root`, as a user would start it; resolves once its log says `until`. */
 export async function spawnServer(
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
   root = packageRoot,
+  until = 'ready',
 ): Promise<ServerProcess> {
   const command = [join(root, 'bin', 'residual.js'), 'serve', '--device', 'cpu', '--port', '0', ...args]
   const child = spawn(process.execPath, command, {
@@ -148,7 +149,7 @@ export async function spawnServer(
         const line = JSON.parse(part)
         lines.push(line)
         url ||= /^listening on (.*)$/.exec(line.msg)?.[1] ?? ''
-        if (line.msg === 'ready') resolve()
+        if (line.msg.startsWith(until)) resolve()
       }
     })
     void exit.then(code => reject(new Error(`residual serve ended with ${code}`)))

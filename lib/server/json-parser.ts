@@ -1,0 +1,66 @@
+// Where is large JSON read? On threads of its own, so that everyone else is answered meanwhile.
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { type ErrorCode, ResidualError } from '../errors.ts'
+import { packageRoot } from '../runtime/native.ts'
+import { Gate } from './gate.ts'
+import type { ParsedJson } from './rest-json.ts'
+
+/** What the thread is asked. */
+export interface JsonQuestion {
+  readonly json: Uint8Array
+  readonly binaryLength: number | undefined
+}
+
+export type JsonAnswer =
+  | { readonly request: ParsedJson }
+  | { readonly error: { readonly code: ErrorCode; readonly message: string } }
+
+/** As built, also where the rest runs from its sources: Node runs no TypeScript. */
+const script = join(packageRoot, 'dist', 'server', 'json-worker.js')
+
+export class JsonParser {
+  readonly #gate: Gate
+  readonly #idle: Worker[] = []
+  readonly #all = new Set<Worker>()
+
+  /** Starts up to `threads` threads once they are needed, for up to `maxWaiting` requests at a time. */
+  constructor(threads: number, maxWaiting: number) {
+    this.#gate = new Gate(threads, maxWaiting)
+  }
+
+  /**
+   * As `parseJson`, with the values of all tensors read. `json` is copied at once.
+   *
+   * @throws ResidualError REQUEST_INVALID, QUEUE_FULL, or the signal's reason
+   */
+  async parse(json: Uint8Array, binaryLength: number | undefined, signal: AbortSignal): Promise<ParsedJson> {
+    const answer = await this.#gate.run(() => this.#ask({ json: new Uint8Array(json), binaryLength }), signal)
+    if ('request' in answer) return answer.request
+    throw new ResidualError(answer.error.code, answer.error.message)
+  }
+
+  /** Ends all threads. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#all].map(worker => worker.terminate()))
+  }
+
+  async #ask(question: JsonQuestion): Promise<JsonAnswer> {
+    const worker = this.#idle.pop() ?? this.#start()
+    const answered = once(worker, 'message') // rejects with an error of the worker
+    worker.postMessage(question, [question.json.buffer as ArrayBuffer])
+    const [answer] = await answered
+    this.#idle.push(worker)
+    return answer
+  }
+
+  #start(): Worker {
+    const worker = new Worker(script)
+    worker.unref()
+    worker.on('error', () => {}) // whoever waits for its answer hears of it
+    this.#all.add(worker)
+    worker.once('exit', () => this.#all.delete(worker))
+    return worker
+  }
+}

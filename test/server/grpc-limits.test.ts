@@ -1,0 +1,131 @@
+import { once } from 'node:events'
+import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import { status } from '@grpc/grpc-js'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
+import { ask, startServer } from '../support/server.ts'
+
+async function start(options: Partial<ServeOptions>): Promise<RunningServer> {
+  const server = await startServer({ threads: 1, grpcPort: 0, ...options })
+  onTestFinished(async () => {
+    await server.stop()
+  })
+  return server
+}
+
+/** A connection on which calls are written byte by byte. */
+function open(server: RunningServer) {
+  const session = connectHttp2(`http://127.0.0.1:${server.grpcPort}`)
+  session.on('error', () => {})
+  onTestFinished(() => session.destroy())
+  const call = (method = 'ModelInfer', headers = {}): ClientHttp2Stream => {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': `/inference.GRPCInferenceService/${method}`,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...headers,
+    })
+    stream.on('error', () => {}).resume()
+    return stream
+  }
+  return { session, call }
+}
+
+/** A message as it goes over the wire, of so many bytes, which hold nothing that the service knows. */
+function framed(length: number, pack = (bytes: Buffer) => bytes): Buffer {
+  const field = Buffer.from([0xfa, 0x7f]) // field 2047, of bytes
+  const size = Buffer.from([
+    (length & 127) | 128,
+    ((length >> 7) & 127) | 128,
+    ((length >> 14) & 127) | 128,
+    length >> 21,
+  ])
+  const message = pack(Buffer.concat([field, size, Buffer.alloc(length)]))
+  const head = Buffer.alloc(5)
+  head.writeUInt8(Number(message.length < length))
+  head.writeUInt32BE(message.length, 1)
+  return Buffer.concat([head, message])
+}
+
+/** The status of a call and its code. */
+async function answerTo(stream: ClientHttp2Stream) {
+  const told: { [name: string]: unknown } = {}
+  stream.on('response', headers => Object.assign(told, headers))
+  stream.on('trailers', headers => Object.assign(told, headers))
+  if (!stream.closed) await once(stream, 'close')
+  return [Number(told['grpc-status']), told['residual-error']]
+}
+
+const counted = async (server: RunningServer, code: string) => {
+  const text = (await ask(`${server.url}/metrics`)).json as string
+  return Number(
+    new RegExp(`^residual_requests_total\\{protocol="grpc",.*code="${code}"\\} (\\d+)$`, 'm').exec(text)?.[1],
+  )
+}
+
+describe('gRPC', () => {
+  it('takes no more connections than it may, and cuts those that say nothing', async () => {
+    const server = await start({ limits: { connections: 3, headersTimeoutMs: 300 } })
+    const sockets = Array.from({ length: 5 }, () => connect(server.grpcPort!, '127.0.0.1'))
+    for (const socket of sockets) socket.on('error', () => {}).resume()
+    await Promise.all(sockets.map((socket: Socket) => once(socket, 'close'))) // two at once, three for their silence
+    const { call } = open(server)
+    expect(await answerTo(call('ServerLive').end(framed(0)))).toEqual([status.OK, undefined])
+    await delay(400) // it has spoken: it stays
+    expect(await answerTo(call('ServerLive').end(framed(0)))).toEqual([status.OK, undefined])
+  })
+
+  it('refuses a message that takes too long to arrive, and takes no more of it', async () => {
+    const server = await start({ limits: { requestTimeoutMs: 300 } })
+    const { call } = open(server)
+    const half = call()
+    half.write(framed(1000).subarray(0, 500))
+    const silent = call()
+    for (const answer of await Promise.all([half, silent].map(answerTo)))
+      expect(answer).toEqual([status.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED'])
+    await expect.poll(() => counted(server, 'DEADLINE_EXCEEDED')).toBe(2)
+  })
+
+  it('counts messages while they arrive in what all requests may hold, and holds nothing of those that have ended', async () => {
+    const server = await start({ limits: { heldBytes: 300_000, bodyBytes: 210_000 } })
+    const { call } = open(server)
+    const first = call()
+    first.write(framed(200_000).subarray(0, 190_000)) // held, though nobody has all of it
+    await delay(100)
+    const second = call()
+    second.write(framed(150_000).subarray(0, 140_000))
+    expect(await answerTo(second)).toEqual([status.UNAVAILABLE, 'SERVER_BUSY'])
+    const classified = await ask(`${server.url}/classify`, { method: 'POST', body: new Uint8Array(150_000) })
+    expect([classified.status, classified.headers.get('Residual-Error')]).toEqual([503, 'SERVER_BUSY'])
+    first.close(constants.NGHTTP2_CANCEL)
+    await expect.poll(() => counted(server, 'REQUEST_ABORTED')).toBe(1)
+    expect(await answerTo(call().end(framed(150_000)))).toEqual([status.NOT_FOUND, 'MODEL_NOT_SERVED'])
+    expect(await answerTo(call().end(framed(150_000)))).toEqual([status.NOT_FOUND, 'MODEL_NOT_SERVED'])
+    await expect.poll(() => counted(server, 'SERVER_BUSY')).toBe(1)
+  })
+
+  it('counts a packed message as what it holds', async () => {
+    const server = await start({ limits: { heldBytes: 2_000_000, bodyBytes: 1_500_000 } })
+    const { call } = open(server)
+    const packed = () => call('ModelInfer', { 'grpc-encoding': 'gzip' }).end(framed(1_400_000, gzipSync))
+    expect(await answerTo(packed())).toEqual([status.NOT_FOUND, 'MODEL_NOT_SERVED'])
+    const waiting = call()
+    waiting.write(framed(1_000_000).subarray(0, 900_000))
+    await delay(100)
+    expect(await answerTo(packed())).toEqual([status.UNAVAILABLE, 'SERVER_BUSY'])
+  })
+
+  it('counts what grpc-js refuses', async () => {
+    const server = await start({ limits: { bodyBytes: 100_000 } })
+    const { call } = open(server)
+    expect(await answerTo(call().end(framed(200_000)))).toEqual([status.RESOURCE_EXHAUSTED, undefined])
+    const broken = Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff])
+    expect(await answerTo(call().end(broken))).toEqual([status.INTERNAL, undefined])
+    await expect.poll(() => counted(server, 'REQUEST_TOO_LARGE')).toBe(1)
+    await expect.poll(() => counted(server, 'REQUEST_INVALID')).toBe(1)
+  })
+})

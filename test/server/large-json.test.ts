@@ -1,0 +1,109 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { afterAll, describe, expect, it } from 'vitest'
+import { JsonParser } from '../../lib/server/json-parser.ts'
+import { formatAnswer, parseRequest } from '../../lib/server/rest-format.ts'
+
+const parser = new JsonParser(1, 8)
+afterAll(() => parser.close())
+
+const never = new AbortController().signal
+const maxJson = 2 ** 25
+const parse = (request: unknown, signal = never) =>
+  parseRequest(Buffer.from(JSON.stringify(request)), undefined, maxJson, parser, signal)
+
+/** What `work` comes to, and how often others had their turn meanwhile. */
+async function turnsDuring<T>(work: Promise<T>): Promise<{ value: T; turns: number }> {
+  let [turns, done] = [0, false]
+  const count = async () => {
+    for (; !done; turns++) await nextTurn()
+  }
+  const counting = count()
+  const value = await work
+  done = true
+  await counting
+  return { value, turns }
+}
+
+const values = (count: number, of: (i: number) => number) => Array.from({ length: count }, (_, i) => of(i))
+
+describe('large JSON', () => {
+  it('is read on another thread: everyone else has their turn meanwhile', async () => {
+    const data = values(10 * 64 * 64 * 3, i => Math.fround(Math.sin(i)))
+    const pixels = values(64 * 64 * 3, i => i % 256)
+    const request = {
+      id: 'mine',
+      parameters: { kept: true, timeout: 1000 },
+      inputs: [
+        { name: 'tensor', datatype: 'FP32', shape: [10, 3, 64, 64], data },
+        { name: 'pixels', datatype: 'UINT8', shape: [1, 64, 64, 3], data: pixels },
+        { name: 'pictures', datatype: 'BYTES', shape: [2], data: ['QUJD', 'A'.repeat(100_000)] },
+      ],
+      outputs: [{ name: 'logits', parameters: { binary_data: true, mine: 1 } }],
+    }
+    const { value, turns } = await turnsDuring(parse(request))
+    expect(turns).toBeGreaterThan(20)
+    expect(value).toMatchObject({ id: 'mine', parameters: request.parameters, timeoutMs: 1 })
+    expect(value.outputs).toEqual([{ name: 'logits' }])
+    expect(value.formats.get('logits')).toEqual({ binary: true, parameters: { mine: 1 } })
+    const [tensor, bytes, pictures] = value.inputs
+    expect([...new Float32Array(tensor!.raw!.slice().buffer)]).toEqual(data)
+    expect([...bytes!.raw!]).toEqual(pixels)
+    expect(pictures!.elements!.map(element => Buffer.from(element).toString('base64'))).toEqual(
+      request.inputs[2]!.data,
+    )
+  })
+
+  it.each<[string, object | string, RegExp]>([
+    ['no JSON', 'x'.repeat(100_000), /not a JSON object/],
+    [
+      'values that are none',
+      { name: 'pixels', datatype: 'UINT8', shape: [50_000], data: values(50_000, i => i) },
+      /at 256 that is no integer/,
+    ],
+    [
+      'text that is not base64',
+      { name: 'pictures', datatype: 'BYTES', shape: [1], data: ['!'.repeat(100_000)] },
+      /not text in base64/,
+    ],
+  ])('with %s is refused as if it were small', async (_, input, message) => {
+    await expect(parse(typeof input === 'string' ? input : { inputs: [input] })).rejects.toMatchObject({
+      code: 'REQUEST_INVALID',
+      message: expect.stringMatching(message),
+    })
+  })
+
+  it('takes no memory for tensors that are not there', async () => {
+    const data = values(50_000, () => 1)
+    for (const shape of [[1e15], [1, 1, 1, 1, 50_000], [2 ** 31, 2 ** 31]]) {
+      const { inputs } = await parse({ inputs: [{ name: 'pixels', datatype: 'UINT8', shape, data }] })
+      expect(inputs[0]!.raw!.length).toBe(0)
+    }
+  })
+
+  it('is not waited for by whoever has gone, and the thread answers the next', async () => {
+    const controller = new AbortController()
+    const request = { inputs: [], id: 'x'.repeat(1e6) }
+    const gone = parse(request, controller.signal)
+    const next = parse({ ...request, parameters: { next: true } })
+    controller.abort(new Error('gone'))
+    await expect(gone).rejects.toThrow('gone')
+    expect((await next).parameters).toEqual({ next: true })
+  })
+})
+
+describe('a large answer', () => {
+  it('is written a part at a time, and reads back to the same float32', async () => {
+    const data = Float32Array.from({ length: 50_000 }, (_, i) => Math.sin(i) * 10 ** ((i % 60) - 30))
+    const request = await parse({ id: 'mine', inputs: [] })
+    const output = { name: 'features', datatype: 'FP32', shape: [1, data.length], data } as const
+    const writing = formatAnswer(request, { name: 'm', version: '1' }, [output])
+    const { value, turns } = await turnsDuring(writing)
+    expect(turns).toBeGreaterThan(10)
+    expect(JSON.parse(value.json)).toEqual({
+      model_name: 'm',
+      model_version: '1',
+      id: 'mine',
+      outputs: [{ ...output, data: [...data] }],
+    })
+  })
+})
