@@ -3,7 +3,7 @@
 #   docker build -t residual:cuda --target cuda .     NVIDIA GPUs; run with --gpus all
 #   docker run -p 8000:8000 residual                  http://localhost:8000/
 
-FROM node:20-bookworm AS build
+FROM node:24-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /residual
 COPY package.json package-lock.json .npmrc ./
@@ -14,7 +14,7 @@ RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
 FROM nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 AS build-cuda
 RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
-COPY --from=node:20-bookworm /usr/local/ /usr/local/
+COPY --from=node:24-bookworm /usr/local/ /usr/local/
 WORKDIR /residual
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
@@ -22,7 +22,7 @@ COPY . .
 RUN npm run build:cuda
 
 FROM nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04 AS cuda
-COPY --from=node:20-bookworm-slim /usr/local/bin/node /usr/local/bin/node
+COPY --from=node:24-bookworm-slim /usr/local/bin/node /usr/local/bin/node
 WORKDIR /residual
 COPY --from=build /residual/package.json ./
 COPY --from=build /residual/node_modules ./node_modules
@@ -41,7 +41,7 @@ EXPOSE 8000 8001
 ENTRYPOINT ["node", "bin/residual.js"]
 CMD ["serve", "--host", "0.0.0.0", "--grpc-port", "8001", "--device", "cuda"]
 
-FROM node:20-bookworm-slim AS cpu
+FROM node:24-bookworm-slim AS cpu
 WORKDIR /residual
 COPY --from=build /residual/package.json ./
 COPY --from=build /residual/node_modules ./node_modules

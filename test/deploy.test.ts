@@ -7,6 +7,7 @@ import { Pod, Service } from 'kubernetes-models/v1'
 import { describe, expect, it } from 'vitest'
 import { parseAllDocuments } from 'yaml'
 import { packageRoot } from '../lib/runtime/native.ts'
+import { defaultLimits } from '../lib/server/options.ts'
 import { temporaryFolder } from './support/files.ts'
 import { ask, spawnServer, startServer } from './support/server.ts'
 
@@ -130,9 +131,29 @@ describe('the manifests', () => {
       metrics: autoscaler.spec.metrics,
     }
     const { json } = await ask(server.url + path)
-    for (const { pods } of metrics) expect(json).toMatch(new RegExp(`^${pods.metric.name}\\{`, 'm'))
+    expect(metrics.map(({ type }: { type: string }) => type)).toEqual(['Pods', 'Resource']) // with a fallback
+    for (const { pods } of metrics.slice(0, 1))
+      expect(json).toMatch(new RegExp(`^${pods.metric.name}\\{`, 'm'))
     await server.stop()
   })
+})
+
+/** Bytes that a pixel takes while it is decoded, at worst (docs/scaling.md). */
+const bytesPerPixel = 12
+
+it.each([
+  ['kubernetes.yaml', container],
+  ['kserve.yaml', inferenceService.spec.predictor.containers[0]],
+])('%s allows the memory that its server may need, and as many threads', (_, { args, resources, env }) => {
+  const value = (name: string) => Number(args[args.indexOf(name) + 1])
+  const decoders = value('--decoders')
+  const { bodyBytes, heldBytes, pixelsPerPicture } = defaultLimits
+  expect(args).not.toContain('--max-megapixels')
+  const needed = 0.3 * 2 ** 30 + heldBytes + decoders * (bodyBytes + pixelsPerPicture * bytesPerPixel)
+  const [, gibibytes] = /^(\d+)Gi$/.exec(resources.limits.memory)!
+  expect(needed).toBeLessThan(Number(gibibytes) * 2 ** 30)
+  const [{ name, value: threads }] = env
+  expect([name, Number(threads)]).toEqual(['UV_THREADPOOL_SIZE', decoders + 1 + 1])
 })
 
 describe('the image', () => {
