@@ -77,13 +77,20 @@ export {
   type SessionDevice,
 } from './runtime/session.ts'
 export type { Precision, SessionOptions } from './runtime/session-options.ts'
+export { type SavedModel, saveModel } from './save-model.ts'
 export type { Checkpoint, CheckpointTensor } from './weights/checkpoint.ts'
 export { openCheckpoint } from './weights/formats/open.ts'
 export { initialise } from './weights/init.ts'
 export { type Recognised, recognise } from './weights/names/recognise.ts'
 export type { Scheme } from './weights/names/scheme.ts'
 export { openSafetensors, type Safetensors } from './weights/safetensors.ts'
-export { type NamedTensor, type WriteOptions, writeSafetensors } from './weights/safetensors-write.ts'
+export {
+  type DeferredTensor,
+  type NamedTensor,
+  type WriteOptions,
+  writeSafetensors,
+} from './weights/safetensors-write.ts'
+export { type SaveOptions, saveNetwork } from './weights/save.ts'
 export {
   checkParameters,
   fromSafetensors,

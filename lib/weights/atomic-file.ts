@@ -6,7 +6,7 @@ import { ResidualError } from '../errors.ts'
 /**
  * Writes `path` by whatever `write` does with the file's handle.
  *
- * @throws ResidualError FILE_WRITE_FAILED, after which what was at `path` is as before
+ * @throws ResidualError FILE_WRITE_FAILED, or what `write` says of its own; then what was at `path` is as before
  */
 export async function writeAtomically(
   path: string,
@@ -23,6 +23,7 @@ export async function writeAtomically(
   } catch (cause) {
     await handle?.close().catch(() => {})
     await rm(temporary, { force: true }).catch(() => {}) // what went wrong first is what matters
+    if (cause instanceof ResidualError) throw cause
     throw new ResidualError(
       'FILE_WRITE_FAILED',
       `${path} could not be written: ${(cause as Error).message}.`,

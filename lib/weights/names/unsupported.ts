@@ -28,6 +28,10 @@ const unsupported: readonly Unsupported[] = [
     what: 'a ResNet v2 (batch norms before convolutions)',
     mark: /_preact_bn\/|stages\.0\.blocks\.0\.norm1\.|layer1\.0\.norm1\.|root_block|(^|[./])block1\.unit01\./,
   },
+  {
+    what: "a network of blocks to choose from (timm's byobnet, as its ResNets of CLIP and eca_resnet33ts)",
+    mark: /stages\.0\.0\.conv1_1x1\./,
+  },
   { what: 'a RegNet', mark: /(^|\.)s1\.b1\.conv1\.|trunk_output\.block1|regnet\.encoder/ },
 ]
 
