@@ -52,6 +52,8 @@ export {
 } from './model/resnet.ts'
 export { type ModelOptions, type OpenModel, openModel } from './open-model.ts'
 export type { PictureResult } from './pipeline.ts'
+export type { Progress } from './registry/download.ts'
+export { type PullOptions, pull } from './registry/pull.ts'
 export {
   type BatchAnswer,
   Batcher,

@@ -1,11 +1,14 @@
 // What goes with a checkpoint? Its architecture, labels and preprocessing: a JSON file of the same name beside it.
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { basename, dirname, extname, join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { ResidualError } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { cachedModel } from './registry/cache.ts'
+import { pullHint } from './registry/source.ts'
 import { packageRoot } from './runtime/native.ts'
+import { checkpointStem, recordPath } from './weights/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */
 export interface ModelRecord {
@@ -37,7 +40,8 @@ export function bundledModels(): ModelFile[] {
 const usualNames = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
 
 /**
- * The checkpoint meant by `model`: the name of a bundled model, a file of any format, or a folder of Hugging Face's layout.
+ * The checkpoint meant by `model`: the name of a bundled model, a file of any format, a folder of Hugging Face's layout, or the
+ * name of a model that was pulled.
  *
  * @throws ResidualError MODEL_NOT_FOUND
  */
@@ -47,13 +51,16 @@ export function findModel(model: string): ModelFile {
   if (found) return found
   const stat = statSync(model, { throwIfNoEntry: false })
   if (stat?.isDirectory()) return inFolder(model)
-  // That a file is not there is told by what opens it; only what looks like no path may be a name.
-  if (stat || model.endsWith(extension) || /[/\\]/.test(model))
-    return { name: stem(basename(model)), path: model }
+  const asPath = { name: checkpointStem(model), path: model }
+  if (stat) return asPath
+  const pulled = cachedModel(model)
+  if (pulled) return pulled
+  // That there is no such file is told by what opens it; only what looks like no path may be a name.
+  if (model.endsWith(extension) || /[/\\]/.test(model)) return asPath
   throw new ResidualError(
     'MODEL_NOT_FOUND',
     `There is neither a file '${model}' nor a bundled model of that name ` +
-      `(there are: ${bundled.map(({ name }) => name).join(', ')}).`,
+      `(there are: ${bundled.map(({ name }) => name).join(', ')}), and none was pulled.${pullHint(model)}`,
   )
 }
 
@@ -64,18 +71,6 @@ function inFolder(folder: string): ModelFile {
     'MODEL_NOT_FOUND',
     `The folder ${folder} has none of ${usualNames.join(', ')}. Give the path of the checkpoint's file.`,
   )
-}
-
-/** A file's name without what tells its format. */
-function stem(file: string): string {
-  const shard = '.index.json'
-  const whole = file.endsWith(shard) ? file.slice(0, -shard.length) : file
-  return whole.slice(0, whole.length - extname(whole).length)
-}
-
-/** Where the record of a checkpoint is, if it has one: `model.json` for `model.pth`. */
-export function recordPath(checkpoint: string): string {
-  return join(dirname(checkpoint), `${stem(basename(checkpoint))}.json`)
 }
 
 /**

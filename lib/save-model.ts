@@ -2,9 +2,9 @@
 import { outOfRange } from './errors.ts'
 import type { Preprocessing } from './image/preprocess.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
-import { recordPath } from './model-record.ts'
 import { writeAtomically } from './weights/atomic-file.ts'
 import { architectureKey } from './weights/names/recognise.ts'
+import { recordPath } from './weights/record-path.ts'
 import { type SaveOptions, saveNetwork } from './weights/save.ts'
 import type { WeightSource } from './weights/source.ts'
 

@@ -14,6 +14,7 @@ import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { inspect } from './inspect.ts'
 import { index, positive, positives } from './numbers.ts'
+import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
 
 const defaultModel = 'resnet50-cifar10'
@@ -54,7 +55,11 @@ function commands(exit: (code: number) => void): Command {
       '<paths...>',
       'picture files, folders of them, glob patterns, or - for one picture on standard input',
     )
-    .option('--model <name|file>', "a bundled model, or a checkpoint's file or folder", defaultModel)
+    .option(
+      '--model <name|file>',
+      "a bundled or pulled model, or a checkpoint's file or folder",
+      defaultModel,
+    )
     .option('--top-k <n>', 'classes to print for each picture', positive, defaultTopK)
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
@@ -124,6 +129,17 @@ function commands(exit: (code: number) => void): Command {
     .addOption(new Option('--dtype <dtype>', 'of the numbers').choices(Object.keys(dtypes)).default('fp32'))
     .option('--folded', 'with batch norms folded into the convolutions')
     .action(async (model, out, options) => exit(await convert(model, out, options)))
+
+  program
+    .command('pull')
+    .description('download a well-known checkpoint; --model takes its name from then on')
+    .argument('[name]', 'one of --list, or owner/repository[@revision] of the Hugging Face hub')
+    .argument('[file]', 'a file of that repository (default: model.safetensors)')
+    .option('--sha256 <digits>', 'what the SHA-256 of the file must be')
+    .option('--offline', 'take it from the cache or not at all')
+    .option('--list', 'print what there is')
+    .option('--json', 'print JSON')
+    .action(async (name, file, options) => exit(await pullModel(name, file, options)))
 
   program
     .command('serve')

@@ -23,11 +23,15 @@ export async function writeAtomically(
   } catch (cause) {
     await handle?.close().catch(() => {})
     await rm(temporary, { force: true }).catch(() => {}) // what went wrong first is what matters
-    if (cause instanceof ResidualError) throw cause
-    throw new ResidualError(
-      'FILE_WRITE_FAILED',
-      `${path} could not be written: ${(cause as Error).message}.`,
-      { cause },
-    )
+    throw cause instanceof ResidualError ? cause : notWritten(path, cause)
   }
+}
+
+/** What a failed write of `path` is reported as. */
+export function notWritten(path: string, cause: unknown): ResidualError {
+  return new ResidualError(
+    'FILE_WRITE_FAILED',
+    `${path} could not be written: ${(cause as Error).message}.`,
+    { cause },
+  )
 }

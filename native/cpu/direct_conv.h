@@ -5,6 +5,7 @@
 
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
+#include "cpu/parts.h"
 
 namespace residual::cpu {
 
@@ -45,10 +46,6 @@ class DirectConv final : public Convolution {
     const float* src;
     const float* residual;
   };
-  struct Range {
-    int begin, end;
-    int size() const { return end - begin; }
-  };
 
   void plan_depth();
   void plan_runs(PageArena& arena);
@@ -57,12 +54,13 @@ class DirectConv final : public Convolution {
   void pack_depthwise(const float* weight, const float* bias, PageArena& arena);
   size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
   void pad(float* dst, const float* src, int row) const;
+  template <typename At>
+  void each_pixel(Range pixels, const At& at) const;
   const float** find_sources(const float* src, Range pixels, void* scratch) const;
   void run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const;
   void run_panels(const Buffers& buffers, Range pixels, const Run& run, Range panels,
                   const float* const* sources) const;
   void run_depthwise(const Buffers& buffers, Range pixels, void* scratch) const;
-  const float* source(const float* src, int pixel, int row, int column) const;
 
   ConvGeometry geometry_;
   const Kernels& kernels_;

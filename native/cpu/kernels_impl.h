@@ -25,13 +25,13 @@ inline Vec splat(float x) { return x - Vec{}; }
 inline Vec max(Vec a, Vec b) { return b > a ? b : a; }
 inline float relu(float x) { return x < 0 ? 0 : x; }
 
-// The compiler is told that `v` lives in a register here. Without it GCC, seeing several unrolled steps at
-// once, runs out of registers and keeps some sums in memory.
-inline void keep_in_register(Vec& v) {
-#if defined(__x86_64__)
-  __asm__ volatile("" : "+v"(v));
-#elif defined(__aarch64__)
-  __asm__ volatile("" : "+w"(v));
+// sum += a * b, in the register that `sum` is in. Left to itself GCC, seeing several unrolled steps at once,
+// moves sums from register to register and keeps some in memory.
+inline void multiply_add(Vec& sum, Vec a, Vec b) {
+#if defined(__FMA__)
+  __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#else
+  sum += a * b;
 #endif
 }
 
@@ -71,15 +71,13 @@ struct Sums {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; v++) {
       w[v] = load(weight + v * kLanes);
-      keep_in_register(w[v]);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
       const Vec x = splat(source[r][c]);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) {
-        acc[r][v] += x * w[v];
-        keep_in_register(acc[r][v]);
+        multiply_add(acc[r][v], x, w[v]);
       }
     }
   }

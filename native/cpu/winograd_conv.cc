@@ -102,13 +102,13 @@ WorkspaceSize WinogradConv::workspace_size(int batch) const {
 void WinogradConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
                        Workspace& workspace) const {
   const Buffers buffers = {dst, src, residual};
-  const int all = tiles(batch), blocks = divide_up(all, kBlockTiles);
-  const auto block_of = [&](int i) { return Range{part(all, blocks, i), part(all, blocks, i + 1)}; };
+  const int all = tiles(batch);
+  const Blocks blocks(all, kBlockTiles, pool.threads());
 
   // Enough blocks for everyone: each is transformed where it is used.
-  if (blocks >= pool.threads() * kBlocksPerThread) {
-    pool.run(blocks, [&](int task, int worker) {
-      const Range range = block_of(task);
+  if (blocks.count() >= pool.threads() * kBlocksPerThread) {
+    pool.run(blocks.count(), [&](int task, int worker) {
+      const Range range = blocks[task];
       float* const scratch = static_cast<float*>(workspace.of(worker));
       const Transformed inputs = transformed(scratch, range);
       transform_inputs(inputs, src, range);
@@ -119,12 +119,10 @@ void WinogradConv::run(float* dst, const float* src, const float* residual, int 
   }
 
   const Transformed inputs = transformed(workspace.shared(), {0, all});
-  const int transforms = divide_up(all, kTransformTiles);
-  pool.run(transforms, [&](int task, int) {
-    transform_inputs(inputs, src, {part(all, transforms, task), part(all, transforms, task + 1)});
-  });
-  pool.run(blocks * groups_, [&](int task, int worker) {
-    run_group(buffers, inputs, block_of(task % blocks), task / blocks,
+  const Blocks transforms(all, kTransformTiles, pool.threads());
+  pool.run(transforms.count(), [&](int task, int) { transform_inputs(inputs, src, transforms[task]); });
+  pool.run(blocks.count() * groups_, [&](int task, int worker) {
+    run_group(buffers, inputs, blocks[task % blocks.count()], task / blocks.count(),
               static_cast<float*>(workspace.of(worker)));
   });
 }

@@ -6,6 +6,7 @@
 
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
+#include "cpu/parts.h"
 
 namespace residual::cpu {
 
@@ -24,10 +25,6 @@ class WinogradConv final : public Convolution {
   size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
 
  private:
-  struct Range {
-    int begin, end;
-    int size() const { return end - begin; }
-  };
   struct Buffers {
     float* dst;
     const float* src;

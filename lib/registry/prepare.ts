@@ -1,0 +1,79 @@
+// What does an answer mean for what is here already? It goes on, begins anew, is complete, or there is nothing to be had.
+import { ResidualError } from '../errors.ts'
+import { isStrongEtag, type Part } from './part.ts'
+import { type Answer, type Stated, TransientFailure } from './transport.ts'
+
+/**
+ * Makes `part` ready for the body of an answer; false where nothing is missing. `accept` refuses, by throwing, what a server says
+ * it will send.
+ *
+ * @throws ResidualError DOWNLOAD_FAILED, FILE_WRITE_FAILED; TransientFailure
+ */
+export async function prepare(
+  url: string,
+  answer: Answer,
+  part: Part,
+  accept: (stated: Stated) => void,
+): Promise<boolean> {
+  const { status, headers, stated } = answer
+  if (status === 200) {
+    accept(stated)
+    const encoding = headers['content-encoding'] ?? 'identity'
+    if (!['identity', 'gzip'].includes(encoding))
+      throw new ResidualError(
+        'DOWNLOAD_FAILED',
+        `${url} came encoded as ${encoding}, which nobody asked for.`,
+      )
+    const plain = encoding === 'identity'
+    const length = plain && headers['content-length'] ? Number(headers['content-length']) : undefined
+    const etag = plain && isStrongEtag(headers.etag) ? headers.etag : undefined
+    const bytes = stated.bytes ?? length
+    const { sha256 } = stated
+    await part.restart({
+      url,
+      ...(etag && { etag }),
+      ...(bytes !== undefined && { bytes }),
+      ...(sha256 && { sha256 }),
+    })
+    return true
+  }
+  if (status === 206 || status === 416) {
+    const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(headers['content-range'] ?? '')
+    const [first, total] = [range?.[1], range?.[2]].map(text =>
+      text === undefined ? undefined : Number(text),
+    )
+    if (isSame(answer, part, total)) {
+      if (status === 206 && first === part.received) return true
+      if (status === 416 && total === part.received) return false
+    }
+    await part.restart(undefined)
+    throw new TransientFailure('what is there is no beginning of what the server has')
+  }
+  if (status === 408 || status === 429 || status >= 500)
+    throw new TransientFailure(`the server answered ${status}`, retryAfter(headers['retry-after']))
+  const hint =
+    status === 401 || status === 403
+      ? ' Set HF_TOKEN to a token that may read it.'
+      : status === 404
+        ? ' There is no such file or revision.'
+        : ''
+  throw new ResidualError('DOWNLOAD_FAILED', `${url}: the server answered ${status}.${hint}`)
+}
+
+/** Whether an answer is about the file that `part` is the beginning of. */
+function isSame({ headers, stated }: Answer, { note }: Part, total: number | undefined): boolean {
+  const agrees = <T>(a: T | undefined, b: T | undefined) => a === undefined || b === undefined || a === b
+  return (
+    agrees(headers['content-encoding'], 'identity') &&
+    agrees(headers.etag, note?.etag) &&
+    agrees(stated.sha256, note?.sha256) &&
+    agrees(total, note?.bytes)
+  )
+}
+
+/** Milliseconds; the header has seconds or a date (RFC 9110, 10.2.3). */
+function retryAfter(header: string | undefined): number {
+  const value =
+    header === undefined ? 0 : /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now()
+  return value > 0 ? value : 0
+}

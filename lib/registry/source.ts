@@ -1,0 +1,75 @@
+// What does a name on the command line stand for? A file on a server: an entry of the registry, or any file of the Hugging Face hub.
+import { basename, extname } from 'node:path'
+import { ResidualError } from '../errors.ts'
+import { type Checkpoint, checkpoints } from './checkpoints.ts'
+
+/** A file to download. */
+export interface Source {
+  /** As the user wrote it. */
+  readonly name: string
+  /** Its file's name in the cache, with the extension it has on the server. */
+  readonly fileName: string
+  readonly url: string
+  /** What is known of it without asking anybody; absent for a repository that is not in the registry. */
+  readonly checkpoint?: Checkpoint
+}
+
+const defaultEndpoint = 'https://huggingface.co'
+const defaultFile = 'model.safetensors'
+const repositoryPattern = /^([\w.-]+\/[\w.-]+)(?:@([\w./-]+))?$/
+
+/** `HF_ENDPOINT`, or the hub itself; without a slash at its end. */
+export function hubEndpoint(): string {
+  return (process.env.HF_ENDPOINT || defaultEndpoint).replace(/\/+$/, '')
+}
+
+/**
+ * `name`: one of the registry, or `owner/repository[@revision]`; `file` is one of that repository, `model.safetensors` unless
+ * given.
+ *
+ * @throws ResidualError MODEL_NOT_FOUND
+ */
+export function findSource(name: string, file?: string): Source {
+  const checkpoint = Object.hasOwn(checkpoints, name) ? checkpoints[name] : undefined
+  if (checkpoint && file === undefined) {
+    const { from } = checkpoint
+    const url = 'url' in from ? from.url : hubUrl(from.repository, from.revision, defaultFile)
+    return { name, fileName: cacheName(name) + extname(url), url, checkpoint }
+  }
+  const [, repository, revision = 'main'] = repositoryPattern.exec(name) ?? []
+  const path = file ?? defaultFile
+  if (repository === undefined || [...`${name}/${path}`.split(/[/@]/)].some(isNoName))
+    throw new ResidualError(
+      'MODEL_NOT_FOUND',
+      `There is no checkpoint '${name}' to pull${file === undefined ? '' : ` ${file} from`}${similar(name)}. ` +
+        '`residual pull --list` shows those there are; others on the Hugging Face hub are written owner/repository.',
+    )
+  const stem = file === undefined ? name : `${name}/${path.slice(0, -extname(path).length || undefined)}`
+  return { name, fileName: cacheName(stem) + extname(path), url: hubUrl(repository, revision, path) }
+}
+
+/** What a file of the cache is called without its extension; the name may have slashes. */
+export function cacheName(name: string): string {
+  return name.replaceAll('/', '--')
+}
+
+/** How to get what is not there, if it could be pulled; else nothing. */
+export function pullHint(name: string): string {
+  return Object.hasOwn(checkpoints, name) ? ` \`residual pull ${name}\` downloads it.` : ''
+}
+
+function hubUrl(repository: string, revision: string, file: string): string {
+  const path = file.split('/').map(encodeURIComponent).join('/')
+  return `${hubEndpoint()}/${repository}/resolve/${encodeURIComponent(revision)}/${path}`
+}
+
+/** Parts of a path that could lead out of a folder, or be no part at all. */
+function isNoName(part: string): boolean {
+  return !/^[\w.-]+$/.test(part) || /^\.+$/.test(part)
+}
+
+function similar(name: string): string {
+  const stem = basename(name).split(/[.-]/)[0]!
+  const found = Object.keys(checkpoints).filter(known => stem !== '' && known.startsWith(`${stem}.`))
+  return found.length > 0 ? ` (did you mean ${found.join(', ')}?)` : ''
+}

@@ -1,0 +1,479 @@
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type PullOptions, pull } from '../../lib/index.ts'
+import { findModel, readModelRecord } from '../../lib/model-record.ts'
+import { checkpoints } from '../../lib/registry/checkpoints.ts'
+import { pullSource } from '../../lib/registry/pull.ts'
+import { findSource } from '../../lib/registry/source.ts'
+import {
+  breakAfter,
+  close,
+  type FileServer,
+  fileServer,
+  hubHeaders,
+  listen,
+  serve,
+  sha256,
+  someBytes,
+} from '../support/file-server.ts'
+
+const bytes = someBytes(200_000)
+const other = someBytes(200_000, 2)
+const name = 'somebody/resnet'
+const quick: PullOptions = { retries: 2, retryMs: 1, stallMs: 300 }
+const coded = (code: string, message = '') =>
+  expect.objectContaining({ name: 'ResidualError', code, message: expect.stringContaining(message) })
+
+let folder: string
+let models: string
+let server: FileServer
+const environment = { ...process.env }
+beforeAll(async () => {
+  server = await fileServer(() => bytes)
+})
+afterAll(() => server.close())
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'residual-pull-'))
+  models = join(folder, 'models')
+  for (const key of Object.keys(process.env))
+    if (/_proxy$|^HF_|^RESIDUAL_/i.test(key)) delete process.env[key]
+  process.env.RESIDUAL_CACHE = folder
+  process.env.HF_ENDPOINT = server.url
+  server.requests.length = 0
+  server.next.length = 0
+})
+afterEach(async () => {
+  process.env = { ...environment }
+  await rm(folder, { recursive: true })
+})
+
+const part = () => join(models, 'somebody--resnet.safetensors.part')
+const ranges = () => server.requests.map(request => request.headers.range)
+/** Leaves a part of 150,000 bytes as a download that was broken off would. */
+async function breakOff() {
+  server.next.push(breakAfter(bytes, 150_000, 'break'))
+  await expect(pull(name, { ...quick, retries: 0 })).rejects.toEqual(
+    coded('DOWNLOAD_FAILED', '150000 bytes are kept'),
+  )
+  server.requests.length = 0
+}
+async function expectPulled(path: string, what = bytes) {
+  expect(path).toBe(join(models, 'somebody--resnet.safetensors'))
+  expect((await readFile(path)).equals(what)).toBe(true)
+  expect((await readdir(models)).sort()).toEqual(['somebody--resnet.json', 'somebody--resnet.safetensors'])
+}
+
+describe('pull', () => {
+  it('downloads, checks, writes a record and is found by load from then on', async () => {
+    const seen: number[] = []
+    const path = await pull(name, {
+      ...quick,
+      onProgress: ({ received, total }) => seen.push(received, total!),
+    })
+    await expectPulled(path)
+    expect(server.requests[0]!.url).toBe('/somebody/resnet/resolve/main/model.safetensors')
+    expect(seen.slice(0, 2)).toEqual([0, bytes.length])
+    expect(seen.slice(-2)).toEqual([bytes.length, bytes.length])
+    const { origin } = JSON.parse(await readFile(join(models, 'somebody--resnet.json'), 'utf8'))
+    const url = `${server.url}/somebody/resnet/resolve/main/model.safetensors`
+    expect(origin).toEqual({ url, sha256: sha256(bytes), bytes: bytes.length, checkedAgainst: 'hub' })
+    expect(findModel(name)).toEqual({ name, path })
+  })
+
+  it('takes what is there without asking anybody', async () => {
+    const path = await pull(name, quick)
+    expect(await pull(name, { ...quick, offline: true })).toBe(path)
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('downloads anew what was damaged, and switched off it says so', async () => {
+    const path = await pull(name, quick)
+    await writeFile(path, other)
+    await expect(pull(name, { ...quick, offline: true })).rejects.toEqual(coded('OFFLINE', 'damaged'))
+    await expectPulled(await pull(name, quick))
+  })
+
+  it.each(['HF_HUB_OFFLINE', 'RESIDUAL_OFFLINE'])('asks nobody with %s=1', async variable => {
+    process.env[variable] = '1'
+    await expect(pull(name, quick)).rejects.toEqual(coded('OFFLINE', 'not pulled before'))
+    expect(server.requests).toHaveLength(0)
+  })
+
+  it('takes a revision and a file of a repository', async () => {
+    const path = await pull('somebody/resnet@v1.0', { ...quick, file: 'weights/best.pth' })
+    expect(path).toBe(join(models, 'somebody--resnet@v1.0--weights--best.pth'))
+    expect(server.requests[0]!.url).toBe('/somebody/resnet/resolve/v1.0/weights/best.pth')
+  })
+
+  it.each(['resnet5', '../x', 'a/..', 'a/b/c', '', 'a/b@../x', 'a/b?x'])('knows no %j', async wrong => {
+    await expect(pull(wrong, quick)).rejects.toEqual(coded('MODEL_NOT_FOUND'))
+  })
+
+  it('says what was meant, and how to get what load does not find', async () => {
+    await expect(pull('resnet50', quick)).rejects.toEqual(coded('MODEL_NOT_FOUND', 'resnet50.tv_in1k'))
+    expect(() => findModel('resnet50.tv_in1k')).toThrow('`residual pull resnet50.tv_in1k` downloads it')
+  })
+
+  it('checks its options', async () => {
+    await expect(pull(name, { sha256: 'abc' })).rejects.toThrow(RangeError)
+    await expect(pull(name, { retries: -1 })).rejects.toThrow(RangeError)
+    await expect(pull(1 as unknown as string)).rejects.toThrow(TypeError)
+  })
+})
+
+describe('what a checkpoint must be', () => {
+  it('refuses wrong bytes, and keeps nothing of them', async () => {
+    server.next.push(serve(other, { 'x-linked-etag': `"${sha256(bytes)}"` }))
+    await expect(pull(name, quick)).rejects.toEqual(coded('CHECKSUM_MISMATCH', sha256(other)))
+    expect(await readdir(models)).toEqual([])
+  })
+
+  it('refuses what the hub states before it comes, if something else was asked for', async () => {
+    await expect(pull(name, { ...quick, sha256: sha256(other) })).rejects.toEqual(
+      coded('CHECKSUM_MISMATCH', 'Nothing was downloaded'),
+    )
+    await expectPulled(await pull(name, { ...quick, sha256: sha256(bytes).toUpperCase() }))
+  })
+
+  it('refuses what nobody vouches for, unless the user does', async () => {
+    const nothing = serve(bytes, { 'x-linked-etag': undefined, etag: '"1"' })
+    server.next.push(nothing, nothing)
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', '--sha256'))
+    await expectPulled(await pull(name, { ...quick, sha256: sha256(bytes) }))
+  })
+
+  it.each([8, 64])('holds a file to the %i digits that the registry has', async digits => {
+    const { preprocessing } = checkpoints['resnet50-11ad3fa6']!
+    const checkpoint = {
+      from: { url: `${server.url}/x.pth` },
+      architecture: { layers: 50 },
+      licence: 'MIT',
+      preprocessing,
+    }
+    const source = { name: 'x', fileName: 'x.pth', url: `${server.url}/x.pth` }
+    const pulled = (of: Buffer) =>
+      pullSource({ ...source, checkpoint: { ...checkpoint, sha256: sha256(of).slice(0, digits) } }, quick)
+    await expect(pulled(other)).rejects.toEqual(coded('CHECKSUM_MISMATCH'))
+    const path = await pulled(bytes)
+    const record = JSON.parse(await readFile(join(models, 'x.json'), 'utf8'))
+    expect(record).toMatchObject({ architecture: { layers: 50 }, preprocessing, origin: { licence: 'MIT' } })
+    expect(record.origin.checkedAgainst).toBe(digits === 64 ? 'registry' : 'registry (first digits)')
+    await rm(join(models, 'x.json')) // it is written anew: the registry still knows the file
+    server.requests.length = 0
+    expect(await pulled(bytes)).toBe(path)
+    expect(existsSync(join(models, 'x.json'))).toBe(true)
+    expect(server.requests).toHaveLength(0)
+  })
+})
+
+describe('a network that breaks', () => {
+  it('goes on where the connection broke, in the same call', async () => {
+    server.next.push(breakAfter(bytes, 90_000, 'break'))
+    const reasons: string[] = []
+    await expectPulled(await pull(name, { ...quick, onRetry: reason => reasons.push(reason) }))
+    expect(reasons).toEqual([expect.stringMatching(/closed|reset|terminated/)])
+    expect(ranges()).toEqual([undefined, 'bytes=90000-'])
+    expect(server.requests[1]!.headers['if-range']).toBe(`"${sha256(bytes)}"`)
+  })
+
+  it('goes on in a later call', async () => {
+    await breakOff()
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual(['bytes=150000-'])
+  })
+
+  it('gives up a connection on which nothing comes', async () => {
+    server.next.push(breakAfter(bytes, 90_000, 'stall'), () => {})
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual([undefined, 'bytes=90000-', 'bytes=90000-'])
+    server.next.push(() => {})
+    const failing = pull('somebody/slow', { ...quick, retries: 0, stallMs: 50 })
+    await expect(failing).rejects.toEqual(coded('DOWNLOAD_FAILED', 'nothing came for 0.05 s'))
+  })
+
+  it('is patient with a connection that is slow', async () => {
+    server.next.push(async (_, response) => {
+      response.writeHead(200, { ...hubHeaders(bytes), 'content-length': bytes.length })
+      for (let i = 0; i < 5; i++) {
+        response.write(bytes.subarray(i * 40_000, (i + 1) * 40_000))
+        await delay(250)
+      }
+      response.end()
+    })
+    await expectPulled(await pull(name, { ...quick, stallMs: 1000 }))
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('begins anew where the file is to come from somewhere else', async () => {
+    await breakOff()
+    const source = { name, fileName: 'somebody--resnet.safetensors', url: `${server.url}/elsewhere` }
+    await expectPulled(await pullSource(source, quick))
+    expect(ranges()).toEqual([undefined])
+  })
+
+  it('begins anew where the file has changed meanwhile', async () => {
+    await breakOff()
+    server.next.push(serve(other))
+    await expectPulled(await pull(name, quick), other)
+  })
+
+  it('begins anew where the server ignores ranges', async () => {
+    await breakOff()
+    server.next.push((_, response) => response.writeHead(200, hubHeaders(bytes)).end(bytes))
+    await expectPulled(await pull(name, quick))
+  })
+
+  it.each([
+    ['another entity tag', { etag: '"other"' }, 'bytes 150000-199999/200000'],
+    ['another beginning', {}, 'bytes 140000-199999/200000'],
+    ['another length', {}, 'bytes 150000-199999/300000'],
+    ['another checksum', { 'x-linked-etag': `"${sha256(other)}"` }, 'bytes 150000-199999/200000'],
+    ['no range', {}, undefined],
+  ])('begins anew where the rest comes with %s', async (_, headers, range) => {
+    await breakOff()
+    server.next.push((_, response) =>
+      response
+        .writeHead(206, { ...hubHeaders(bytes, headers), ...(range && { 'content-range': range }) })
+        .end(bytes.subarray(150_000)),
+    )
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual(['bytes=150000-', undefined])
+  })
+
+  it('takes a 416 for the end where all is there, and else begins anew', async () => {
+    await breakOff()
+    await writeFile(part(), bytes)
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual(['bytes=200000-'])
+    await rm(models, { recursive: true })
+    await breakOff()
+    await writeFile(part(), Buffer.concat([bytes, bytes]))
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual(['bytes=400000-', undefined])
+  })
+
+  it.each(['{"url":', 'null', '{"url": "x", "etag": "a\\nb"}'])(
+    'continues nothing with the note %s',
+    async note => {
+      await breakOff()
+      await writeFile(`${part()}.json`, note)
+      await expectPulled(await pull(name, quick))
+      expect(ranges()).toEqual([undefined])
+    },
+  )
+
+  it('finds out a damaged part by its checksum, and is rid of it', async () => {
+    await breakOff()
+    await writeFile(part(), other.subarray(0, 150_000))
+    await expect(pull(name, quick)).rejects.toEqual(coded('CHECKSUM_MISMATCH'))
+    await expectPulled(await pull(name, quick))
+  })
+})
+
+describe('a server that lies', () => {
+  it('is asked again where it sends less than it says', async () => {
+    server.next.push((_, response) =>
+      response.writeHead(200, hubHeaders(bytes, { 'x-linked-size': '200000' })).end(bytes.subarray(0, 1000)),
+    )
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual([undefined, 'bytes=1000-'])
+  })
+
+  it('is not listened to beyond the length it stated', async () => {
+    server.next.push((_, response) =>
+      response.writeHead(200, hubHeaders(bytes, { 'x-linked-size': '1000' })).end(bytes),
+    )
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'more came than the 1000 bytes'))
+    expect((await stat(part())).size).toBe(0)
+  })
+
+  it('gets only the bytes of its Content-Length taken, whatever follows them', async () => {
+    const head = Object.entries(hubHeaders(bytes)).map(([key, value]) => `${key}: ${value}\r\n`)
+    server.next.push(({ socket }) => {
+      socket.write(`HTTP/1.1 200 OK\r\n${head.join('')}content-length: ${bytes.length}\r\n\r\n`)
+      socket.end(Buffer.concat([bytes, other]))
+    })
+    await expectPulled(await pull(name, quick))
+  })
+
+  it('may compress, but not with what nobody asked for, and not without end', async () => {
+    const zipped = gzipSync(bytes)
+    const send = (body: Buffer, headers: { [name: string]: string }) =>
+      server.next.push((_, response) => response.writeHead(200, hubHeaders(bytes, headers)).end(body))
+    send(zipped, { 'content-encoding': 'br' })
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'encoded as br'))
+    send(gzipSync(Buffer.alloc(10_000_000)), { 'content-encoding': 'gzip', 'x-linked-size': '200000' })
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'more came'))
+    send(zipped.subarray(0, 100_000), { 'content-encoding': 'gzip' }) // broken off: nothing to continue
+    send(zipped, { 'content-encoding': 'gzip', 'content-length': `${zipped.length}` })
+    await expectPulled(await pull(name, quick))
+    expect(ranges().every(range => range === undefined)).toBe(true)
+  })
+
+  it.each([
+    [404, 'no such file'],
+    [401, 'HF_TOKEN'],
+    [403, 'HF_TOKEN'],
+    [400, '400'],
+  ])('is asked once where it answers %i', async (status, message) => {
+    server.next.push((_, response) => response.writeHead(status).end('no'))
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', message))
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('is asked again where it is busy, when it says so', async () => {
+    const begin = Date.now()
+    for (const [status, after] of [
+      [503, '1'],
+      [429, new Date(0).toUTCString()],
+      [408, 'soon'],
+    ] as const)
+      server.next.push((_, response) => response.writeHead(status, { 'retry-after': after }).end())
+    await expectPulled(await pull(name, { ...quick, retries: 3 }))
+    expect(Date.now() - begin).toBeGreaterThanOrEqual(990)
+    expect(server.requests).toHaveLength(4)
+  })
+
+  it('is given up after as many tries as were allowed', async () => {
+    for (let i = 0; i < 3; i++) server.next.push((_, response) => response.writeHead(500).end())
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'given up after 3 tries'))
+    expect(server.requests).toHaveLength(3)
+  })
+})
+
+describe('the way there', () => {
+  it('follows redirects, with the token for the hub alone and its word for the checksum', async () => {
+    process.env.HF_TOKEN = 'secret'
+    const storage = await fileServer(() => bytes)
+    storage.next.push(serve(bytes, { 'x-linked-etag': `"${sha256(other)}"`, etag: '"storage"' }))
+    server.next.push(
+      (_, response) => response.writeHead(307, { location: '/renamed' }).end(),
+      (_, response) =>
+        response.writeHead(302, { ...hubHeaders(bytes), location: `${storage.url}/a?b=c` }).end(),
+    )
+    try {
+      await expectPulled(await pull(name, quick))
+    } finally {
+      await storage.close()
+    }
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
+      'Bearer secret',
+      'Bearer secret',
+    ])
+    expect(storage.requests.map(({ url, headers }) => [url, headers.authorization])).toEqual([
+      ['/a?b=c', undefined],
+    ])
+  })
+
+  it.each([
+    ['/loop', 'more than 8 times'],
+    ['http://example.invalid/x', 'not https'],
+    ['file:///etc/passwd', 'not https'],
+    ['http://[', 'no address'],
+    [undefined, 'to nowhere'],
+  ])('does not follow redirects to %s', async (location, message) => {
+    for (let i = 0; i < 9; i++)
+      server.next.push((_, response) => response.writeHead(302, { ...(location && { location }) }).end())
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', message))
+  })
+
+  it('goes through the proxy of the environment, except to those in NO_PROXY', async () => {
+    const targets: string[] = []
+    const proxy = createServer().on('connect', ({ url }, socket) => {
+      targets.push(url!)
+      const through = connect(Number(new URL(server.url).port), '127.0.0.1', () => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\n')
+        through.pipe(socket).pipe(through)
+      })
+      for (const end of [socket, through]) end.on('error', () => {})
+    })
+    process.env.HTTP_PROXY = await listen(proxy)
+    process.env.HF_ENDPOINT = 'http://hub.example.invalid'
+    try {
+      await expectPulled(await pull(name, quick))
+      expect(targets).toEqual(['hub.example.invalid:80'])
+      process.env.NO_PROXY = '127.0.0.1'
+      process.env.HF_ENDPOINT = `${server.url}/` // as people write it
+      await pull('somebody/more', quick)
+      expect(targets).toHaveLength(1)
+      process.env.HTTP_PROXY = 'http://127.0.0.1:1'
+      process.env.NO_PROXY = ''
+      await expect(pull('somebody/most', quick)).rejects.toEqual(coded('DOWNLOAD_FAILED'))
+    } finally {
+      await close(proxy)
+    }
+  })
+
+  it('says that a mirror is no address', async () => {
+    process.env.HF_ENDPOINT = 'hub'
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'Look at HF_ENDPOINT'))
+  })
+
+  it('is the mirror for the registry as well', () => {
+    expect(findSource('resnet50.tv_in1k').url).toBe(
+      `${server.url}/timm/resnet50.tv_in1k/resolve/aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8/model.safetensors`,
+    )
+  })
+})
+
+describe('the machine it comes to', () => {
+  it.skipIf(!existsSync('/dev/full'))(
+    'says that the disk is full, and goes on when it no longer is',
+    async () => {
+      await mkdir(models)
+      await symlink('/dev/full', part())
+      await expect(pull(name, quick)).rejects.toEqual(coded('FILE_WRITE_FAILED', 'ENOSPC'))
+      await rm(part())
+      await expectPulled(await pull(name, quick))
+    },
+  )
+
+  it('says which folder it cannot make', async () => {
+    await writeFile(models, '')
+    await expect(pull(name, quick)).rejects.toEqual(coded('FILE_WRITE_FAILED', models))
+  })
+
+  it('lets two pulls of the same file download it once', async () => {
+    const paths = await Promise.all([pull(name, quick), pull(name, quick), pull(name, quick)])
+    for (const path of paths) await expectPulled(path)
+    expect(server.requests).toHaveLength(1)
+  })
+
+  it('waits for a lock that is held, not for one whose holder is no more', async () => {
+    await mkdir(models)
+    const lock = join(models, 'somebody--resnet.safetensors.lock')
+    await writeFile(lock, '')
+    const stopped = pull(name, { ...quick, signal: AbortSignal.timeout(250) })
+    await expect(stopped).rejects.toThrow(/timeout/)
+    expect(server.requests).toHaveLength(0)
+    await utimes(lock, 0, 0)
+    await expectPulled(await pull(name, quick))
+  })
+
+  it('stops when told to, keeping what has come', async () => {
+    const stop = new AbortController()
+    server.next.push(breakAfter(bytes, 90_000, 'stall'))
+    const onProgress = ({ received }: { received: number }) =>
+      received === 90_000 && stop.abort(new Error('enough'))
+    await expect(pull(name, { ...quick, signal: stop.signal, onProgress })).rejects.toThrow('enough')
+    expect((await readdir(models)).sort()).toEqual([
+      'somebody--resnet.safetensors.part',
+      'somebody--resnet.safetensors.part.json',
+    ])
+    await expect(pull(name, { ...quick, signal: stop.signal })).rejects.toThrow('enough')
+    await expectPulled(await pull(name, quick))
+    expect(ranges()).toEqual([undefined, 'bytes=90000-'])
+  })
+
+  it('gives a record that a model can be read with', async () => {
+    const path = await pull(name, quick)
+    await expect(readModelRecord({ path })).resolves.toBeTypeOf('object')
+  })
+})
