@@ -1,32 +1,17 @@
 // How does a picture become labels? The whole data flow on one page: load, classify, close.
-import { checkInteger, ResidualError, wrongType } from './errors.ts'
+import { checkInteger, wrongType } from './errors.ts'
 import { greatest } from './greatest.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
-import {
-  inputSize,
-  type Prepared,
-  type Preprocessing,
-  parsePreprocessing,
-  preprocess,
-} from './image/preprocess.ts'
+import { inputOf, type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
 import { lower } from './model/lower.ts'
-import { parametersOf } from './model/parameters.ts'
 import type { OutputName } from './model/plan.ts'
-import { resnet } from './model/resnet.ts'
-import { findModel, readModelRecord } from './model-record.ts'
+import { type ModelOptions, openModel } from './open-model.ts'
 import { eachPicture, type PictureResult, row } from './pipeline.ts'
 import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
 import type { SessionOptions } from './runtime/session-options.ts'
-import { inferResNet } from './weights/names/torchvision.ts'
-import { openSafetensors } from './weights/safetensors.ts'
-import { checkParameters, fromSafetensors } from './weights/source.ts'
 
-export interface LoadOptions extends SessionOptions {
-  /** In place of those that go with the checkpoint. */
-  readonly labels?: readonly string[]
-  readonly preprocessing?: Preprocessing
-}
+export type LoadOptions = SessionOptions & ModelOptions
 
 /** One class a picture may show. */
 export interface Prediction {
@@ -48,44 +33,27 @@ export const defaultBatch = 8
 /**
  * Loads a checkpoint and makes it ready to run.
  *
- * @param model the name of a bundled model, or the path of a `.safetensors` file
- * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH,
- *   NON_FINITE, or what {@link createSession} throws
+ * @param model as of {@link openModel}
+ * @throws ResidualError NON_FINITE, or what {@link openModel} and {@link createSession} throw
  */
 export async function load(model: string, options: LoadOptions = {}): Promise<Classifier> {
   if (typeof model !== 'string') throw wrongType('a name or a path', 'model', model)
-  const file = findModel(model)
-  const tensors = await openSafetensors(file.path)
+  const opened = await openModel(model, options)
   try {
-    const record = await readModelRecord(file)
-    const source = fromSafetensors(tensors)
-    const network = resnet(record.architecture ?? inferResNet(source))
-    checkParameters(parametersOf(network), source)
-    const preprocessing = options.preprocessing
-      ? parsePreprocessing(options.preprocessing, 'the options')
-      : record.preprocessing
-    const { mean, std } = preprocessing
-    const plan = lower(network, { ...inputSize(preprocessing), mean, std })
-    const classes = plan.values[plan.outputs.logits]!.channels
-    const labels = options.labels ?? record.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
-    if (labels.length !== classes) {
-      throw new ResidualError(
-        'MODEL_INVALID',
-        `There are ${labels.length} labels for the ${classes} classes of ${model}.`,
-      )
-    }
+    const { name, network, weights, preprocessing, labels } = opened
+    const plan = lower(network, inputOf(preprocessing))
     const [session, classifierWeight] = await Promise.allSettled([
-      createSession(plan, source, options),
-      source.read('fc.weight'), // for activation maps
+      createSession(plan, weights, options),
+      weights.read('fc.weight'), // for activation maps
     ])
     if (session.status === 'rejected') throw session.reason
     if (classifierWeight.status === 'rejected') {
       await session.value.dispose()
       throw classifierWeight.reason
     }
-    return new Classifier(file.name, session.value, preprocessing, labels, classifierWeight.value)
+    return new Classifier(name, session.value, preprocessing, labels, classifierWeight.value)
   } finally {
-    await tensors.close()
+    await opened.close()
   }
 }
 

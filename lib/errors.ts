@@ -4,7 +4,7 @@
 export const errorCodes = {
   ADDON_NOT_BUILT: 'The native addon is missing or cannot be loaded on this machine.',
   BACKEND_UNAVAILABLE: 'The device asked for cannot be had here.',
-  CHECKPOINT_INVALID: 'The file is not a well-formed safetensors file.',
+  CHECKPOINT_INVALID: 'The file is no well-formed checkpoint of a format that can be read.',
   CHECKPOINT_MISMATCH: 'The tensors of the checkpoint are not those of the network.',
   CHECKSUM_MISMATCH: 'The bytes that came are not those of the checkpoint that was asked for.',
   DEADLINE_EXCEEDED: 'The request was not done by its deadline.',
@@ -16,7 +16,7 @@ export const errorCodes = {
   FILE_WRITE_FAILED: 'The file could not be written; what was there before is unchanged.',
   GPU_INVALID: 'The text does not describe a GPU that cuDNN could compile for.',
   INTERNAL: 'A check inside the addon failed. This is a bug in residual.',
-  MODEL_INVALID: 'The record beside the checkpoint is malformed.',
+  MODEL_INVALID: 'What lies beside the checkpoint is malformed or does not fit it.',
   MODEL_NOT_FOUND: 'There is neither a bundled model nor a file of that name.',
   MODEL_NOT_READY: 'The model is being loaded or warmed up, or the server is shutting down.',
   MODEL_NOT_SERVED: 'The server has no model of that name and version.',

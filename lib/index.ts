@@ -50,6 +50,7 @@ export {
   wideResnet50_2,
   wideResnet101_2,
 } from './model/resnet.ts'
+export { type ModelOptions, type OpenModel, openModel } from './open-model.ts'
 export type { PictureResult } from './pipeline.ts'
 export type { Progress } from './registry/download.ts'
 export { type PullOptions, pull } from './registry/pull.ts'
@@ -78,9 +79,20 @@ export {
   type SessionDevice,
 } from './runtime/session.ts'
 export type { Precision, SessionOptions } from './runtime/session-options.ts'
+export { type SavedModel, saveModel } from './save-model.ts'
+export type { Checkpoint, CheckpointTensor } from './weights/checkpoint.ts'
+export { openCheckpoint } from './weights/formats/open.ts'
 export { initialise } from './weights/init.ts'
+export { type Recognised, recognise } from './weights/names/recognise.ts'
+export type { Scheme } from './weights/names/scheme.ts'
 export { openSafetensors, type Safetensors } from './weights/safetensors.ts'
-export { type NamedTensor, type WriteOptions, writeSafetensors } from './weights/safetensors-write.ts'
+export {
+  type DeferredTensor,
+  type NamedTensor,
+  type WriteOptions,
+  writeSafetensors,
+} from './weights/safetensors-write.ts'
+export { type SaveOptions, saveNetwork } from './weights/save.ts'
 export {
   checkParameters,
   fromSafetensors,

@@ -1,21 +1,23 @@
 // What goes with a checkpoint? Its architecture, labels and preprocessing: a JSON file of the same name beside it.
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { ResidualError } from './errors.ts'
-import { imagenet, type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
+import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { cachedModel } from './registry/cache.ts'
 import { pullHint } from './registry/source.ts'
 import { packageRoot } from './runtime/native.ts'
+import { checkpointStem, recordPath } from './weights/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */
 export interface ModelRecord {
-  /** Options of {@link resnet}; inferred from the tensors where absent. */
-  readonly architecture?: ResNetOptions
+  /** Options of {@link resnet}. Inferred from the tensors as far as they are absent: all of them, unless `layers` is given. */
+  readonly architecture?: Partial<ResNetOptions>
   /** One per class, in order; `class 0`, `class 1`, ... where absent. */
   readonly labels?: readonly string[]
-  readonly preprocessing: Preprocessing
+  /** That of the naming scheme where absent. */
+  readonly preprocessing?: Preprocessing
 }
 
 /** A checkpoint on this machine. */
@@ -34,51 +36,73 @@ export function bundledModels(): ModelFile[] {
     .map(file => ({ name: basename(file, extension), path: join(modelsFolder, file) }))
 }
 
+/** What a checkpoint is called in a folder that holds one model, the likelier first. */
+const usualNames = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
+
 /**
- * The checkpoint meant by `model`: a path ending in `.safetensors`, or the name of a bundled model or of one that was pulled.
+ * The checkpoint meant by `model`: the name of a bundled model, a file of any format, a folder of Hugging Face's layout, or the
+ * name of a model that was pulled.
  *
  * @throws ResidualError MODEL_NOT_FOUND
  */
 export function findModel(model: string): ModelFile {
-  if (model.endsWith(extension)) return { name: basename(model, extension), path: model }
   const bundled = bundledModels()
-  const found = bundled.find(({ name }) => name === model) ?? cachedModel(model)
+  const found = bundled.find(({ name }) => name === model)
   if (found) return found
+  const stat = statSync(model, { throwIfNoEntry: false })
+  if (stat?.isDirectory()) return inFolder(model)
+  const asPath = { name: checkpointStem(model), path: model }
+  if (stat) return asPath
+  const pulled = cachedModel(model)
+  if (pulled) return pulled
+  // That there is no such file is told by what opens it; only what looks like no path may be a name.
+  if (model.endsWith(extension) || /[/\\]/.test(model)) return asPath
   throw new ResidualError(
     'MODEL_NOT_FOUND',
-    `There is no bundled model '${model}' (there are: ${bundled.map(({ name }) => name).join(', ')}), ` +
-      `and none of that name was pulled.${pullHint(model)} ` +
-      `For a checkpoint of your own give the path of its ${extension} file.`,
+    `There is neither a file '${model}' nor a bundled model of that name ` +
+      `(there are: ${bundled.map(({ name }) => name).join(', ')}), and none was pulled.${pullHint(model)}`,
+  )
+}
+
+function inFolder(folder: string): ModelFile {
+  const path = usualNames.map(name => join(folder, name)).find(each => existsSync(each))
+  if (path !== undefined) return { name: basename(resolve(folder)), path }
+  throw new ResidualError(
+    'MODEL_NOT_FOUND',
+    `The folder ${folder} has none of ${usualNames.join(', ')}. Give the path of the checkpoint's file.`,
   )
 }
 
 /**
- * The record beside a checkpoint. Without such a file the preprocessing is ImageNet's, and the rest is left out.
+ * The record beside a checkpoint; empty where there is no such file.
  *
  * @throws ResidualError MODEL_INVALID
  */
-export async function readModelRecord({ path }: ModelFile): Promise<ModelRecord> {
-  const file = `${path.slice(0, -extension.length)}.json`
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return { preprocessing: imagenet }
-    throw new ResidualError('MODEL_INVALID', `${file} cannot be read: ${(cause as Error).message}.`, {
-      cause,
-    })
-  }
-  return parseModelRecord(text, file)
+export async function readModelRecord({ path }: Pick<ModelFile, 'path'>): Promise<ModelRecord> {
+  const file = recordPath(path)
+  const record = await readJson(file)
+  return record ? parseModelRecord(record, file) : {}
 }
 
-function parseModelRecord(text: string, file: string): ModelRecord {
+/**
+ * The object in a JSON file; undefined where there is no file.
+ *
+ * @throws ResidualError MODEL_INVALID
+ */
+export async function readJson(file: string): Promise<{ [key: string]: unknown } | undefined> {
   let record: unknown
   try {
-    record = JSON.parse(text)
+    record = JSON.parse(await readFile(file, 'utf8'))
   } catch (cause) {
-    throw new ResidualError('MODEL_INVALID', `${file} is not JSON: ${(cause as Error).message}.`, { cause })
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    const problem = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read'
+    throw new ResidualError('MODEL_INVALID', `${file} ${problem}: ${(cause as Error).message}.`, { cause })
   }
   if (!isObject(record)) throw new ResidualError('MODEL_INVALID', `${file} does not hold an object.`)
+  return record
+}
+
+function parseModelRecord(record: { [key: string]: unknown }, file: string): ModelRecord {
   const { architecture, labels, preprocessing } = record
   if (architecture !== undefined && !isObject(architecture)) {
     throw new ResidualError('MODEL_INVALID', `'architecture' in ${file} is not an object.`)
@@ -86,17 +110,17 @@ function parseModelRecord(text: string, file: string): ModelRecord {
   if (labels !== undefined && !(Array.isArray(labels) && labels.every(label => typeof label === 'string'))) {
     throw new ResidualError('MODEL_INVALID', `'labels' in ${file} is not an array of strings.`)
   }
-  if (architecture) checkArchitecture(architecture as unknown as ResNetOptions, file)
+  if (architecture) checkArchitecture(architecture, file)
   return {
-    ...(architecture ? { architecture: architecture as unknown as ResNetOptions } : {}),
+    ...(architecture ? { architecture } : {}),
     ...(labels ? { labels: labels as string[] } : {}),
-    preprocessing: preprocessing === undefined ? imagenet : parsePreprocessing(preprocessing, file),
+    ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessing(preprocessing, file) }),
   }
 }
 
-function checkArchitecture(architecture: ResNetOptions, file: string): void {
+function checkArchitecture(architecture: Partial<ResNetOptions>, file: string): void {
   try {
-    resnet(architecture)
+    resnet({ layers: 50, ...architecture })
   } catch (cause) {
     throw new ResidualError(
       'MODEL_INVALID',
@@ -108,6 +132,6 @@ function checkArchitecture(architecture: ResNetOptions, file: string): void {
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -9,8 +9,10 @@ import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } fr
 import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
+import { convert, dtypes } from './convert.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
+import { inspect } from './inspect.ts'
 import { index, positive, positives } from './numbers.ts'
 import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
@@ -53,7 +55,11 @@ function commands(exit: (code: number) => void): Command {
       '<paths...>',
       'picture files, folders of them, glob patterns, or - for one picture on standard input',
     )
-    .option('--model <name|file>', 'a bundled or pulled model or a .safetensors file', defaultModel)
+    .option(
+      '--model <name|file>',
+      "a bundled or pulled model, or a checkpoint's file or folder",
+      defaultModel,
+    )
     .option('--top-k <n>', 'classes to print for each picture', positive, defaultTopK)
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
@@ -108,6 +114,23 @@ function commands(exit: (code: number) => void): Command {
     .action(async (out, options) => exit(await exportModel(out, options)))
 
   program
+    .command('inspect')
+    .description('print what is in a checkpoint: its format, names, network, preprocessing, and a hash')
+    .argument('<model>', 'a file of any format, a folder that has one, or a bundled model')
+    .option('--stats', 'of each tensor its range, mean, standard deviation and a histogram')
+    .option('--json', 'print JSON')
+    .action(async (model, options) => exit(await inspect(model, options)))
+
+  program
+    .command('convert')
+    .description('write a checkpoint as safetensors, with a record of its network, labels and preprocessing')
+    .argument('<model>', 'a file of any format, a folder that has one, or a bundled model')
+    .argument('<out.safetensors>', 'the file to write; the record becomes its neighbour out.json')
+    .addOption(new Option('--dtype <dtype>', 'of the numbers').choices(Object.keys(dtypes)).default('fp32'))
+    .option('--folded', 'with batch norms folded into the convolutions')
+    .action(async (model, out, options) => exit(await convert(model, out, options)))
+
+  program
     .command('pull')
     .description('download a well-known checkpoint; --model takes its name from then on')
     .argument('[name]', 'one of --list, or owner/repository[@revision] of the Hugging Face hub')
@@ -121,7 +144,7 @@ function commands(exit: (code: number) => void): Command {
   program
     .command('serve')
     .description('answer for models over HTTP: the Open Inference Protocol, POST /classify, a page at /')
-    .option('--model <name|file...>', 'bundled models or .safetensors files', [defaultModel])
+    .option('--model <name|file...>', "bundled models, or checkpoints' files or folders", [defaultModel])
     .option('--host <address>', 'the address to listen on', defaultHost)
     .option('--port <n>', 'the port to listen on; 0 for any that is free', index, defaultPort)
     .option('--grpc-port <n>', 'serve gRPC as well, on this port', index)

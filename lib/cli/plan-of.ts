@@ -1,15 +1,13 @@
 // Which network, plan and weights does a model on the command line stand for?
-import { imagenet, inputSize } from '../image/preprocess.ts'
+import { imagenet, inputOf } from '../image/preprocess.ts'
 import type { Network } from '../model/graph.ts'
 import { lower } from '../model/lower.ts'
 import { parametersOf } from '../model/parameters.ts'
 import type { Plan } from '../model/plan.ts'
 import { resnet, supportedLayers } from '../model/resnet.ts'
-import { findModel, readModelRecord } from '../model-record.ts'
+import { openModel } from '../open-model.ts'
 import { initialise } from '../weights/init.ts'
-import { inferResNet } from '../weights/names/torchvision.ts'
-import { openSafetensors } from '../weights/safetensors.ts'
-import { checkParameters, fromSafetensors, type WeightSource } from '../weights/source.ts'
+import type { WeightSource } from '../weights/source.ts'
 
 export interface NamedModel {
   readonly network: Network
@@ -21,7 +19,7 @@ export interface NamedModel {
 }
 
 /**
- * `model`: a bundled model, a .safetensors file, or `resnet18` to `resnet152` with random weights for pictures of `size` x
+ * `model`: a bundled model, a checkpoint's file or folder, or `resnet18` to `resnet152` with random weights for pictures of `size` x
  * `size`. To be closed.
  *
  * @throws ResidualError what finding and reading a model throws
@@ -34,18 +32,11 @@ export async function openNamedModel(model: string, size: number): Promise<Named
     const plan = lower(network, { height: size, width: size, mean, std })
     return { network, plan, weights: initialise(parametersOf(network), 1), path: null, close: async () => {} }
   }
-  const file = findModel(model)
-  const record = await readModelRecord(file)
-  const tensors = await openSafetensors(file.path)
+  const { network, weights, preprocessing, checkpoint, close } = await openModel(model)
   try {
-    const weights = fromSafetensors(tensors)
-    const network = resnet(record.architecture ?? inferResNet(weights))
-    checkParameters(parametersOf(network), weights)
-    const { mean, std } = record.preprocessing
-    const plan = lower(network, { ...inputSize(record.preprocessing), mean, std })
-    return { network, plan, weights, path: file.path, close: () => tensors.close() }
+    return { network, plan: lower(network, inputOf(preprocessing)), weights, path: checkpoint.path, close }
   } catch (error) {
-    await tensors.close()
+    await close()
     throw error
   }
 }

@@ -18,9 +18,13 @@ export interface Preprocessing {
   /** In order. The last must settle the size: a crop, or a resize to a height and a width. */
   readonly steps: readonly Step[]
   readonly interpolation: 'bilinear' | 'bicubic'
-  /** Per channel in units of byte / 255: the network takes `(byte / 255 - mean) / std`. */
+  /** Per channel, in the order of `channels`: the network takes `(byte / 255 * range - mean) / std`. */
   readonly mean: readonly number[]
   readonly std: readonly number[]
+  /** What the largest byte stands for before `mean` is subtracted: 1 where absent, 255 for bytes as they are. */
+  readonly range?: number
+  /** The order in which the network takes them; RGB where absent. */
+  readonly channels?: 'RGB' | 'BGR'
 }
 
 /** What most checkpoints trained on ImageNet take: torchvision's `ImageClassification` preset. */
@@ -31,9 +35,21 @@ export const imagenet: Preprocessing = {
   std: [0.229, 0.224, 0.225],
 }
 
+/**
+ * What networks out of Caffe take, and keras.applications' ResNets with it: BGR, minus the mean of ImageNet. Keras leaves the
+ * geometry to its users; this is the usual one.
+ */
+export const caffe: Preprocessing = {
+  ...imagenet,
+  range: 255,
+  channels: 'BGR',
+  mean: [103.939, 116.779, 123.68],
+  std: [1, 1, 1],
+}
+
 /** A picture as the network takes it. */
 export interface Prepared {
-  /** `[height, width, 3]` of {@link inputSize}. */
+  /** `[height, width, 3]` of {@link inputSize}, in the order of `channels`. */
   readonly pixels: Uint8Array
   /** The part of the original picture that this shows, in its pixels; beyond its edges where it had to be padded. */
   readonly view: View
@@ -50,6 +66,13 @@ export function inputSize({ steps }: Preprocessing): Size {
   return 'crop' in last ? last.crop : (last.resize as Size)
 }
 
+/** What a plan has to know: the size, and mean and standard deviation in units of byte / 255. */
+export function inputOf(preprocessing: Preprocessing): Size & Pick<Preprocessing, 'mean' | 'std'> {
+  const { mean, std, range = 1 } = preprocessing
+  const scaled = (values: readonly number[]) => values.map(value => value / range)
+  return { ...inputSize(preprocessing), mean: scaled(mean), std: scaled(std) }
+}
+
 /**
  * Carries out the steps, off the event loop, which reads `picture` until the promise settles: its buffer must stay where it
  * is. Sizes and offsets are rounded as torchvision does.
@@ -59,7 +82,7 @@ export function inputSize({ steps }: Preprocessing): Size {
  */
 export async function preprocess(
   picture: Picture,
-  { steps, interpolation }: Preprocessing,
+  { steps, interpolation, channels }: Preprocessing,
 ): Promise<Prepared> {
   let current = picture
   let view: View = { top: 0, left: 0, height: picture.height, width: picture.width }
@@ -81,7 +104,18 @@ export async function preprocess(
     view = part(view, size, window)
     current = await resize(current, size, window, interpolation)
   }
-  return { pixels: current.data, view }
+  return { pixels: channels === 'BGR' ? reversed(current.data) : current.data, view }
+}
+
+/** RGB as BGR. */
+function reversed(pixels: Uint8Array): Uint8Array {
+  const result = new Uint8Array(pixels.length)
+  for (let i = 0; i < pixels.length; i += 3) {
+    result[i] = pixels[i + 2]!
+    result[i + 1] = pixels[i + 1]!
+    result[i + 2] = pixels[i]!
+  }
+  return result
 }
 
 const maxExtent = 1 << 24 // of the addon
@@ -180,7 +214,7 @@ const maxSide = 1 << 14 // of what a step makes: pictures of 0.8 GB, as for deco
 export function parsePreprocessing(json: unknown, source: string): Preprocessing {
   const fail = (what: string) => new ResidualError('MODEL_INVALID', `The preprocessing in ${source} ${what}.`)
   if (typeof json !== 'object' || json === null) throw fail('is not an object')
-  const { steps, interpolation, mean, std } = json as { [key: string]: unknown }
+  const { steps, interpolation, mean, std, range, channels } = json as { [key: string]: unknown }
   if (!Array.isArray(steps) || steps.length === 0) throw fail("has no 'steps'")
   for (const step of steps)
     if (!isStep(step)) throw fail(`has the step ${JSON.stringify(step)}, which is not known`)
@@ -191,7 +225,11 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
   if (!isTriple(mean)) throw fail("has a 'mean' that is not three numbers")
   if (!isTriple(std) || std.some(value => value <= 0))
     throw fail("has a 'std' that is not three positive numbers")
-  return { steps, interpolation, mean, std }
+  if (range !== undefined && !(typeof range === 'number' && range > 0 && range < Number.POSITIVE_INFINITY))
+    throw fail("has a 'range' that is not a positive number")
+  if (channels !== undefined && channels !== 'RGB' && channels !== 'BGR')
+    throw fail("has 'channels' that are neither 'RGB' nor 'BGR'")
+  return { steps, interpolation, mean, std, ...(range && { range }), ...(channels && { channels }) }
 }
 
 function isStep(step: unknown): step is Step {

@@ -44,7 +44,7 @@ export function conv(x: Value, options: ConvOptions): Value {
 /** Batch normalisation with running statistics; parameters `{name}.{weight,bias,running_mean,running_var}`, `[C]`. */
 export function batchNorm(x: Value, options: { readonly name: string; readonly epsilon?: number }): Value {
   const { name, epsilon = defaultEpsilon } = options
-  if (!(epsilon > 0)) throw outOfRange('a positive number', `the epsilon of '${name}'`, epsilon)
+  if (!(epsilon >= 0)) throw outOfRange('a number of at least 0', `the epsilon of '${name}'`, epsilon)
   checkUnused(x.graph, name)
   return append(x.graph, { kind: 'batchNorm', name, src: x.id, epsilon }, x.channels)
 }
@@ -89,13 +89,15 @@ export function linear(x: Value, options: { readonly name: string; readonly clas
 export interface ConvBNOptions extends Omit<ConvOptions, 'name'> {
   /** Names of the two layers' parameters. */
   readonly names: { readonly conv: string; readonly bn: string }
+  /** Of the batch normalisation. */
+  readonly epsilon?: number
   readonly activation?: 'relu' | null
 }
 
 /** Convolution, batch normalisation and, unless `activation` is null, ReLU: one operation once lowered. */
 export function convBN(x: Value, options: ConvBNOptions): Value {
-  const { names, activation = 'relu', ...rest } = options
-  const normalised = batchNorm(conv(x, { ...rest, name: names.conv }), { name: names.bn })
+  const { names, epsilon = defaultEpsilon, activation = 'relu', ...rest } = options
+  const normalised = batchNorm(conv(x, { ...rest, name: names.conv }), { name: names.bn, epsilon })
   return activation === 'relu' ? relu(normalised) : normalised
 }
 
@@ -107,6 +109,8 @@ export interface BlockOptions {
   /** Channels of the result. */
   readonly channels: number
   readonly stride: number
+  /** Of the batch normalisations. */
+  readonly epsilon?: number
 }
 
 /** The block of ResNet-50 and deeper: 1x1, 3x3, 1x1, and the shortcut added before the last ReLU. */
@@ -114,29 +118,29 @@ export function bottleneck(
   x: Value,
   options: BlockOptions & { readonly groups: number; readonly strideOn: '1x1' | '3x3' },
 ): Value {
-  const { name, inner, channels, stride, groups, strideOn } = options
+  const { name, inner, channels, stride, epsilon = defaultEpsilon, groups, strideOn } = options
   const [first, second] = strideOn === '1x1' ? [stride, 1] : [1, stride]
   const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
-  let y = convBN(x, { names: names(1), channels: inner, kernel: 1, stride: first })
-  y = convBN(y, { names: names(2), channels: inner, kernel: 3, stride: second, groups })
-  y = convBN(y, { names: names(3), channels, kernel: 1, activation: null })
+  let y = convBN(x, { names: names(1), channels: inner, kernel: 1, stride: first, epsilon })
+  y = convBN(y, { names: names(2), channels: inner, kernel: 3, stride: second, groups, epsilon })
+  y = convBN(y, { names: names(3), channels, kernel: 1, epsilon, activation: null })
   return relu(add(y, shortcut(x, options)))
 }
 
 /** The block of ResNet-18 and -34: two 3x3, the first with the stride, and the shortcut added before the last ReLU. */
 export function basicBlock(x: Value, options: BlockOptions): Value {
-  const { name, inner, channels, stride } = options
+  const { name, inner, channels, stride, epsilon = defaultEpsilon } = options
   const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
-  let y = convBN(x, { names: names(1), channels: inner, kernel: 3, stride })
-  y = convBN(y, { names: names(2), channels, kernel: 3, activation: null })
+  let y = convBN(x, { names: names(1), channels: inner, kernel: 3, stride, epsilon })
+  y = convBN(y, { names: names(2), channels, kernel: 3, epsilon, activation: null })
   return relu(add(y, shortcut(x, options)))
 }
 
 /** The input itself, or where shapes differ a 1x1 projection of it. */
-function shortcut(x: Value, { name, channels, stride }: BlockOptions): Value {
+function shortcut(x: Value, { name, channels, stride, epsilon = defaultEpsilon }: BlockOptions): Value {
   if (stride === 1 && x.channels === channels) return x
   const names = { conv: `${name}.downsample.0`, bn: `${name}.downsample.1` }
-  return convBN(x, { names, channels, kernel: 1, stride, activation: null })
+  return convBN(x, { names, channels, kernel: 1, stride, epsilon, activation: null })
 }
 
 /** Two layers of one name would share their parameters unasked. */

@@ -1,7 +1,16 @@
 // What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
 import { checkInteger, outOfRange } from '../errors.ts'
 import type { Network } from './graph.ts'
-import { basicBlock, bottleneck, convBN, globalAvgPool, input, linear, maxPool } from './layers.ts'
+import {
+  basicBlock,
+  bottleneck,
+  convBN,
+  defaultEpsilon,
+  globalAvgPool,
+  input,
+  linear,
+  maxPool,
+} from './layers.ts'
 
 /** Blocks per stage and their kind, by the number of layers. */
 const depths = {
@@ -29,6 +38,8 @@ export interface ResNetOptions {
   readonly groups?: number
   /** Channels per group at a stage width of 64: 4 or 8 in ResNeXt, 128 in wide ResNets. */
   readonly widthPerGroup?: number
+  /** What batch norms add to the variance: 1e-5 where most were trained, 1.001e-5 in Keras. */
+  readonly epsilon?: number
 }
 
 export const supportedLayers: readonly number[] = Object.keys(depths).map(Number)
@@ -48,7 +59,8 @@ export function findLayers(blocks: readonly number[], block: 'basic' | 'bottlene
  * @throws RangeError for a number of layers or options that do not exist
  */
 export function resnet(options: ResNetOptions): Network {
-  const { layers, classes = 1000, width = 1, stride = 'v1.5', groups = 1, widthPerGroup = 64 } = options
+  const { layers, classes = 1000, width = 1, stride = 'v1.5' } = options
+  const { groups = 1, widthPerGroup = 64, epsilon = defaultEpsilon } = options
   if (!supportedLayers.includes(layers))
     throw outOfRange(`one of ${supportedLayers.join(', ')}`, 'layers', layers)
   if (stride !== 'v1' && stride !== 'v1.5') throw outOfRange("'v1' or 'v1.5'", 'stride', stride)
@@ -67,12 +79,12 @@ export function resnet(options: ResNetOptions): Network {
   const scaled = (channels: number) => Math.max(1, Math.round(channels * width))
 
   let x = input(3)
-  x = convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels: scaled(64), kernel: 7, stride: 2 })
+  x = convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels: scaled(64), kernel: 7, stride: 2, epsilon })
   x = maxPool(x, { kernel: 3, stride: 2, padding: 1 })
   for (const [stage, count] of blocks.entries()) {
     const planes = scaled(stageWidths[stage]!)
     for (let i = 0; i < count; i++) {
-      const common = { name: `layer${stage + 1}.${i}`, stride: stage > 0 && i === 0 ? 2 : 1 }
+      const common = { name: `layer${stage + 1}.${i}`, stride: stage > 0 && i === 0 ? 2 : 1, epsilon }
       if (block === 'basic') {
         x = basicBlock(x, { ...common, inner: planes, channels: planes })
       } else {

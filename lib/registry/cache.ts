@@ -34,8 +34,3 @@ export function cachedModel(name: string): { name: string; path: string } | unde
   const extension = extensions.find(extension => existsSync(stem + extension))
   return extension === undefined ? undefined : { name, path: stem + extension }
 }
-
-/** The record beside a checkpoint. */
-export function recordPath(path: string): string {
-  return `${path.slice(0, path.lastIndexOf('.'))}.json`
-}

@@ -6,7 +6,7 @@ import { ResidualError } from '../errors.ts'
 /**
  * Writes `path` by whatever `write` does with the file's handle.
  *
- * @throws ResidualError FILE_WRITE_FAILED, after which what was at `path` is as before
+ * @throws ResidualError FILE_WRITE_FAILED, or what `write` says of its own; then what was at `path` is as before
  */
 export async function writeAtomically(
   path: string,
@@ -23,7 +23,7 @@ export async function writeAtomically(
   } catch (cause) {
     await handle?.close().catch(() => {})
     await rm(temporary, { force: true }).catch(() => {}) // what went wrong first is what matters
-    throw notWritten(path, cause)
+    throw cause instanceof ResidualError ? cause : notWritten(path, cause)
   }
 }
 

@@ -3,7 +3,7 @@ import { ResidualError } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { Safetensors } from './safetensors.ts'
-import { fileOf, type WeightSource } from './source.ts'
+import { storedOf, type WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
 import { type StoredType, storedBytes } from './stored-type.ts'
 
@@ -49,8 +49,8 @@ export async function readOpWeights(
   source: WeightSource,
   staging: Staging,
 ): Promise<OpWeights> {
-  const file = fileOf(source)
-  if (file && weightName(op) !== null) return readFromFile(plan, op, source, file, staging)
+  const stored = storedNames(op, source)
+  if (stored) return readFromFile(plan, op, source, stored, staging)
   const { weight, ...factors } = await readUnfolded(plan, op, source)
   const memory = staging.take(foldingBytes(plan, op), op.name)
   new Float32Array(memory.buffer, memory.byteOffset, weight.length).set(weight) // the source may have kept its own
@@ -94,17 +94,31 @@ async function readUnfolded(
   return { weight, ...channelFactors(op, shape[0]!, vectors, source) }
 }
 
+/** Where all tensors of an operation lie as they are in a file: their names there. */
+interface StoredNames {
+  readonly file: Safetensors
+  readonly name: string
+  readonly vectors: readonly string[]
+}
+
+function storedNames(op: WeightedOp, source: WeightSource): StoredNames | undefined {
+  const { file, nameOf } = storedOf(source) ?? {}
+  const weight = weightName(op)
+  const name = weight === null ? undefined : nameOf?.(weight)
+  if (!file || name === undefined) return undefined
+  const vectors = vectorNames(op).flatMap(vector => nameOf!(vector) ?? [])
+  return vectors.length === vectorNames(op).length ? { file, name, vectors } : undefined
+}
+
 async function readFromFile(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
-  file: Safetensors,
+  { file, name, vectors }: StoredNames,
   staging: Staging,
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
-  const name = weightName(op)!
   const type = file.storedType(name)
-  const vectors = vectorNames(op)
   checkLength(name, source, file.info(name).length, count(shape))
   for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
 

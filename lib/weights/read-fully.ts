@@ -1,9 +1,26 @@
-// How are bytes at a position of a file read, all of them?
-import type { FileHandle } from 'node:fs/promises'
+// How is a file opened, and how are bytes at a position of it read, all of them?
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import { invalid } from './safetensors-header.ts'
 
 const mostBytes = 1 << 30 // a single read of 2 GiB or more is refused by some systems
+
+// A pipe nobody writes to would otherwise block.
+const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+
+/** @throws ResidualError FILE_NOT_FOUND */
+export async function openFile(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, readWithoutWaiting)
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
+    const reason = missing ? 'does not exist' : (cause as Error).message
+    throw new ResidualError('FILE_NOT_FOUND', `The checkpoint ${path} cannot be opened: ${reason}.`, {
+      cause,
+    })
+  }
+}
 
 /**
  * Fills the targets, one after another, from `position` on. A file that ends before that has been cut since its header was

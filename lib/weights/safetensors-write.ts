@@ -11,6 +11,14 @@ export interface NamedTensor {
   readonly data: Float32Array
 }
 
+/** A tensor that is had when it is written: of a large file one at a time is in memory. */
+export interface DeferredTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  /** Row-major, as long as `shape` says. */
+  readonly read: () => Promise<Float32Array>
+}
+
 export interface WriteOptions {
   readonly dtype?: 'F32' | 'F16' | 'BF16'
   readonly metadata?: { readonly [key: string]: string }
@@ -27,28 +35,34 @@ const pieceLength = 1 << 20 // values converted to 16 bits at a time
  * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
  *
  * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values
- *   `dtype` cannot hold, FILE_WRITE_FAILED, after which what was at `path` is as before
+ *   `dtype` cannot hold, FILE_WRITE_FAILED, or what reading throws; then what was at `path` is as before
  */
 export async function writeSafetensors(
   path: string,
-  tensors: readonly NamedTensor[],
+  tensors: readonly (NamedTensor | DeferredTensor)[],
   { dtype = 'F32', metadata }: WriteOptions = {},
 ): Promise<void> {
   const names = new Set([metadataName])
   for (const tensor of tensors) {
     if (names.has(tensor.name)) throw outOfRange('a name of its own', 'each tensor', tensor.name)
     names.add(tensor.name)
-    checkTensor(tensor, dtype)
+    for (const size of tensor.shape) checkInteger(`each size of '${tensor.name}'`, size, 0)
+    if ('data' in tensor) checkData(tensor, dtype)
   }
   await writeAtomically(path, async handle => {
     await handle.writeFile(header(tensors, dtype, metadata))
-    for (const { data } of tensors) await writeData(handle, data, dtype)
+    for (const tensor of tensors) {
+      const data = 'data' in tensor ? tensor.data : await tensor.read()
+      if ('read' in tensor) checkData({ ...tensor, data }, dtype)
+      await writeData(handle, data, dtype)
+    }
   })
 }
 
-function checkTensor({ name, shape, data }: NamedTensor, dtype: keyof typeof limits): void {
-  for (const size of shape) checkInteger(`each size of '${name}'`, size, 0)
-  const length = shape.reduce((product, size) => product * size, 1)
+const lengthOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)
+
+function checkData({ name, shape, data }: NamedTensor, dtype: keyof typeof limits): void {
+  const length = lengthOf(shape)
   if (length !== data.length)
     throw outOfRange(`${length} values for [${shape.join(',')}]`, `'${name}'`, data.length)
   const bad = indexOutside(data, limits[dtype])
@@ -60,14 +74,14 @@ function checkTensor({ name, shape, data }: NamedTensor, dtype: keyof typeof lim
 }
 
 function header(
-  tensors: readonly NamedTensor[],
+  tensors: readonly (NamedTensor | DeferredTensor)[],
   dtype: keyof typeof elementBytes,
   metadata: WriteOptions['metadata'],
 ) {
   let at = 0
-  const entries = tensors.map(({ name, shape, data }): [string, object] => {
+  const entries = tensors.map(({ name, shape }): [string, object] => {
     const begin = at
-    at += data.length * elementBytes[dtype]
+    at += lengthOf(shape) * elementBytes[dtype]
     return [name, { dtype, shape, data_offsets: [begin, at] }]
   })
   const json = JSON.stringify(

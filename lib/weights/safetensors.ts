@@ -1,17 +1,13 @@
 // How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
 // Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
-import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { indexOutside } from './float16.ts'
-import { readFully, unreadable } from './read-fully.ts'
+import { openFile, readFully, unreadable } from './read-fully.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
 import { isStoredType, type StoredType, storedBytes, toFloat32 } from './stored-type.ts'
-
-// A pipe nobody writes to would otherwise block; it is refused for not being a file.
-const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
 const chunkBytes = 4 << 20 // 16-bit data is read and converted in pieces of this size
@@ -22,16 +18,7 @@ const chunkBytes = 4 << 20 // 16-bit data is read and converted in pieces of thi
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID
  */
 export async function openSafetensors(path: string): Promise<Safetensors> {
-  let handle: FileHandle
-  try {
-    handle = await open(path, readWithoutWaiting)
-  } catch (cause) {
-    const reason =
-      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : (cause as Error).message
-    throw new ResidualError('FILE_NOT_FOUND', `The checkpoint ${path} cannot be opened: ${reason}.`, {
-      cause,
-    })
-  }
+  const handle = await openFile(path)
   try {
     const { header, dataStart, modifiedNs } = await readHeader(handle, path)
     return new Safetensors(path, handle, header, dataStart, modifiedNs)

@@ -10,12 +10,30 @@ export interface WeightSource {
   names(): Iterable<string>
   /** Undefined where there is no tensor of that name. */
   shape(name: string): readonly number[] | undefined
+  /** What the file calls it, or would call it, if that may be another name. */
+  origin?(name: string): string | undefined
   /** The caller owns the result. Throws ResidualError TENSOR_NOT_FOUND and what the reader throws. */
   read(name: string): Promise<Float32Array>
 }
 
+/** A file whose bytes can be had as they are. */
+export interface StoredTensors {
+  readonly file: Safetensors
+  /** The name in the file of a tensor that is just what the file has; undefined for others. */
+  readonly nameOf: (name: string) => string | undefined
+}
+
 /** By the source made of it. A source made of such a one, with a `read` of its own, is another object and not in here. */
-const files = new WeakMap<WeightSource, Safetensors>()
+const stored = new WeakMap<WeightSource, StoredTensors>()
+
+/** Remembers that `source` does nothing but read what `tensors` has a name for. */
+export function keepStored(source: WeightSource, tensors: StoredTensors): void {
+  stored.set(source, tensors)
+}
+
+export function storedOf(source: WeightSource): StoredTensors | undefined {
+  return stored.get(source)
+}
 
 export function fromSafetensors(file: Safetensors): WeightSource {
   const source: WeightSource = {
@@ -24,13 +42,8 @@ export function fromSafetensors(file: Safetensors): WeightSource {
     shape: name => file.tensors.get(name)?.shape,
     read: name => file.read(name),
   }
-  files.set(source, file)
+  keepStored(source, { file, nameOf: name => name })
   return source
-}
-
-/** The file that `source` does nothing but read, whose bytes can be had as they are. */
-export function fileOf(source: WeightSource): Safetensors | undefined {
-  return files.get(source)
 }
 
 /** A tensor in memory, row-major. */
@@ -78,13 +91,19 @@ const listed = 20 // names of each kind in a message
  */
 export function checkParameters(parameters: readonly Parameter[], source: WeightSource): void {
   const wanted = new Set(parameters.map(({ name }) => name))
-  const missing = parameters.filter(({ name }) => source.shape(name) === undefined).map(({ name }) => name)
+  const shown = (name: string) => {
+    const origin = source.origin?.(name) ?? name
+    return origin === name ? name : `${name} (in the file: ${origin})`
+  }
+  const missing = parameters
+    .filter(({ name }) => source.shape(name) === undefined)
+    .map(({ name }) => shown(name))
   const extra = [...source.names()].filter(name => !wanted.has(name) && !name.endsWith('num_batches_tracked'))
   const misshapen = parameters.flatMap(({ name, shape }) => {
     const found = source.shape(name)
     if (found === undefined || (found.length === shape.length && found.every((n, i) => n === shape[i])))
       return []
-    return [`${name} [${found.join(',')}] instead of [${shape.join(',')}]`]
+    return [`${shown(name)} [${found.join(',')}] instead of [${shape.join(',')}]`]
   })
   if (missing.length + extra.length + misshapen.length === 0) return
   const parts = [list('missing', missing), list('not expected', extra), list('of another shape', misshapen)]

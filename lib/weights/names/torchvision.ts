@@ -1,66 +1,56 @@
-// Which ResNet is a checkpoint with torchvision's tensor names?
-import { ResidualError } from '../../errors.ts'
-import { bottleneckExpansion, findLayers, type ResNetOptions, resnet } from '../../model/resnet.ts'
-import type { WeightSource } from '../source.ts'
+// What do torchvision, timm and those who build on them call the tensors of a ResNet? Our own names are these.
+import type { Scheme } from './scheme.ts'
 
-const stemWidth = 64 // of the stem and of the first stage, at width 1
-const lastWidth = 512 // of the last stage: rounding changes the width least there
-
-/**
- * The options of the ResNet whose tensors these are, from their names and shapes. v1 and v1.5 have the same tensors, so
- * `stride` is left to its default.
- *
- * @throws ResidualError CHECKPOINT_MISMATCH if they are not a ResNet's
- */
-export function inferResNet(source: WeightSource): ResNetOptions {
-  const options = guess(source)
-  try {
-    resnet(options)
-    return options
-  } catch (cause) {
-    throw notResNet(source, (cause as Error).message, cause)
-  }
+export const torchvision: Scheme = {
+  name: 'torchvision',
+  marks: ['conv1.weight', 'layer1.0.conv1.weight'],
+  stem: { conv: 'conv1', norm: 'bn1' },
+  block: { conv: 'layer{i}.{j}.conv{k}', norm: 'layer{i}.{j}.bn{k}' },
+  projection: { conv: 'layer{i}.{j}.downsample.0', norm: 'layer{i}.{j}.downsample.1' },
+  classifier: 'fc',
+  tensors: {
+    weight: '{conv}.weight',
+    gamma: '{norm}.weight',
+    beta: '{norm}.bias',
+    mean: '{norm}.running_mean',
+    variance: '{norm}.running_var',
+    linearWeight: '{classifier}.weight',
+    linearBias: '{classifier}.bias',
+  },
+  convLayout: 'KCRS',
+  linearLayout: 'KC',
+  stride: 'v1.5',
+  epsilon: 1e-5,
+  input: 'imagenet',
 }
 
-/** The options that the names and a few of the shapes speak for; they may be none that exist. */
-function guess(source: WeightSource): ResNetOptions {
-  const names = new Set(source.names())
-  const stem = source.shape('conv1.weight')
-  const classifier = source.shape('fc.weight')
-  if (!stem || !classifier) throw notResNet(source, `it has no ${stem ? 'fc.weight' : 'conv1.weight'}`)
-
-  if (stem.length !== 4) throw notResNet(source, 'conv1.weight is malformed')
-  if (classifier.length !== 2) throw notResNet(source, 'fc.weight is malformed')
-
-  const block = names.has('layer1.0.conv3.weight') ? 'bottleneck' : 'basic'
-  const blocks = [1, 2, 3, 4].map(stage => {
-    let count = 0
-    while (names.has(`layer${stage}.${count}.conv1.weight`)) count++
-    return count
-  })
-  const layers = findLayers(blocks, block)
-  if (layers === undefined) throw notResNet(source, `it has stages of ${blocks.join('-')} ${block} blocks`)
-
-  const result = (stage: number) => {
-    const shape = source.shape(`layer${stage}.0.conv${block === 'basic' ? 2 : 3}.weight`)
-    if (shape?.length !== 4) throw notResNet(source, `layer${stage}.0 is malformed`)
-    return block === 'basic' ? shape[0]! : shape[0]! / bottleneckExpansion
-  }
-  const width = result(4) / lastWidth
-  if (stem[0] !== Math.round(width * stemWidth))
-    throw notResNet(source, 'its stem and its last stage differ in width')
-  const common = { layers, classes: classifier[0]!, width }
-  if (block === 'basic') return common
-  const inner = source.shape('layer1.0.conv2.weight')
-  if (inner?.length !== 4) throw notResNet(source, 'layer1.0 is malformed')
-  const groups = inner[0]! / inner[1]!
-  return { ...common, groups, widthPerGroup: Math.round((inner[1]! * stemWidth) / result(1)) }
+/** With batch norms folded into convolutions, which have biases instead: what `residual convert --folded` writes. */
+export const folded: Scheme = {
+  ...torchvision,
+  name: 'torchvision, folded',
+  marks: ['conv1.weight', 'conv1.bias', 'layer1.0.conv1.bias'],
+  stem: { conv: 'conv1' },
+  block: { conv: 'layer{i}.{j}.conv{k}' },
+  projection: { conv: 'layer{i}.{j}.downsample.0' },
+  tensors: {
+    weight: '{conv}.weight',
+    bias: '{conv}.bias',
+    linearWeight: '{classifier}.weight',
+    linearBias: '{classifier}.bias',
+  },
+  epsilon: 0,
 }
 
-function notResNet(source: WeightSource, reason: string, cause?: unknown): ResidualError {
-  return new ResidualError(
-    'CHECKPOINT_MISMATCH',
-    `${source.description} is no ResNet with torchvision's tensor names: ${reason}.`,
-    { cause },
-  )
+/** OpenMMLab's MMPretrain (https://github.com/open-mmlab/mmpretrain): a backbone and a head. */
+export const openMMLab: Scheme = {
+  ...torchvision,
+  name: 'OpenMMLab',
+  marks: ['backbone.conv1.weight', 'backbone.layer1.0.conv1.weight', 'head.fc.weight'],
+  stem: { conv: 'backbone.conv1', norm: 'backbone.bn1' },
+  block: { conv: 'backbone.layer{i}.{j}.conv{k}', norm: 'backbone.layer{i}.{j}.bn{k}' },
+  projection: {
+    conv: 'backbone.layer{i}.{j}.downsample.0',
+    norm: 'backbone.layer{i}.{j}.downsample.1',
+  },
+  classifier: 'head.fc',
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Network, parametersOf, ResidualError, type ResNetOptions, resnet } from '../../../lib/index.ts'
-import { inferResNet } from '../../../lib/weights/names/torchvision.ts'
+import { inferResNet } from '../../../lib/weights/names/infer.ts'
 import type { WeightSource } from '../../../lib/weights/source.ts'
 
 type Shapes = Map<string, readonly number[]>
@@ -101,7 +101,7 @@ describe('inferResNet refuses', () => {
     const inferring = () => inferResNet(shapeOnly(shapes))
     expect(inferring).toThrow(ResidualError)
     expect(inferring).toThrow(expect.objectContaining({ code: 'CHECKPOINT_MISMATCH' }))
-    expect(inferring).toThrow("model.safetensors is no ResNet with torchvision's tensor names: ")
+    expect(inferring).toThrow('model.safetensors holds no ResNet that can be run: ')
     expect(inferring).toThrow(message)
   })
 })

@@ -1,0 +1,28 @@
+// `residual convert`: any checkpoint as a safetensors file with our names, and a record of what goes with it.
+import { stat } from 'node:fs/promises'
+import { openModel } from '../open-model.ts'
+import { saveModel } from '../save-model.ts'
+import type { WriteOptions } from '../weights/safetensors-write.ts'
+
+export interface ConvertArguments {
+  readonly dtype: keyof typeof dtypes
+  readonly folded?: boolean
+}
+
+/** The names on the command line, which are those of `--precision`. */
+export const dtypes = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const satisfies {
+  [name: string]: NonNullable<WriteOptions['dtype']>
+}
+
+export async function convert(model: string, out: string, options: ConvertArguments): Promise<number> {
+  const { dtype, folded = false } = options
+  await using opened = await openModel(model)
+  await saveModel(out, opened, { dtype: dtypes[dtype], folded })
+  const { size } = await stat(out)
+  const kind = folded ? ', batch norms folded' : ''
+  console.log(
+    `${out}: ${opened.network.name} of ${opened.labels.length} classes, ${dtype}${kind}, ${(size / 2 ** 20).toFixed(1)} MiB`,
+  )
+  console.log(`It was a file of ${opened.checkpoint.format} with the names of ${opened.scheme.name}.`)
+  return 0
+}

@@ -1,0 +1,66 @@
+// How does an inspection read on a terminal?
+import type { Preprocessing } from '../image/preprocess.ts'
+import { alignColumns } from '../model/format-plan.ts'
+import type { InspectedNetwork, Inspection, TensorStats } from './inspect.ts'
+
+export function inspectionText({ path, format, bytes, sha256, tensors, network, stats }: Inspection): string {
+  const types = Object.entries(tensors).map(
+    ([dtype, { tensors: count, numbers }]) => `${count} ${dtype} of ${numbers.toLocaleString('en')} numbers`,
+  )
+  const rows = [
+    ['file', `${path}, ${(bytes / 2 ** 20).toFixed(1)} MiB`],
+    ['format', format],
+    ['sha256', sha256],
+    ['tensors', types.join(', ') || 'none'],
+    ...('problem' in network ? [['network', `none: ${network.problem}`]] : networkRows(network)),
+  ]
+  const table = alignColumns(rows.map(row => row.map(printable))).join('\n')
+  return stats ? `${table}\n\n${statsTable(stats)}` : table
+}
+
+const labelsShown = 5
+
+function networkRows({ scheme, prefix, architecture, labels, preprocessing }: InspectedNetwork): string[][] {
+  const more = labels.length > labelsShown ? ', ...' : ''
+  return [
+    ['scheme', prefix === '' ? scheme : `${scheme}, behind ${prefix}`],
+    [
+      'architecture',
+      Object.entries(architecture)
+        .map(([name, value]) => `${name} ${value}`)
+        .join(', '),
+    ],
+    ['classes', `${labels.length}: ${labels.slice(0, labelsShown).join(', ')}${more}`],
+    ['preprocessing', preprocessingText(preprocessing)],
+  ]
+}
+
+function preprocessingText(preprocessing: Preprocessing): string {
+  const { steps, interpolation, channels = 'RGB', range = 1, mean, std } = preprocessing
+  const extent = (size: object) => Object.values(size).join('x')
+  const sentences = steps.map(step =>
+    'crop' in step ? `crop ${extent(step.crop)}` : `resize ${extent(step.resize)}`,
+  )
+  return `${sentences.join(', ')} (${interpolation}); ${channels}, 0..${range}, mean ${mean.join(' ')}, std ${std.join(' ')}`
+}
+
+const bars = ' ▁▂▃▄▅▆▇█'
+
+function statsTable(stats: readonly TensorStats[]): string {
+  const digits = (value: number) => value.toPrecision(4)
+  const rows = stats.map(({ name, dtype, shape, min, max, mean, std, histogram }) => {
+    const most = Math.max(...histogram)
+    const bar = (count: number) => bars[Math.ceil((count / most) * (bars.length - 1))]
+    const text = `|${histogram.map(bar).join('')}|`
+    return [printable(name), `${dtype} [${shape.join(',')}]`, ...[min, max, mean, std].map(digits), text]
+  })
+  return alignColumns(
+    [['tensor', 'type', 'min', 'max', 'mean', 'std', 'from min to max'], ...rows],
+    [2, 3, 4, 5],
+  ).join('\n')
+}
+
+/** What a file says may hold what moves a terminal's cursor. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+}

@@ -1,0 +1,108 @@
+// `residual inspect`: what is in this file?
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
+import { ResidualError } from '../errors.ts'
+import type { Preprocessing } from '../image/preprocess.ts'
+import type { ResNetOptions } from '../model/resnet.ts'
+import { findModel } from '../model-record.ts'
+import { openModel } from '../open-model.ts'
+import type { Checkpoint } from '../weights/checkpoint.ts'
+import { openCheckpoint } from '../weights/formats/open.ts'
+import { isStoredType } from '../weights/stored-type.ts'
+import { type Summary, summarise } from '../weights/summary.ts'
+import { inspectionText } from './inspect-text.ts'
+
+export interface InspectArguments {
+  readonly stats?: boolean
+  readonly json?: boolean
+}
+
+/** What is known of a file, whether or not a network is in it. */
+export interface Inspection {
+  readonly path: string
+  readonly format: string
+  readonly bytes: number
+  /** Of the file. */
+  readonly sha256: string
+  readonly metadata: { readonly [key: string]: string }
+  /** By dtype. */
+  readonly tensors: { readonly [dtype: string]: { readonly tensors: number; readonly numbers: number } }
+  readonly network: InspectedNetwork | { readonly problem: string; readonly code: string }
+  /** With `stats`: of each tensor that weights can be. */
+  readonly stats?: readonly TensorStats[]
+}
+
+export interface InspectedNetwork {
+  readonly scheme: string
+  readonly prefix: string
+  readonly architecture: ResNetOptions
+  readonly labels: readonly string[]
+  readonly preprocessing: Preprocessing
+}
+
+export interface TensorStats extends Summary {
+  readonly name: string
+  readonly dtype: string
+  readonly shape: readonly number[]
+}
+
+/** Resolves to 1 where the file holds no network that can be run. */
+export async function inspect(model: string, { stats, json }: InspectArguments): Promise<number> {
+  const { path } = findModel(model)
+  await using file = await openCheckpoint(path)
+  const inspection: Inspection = {
+    path,
+    format: file.format,
+    bytes: (await stat(path)).size,
+    sha256: await sha256(path),
+    metadata: Object.fromEntries(file.metadata),
+    tensors: byType(file),
+    network: await networkIn(model),
+    ...(stats && { stats: await statsOf(file) }),
+  }
+  console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
+  return 'problem' in inspection.network ? 1 : 0
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  try {
+    await pipeline(createReadStream(path), hash)
+  } catch (cause) {
+    throw new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, {
+      cause,
+    })
+  }
+  return hash.digest('hex')
+}
+
+function byType({ tensors }: Checkpoint): Inspection['tensors'] {
+  const types: { [dtype: string]: { tensors: number; numbers: number } } = {}
+  for (const { dtype, length } of tensors.values()) {
+    types[dtype] ??= { tensors: 0, numbers: 0 }
+    types[dtype].tensors++
+    types[dtype].numbers += length
+  }
+  return types
+}
+
+async function networkIn(model: string): Promise<Inspection['network']> {
+  try {
+    await using opened = await openModel(model)
+    const { scheme, prefix, architecture, labels, preprocessing } = opened
+    return { scheme: scheme.name, prefix, architecture, labels, preprocessing }
+  } catch (error) {
+    if (!(error instanceof ResidualError)) throw error
+    return { problem: error.message, code: error.code }
+  }
+}
+
+async function statsOf(file: Checkpoint): Promise<TensorStats[]> {
+  const result: TensorStats[] = []
+  for (const [name, { dtype, shape, length }] of file.tensors)
+    if (length > 0 && isStoredType(dtype))
+      result.push({ name, dtype, shape, ...summarise(await file.read(name)) })
+  return result
+}

@@ -1,0 +1,80 @@
+// What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
+import { dirname, join } from 'node:path'
+import { ResidualError } from './errors.ts'
+import { caffe, imagenet, type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
+import type { ResNetOptions } from './model/resnet.ts'
+import { findModel, readJson, readModelRecord } from './model-record.ts'
+import { fromConfig, type Sidecar } from './sidecars/config.ts'
+import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
+import type { Checkpoint } from './weights/checkpoint.ts'
+import { openCheckpoint } from './weights/formats/open.ts'
+import { type Recognised, recognise } from './weights/names/recognise.ts'
+
+/** What somebody who opens a model says of it, in place of what goes with it. */
+export interface ModelOptions {
+  readonly labels?: readonly string[]
+  /** Members that are left out stay as they are. */
+  readonly preprocessing?: Partial<Preprocessing>
+  /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
+  readonly architecture?: Partial<ResNetOptions>
+}
+
+/** An open model: its tensors are read from the file when they are asked for. Close it after use. */
+export interface OpenModel extends Recognised {
+  readonly name: string
+  readonly checkpoint: Checkpoint
+  /** One per class: of whoever named them, else `class 0`, `class 1`, ... */
+  readonly labels: readonly string[]
+  readonly preprocessing: Preprocessing
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Finds, opens and recognises a model.
+ *
+ * @param model the name of a bundled model, a checkpoint's path, or that of a folder that has one under a usual name
+ * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH
+ */
+export async function openModel(model: string, options: ModelOptions = {}): Promise<OpenModel> {
+  const { name, path } = findModel(model)
+  const checkpoint = await openCheckpoint(path)
+  try {
+    const beside = await readSidecars(path)
+    const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
+    const usual = { imagenet, caffe }[recognised.scheme.input]
+    const preprocessing = parsePreprocessing(
+      { ...(beside.preprocessing ?? usual), ...options.preprocessing },
+      options.preprocessing ? 'the options' : path,
+    )
+    const { classes = 1000 } = recognised.architecture
+    const labels = options.labels ?? beside.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
+    if (labels.length !== classes) {
+      const problem = `There are ${labels.length} labels for the ${classes} classes of ${model}`
+      throw new ResidualError('MODEL_INVALID', `${problem}.`)
+    }
+    const close = () => checkpoint.close()
+    return { ...recognised, name, checkpoint, labels, preprocessing, close, [Symbol.asyncDispose]: close }
+  } catch (error) {
+    await checkpoint.close()
+    throw error
+  }
+}
+
+/** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */
+async function readSidecars(path: string): Promise<Sidecar> {
+  const [config, preprocessor] = ['config.json', 'preprocessor_config.json'].map(name =>
+    join(dirname(path), name),
+  ) as [string, string]
+  const own = await readModelRecord({ path })
+  if (own.architecture?.layers !== undefined && own.labels && own.preprocessing) return own // nothing is left to ask
+  const configJson = await readJson(config)
+  const theirs = configJson ? fromConfig(configJson, config) : {}
+  const preprocessorJson = theirs.architecture && (await readJson(preprocessor))
+  return {
+    ...theirs,
+    ...(preprocessorJson && { preprocessing: fromPreprocessorConfig(preprocessorJson, preprocessor) }),
+    ...own,
+    architecture: { ...theirs.architecture, ...own.architecture },
+  }
+}

@@ -1,0 +1,40 @@
+// How is a ResNet kept so that it can be loaded by its path? As a safetensors file, and beside it what no tensor tells.
+import { outOfRange } from './errors.ts'
+import type { Preprocessing } from './image/preprocess.ts'
+import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { writeAtomically } from './weights/atomic-file.ts'
+import { architectureKey } from './weights/names/recognise.ts'
+import { recordPath } from './weights/record-path.ts'
+import { type SaveOptions, saveNetwork } from './weights/save.ts'
+import type { WeightSource } from './weights/source.ts'
+
+/** What is saved: an {@link OpenModel}, or a network of one's own. */
+export interface SavedModel {
+  readonly architecture: ResNetOptions
+  readonly weights: WeightSource
+  readonly labels?: readonly string[]
+  readonly preprocessing?: Preprocessing
+}
+
+/**
+ * Writes `path`, which must end in `.safetensors`, and the JSON record of the same name. Each is there as a whole or not at all;
+ * the record comes last.
+ *
+ * @throws ResidualError what reading the weights throws, NON_FINITE for numbers that the dtype cannot hold, FILE_WRITE_FAILED
+ */
+export async function saveModel(
+  path: string,
+  { architecture, weights, labels, preprocessing }: SavedModel,
+  { folded = false, metadata, ...options }: SaveOptions = {},
+): Promise<void> {
+  if (!path.endsWith('.safetensors')) throw outOfRange("a name that ends in '.safetensors'", 'path', path)
+  const network = resnet(architecture)
+  const saved = folded ? { ...architecture, epsilon: 0 } : architecture // of the identities that are left
+  await saveNetwork(path, network, weights, {
+    ...options,
+    folded,
+    metadata: { ...metadata, [architectureKey]: JSON.stringify(saved) },
+  })
+  const record = { architecture: saved, labels, preprocessing }
+  await writeAtomically(recordPath(path), handle => handle.writeFile(`${JSON.stringify(record, null, 2)}\n`))
+}

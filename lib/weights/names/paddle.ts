@@ -1,0 +1,46 @@
+// What do PaddlePaddle's networks call the tensors of a ResNet? paddle.vision as torchvision, its tutorial and PaddleClas otherwise.
+import type { Scheme } from './scheme.ts'
+import { torchvision } from './torchvision.ts'
+
+/** `paddle.vision.models.resnet50` and its like. */
+export const paddleVision: Scheme = {
+  ...torchvision,
+  name: 'paddle.vision',
+  marks: ['conv1.weight', 'layer1.0.conv1.weight', 'bn1._mean'],
+  tensors: { ...torchvision.tensors, mean: '{norm}._mean', variance: '{norm}._variance' },
+  linearLayout: 'CK',
+}
+
+/** The dygraph class of Paddle's tutorial on image classification, and of PaddleClas until 2.1. */
+export const paddleDygraph: Scheme = {
+  ...paddleVision,
+  name: 'Paddle dygraph',
+  marks: ['conv._conv.weight', 'bb_0_0.conv0._conv.weight'],
+  stem: { conv: 'conv._conv', norm: 'conv._batch_norm' },
+  block: {
+    conv: 'bb_{i-1}_{j}.conv{k-1}._conv',
+    norm: 'bb_{i-1}_{j}.conv{k-1}._batch_norm',
+  },
+  projection: { conv: 'bb_{i-1}_{j}.short._conv', norm: 'bb_{i-1}_{j}.short._batch_norm' },
+  classifier: 'out',
+}
+
+/** PaddleClas's static graphs, whose parameters are named as Caffe's layers. */
+export const paddleClas: Scheme = {
+  ...paddleVision,
+  name: 'PaddleClas',
+  marks: ['conv1_weights', 'res2a_branch2a_weights'],
+  stem: { conv: 'conv1', norm: 'bn_conv1' },
+  block: { conv: 'res{i+1}{j:a}_branch2{k:a}', norm: 'bn{i+1}{j:a}_branch2{k:a}' },
+  projection: { conv: 'res{i+1}{j:a}_branch1', norm: 'bn{i+1}{j:a}_branch1' },
+  classifier: 'fc_0',
+  tensors: {
+    weight: '{conv}_weights',
+    gamma: '{norm}_scale',
+    beta: '{norm}_offset',
+    mean: '{norm}_mean',
+    variance: '{norm}_variance',
+    linearWeight: '{classifier}.w_0',
+    linearBias: '{classifier}.b_0',
+  },
+}

@@ -1,0 +1,71 @@
+// Where in a file of some scheme does a tensor lie that we call by torchvision's name?
+import type { LayerNames, Scheme, TensorNames } from './scheme.ts'
+
+/** What a tensor is to its layer: a member of {@link TensorNames}. */
+export type Part = 'weight' | 'gamma' | 'beta' | 'mean' | 'variance' | 'linearWeight' | 'linearBias'
+
+/** A layer of the network, and what of it a tensor is. */
+export interface Place {
+  readonly part: Part
+  readonly layer: 'stem' | 'block' | 'projection' | 'classifier'
+  /** Stage from 1, block from 0, convolution from 1: as far as the layer has them. */
+  readonly i: number
+  readonly j: number
+  readonly k: number
+}
+
+const ourName =
+  /^(?:(?<stem>conv|bn)1|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[01]))|(?<fc>fc))\.(?<leaf>\w+)$/
+
+const normParts: { readonly [leaf: string]: Part } = {
+  weight: 'gamma',
+  bias: 'beta',
+  running_mean: 'mean',
+  running_var: 'variance',
+}
+
+/** The place of a tensor by our name for it; undefined for names that no ResNet of ours has. */
+export function placeOf(name: string): Place | undefined {
+  const found = ourName.exec(name)?.groups
+  if (!found) return undefined
+  const { stem, block, projection, fc, leaf } = found
+  const numbers = { i: Number(found.i), j: Number(found.j), k: Number(found.k) }
+  if (fc) {
+    if (leaf !== 'weight' && leaf !== 'bias') return undefined
+    return { part: leaf === 'weight' ? 'linearWeight' : 'linearBias', layer: 'classifier', ...numbers }
+  }
+  const layer = stem ? 'stem' : block ? 'block' : 'projection'
+  const isConv = (stem ?? block) === 'conv' || projection === '0'
+  const part = isConv ? (leaf === 'weight' ? 'weight' : undefined) : normParts[leaf!]
+  return part && { part, layer, ...numbers }
+}
+
+/**
+ * The name, without prefix, of what the scheme calls `member` at `place`: of two ways to count blocks the one that `has` knows.
+ * Undefined where the scheme has no such tensor.
+ */
+export function nameAt(
+  { tensors, ...scheme }: Scheme,
+  { layer, i, j, k }: Place,
+  member: keyof TensorNames,
+  has: (name: string) => boolean,
+): string | undefined {
+  const layers: Partial<LayerNames> & { classifier?: string } =
+    layer === 'classifier' ? { classifier: scheme.classifier } : scheme[layer]
+  const template = tensors[member]?.replace(
+    /\{(conv|norm|scale|classifier)\}/,
+    (_, kind: keyof typeof layers) => layers[kind] ?? '',
+  )
+  if (template === undefined) return undefined
+  const expand = (block: string) =>
+    template
+      .replaceAll('{j:a}', block)
+      .replaceAll('{k:a}', letter(k - 1))
+      .replace(/\{([ijk])([+-]1)?\}/g, (_, index: 'i' | 'j' | 'k', step = 0) =>
+        String({ i, j, k }[index] + Number(step)),
+      )
+  const names = [expand(letter(j)), expand(j === 0 ? 'a' : `b${j}`)]
+  return names.find(has) ?? names[0]!
+}
+
+const letter = (index: number) => String.fromCharCode('a'.charCodeAt(0) + index)

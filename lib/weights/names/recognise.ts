@@ -1,0 +1,131 @@
+// Whose file is this, and which network does it hold?
+import { ResidualError } from '../../errors.ts'
+import type { Network } from '../../model/graph.ts'
+import { parametersOf } from '../../model/parameters.ts'
+import { type ResNetOptions, resnet } from '../../model/resnet.ts'
+import type { Checkpoint } from '../checkpoint.ts'
+import { checkParameters, type WeightSource } from '../source.ts'
+import { caffe, caffeInPyTorch } from './caffe.ts'
+import { inferResNet } from './infer.ts'
+import { keras } from './keras.ts'
+import { paddleClas, paddleDygraph, paddleVision } from './paddle.ts'
+import type { Scheme } from './scheme.ts'
+import { folded, openMMLab, torchvision } from './torchvision.ts'
+import { transformers } from './transformers.ts'
+import { translate } from './translated.ts'
+import { findUnsupported } from './unsupported.ts'
+
+/** The first whose marks a file has counts: those that share names with torchvision stand before it. */
+export const schemes: readonly Scheme[] = [
+  transformers,
+  paddleDygraph,
+  paddleClas,
+  paddleVision,
+  keras,
+  caffe,
+  caffeInPyTorch,
+  openMMLab,
+  folded,
+  torchvision,
+]
+
+/** A network that a file was found to hold. */
+export interface Recognised {
+  readonly scheme: Scheme
+  /** What stands before all names in the file: `state_dict.module.`, say. */
+  readonly prefix: string
+  readonly architecture: ResNetOptions
+  readonly network: Network
+  /** Its tensors, under the names that the network has for them. */
+  readonly weights: WeightSource
+}
+
+/** Of the file's metadata: architecture as JSON, for what no shape tells (stride, epsilon). Our own files have it. */
+export const architectureKey = 'residual.architecture'
+
+/**
+ * Finds scheme and prefix by the names in the file and the architecture by the shapes. `known` is what somebody else says of the
+ * architecture: it is believed, and if it has `layers`, nothing is inferred.
+ *
+ * @throws ResidualError CHECKPOINT_MISMATCH where the file holds no ResNet that can be run, or another one than is `known`
+ */
+export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}): Recognised {
+  try {
+    const { scheme, prefix } = findScheme(file)
+    const { stride, epsilon } = scheme
+    const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
+    const architecture = { stride, epsilon, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
+    const network = build(architecture, file)
+    const parameters = parametersOf(network)
+    const names = parameters.map(({ name }) => name)
+    const weights = translate(file, scheme, prefix, names)
+    checkParameters(parameters, weights)
+    return { scheme, prefix, architecture, network, weights }
+  } catch (error) {
+    throw byName(error, file)
+  }
+}
+
+function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
+  const names = [...file.tensors.keys()]
+  for (const scheme of schemes) {
+    const [prefix] = prefixes(file, names, scheme.marks)
+    if (prefix !== undefined) return { scheme, prefix }
+  }
+  const some = names.length > 0 ? `${names.length} tensors, such as ${excerpt(names)}` : 'no tensors'
+  throw new ResidualError(
+    'CHECKPOINT_MISMATCH',
+    `${file.path} holds no ResNet that is known: it has ${some}. ` +
+      `Known are the names of ${schemes.map(({ name }) => name).join('; ')}.`,
+  )
+}
+
+/** All behind which the file has `marks`; averaged weights first, as timm prefers them. */
+function prefixes(file: Checkpoint, names: readonly string[], marks: readonly string[]): string[] {
+  const [first, ...others] = marks as [string, ...string[]]
+  const found = names
+    .filter(name => name.endsWith(first))
+    .map(name => name.slice(0, name.length - first.length))
+    .filter(prefix => prefix === '' || /[./]$/.test(prefix))
+    .filter(prefix => others.every(other => file.tensors.has(prefix + other)))
+  const isAveraged = (prefix: string) => Number(/(^|[._])ema[._]/.test(prefix))
+  return found.sort((a, b) => isAveraged(b) - isAveraged(a))
+}
+
+function metadataOf({ metadata, path }: Checkpoint): Partial<ResNetOptions> {
+  const text = metadata.get(architectureKey)
+  if (text === undefined) return {}
+  try {
+    const json: unknown = JSON.parse(text)
+    if (typeof json === 'object' && json !== null) return json
+  } catch {} // told below
+  throw mismatch(`The metadata '${architectureKey}' of ${path} is no JSON object`)
+}
+
+function build(architecture: ResNetOptions, file: Checkpoint): Network {
+  try {
+    return resnet(architecture)
+  } catch (cause) {
+    throw mismatch(`${file.path} holds no ResNet that can be run: ${(cause as Error).message}`, cause)
+  }
+}
+
+/** What does not fit is called by its name where that is known. */
+function byName(error: unknown, file: Checkpoint): unknown {
+  if (!(error instanceof ResidualError && error.code === 'CHECKPOINT_MISMATCH')) return error
+  const found = findUnsupported(file.tensors.keys())
+  if (!found) return error
+  const problem = `${file.path} holds ${found.what}, as '${excerpt([found.name])}' shows, which cannot be run`
+  return mismatch(`${problem}: what can are plain ResNets, ResNeXts and wide ResNets`, error)
+}
+
+const mismatch = (problem: string, cause?: unknown) =>
+  new ResidualError('CHECKPOINT_MISMATCH', `${problem}.`, { cause })
+
+/** A hostile file may have any number of names, of any length. */
+function excerpt(names: readonly string[]): string {
+  return names
+    .slice(0, 5)
+    .map(name => (name.length > 100 ? `${name.slice(0, 100)}...` : name))
+    .join(', ')
+}

@@ -1,0 +1,137 @@
+// How does a file of some scheme become tensors with our names, in our layout?
+import { ResidualError } from '../../errors.ts'
+import type { Checkpoint } from '../checkpoint.ts'
+import { Safetensors } from '../safetensors.ts'
+import { keepStored, tensorNotFound, type WeightSource } from '../source.ts'
+import { nameAt, type Part, placeOf } from './places.ts'
+import type { Scheme, TensorNames } from './scheme.ts'
+
+/** What one of our tensors is made of: names in the file, prefix included. */
+interface Recipe {
+  readonly part: Part
+  /** Undefined where the scheme has no such tensor, and a batch norm is the identity as wide as `conv`. */
+  readonly own: string | undefined
+  readonly conv: string | undefined
+  /** Of a mean: what is subtracted of it, for the convolution before adds that. */
+  readonly bias: string | undefined
+  readonly factor: string | undefined
+  /** Whether output channels come last in the file. */
+  readonly turned: boolean
+}
+
+const identity: { readonly [part in Part]?: number } = { gamma: 1, beta: 0, mean: 0, variance: 1 }
+
+/**
+ * The tensors behind `prefix` in a file of `scheme`. Any name may be asked for; `names()` lists those of `ours`, which a network
+ * wants, as far as the file has them, and after them, under its own names, what the file has of no use to that network.
+ */
+export function translate(
+  file: Checkpoint,
+  scheme: Scheme,
+  prefix: string,
+  ours: readonly string[] = [],
+): WeightSource {
+  const recipes = new Map<string, Recipe | undefined>()
+  const recipeOf = (name: string) => {
+    if (!recipes.has(name)) recipes.set(name, makeRecipe(file, scheme, prefix, name))
+    return recipes.get(name)
+  }
+  const shape = (name: string) => {
+    const recipe = recipeOf(name)
+    return recipe && shapeOf(recipe, file)
+  }
+  const source: WeightSource = {
+    description: file.path,
+    names: () => {
+      const found = ours.filter(name => shape(name) !== undefined)
+      const used = new Set(found.map(recipeOf).flatMap(recipe => [recipe!.own, recipe!.bias, recipe!.factor]))
+      const others = [...file.tensors.keys()].filter(name => name.startsWith(prefix) && !used.has(name))
+      return [...found, ...others]
+    },
+    shape,
+    origin: name => recipeOf(name)?.own,
+    read: async name => {
+      const recipe = recipeOf(name)
+      const wanted = shape(name)
+      if (!recipe || !wanted) throw tensorNotFound(name, file.path)
+      return make(recipe, wanted, file)
+    },
+  }
+  if (file instanceof Safetensors) {
+    const nameOf = (name: string) => {
+      const { own, bias, factor, turned } = recipeOf(name) ?? {}
+      return bias || factor || turned ? undefined : own
+    }
+    keepStored(source, { file, nameOf })
+  }
+  return source
+}
+
+function makeRecipe(file: Checkpoint, scheme: Scheme, prefix: string, name: string): Recipe | undefined {
+  const place = placeOf(name)
+  if (!place) return undefined
+  const { part } = place
+  const find = (member: keyof TensorNames) => {
+    const found = nameAt(scheme, place, member, each => file.tensors.has(prefix + each))
+    return found === undefined ? undefined : prefix + found
+  }
+  const ifThere = (member: keyof TensorNames) => {
+    const found = find(member)
+    return found !== undefined && file.tensors.has(found) ? found : undefined
+  }
+  return {
+    part,
+    own: find(part),
+    conv: find('weight'),
+    bias: part === 'mean' ? ifThere('bias') : undefined,
+    factor: part === 'mean' || part === 'variance' ? ifThere('factor') : undefined,
+    turned:
+      (part === 'weight' && scheme.convLayout === 'RSCK') ||
+      (part === 'linearWeight' && scheme.linearLayout === 'CK'),
+  }
+}
+
+/** In our order. */
+function shapeOf(
+  { own, conv, turned, part }: Recipe,
+  { tensors }: Checkpoint,
+): readonly number[] | undefined {
+  if (own === undefined) return tensors.get(conv!)?.shape.slice(0, 1)
+  const shape = tensors.get(own)?.shape
+  if (!shape || !turned) return shape
+  if (part === 'linearWeight' || shape.length !== 4) return shape.toReversed()
+  const [r, s, c, k] = shape as [number, number, number, number]
+  return [k, c, r, s]
+}
+
+async function make(recipe: Recipe, shape: readonly number[], file: Checkpoint): Promise<Float32Array> {
+  const { part, own, bias, factor, turned } = recipe
+  const data = own === undefined ? new Float32Array(shape[0]!).fill(identity[part]!) : await file.read(own)
+  if (turned) return channelsFirst(data, shape)
+  if (factor !== undefined) {
+    // A factor of 0 stands for statistics of nothing, which Caffe takes for 0.
+    const [divisor = 0] = await file.read(factor)
+    for (let k = 0; k < data.length; k++) data[k] = divisor === 0 ? 0 : data[k]! / divisor
+  }
+  if (bias !== undefined) {
+    const added = await file.read(bias)
+    if (added.length !== data.length) {
+      const problem = `'${bias}' of ${file.path} has ${added.length} values, and what it is added to ${data.length}`
+      throw new ResidualError('CHECKPOINT_MISMATCH', `${problem} channels.`)
+    }
+    for (let k = 0; k < data.length; k++) data[k]! -= added[k]!
+  }
+  return data
+}
+
+/** `[R,S,C,K]` to `[K,C,R,S]`, the `shape` of the result; `[C,K]` to `[K,C]`. */
+function channelsFirst(data: Float32Array, [channels, inputs, ...window]: readonly number[]): Float32Array {
+  const [K, C] = [channels!, inputs!]
+  const pixels = window.reduce((product, size) => product * size, 1) // R * S
+  const result = new Float32Array(data.length)
+  let from = 0
+  for (let pixel = 0; pixel < pixels; pixel++)
+    for (let c = 0; c < C; c++)
+      for (let k = 0; k < K; k++) result[(k * C + c) * pixels + pixel] = data[from++]!
+  return result
+}

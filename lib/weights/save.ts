@@ -1,0 +1,54 @@
+// How does a network with its weights become a safetensors file? Under our names, as it was trained or as it is run.
+import type { Network } from '../model/graph.ts'
+import { lower } from '../model/lower.ts'
+import { parametersOf } from '../model/parameters.ts'
+import { readFolded, takesWeights, type WeightedOp, weightShape } from './op-weights.ts'
+import { type DeferredTensor, type WriteOptions, writeSafetensors } from './safetensors-write.ts'
+import type { WeightSource } from './source.ts'
+
+export interface SaveOptions extends WriteOptions {
+  /** With batch norms folded into the convolutions, which have biases instead. */
+  readonly folded?: boolean
+}
+
+const anySide = 1024 // of pictures: what is folded does not depend on it, and no network is too deep for it
+
+/**
+ * Writes all tensors of `network` to `path`, one at a time, so that no more than one operation's are in memory.
+ *
+ * @throws ResidualError what reading the weights throws, and {@link writeSafetensors}
+ */
+export async function saveNetwork(
+  path: string,
+  network: Network,
+  weights: WeightSource,
+  { folded = false, ...options }: SaveOptions = {},
+): Promise<void> {
+  const tensors = folded ? foldedTensors(network, weights) : trainedTensors(network, weights)
+  await writeSafetensors(path, tensors, options)
+}
+
+function trainedTensors(network: Network, weights: WeightSource): DeferredTensor[] {
+  return parametersOf(network).map(({ name, shape }) => ({ name, shape, read: () => weights.read(name) }))
+}
+
+function foldedTensors(network: Network, weights: WeightSource): DeferredTensor[] {
+  const perChannel = (value: number) => new Array(network.graph.channels[0]!).fill(value)
+  const plan = lower(network, { height: anySide, width: anySide, mean: perChannel(0), std: perChannel(1) })
+  return plan.ops.filter(takesWeights).flatMap((op: WeightedOp) => {
+    const shape = weightShape(plan, op)
+    let bias: Float32Array | undefined // had with the weights, which are written just before it
+    return [
+      {
+        name: `${op.name}.weight`,
+        shape,
+        read: async () => {
+          const both = await readFolded(plan, op, weights)
+          bias = both.bias
+          return both.weight
+        },
+      },
+      { name: `${op.name}.bias`, shape: shape.slice(0, 1), read: async () => bias! },
+    ]
+  })
+}

@@ -1,0 +1,193 @@
+// How does a checkpoint of ours look in the names and layouts of others? Written by hand for each, not by the tables under test.
+import { type NamedTensor, type Network, parametersOf, type WeightSource } from '../../lib/index.ts'
+import { seeded } from './files.ts'
+
+/** Weights whose batch norms do something, in the order of the network. */
+export async function lively(network: Network, source: WeightSource, seed = 1): Promise<NamedTensor[]> {
+  const random = seeded(seed)
+  const tensors: NamedTensor[] = []
+  for (const { name, shape, role } of parametersOf(network)) {
+    const data = await source.read(name)
+    const lowest = { bnVar: 0.5, bnWeight: 0.5, bnBias: -0.5, bnMean: -0.5, linearBias: -0.5 }[role as string]
+    tensors.push({ name, shape, data: lowest === undefined ? data : data.map(() => lowest + random()) })
+  }
+  return tensors
+}
+
+/** What becomes of one tensor in the other's file; none, one or several. */
+export type Rename = (tensor: NamedTensor) => NamedTensor[]
+
+const leaf = (name: string) => name.slice(name.lastIndexOf('.') + 1)
+const replaceAll = (name: string, pairs: readonly (readonly [RegExp, string])[]) =>
+  pairs.reduce((result, [pattern, by]) => result.replace(pattern, by), name)
+
+const renamed =
+  (pairs: readonly (readonly [RegExp, string])[], turnLinear = false): Rename =>
+  ({ name, ...tensor }) => [
+    {
+      ...(turnLinear && name === 'fc.weight' ? transposed(tensor) : tensor),
+      name: replaceAll(name, pairs),
+    },
+  ]
+
+function transposed({ shape, data }: Omit<NamedTensor, 'name'>): Omit<NamedTensor, 'name'> {
+  const [rows, columns] = shape as [number, number]
+  return {
+    shape: [columns, rows],
+    data: Float32Array.from(data, (_, i) => data[(i % rows) * columns + Math.floor(i / rows)]!),
+  }
+}
+
+/** `[K,C,R,S]` to `[R,S,C,K]`. */
+function channelsLast({ shape, data }: NamedTensor): Omit<NamedTensor, 'name'> {
+  const [K, C, R, S] = shape as [number, number, number, number]
+  const turned = new Float32Array(data.length)
+  for (let k = 0; k < K; k++)
+    for (let c = 0; c < C; c++)
+      for (let r = 0; r < R; r++)
+        for (let s = 0; s < S; s++)
+          turned[((r * S + s) * C + c) * K + k] = data[((k * C + c) * R + r) * S + s]!
+  return { shape: [R, S, C, K], data: turned }
+}
+
+const paddleLeaves = [
+  [/running_mean$/, '_mean'],
+  [/running_var$/, '_variance'],
+] as const
+
+const inTransformers = (name: string) =>
+  replaceAll(name, [
+    [/^(conv|bn)1\./, 'resnet.embedder.embedder.$1.'],
+    [/^fc\./, 'classifier.1.'],
+    [/^layer1\./, 'resnet.encoder.stages.0.layers.'],
+    [/^layer2\./, 'resnet.encoder.stages.1.layers.'],
+    [/^layer3\./, 'resnet.encoder.stages.2.layers.'],
+    [/^layer4\./, 'resnet.encoder.stages.3.layers.'],
+    [/\.(conv|bn)1\.(?=[^.]+$)/, '.layer.0.$1.'],
+    [/\.(conv|bn)2\./, '.layer.1.$1.'],
+    [/\.(conv|bn)3\./, '.layer.2.$1.'],
+    [/downsample\.0\./, 'shortcut.conv.'],
+    [/downsample\.1\./, 'shortcut.bn.'],
+    [/embedder\.layer\.0\./, 'embedder.'],
+    [/\.conv\./, '.convolution.'],
+    [/\.bn\./, '.normalization.'],
+  ])
+
+/** `layer2.1.conv3` as `res3b_branch2c`, `bn` or `scale` likewise; `many` for networks that count blocks b1, b2... */
+function caffeLayer(name: string, many: boolean): { kind: string; rest: string } {
+  if (/^(conv|bn)1\./.test(name)) return { kind: name.slice(0, -2).split('1')[0]!, rest: 'conv1' }
+  const [, stage, block, layer, index] = /^layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)/.exec(name)!
+  const letter =
+    many && Number(block) > 0 && (stage === '2' || stage === '3') ? `b${block}` : 'abcdefgh'[Number(block)]
+  const branch = layer === 'downsample.' ? '1' : `2${'abc'[Number(index) - 1]}`
+  const kind = layer === 'conv' || (layer === 'downsample.' && index === '0') ? 'conv' : 'bn'
+  return { kind, rest: `${Number(stage) + 1}${letter}_branch${branch}` }
+}
+
+const conv = (rest: string) => (rest === 'conv1' ? rest : `res${rest}`)
+const norm = (kind: string, rest: string) => (rest === 'conv1' ? `${kind}_conv1` : `${kind}${rest}`)
+
+/** Batch norms' means and variances multiplied by a factor, as Caffe keeps them. */
+export const caffe =
+  (many: boolean, factor = 4): Rename =>
+  tensor => {
+    const { name, shape, data } = tensor
+    if (name.startsWith('fc.')) return [{ ...tensor, name: `data/fc1000/${leaf(name) === 'weight' ? 0 : 1}` }]
+    const { kind, rest } = caffeLayer(name, many)
+    if (kind === 'conv') return [{ ...tensor, name: `data/${conv(rest)}/0` }]
+    const scaled = { shape, data: data.map(value => value * factor) } // a power of two: exact
+    switch (leaf(name)) {
+      case 'weight':
+        return [{ ...tensor, name: `data/${norm('scale', rest)}/0` }]
+      case 'bias':
+        return [{ ...tensor, name: `data/${norm('scale', rest)}/1` }]
+      case 'running_mean':
+        return [
+          { ...scaled, name: `data/${norm('bn', rest)}/0` },
+          { name: `data/${norm('bn', rest)}/2`, shape: [1], data: new Float32Array([factor]) },
+        ]
+      default:
+        return [{ ...scaled, name: `data/${norm('bn', rest)}/1` }]
+    }
+  }
+
+export const caffeConverted: Rename = tensor => {
+  const { name } = tensor
+  if (name.startsWith('fc.')) return [{ ...tensor, name: name.replace('fc', 'fc1000') }]
+  const { kind, rest } = caffeLayer(name, false)
+  if (kind === 'conv') return [{ ...tensor, name: `${conv(rest)}.weight` }]
+  const layer = norm(/running/.test(name) ? 'bn' : 'scale', rest)
+  return [{ ...tensor, name: `${layer}.${leaf(name)}` }]
+}
+
+export const paddleClas: Rename = tensor => {
+  const { name } = tensor
+  if (name === 'fc.weight') return [{ ...transposed(tensor), name: 'fc_0.w_0' }]
+  if (name === 'fc.bias') return [{ ...tensor, name: 'fc_0.b_0' }]
+  const { kind, rest } = caffeLayer(name, false)
+  if (kind === 'conv') return [{ ...tensor, name: `${conv(rest)}_weights` }]
+  const leaves = { weight: 'scale', bias: 'offset', running_mean: 'mean', running_var: 'variance' }
+  return [{ ...tensor, name: `${norm('bn', rest)}_${leaves[leaf(name) as keyof typeof leaves]}` }]
+}
+
+/** The convolutions get biases, which the batch norms' means take back. Powers of two: exact. */
+export const keras: Rename = tensor => {
+  const { name, shape, data } = tensor
+  if (name === 'fc.weight') return [{ ...transposed(tensor), name: 'predictions/kernel' }]
+  if (name === 'fc.bias') return [{ ...tensor, name: 'predictions/bias' }]
+  const layer = (kind: 'conv' | 'bn') => {
+    const found = /^layer(\d)\.(\d+)\.(?:(?:conv|bn)(\d)|downsample)/.exec(name)
+    return found
+      ? `conv${Number(found[1]) + 1}_block${Number(found[2]) + 1}_${found[3] ?? 0}_${kind}`
+      : `conv1_${kind}`
+  }
+  if (shape.length === 4) {
+    const bias = new Float32Array(shape[0]!).fill(0.25)
+    return [
+      { ...channelsLast(tensor), name: `${layer('conv')}/kernel` },
+      { name: `${layer('conv')}/bias`, shape: [shape[0]!], data: bias },
+    ]
+  }
+  const leaves = {
+    weight: 'gamma',
+    bias: 'beta',
+    running_mean: 'moving_mean',
+    running_var: 'moving_variance',
+  }
+  const kind = leaves[leaf(name) as keyof typeof leaves]
+  const moved = kind === 'moving_mean' ? data.map(value => value + 0.25) : data
+  return [{ shape, data: moved, name: `${layer('bn')}/${kind}` }]
+}
+
+export const transformers: Rename = tensor => [{ ...tensor, name: inTransformers(tensor.name) }]
+
+export const paddleVision = renamed(paddleLeaves, /*turnLinear=*/ true)
+
+export const paddleDygraph = renamed(
+  [
+    ...paddleLeaves,
+    [/^conv1\./, 'conv._conv.'],
+    [/^bn1\./, 'conv._batch_norm.'],
+    [/^fc\./, 'out.'],
+    [/^layer1\.(\d+)/, 'bb_0_$1'],
+    [/^layer2\.(\d+)/, 'bb_1_$1'],
+    [/^layer3\.(\d+)/, 'bb_2_$1'],
+    [/^layer4\.(\d+)/, 'bb_3_$1'],
+    [/\.(conv)1\./, '.conv0._conv.'],
+    [/\.(conv)2\./, '.conv1._conv.'],
+    [/\.(conv)3\./, '.conv2._conv.'],
+    [/\.bn1\./, '.conv0._batch_norm.'],
+    [/\.bn2\./, '.conv1._batch_norm.'],
+    [/\.bn3\./, '.conv2._batch_norm.'],
+    [/downsample\.0\./, 'short._conv.'],
+    [/downsample\.1\./, 'short._batch_norm.'],
+  ],
+  /*turnLinear=*/ true,
+)
+
+export const prefixed = (prefix: string): Rename => renamed([[/^/, prefix]])
+
+export const openMMLab = renamed([
+  [/^(?!fc)/, 'backbone.'],
+  [/^fc\./, 'head.fc.'],
+])

@@ -1,0 +1,251 @@
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  createSession,
+  fromTensors,
+  initialise,
+  load,
+  lower,
+  type NamedTensor,
+  openCheckpoint,
+  openModel,
+  parametersOf,
+  type ResNetOptions,
+  resnet,
+  writeSafetensors,
+} from '../../../lib/index.ts'
+import { storedOf } from '../../../lib/weights/source.ts'
+import { seeded, temporaryFolder } from '../../support/files.ts'
+import {
+  caffe,
+  caffeConverted,
+  keras,
+  lively,
+  openMMLab,
+  paddleClas,
+  paddleDygraph,
+  paddleVision,
+  prefixed,
+  type Rename,
+  transformers,
+} from '../../support/schemes.ts'
+
+const folder = temporaryFolder()
+const session = { device: 'cpu', threads: 1, exact: true, maxBatch: 1 } as const
+const side = 40
+const normal = { steps: [{ crop: { height: side, width: side } }] }
+const random = seeded(3)
+const picture = Float32Array.from({ length: side * side * 3 }, () => random() * 4 - 2) // [1,H,W,3], normalised
+const small = { width: 0.125, classes: 5 }
+
+async function makeNetwork(architecture: ResNetOptions): Promise<NamedTensor[]> {
+  const network = resnet(architecture)
+  return lively(network, initialise(parametersOf(network), 7))
+}
+
+async function logitsOf(architecture: ResNetOptions, tensors: readonly NamedTensor[]): Promise<Float32Array> {
+  const plan = lower(resnet(architecture), { height: side, width: side, mean: [0, 0, 0], std: [1, 1, 1] })
+  await using made = await createSession(plan, fromTensors(new Map(tensors.map(t => [t.name, t]))), session)
+  return (await made.run(picture, { outputs: ['logits'] })).logits
+}
+
+const paths = (() => {
+  let count = 0
+  return () => join(folder, `${count++}.safetensors`)
+})()
+
+async function write(tensors: readonly NamedTensor[], rename: Rename): Promise<string> {
+  const path = paths()
+  await writeSafetensors(path, tensors.flatMap(rename))
+  return path
+}
+
+async function loadedLogits(path: string): Promise<Float32Array> {
+  await using classifier = await load(path, { ...session, preprocessing: normal })
+  return (await classifier.run(picture, { outputs: ['logits'] })).logits
+}
+
+const v1 = { stride: 'v1' } as const
+const cases: [string, string, Rename, Partial<ResNetOptions>][] = [
+  ['torchvision', 'torchvision', tensor => [tensor], {}],
+  ['transformers', 'transformers', transformers, {}],
+  ['paddle.vision', 'paddle.vision', paddleVision, {}],
+  ['Paddle dygraph', 'Paddle dygraph', paddleDygraph, {}],
+  ['PaddleClas', 'PaddleClas', paddleClas, {}],
+  ['OpenMMLab', 'OpenMMLab', openMMLab, {}],
+  ['Keras', 'Keras', keras, { ...v1, epsilon: 1.001e-5 }],
+  ['Caffe', 'Caffe', caffe(/*many=*/ false), v1],
+  ['Caffe, blocks counted by number', 'Caffe', caffe(/*many=*/ true), v1],
+  ['Caffe, converted', 'Caffe, converted', caffeConverted, v1],
+]
+
+describe.each(cases)('a file with the names of %s', (_, scheme, rename, architecture) => {
+  it.each([18, 50])('gives the logits of the same ResNet-%d under our names', async layers => {
+    const options = { layers, ...small, ...architecture }
+    const tensors = await makeNetwork(options)
+    const path = await write(tensors, rename)
+    await using model = await openModel(path)
+    expect(model.scheme.name).toBe(scheme)
+    expect(model.architecture).toMatchObject(options)
+    const expected = await logitsOf(options, tensors)
+    const found = await loadedLogits(path)
+    if (scheme !== 'Keras') return expect(found).toEqual(expected)
+    // Its means are sums, which are rounded.
+    const norm = Math.hypot(...expected)
+    expect(Math.hypot(...found.map((value, i) => value - expected[i]!)) / norm).toBeLessThan(1e-6)
+  })
+})
+
+describe('an architecture', () => {
+  it.each([
+    { layers: 50, groups: 8, widthPerGroup: 8 },
+    { layers: 50, widthPerGroup: 128 },
+    { layers: 34 },
+    { layers: 101 },
+  ])('of %o is found under other names too', async options => {
+    const tensors = await makeNetwork({ ...options, ...small })
+    await using model = await openModel(await write(tensors, transformers))
+    expect(model.architecture).toMatchObject({ ...options, ...small })
+  })
+
+  it('may be told where the file does not tell it', async () => {
+    const tensors = await makeNetwork({ layers: 50, ...small })
+    const path = await write(tensors, tensor => [tensor])
+    await using model = await openModel(path, { architecture: { stride: 'v1', epsilon: 1e-3 } })
+    expect(model.architecture).toMatchObject({ layers: 50, ...small, stride: 'v1', epsilon: 1e-3 })
+    await expect(openModel(path, { architecture: { layers: 34, ...small } })).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+    })
+    await expect(openModel(path, { architecture: { epsilon: -1 } })).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+    })
+  })
+})
+
+describe('a prefix', () => {
+  it.each(['module.', 'state_dict.module.', 'model.', 'model_ema.module.', 'a/b.c.'])(
+    'such as %s is seen through, and what is beside it left alone',
+    async prefix => {
+      const tensors = await makeNetwork({ layers: 18, ...small })
+      const other = { name: 'optimizer.state.0.momentum', shape: [1], data: new Float32Array(1) }
+      const path = await write([...tensors, other], tensor =>
+        tensor === other ? [other] : prefixed(prefix)(tensor),
+      )
+      await using model = await openModel(path)
+      expect(model.prefix).toBe(prefix)
+      expect([...model.weights.names()]).toEqual(tensors.map(({ name }) => name))
+    },
+  )
+
+  it('of averaged weights is preferred', async () => {
+    const tensors = await makeNetwork({ layers: 18, ...small })
+    const path = await write(tensors, tensor => [
+      ...prefixed('model.')(tensor),
+      ...prefixed('model_ema.module.')(tensor),
+    ])
+    await using model = await openModel(path)
+    expect(model.prefix).toBe('model_ema.module.')
+  })
+
+  it('leaves what is read as it is to the addon', async () => {
+    const tensors = await makeNetwork({ layers: 18, ...small })
+    const stored = async (rename: Rename) => {
+      await using model = await openModel(await write(tensors, rename))
+      const { nameOf } = storedOf(model.weights)!
+      return tensors.filter(({ name }) => nameOf(name) === undefined).map(({ name }) => name)
+    }
+    expect(await stored(prefixed('module.'))).toEqual([])
+    expect(await stored(transformers)).toEqual([])
+    expect(await stored(paddleVision)).toEqual(['fc.weight'])
+  })
+})
+
+describe('what is refused', () => {
+  const refusal = async (change: Rename, layers = 50): Promise<string> => {
+    const path = await write(await makeNetwork({ layers, ...small }), change)
+    const error = await openModel(path).catch(e => e)
+    expect(error).toMatchObject({ name: 'ResidualError', code: 'CHECKPOINT_MISMATCH' })
+    return error.message
+  }
+  const alsoAt =
+    (at: string, name: string, shape: number[] = [1]): Rename =>
+    tensor =>
+      tensor.name === at
+        ? [tensor, { name, shape, data: new Float32Array(shape.reduce((a, b) => a * b)) }]
+        : [tensor]
+
+  it.each([
+    ['layer1.0.se.fc1.weight', 'attention in its blocks'],
+    ['layer1.0.conv2.fc1.weight', 'a ResNeSt'],
+    ['layer2.0.downsample.2.weight', 'a ResNet-D'],
+    ['conv1.0.weight', 'a stem of several convolutions'],
+    ['attnpool.positional_embedding', 'a ResNet of CLIP'],
+    ['layer1.0.convs.0.weight', 'a Res2Net'],
+    ['conv2_block1_preact_bn/gamma', 'a ResNet v2'],
+  ])('is called by its name: %s', async (name, what) => {
+    const message = await refusal(alsoAt('conv1.weight', name))
+    expect(message).toContain(what)
+    expect(message).toContain(name)
+  })
+
+  it('says which tensors are missing, by both names', async () => {
+    const message = await refusal(tensor =>
+      tensor.name === 'layer1.0.bn1.running_var' ? [] : transformers(tensor),
+    )
+    expect(message).toContain(
+      '1 missing (layer1.0.bn1.running_var (in the file: resnet.encoder.stages.0.layers.0.',
+    )
+  })
+
+  it('says which shapes were found and which expected', async () => {
+    const message = await refusal(tensor =>
+      tensor.name === 'conv1.weight'
+        ? [{ ...tensor, shape: [8, 3, 3, 3], data: new Float32Array(216) }]
+        : [tensor],
+    )
+    expect(message).toContain('conv1.weight [8,3,3,3] instead of [8,3,7,7]')
+  })
+
+  it('says that there is no classifier', async () => {
+    const message = await refusal(tensor => (tensor.name.startsWith('fc') ? [] : transformers(tensor)))
+    expect(message).toContain('it has no classifier.1.weight')
+  })
+
+  it('lists what a file holds that is no ResNet', async () => {
+    const message = await refusal(tensor =>
+      tensor.name === 'fc.bias' ? [{ ...tensor, name: 'x'.repeat(500) }] : [],
+    )
+    expect(message).toContain('it has 1 tensors, such as xxx')
+    expect(message.length).toBeLessThan(600)
+  })
+
+  it('is a bias of another length than what it is added to', async () => {
+    const tensors = await makeNetwork({ layers: 50, ...small })
+    const path = await write(tensors, tensor =>
+      keras(tensor).map(made =>
+        made.name === 'conv1_conv/bias' ? { ...made, shape: [3], data: new Float32Array(3) } : made,
+      ),
+    )
+    await expect(load(path, session)).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+      message: expect.stringContaining("'conv1_conv/bias'"),
+    })
+  })
+})
+
+describe('openCheckpoint', () => {
+  it('goes by the bytes, not by the name', async () => {
+    const path = join(folder, 'weights.pth')
+    await writeSafetensors(path, [{ name: 'a', shape: [1], data: new Float32Array([2]) }])
+    await using file = await openCheckpoint(path)
+    expect(file.format).toBe('safetensors')
+    expect(await file.read('a')).toEqual(new Float32Array([2]))
+  })
+
+  it('says what it cannot open', async () => {
+    await expect(openCheckpoint(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    await expect(openCheckpoint(folder)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    const { message } = await openCheckpoint(join(import.meta.dirname, 'schemes.test.ts')).catch(e => e)
+    expect(message).toContain('it begins with the bytes 696d706f7274')
+  })
+})
