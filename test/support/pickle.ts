@@ -1,6 +1,6 @@
 // How do tests write pickles? Opcode by opcode: https://docs.python.org/3/library/pickletools.html
 
-type Part = string | Uint8Array | number
+export type Part = string | Uint8Array | number
 
 /** Opcodes as characters of one byte each, bytes as they are, and numbers as single bytes. */
 export function ops(...parts: readonly Part[]): Buffer {

@@ -15,6 +15,8 @@ const pythonGlobals: { readonly [name: string]: Global['call'] } = {
   '__builtin__.tuple': tuple,
   'builtins.dict': dictionary,
   '__builtin__.dict': dictionary,
+  'builtins.bytes': noBytes, // protocol 2 has no other word for no bytes at all
+  '__builtin__.bytes': noBytes,
   'collections.OrderedDict': dictionary,
   'collections.defaultdict': () => new Dict(),
   'collections.Counter': ignored, // the milestones of a learning rate's schedule
@@ -55,4 +57,9 @@ function tuple([items]: readonly Value[], caller: Caller): Value {
 function encode([text, encoding = 'utf-8']: readonly Value[], caller: Caller): Value {
   if (encoding !== 'latin1') throw caller.problem('has bytes in an encoding other than latin1')
   return text ?? null // it is text of one character for each byte, and so taken for the bytes
+}
+
+function noBytes(args: readonly Value[], caller: Caller): Value {
+  if (args.length > 0) throw caller.problem('makes bytes of something')
+  return ''
 }

@@ -8,8 +8,8 @@ import { operations, refusedOpcodes } from './operations.ts'
 import { type Caller, Global, type Value } from './values.ts'
 
 /** Beyond these a pickle is not a checkpoint's: ResNet-152 with its optimizer's state takes a hundredth of that. */
-const maxWork = 8_000_000
-const maxMemo = 2_000_000
+const maxWork = 3_000_000
+const maxMemo = 500_000
 
 /** What a pickle's persistent id stands for. Undefined refuses it. */
 export type Persistent = (id: Value) => Value | undefined
