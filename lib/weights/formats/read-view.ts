@@ -1,9 +1,9 @@
-// How does a view of a storage become a float32 tensor? By walking the storage forwards, a few megabytes of it at a time.
+// How does a view of a storage become a float32 tensor? By walking the storage forwards, a megabyte of it at a time.
 import { type StoredType, storedBytes, toFloat32 } from '../stored-type.ts'
 import type { DataReader } from './data-reader.ts'
 import type { TensorView } from './view.ts'
 
-const chunkBytes = 4 << 20 // of the storage, in memory at once
+const chunkBytes = 1 << 20 // of the storage, in memory at once
 const maxWholeBytes = 64 << 20 // of a storage whose numbers a view takes in no order, which is then in memory as a whole
 
 /** A dimension as it lies in the storage, and in the row-major result. */
@@ -34,13 +34,15 @@ export async function readView(
 
   const forward = isForward(dimensions)
   const most = forward ? chunkBytes / bytes : view.end - view.offset
-  let window = new Float32Array(0)
+  const memory = Buffer.alloc(Math.min(most, view.end - view.offset) * bytes)
+  const numbers = new Float32Array(memory.length / bytes)
+  let window = numbers.subarray(0, 0)
   let windowAt = view.offset
   const load = async (at: number) => {
-    const source = Buffer.alloc(Math.min(most, view.end - at) * bytes)
+    window = numbers.subarray(0, view.end - at)
+    const source = memory.subarray(0, window.length * bytes)
     await read(source, at * bytes)
     if (view.swapped) swap(source, bytes)
-    if (window.length !== source.length / bytes) window = new Float32Array(source.length / bytes)
     toFloat32(type, source, window)
     windowAt = at
   }
