@@ -2,7 +2,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
-import { invalid } from './safetensors-header.ts'
+import { invalidCheckpoint } from './checkpoint-error.ts'
 
 const mostBytes = 1 << 30 // a single read of 2 GiB or more is refused by some systems
 
@@ -32,15 +32,15 @@ export async function readFully(
   handle: FileHandle,
   targets: readonly Uint8Array[],
   position: number,
-  path: string,
+  file: { readonly path: string; readonly format: string },
 ): Promise<void> {
   let at = position
   let rest = targets.filter(target => target.length > 0)
   while (rest.length > 0) {
     const { bytesRead } = await handle.readv(atMost(rest, mostBytes), at).catch(cause => {
-      throw unreadable(path, cause)
+      throw unreadable(file.path, cause)
     })
-    if (bytesRead === 0) throw invalid(path, `it ends at ${at} bytes, in the middle of a tensor`)
+    if (bytesRead === 0) throw invalidCheckpoint(file, `it ends at ${at} bytes, in the middle of a tensor`)
     at += bytesRead
     rest = after(rest, bytesRead)
   }

@@ -1,10 +1,11 @@
 // What does the header of a safetensors file say, and can it be believed?
 // The format: https://huggingface.co/docs/safetensors. Every claim is checked before anything is allocated for it.
-import { ResidualError } from '../errors.ts'
+import type { ResidualError } from '../errors.ts'
+import { invalidCheckpoint } from './checkpoint-error.ts'
 import { scanHeader } from './safetensors-scan.ts'
 
 /** Bytes per element of the format's types. Only the floating-point ones can be read here. */
-const elementBytes: { readonly [dtype: string]: number } = {
+export const elementBytes: { readonly [dtype: string]: number } = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -77,13 +78,8 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
   }
 }
 
-const problemLength = 500 // of a message: a name or a shape out of a hostile file may have millions of characters
-
 export function invalid(path: string, problem: string, cause?: unknown): ResidualError {
-  const said = problem.length > problemLength ? `${problem.slice(0, problemLength)}...` : problem
-  return new ResidualError('CHECKPOINT_INVALID', `${path} is not a valid safetensors file: ${said}.`, {
-    cause,
-  })
+  return invalidCheckpoint({ path, format: 'safetensors' }, problem, cause)
 }
 
 type Fail = (problem: string) => ResidualError

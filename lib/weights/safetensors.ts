@@ -1,10 +1,7 @@
 // How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
-// Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
-import type { FileHandle } from 'node:fs/promises'
-import { ResidualError } from '../errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { indexOutside } from './float16.ts'
-import { openFile, readFully, unreadable } from './read-fully.ts'
+import { type ByteSource, openCheckpointFile } from './checkpoint-file.ts'
+import { allocateFloats, checkFinite } from './float-tensor.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
 import { isStoredType, type StoredType, storedBytes, toFloat32 } from './stored-type.ts'
@@ -18,26 +15,25 @@ const chunkBytes = 4 << 20 // 16-bit data is read and converted in pieces of thi
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID
  */
 export async function openSafetensors(path: string): Promise<Safetensors> {
-  const handle = await openFile(path)
+  return readSafetensors(await openCheckpointFile(path, 'safetensors'))
+}
+
+/** As {@link openSafetensors}, from what is open already; it is closed where it is no such file. */
+export async function readSafetensors(file: ByteSource): Promise<Safetensors> {
   try {
-    const { header, dataStart, modifiedNs } = await readHeader(handle, path)
-    return new Safetensors(path, handle, header, dataStart, modifiedNs)
+    const { header, dataStart } = await readHeader(file)
+    return new Safetensors(file, header, dataStart)
   } catch (error) {
-    await handle.close()
+    await file.close()
     throw error
   }
 }
 
-async function readHeader(
-  handle: FileHandle,
-  path: string,
-): Promise<{ header: Header; dataStart: number; modifiedNs: bigint }> {
-  const stat = await handle.stat({ bigint: true })
-  const size = Number(stat.size)
-  if (!stat.isFile()) throw invalid(path, 'it is not a file')
+async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart: number }> {
+  const { path, size } = file
   if (size < lengthBytes) throw invalid(path, `it has only ${size} bytes`)
   const prefix = new Uint8Array(lengthBytes)
-  await readFully(handle, [prefix], 0, path)
+  await file.read([prefix], 0)
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, /*littleEndian=*/ true))
   if (length > maxHeaderBytes)
     throw invalid(path, `its header claims ${length} bytes, more than ${maxHeaderBytes}`)
@@ -45,10 +41,9 @@ async function readHeader(
     throw invalid(path, `its header claims ${length} bytes and the file has ${size}`)
   }
   const bytes = new Uint8Array(length)
-  await readFully(handle, [bytes], lengthBytes, path)
+  await file.read([bytes], lengthBytes)
   const dataStart = lengthBytes + length
-  const header = parseHeader(bytes, size - dataStart, path)
-  return { header, dataStart, modifiedNs: stat.mtimeNs }
+  return { header: parseHeader(bytes, size - dataStart, path), dataStart }
 }
 
 /** An open file. Made by {@link openSafetensors}. */
@@ -57,13 +52,14 @@ export class Safetensors implements Checkpoint {
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, TensorInfo>
 
+  readonly path: string
+
   constructor(
-    readonly path: string,
-    private readonly handle: FileHandle,
+    private readonly file: ByteSource,
     header: Header,
     private readonly dataStart: number,
-    private readonly modifiedNs: bigint,
   ) {
+    this.path = file.path
     this.metadata = header.metadata
     this.tensors = header.tensors
   }
@@ -77,12 +73,12 @@ export class Safetensors implements Checkpoint {
   async read(name: string): Promise<Float32Array> {
     const info = this.info(name)
     const type = this.storedType(name)
-    const result = allocate(info, this.path)
+    const result = allocateFloats(name, info.length, this.path)
     const at = this.dataStart + info.begin
-    if (type === 'F32') await readFully(this.handle, [new Uint8Array(result.buffer)], at, this.path)
+    if (type === 'F32') await this.file.read([new Uint8Array(result.buffer)], at)
     else await this.#fillInChunks(result, at, type)
-    await this.#checkUnchanged()
-    return this.#finite(name, result)
+    await this.file.checkUnchanged()
+    return checkFinite(name, result, this.path)
   }
 
   /**
@@ -104,15 +100,15 @@ export class Safetensors implements Checkpoint {
       let end = first + 1
       while (end < all.length && all[end]!.info.begin === all[end - 1]!.info.end) end++
       const targets = all.slice(first, end).map(({ bytes }) => bytes)
-      reads.push(readFully(this.handle, targets, this.dataStart + all[first]!.info.begin, this.path))
+      reads.push(this.file.read(targets, this.dataStart + all[first]!.info.begin))
       first = end
     }
     await Promise.all(reads)
-    await this.#checkUnchanged()
+    await this.file.checkUnchanged()
     return small.map(({ info, bytes }) => {
       const result = new Float32Array(info.length)
       toFloat32(this.storedType(info.name), bytes, result)
-      return this.#finite(info.name, result)
+      return checkFinite(info.name, result, this.path)
     })
   }
 
@@ -132,24 +128,11 @@ export class Safetensors implements Checkpoint {
   }
 
   close(): Promise<void> {
-    return this.handle.close()
+    return this.file.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  async #checkUnchanged(): Promise<void> {
-    const { mtimeNs } = await this.handle.stat({ bigint: true }).catch(cause => {
-      throw unreadable(this.path, cause)
-    })
-    if (mtimeNs !== this.modifiedNs) throw invalid(this.path, 'it has changed since it was opened')
-  }
-
-  #finite(name: string, values: Float32Array): Float32Array {
-    const bad = indexOutside(values, Number.POSITIVE_INFINITY)
-    if (bad < 0) return values
-    throw new ResidualError('NON_FINITE', `'${name}' in ${this.path} holds ${values[bad]} at index ${bad}.`)
   }
 
   async #fillInChunks(result: Float32Array, at: number, type: StoredType): Promise<void> {
@@ -158,17 +141,8 @@ export class Safetensors implements Checkpoint {
     for (let begin = 0; begin < result.length; begin += step) {
       const target = result.subarray(begin, begin + step)
       const source = new Uint8Array(target.length * size)
-      await readFully(this.handle, [source], at + begin * size, this.path)
+      await this.file.read([source], at + begin * size)
       toFloat32(type, source, target)
     }
-  }
-}
-
-function allocate({ name, length }: TensorInfo, path: string): Float32Array {
-  try {
-    return new Float32Array(length)
-  } catch (cause) {
-    const problem = `'${name}' in ${path} takes ${length * 4} bytes as float32, more than can be had`
-    throw new ResidualError('OUT_OF_MEMORY', `${problem}.`, { cause })
   }
 }

@@ -1,0 +1,65 @@
+// How is the file of a checkpoint opened, read by position, and known to be the one it was?
+// Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
+import type { FileHandle } from 'node:fs/promises'
+import { invalidCheckpoint } from './checkpoint-error.ts'
+import { openFile, readFully, unreadable } from './read-fully.ts'
+
+/** Bytes that are read by position. Only files are, outside of tests. */
+export interface ByteSource {
+  readonly path: string
+  /** For messages: `safetensors`, `PyTorch`. */
+  readonly format: string
+  readonly size: number
+  /**
+   * Fills the targets, one after another, from `position` on.
+   *
+   * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before
+   */
+  read(targets: readonly Uint8Array[], position: number): Promise<void>
+  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where it was changed since it was opened */
+  checkUnchanged(): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * Opens a file of which messages say that it is, or is not, a `format`.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where it is no file
+ */
+export async function openCheckpointFile(path: string, format: string): Promise<CheckpointFile> {
+  const handle = await openFile(path)
+  try {
+    const stat = await handle.stat({ bigint: true })
+    if (!stat.isFile()) throw invalidCheckpoint({ path, format }, 'it is not a file')
+    return new CheckpointFile(path, format, handle, Number(stat.size), stat.mtimeNs)
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** An open file. Made by {@link openCheckpointFile}. */
+export class CheckpointFile implements ByteSource {
+  constructor(
+    readonly path: string,
+    readonly format: string,
+    private readonly handle: FileHandle,
+    readonly size: number,
+    private readonly modifiedNs: bigint,
+  ) {}
+
+  read(targets: readonly Uint8Array[], position: number): Promise<void> {
+    return readFully(this.handle, targets, position, this)
+  }
+
+  async checkUnchanged(): Promise<void> {
+    const { mtimeNs } = await this.handle.stat({ bigint: true }).catch(cause => {
+      throw unreadable(this.path, cause)
+    })
+    if (mtimeNs !== this.modifiedNs) throw invalidCheckpoint(this, 'it has changed since it was opened')
+  }
+
+  close(): Promise<void> {
+    return this.handle.close()
+  }
+}

@@ -1,0 +1,161 @@
+// What does a pickle say? It is a program for a machine with a stack and a memo; this is that machine, for data only.
+import type { ResidualError } from '../../../errors.ts'
+import { refusedCheckpoint } from '../../checkpoint-error.ts'
+import type { ByteSource } from '../../checkpoint-file.ts'
+import { globals } from './globals.ts'
+import { PickleInput } from './input.ts'
+import { operations, refusedOpcodes } from './operations.ts'
+import { type Caller, Global, type Value } from './values.ts'
+
+/** Beyond these a pickle is not a checkpoint's: ResNet-152 with its optimizer's state takes a hundredth of that. */
+const maxWork = 3_000_000
+const maxMemo = 500_000
+
+/** What a pickle's persistent id stands for. Undefined refuses it. */
+export type Persistent = (id: Value) => Value | undefined
+
+export interface Pickle {
+  readonly value: Value
+  /** Where in the file the pickle ends. */
+  readonly end: number
+  /** Opcodes it took: no honest structure has more members. */
+  readonly work: number
+}
+
+/**
+ * Reads the pickle between two positions of a file. Nothing from the file is executed; long strings and bytes stay in it.
+ *
+ * @throws ResidualError CHECKPOINT_INVALID, FILE_NOT_FOUND
+ */
+export async function readPickle(
+  source: ByteSource,
+  persistent: Persistent,
+  begin = 0,
+  end = source.size,
+): Promise<Pickle> {
+  const input = new PickleInput(source, begin, end)
+  const machine = new Machine(input, persistent)
+  while (!machine.stopped) {
+    if (!input.ready()) await input.load()
+    machine.step()
+  }
+  return { value: machine.pop(), end: input.position, work: machine.work }
+}
+
+export class Machine implements Caller {
+  stopped = false
+  work = 0
+  /** Stack heights: what lies above the last one is the next tuple, list or dictionary's content. */
+  readonly marks: number[] = []
+  readonly #stack: Value[] = []
+  readonly #memo = new Map<number, Value>()
+  readonly #maxWork: number
+
+  constructor(
+    readonly input: PickleInput,
+    private readonly persistent: Persistent,
+  ) {
+    this.#maxWork = Math.min(2 * (input.end - input.position), maxWork)
+  }
+
+  step(): void {
+    const code = this.input.uint(1)
+    this.spend(1)
+    const operation = operations[code]
+    if (operation) {
+      operation(this)
+      return
+    }
+    const name = refusedOpcodes[code]
+    if (name === undefined) throw this.problem(`has the unknown opcode ${code}`)
+    throw refusedCheckpoint(
+      this.input.source,
+      `its pickle uses the opcode ${name}, which no checkpoint needs; nothing from a file is executed`,
+    )
+  }
+
+  /** Counts what is done. More of it than a pickle's bytes ask for comes of one that was made to take long. */
+  spend(amount: number): void {
+    this.work += amount
+    if (this.work > this.#maxWork) throw this.problem('takes more steps than a checkpoint has')
+  }
+
+  push(value: Value): void {
+    this.#stack.push(value)
+  }
+
+  pop(): Value {
+    if (this.#stack.length <= (this.marks.at(-1) ?? 0)) throw this.#tooShort()
+    return this.#stack.pop()!
+  }
+
+  /** The topmost value, which stays. */
+  top(): Value {
+    if (this.#stack.length <= (this.marks.at(-1) ?? 0)) throw this.#tooShort()
+    return this.#stack.at(-1)!
+  }
+
+  mark(): void {
+    this.marks.push(this.#stack.length)
+  }
+
+  /** Takes what lies above the last mark. */
+  popToMark(): Value[] {
+    const height = this.marks.pop()
+    if (height === undefined) throw this.problem('takes a mark that is not there')
+    return this.#stack.splice(height)
+  }
+
+  popMany(count: number): Value[] {
+    if (this.#stack.length - count < (this.marks.at(-1) ?? 0)) throw this.#tooShort()
+    return this.#stack.splice(this.#stack.length - count)
+  }
+
+  /** Under the index, or under the next one. */
+  remember(index = this.#memo.size): void {
+    if (this.#memo.size >= maxMemo) throw this.problem('remembers more than a checkpoint has')
+    this.#memo.set(index, this.top())
+  }
+
+  recall(index: number): void {
+    const value = this.#memo.get(index)
+    if (value === undefined) throw this.problem(`asks for item ${index}, which it has not stored`)
+    this.push(value)
+  }
+
+  global(module: Value, name: Value): Global {
+    if (typeof module !== 'string' || typeof name !== 'string')
+      throw this.problem('names a global by something other than strings')
+    const found = globals.get(`${module}.${name}`)
+    if (found) return found
+    throw refusedCheckpoint(
+      this.input.source,
+      `its pickle asks for ${shown(module)}.${shown(name)}, which is not among the few things that weights need; ` +
+        'nothing from a file is executed. If it holds a whole model, save its state_dict() instead',
+    )
+  }
+
+  call(callable: Value, args: Value): Value {
+    if (!(callable instanceof Global)) throw this.problem('calls something that is no function')
+    if (!Array.isArray(args)) throw this.problem(`calls ${callable.name} without arguments`)
+    return callable.call(args as readonly Value[], this)
+  }
+
+  fromPersistent(id: Value): Value {
+    const value = this.persistent(id)
+    if (value === undefined) throw this.problem('refers to something outside that is no storage')
+    return value
+  }
+
+  problem(text: string): ResidualError {
+    return this.input.invalid(`its pickle ${text}`)
+  }
+
+  #tooShort(): ResidualError {
+    return this.problem('takes a value that is not there')
+  }
+}
+
+function shown(name: string): string {
+  return name.length > 100 ? `${name.slice(0, 100)}...` : name
+}

@@ -1,0 +1,104 @@
+// What of numpy may a pickle name, and what is it here? Arrays, and the types of their numbers.
+import { denseStrides, maxDimensions, problemOf, TensorView } from '../view.ts'
+import {
+  type Caller,
+  FileBytes,
+  Global,
+  Ignored,
+  LongText,
+  NumpyArray,
+  NumpyType,
+  type Value,
+} from './values.ts'
+
+const types: { readonly [code: string]: string } = {
+  f2: 'F16',
+  f4: 'F32',
+  f8: 'F64',
+  i1: 'I8',
+  i2: 'I16',
+  i4: 'I32',
+  i8: 'I64',
+  u1: 'U8',
+  u2: 'U16',
+  u4: 'U32',
+  u8: 'U64',
+  b1: 'BOOL',
+}
+
+const functions: { readonly [name: string]: Global['call'] } = {
+  'numpy.ndarray': notCalled,
+  'numpy.dtype': makeType,
+  // Where numpy 1 and numpy 2 have the same things.
+  'numpy.core.multiarray._reconstruct': () => new NumpyArray(),
+  'numpy._core.multiarray._reconstruct': () => new NumpyArray(),
+  'numpy.core.multiarray.scalar': () => new Ignored(), // an accuracy, say
+  'numpy._core.multiarray.scalar': () => new Ignored(),
+  // Protocol 5.
+  'numpy.core.numeric._frombuffer': fromBuffer,
+  'numpy._core.numeric._frombuffer': fromBuffer,
+}
+
+export const numpyGlobals: readonly Global[] = Object.entries(functions).map(
+  ([name, call]) => new Global(name, call),
+)
+
+/** What `dtype` is told after it was made: `(version, byte order, ...)`. */
+export function setTypeState(type: NumpyType, state: Value, caller: Caller): void {
+  const order = Array.isArray(state) ? (state as readonly Value[])[1] : undefined
+  if (order !== '<' && order !== '>' && order !== '|' && order !== '=')
+    throw caller.problem('has a type of numbers without a byte order')
+  type.swapped = order === '>'
+}
+
+/** What `ndarray` is told after it was made: `(version, shape, dtype, whether column-major, bytes)`. */
+export function setArrayState(array: NumpyArray, state: Value, caller: Caller): void {
+  if (!Array.isArray(state) || state.length !== 5) throw caller.problem('has an array without a state')
+  const [, shape, type, columnMajor, data] = state as readonly Value[]
+  array.view = dense(shape!, type!, columnMajor === true, data!, caller)
+}
+
+function makeType([code]: readonly Value[], caller: Caller): NumpyType {
+  const dtype = typeof code === 'string' && Object.hasOwn(types, code) ? types[code] : undefined
+  if (dtype !== undefined) return new NumpyType(dtype)
+  throw caller.problem(`has an array of the type '${typeof code === 'string' ? code : typeof code}'`)
+}
+
+/** `(bytes, dtype, shape, 'C' or 'F')` */
+function fromBuffer([data, type, shape, order]: readonly Value[], caller: Caller): NumpyArray {
+  const array = new NumpyArray()
+  array.view = dense(shape ?? null, type ?? null, order === 'F', data ?? null, caller)
+  return array
+}
+
+function dense(shape: Value, type: Value, columnMajor: boolean, data: Value, caller: Caller): TensorView {
+  if (!(type instanceof NumpyType)) throw caller.problem('has an array without a type')
+  if (!Array.isArray(shape) || shape.length > maxDimensions || !shape.every(n => typeof n === 'number'))
+    throw caller.problem('has an array without a shape')
+  if (!isData(data)) throw caller.problem('has an array without its bytes')
+  const strides = denseStrides(shape as number[], columnMajor)
+  const view = new TensorView(data, type.dtype, type.swapped, shape as number[], strides, 0)
+  const problem = problemOf(view, Number.MAX_SAFE_INTEGER)
+  if (problem !== undefined) throw caller.problem(`has an array that ${problem}`)
+  const bytes = view.length * view.elementBytes
+  if (!canHold(data, bytes))
+    throw caller.problem(`has an array of ${bytes} bytes with ${data.length} bytes of data`)
+  return view
+}
+
+type ArrayData = FileBytes | LongText | string
+
+function isData(value: Value): value is ArrayData {
+  return value instanceof FileBytes || value instanceof LongText || typeof value === 'string'
+}
+
+/** Of long text in UTF-8 only reading it tells how many characters, each a byte, it has. */
+function canHold(data: ArrayData, bytes: number): boolean {
+  if (data instanceof LongText && data.encoding === 'utf8')
+    return bytes <= data.length && data.length <= 2 * bytes
+  return data.length === bytes
+}
+
+function notCalled(_: readonly Value[], caller: Caller): never {
+  throw caller.problem('calls a type')
+}

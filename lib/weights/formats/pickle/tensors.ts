@@ -1,0 +1,81 @@
+// Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
+
+import { invalidCheckpoint } from '../../checkpoint-error.ts'
+import type { ByteSource } from '../../checkpoint-file.ts'
+import { TensorView } from '../view.ts'
+import type { Pickle } from './machine.ts'
+import { Dict, List, NumpyArray, type Value } from './values.ts'
+
+const maxDepth = 32
+const maxTensors = 200_000
+const maxMetadata = 100
+const maxMetadataText = 1000
+
+export interface Found {
+  readonly views: Map<string, TensorView>
+  /** The strings, numbers and truth values at the top. */
+  readonly metadata: Map<string, string>
+}
+
+/**
+ * Finds the tensors. The same dictionary may be in several places, and so a few bytes may mean names without end: no more is
+ * looked at than there would be if each place had its own.
+ *
+ * @throws ResidualError CHECKPOINT_INVALID
+ */
+export function findTensors({ value, work }: Pickle, source: ByteSource): Found {
+  const fail = (problem: string) => invalidCheckpoint(source, problem)
+  const views = new Map<string, TensorView>()
+  let places = 4 * work
+  let characters = 64 * work
+
+  function visit(value: Value, name: string, depth: number): void {
+    if (places-- <= 0) throw fail('its dictionaries hold each other until there is more than a file can say')
+    if (depth > maxDepth) throw fail(`its dictionaries are nested more than ${maxDepth} deep`)
+    const view = viewOf(value)
+    if (view) {
+      characters -= name.length
+      if (characters < 0 || views.size >= maxTensors)
+        throw fail('it has more names of tensors than a checkpoint')
+      if (views.has(name)) throw fail(`it has two tensors named '${name}'`)
+      views.set(name, view)
+      return
+    }
+    for (const [key, member] of membersOf(value))
+      visit(member, name === '' ? `${key}` : `${name}.${key}`, depth + 1)
+  }
+
+  visit(value, '', 0)
+  if (views.size === 0) throw fail('there are no tensors in it')
+  return { views, metadata: metadataOf(value) }
+}
+
+function viewOf(value: Value): TensorView | undefined {
+  if (value instanceof TensorView) return value
+  if (value instanceof NumpyArray) return value.view
+  // Paddle saves a tensor outside of a state dict as its name and its numbers.
+  if (
+    Array.isArray(value) &&
+    value.length === 2 &&
+    typeof value[0] === 'string' &&
+    value[1] instanceof NumpyArray
+  )
+    return value[1].view
+  return undefined
+}
+
+function membersOf(value: Value): Iterable<readonly [unknown, Value]> {
+  if (value instanceof Dict) return value.entries ?? []
+  if (value instanceof List) return value.items.entries()
+  return Array.isArray(value) ? (value as readonly Value[]).entries() : []
+}
+
+function metadataOf(value: Value): Map<string, string> {
+  const metadata = new Map<string, string>()
+  if (!(value instanceof Dict)) return metadata
+  for (const [key, member] of value.entries ?? []) {
+    if (typeof member !== 'string' && typeof member !== 'number' && typeof member !== 'boolean') continue
+    if (metadata.size < maxMetadata) metadata.set(`${key}`, `${member}`.slice(0, maxMetadataText))
+  }
+  return metadata
+}

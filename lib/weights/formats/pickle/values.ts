@@ -1,0 +1,100 @@
+// What do the values of a pickle become? Data that nothing can be done with but look at it.
+import type { ResidualError } from '../../../errors.ts'
+import type { TensorView } from '../view.ts'
+
+/** Text that is only looked up in the file when it is asked for: a name is shorter, an array's bytes in protocol 2 are not. */
+export class LongText {
+  constructor(
+    readonly at: number,
+    readonly length: number,
+    /** How the file has each character of what is, as all long text here, Latin-1. */
+    readonly encoding: 'utf8' | 'latin1',
+  ) {}
+}
+
+/** Bytes that stay where they are in the file. */
+export class FileBytes {
+  constructor(
+    readonly at: number,
+    readonly length: number,
+  ) {}
+}
+
+export class List {
+  readonly items: Value[] = []
+}
+
+export type Key = string | number | boolean
+
+/** Keys of other types are dropped with their values: no tensor can be named by them. */
+export class Dict {
+  entries: Map<Key, Value> | undefined // most dictionaries in hostile files are empty
+
+  set(key: Value, value: Value): void {
+    if (typeof key !== 'string' && typeof key !== 'number' && typeof key !== 'boolean') return
+    this.entries ??= new Map()
+    this.entries.set(key, value)
+  }
+}
+
+/** Something that training leaves in checkpoints and no weight depends on. Whatever is put into it is dropped. */
+export class Ignored {}
+
+/** What the machine offers to what it calls. */
+export interface Caller {
+  /** To be called before work that a few bytes can ask for. Throws where it is too much. */
+  spend(work: number): void
+  /** The error to throw: `text` goes on from "its pickle". */
+  problem(text: string): ResidualError
+}
+
+/** A class or function on the list in globals.ts. Only what stands there ever happens when it is called. */
+export class Global {
+  constructor(
+    readonly name: string,
+    readonly call: (args: readonly Value[], caller: Caller) => Value,
+    /** Where it names a type of numbers: as safetensors calls it. */
+    readonly dtype?: string,
+  ) {}
+}
+
+/** PyTorch's storage: numbers somewhere in the file that tensors are views of. */
+export class Storage {
+  constructor(
+    readonly key: string,
+    /** `U8` in an untyped one. */
+    readonly dtype: string,
+    /** Numbers it is said to have. */
+    readonly length: number,
+  ) {}
+}
+
+/** numpy's `dtype`, which hears of its byte order after it was made. */
+export class NumpyType {
+  swapped = false
+  constructor(readonly dtype: string) {}
+}
+
+/** numpy's `ndarray`, which hears of its shape and bytes after it was made. */
+export class NumpyArray {
+  view: TensorView | undefined
+}
+
+/** A tuple is an array. */
+export type Value =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | LongText
+  | FileBytes
+  | readonly Value[]
+  | List
+  | Dict
+  | Ignored
+  | Global
+  | Storage
+  | NumpyType
+  | NumpyArray
+  | TensorView

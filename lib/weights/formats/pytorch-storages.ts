@@ -1,0 +1,37 @@
+// Which range of a PyTorch file does each tensor view, and is it as long as that takes?
+import { invalidCheckpoint } from '../checkpoint-error.ts'
+import type { ByteSource } from '../checkpoint-file.ts'
+import type { Pickle } from './pickle/machine.ts'
+import { findTensors } from './pickle/tensors.ts'
+import { type FileBytes, Storage } from './pickle/values.ts'
+import { problemOf, type StoredData, type TensorView } from './view.ts'
+import { ViewCheckpoint } from './view-checkpoint.ts'
+
+/**
+ * A checkpoint of a pickle's tensors, whose storages `locate` finds.
+ *
+ * @throws ResidualError CHECKPOINT_INVALID, also where a storage is not as long as the pickle says
+ */
+export async function checkpointOf(
+  source: ByteSource,
+  format: string,
+  pickle: Pickle,
+  locate: (storage: Storage) => FileBytes | Promise<FileBytes>,
+  swapped = false,
+): Promise<ViewCheckpoint> {
+  const { views, metadata } = findTensors(pickle, source)
+  const ranges = new Map<string, FileBytes>()
+  const found = new Map<string, TensorView<StoredData>>()
+  for (const [name, view] of views) {
+    const { data } = view
+    if (!(data instanceof Storage)) found.set(name, view.in(data))
+    else {
+      const range = ranges.get(data.key) ?? (await locate(data))
+      ranges.set(data.key, range)
+      const problem = problemOf(view, Math.floor(range.length / view.elementBytes))
+      if (problem !== undefined) throw invalidCheckpoint(source, `'${name}' ${problem}`)
+      found.set(name, view.in(range, swapped))
+    }
+  }
+  return new ViewCheckpoint(source, format, found, metadata)
+}

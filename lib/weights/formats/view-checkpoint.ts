@@ -1,0 +1,67 @@
+// What is a checkpoint whose tensors are views of ranges of a file?
+
+import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
+import { invalidCheckpoint } from '../checkpoint-error.ts'
+import type { ByteSource } from '../checkpoint-file.ts'
+import { allocateFloats, checkFinite } from '../float-tensor.ts'
+import { tensorNotFound } from '../source.ts'
+import { isStoredType } from '../stored-type.ts'
+import { readerOf } from './data-reader.ts'
+import { isReadable, readView } from './read-view.ts'
+import type { StoredData, TensorView } from './view.ts'
+
+/** Made by the functions that open the formats. */
+export class ViewCheckpoint implements Checkpoint {
+  readonly path: string
+  readonly metadata: ReadonlyMap<string, string>
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>
+  readonly #views: ReadonlyMap<string, TensorView<StoredData>>
+
+  constructor(
+    private readonly source: ByteSource,
+    readonly format: string,
+    views: ReadonlyMap<string, TensorView<StoredData>>,
+    metadata: ReadonlyMap<string, string>,
+  ) {
+    this.path = source.path
+    this.metadata = metadata
+    this.#views = views
+    this.tensors = new Map(
+      [...views].map(([name, { shape, dtype, length }]) => [name, { shape, dtype, length }]),
+    )
+  }
+
+  async read(name: string): Promise<Float32Array> {
+    const view = this.#views.get(name)
+    if (!view) throw tensorNotFound(name, this.path)
+    const { dtype, data } = view
+    if (!isStoredType(dtype))
+      throw invalidCheckpoint(this.source, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+    if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
+    const result = allocateFloats(name, view.length, this.path)
+    await readView(view, dtype, readerOf(this.source, data), result)
+    await this.source.checkUnchanged()
+    return checkFinite(name, result, this.path)
+  }
+
+  close(): Promise<void> {
+    return this.source.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** Reads a file by `read`, and closes it where that fails. */
+export async function closingOnError<T>(
+  source: ByteSource,
+  read: (source: ByteSource) => Promise<T>,
+): Promise<T> {
+  try {
+    return await read(source)
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}

@@ -1,0 +1,119 @@
+// Does a reader survive what it is given? No crash, no hang, no memory beyond the file's, and an error only with a code.
+import { ResidualError } from '../../lib/errors.ts'
+import { seeded } from '../support/files.ts'
+import { mutate } from './mutate.ts'
+
+/** A reader under test. */
+export interface FuzzTarget {
+  readonly name: string
+  /** Well-formed files, of a few kilobytes at most. */
+  seeds(): Promise<readonly Buffer[]>
+  /** Opens such a file, reads everything in it, and closes it. */
+  open(bytes: Buffer): Promise<void>
+}
+
+export interface FuzzReport {
+  readonly files: number
+  /** How many were taken for well-formed: damage to a number in the data is none to the file. */
+  readonly accepted: number
+  readonly worstMs: number
+  /** Bytes asked for outside of the heap by one file. */
+  readonly worstBytes: number
+  readonly failures: readonly Failure[]
+}
+
+export interface Failure {
+  readonly file: number
+  readonly problem: string
+  readonly bytes: Buffer
+}
+
+const maxMs = 1000
+/** What readers may take whatever the file: windows, pieces, tables. Beyond it, a file's size times the factor. */
+const baseBytes = 12 << 20
+const factor = 16
+
+/** Opens `files` damaged files. The same for the same seed. */
+export async function fuzz(target: FuzzTarget, files: number, seed = 1): Promise<FuzzReport> {
+  const random = seeded(seed)
+  const seeds = await target.seeds()
+  const failures: Failure[] = []
+  let [accepted, worstMs, worstBytes] = [0, 0, 0]
+  for (const bytes of seeds) await target.open(bytes) // a seed that is refused fuzzes nothing
+  for (let file = 0; file < files && failures.length < 10; file++) {
+    const bytes = mutate(seeds, random)
+    let problem: string | undefined
+    const meter = new AllocationMeter()
+    let ms = await timed(async () => {
+      try {
+        await target.open(Buffer.from(bytes))
+        accepted++
+      } catch (error) {
+        if (!(error instanceof ResidualError)) problem = `threw ${(error as Error)?.stack ?? error}`
+      }
+    })
+    const taken = meter.stop()
+    // A machine may stand still for a second: only what is slow again is.
+    if (ms > maxMs)
+      ms = Math.min(ms, await timed(() => target.open(Buffer.from(bytes)).catch(() => undefined)))
+    if (ms > maxMs) problem = `took ${Math.round(ms)} ms`
+    if (taken > baseBytes + factor * bytes.length)
+      problem = `asked for ${taken} bytes, having ${bytes.length}`
+    worstMs = Math.max(worstMs, ms)
+    worstBytes = Math.max(worstBytes, taken)
+    if (problem !== undefined) failures.push({ file, problem, bytes })
+  }
+  return { files, accepted, worstMs, worstBytes, failures }
+}
+
+async function timed(run: () => Promise<unknown>): Promise<number> {
+  const start = performance.now()
+  await run()
+  return performance.now() - start
+}
+
+const constructors = ['ArrayBuffer', 'Uint8Array', 'Uint16Array', 'Float32Array', 'Float64Array'] as const
+
+/** Counts what is asked for in typed arrays and buffers, also where it is not touched and the system has not given it yet. */
+class AllocationMeter {
+  #bytes = 0
+  readonly #restore: (() => void)[] = []
+
+  constructor() {
+    const count = (bytes: number) => {
+      this.#bytes += bytes
+    }
+    for (const name of constructors) {
+      const Original = globalThis[name] as unknown as new (...args: unknown[]) => { byteLength: number }
+      const size = (Original as unknown as { BYTES_PER_ELEMENT?: number }).BYTES_PER_ELEMENT ?? 1
+      this.#replace(
+        globalThis,
+        name,
+        new Proxy(Original, {
+          construct(original, args, newTarget) {
+            if (typeof args[0] === 'number') count(args[0] * size)
+            return Reflect.construct(original, args, newTarget === original ? original : newTarget)
+          },
+        }),
+      )
+    }
+    for (const name of ['alloc', 'allocUnsafe', 'allocUnsafeSlow'] as const) {
+      const original = Buffer[name] as (size: number, ...rest: unknown[]) => Buffer
+      this.#replace(Buffer, name, (length: number, ...rest: unknown[]) => {
+        count(length)
+        return original.call(Buffer, length, ...rest)
+      })
+    }
+  }
+
+  stop(): number {
+    for (const restore of this.#restore) restore()
+    return this.#bytes
+  }
+
+  #replace(object: object, name: string, value: unknown): void {
+    const original = Reflect.get(object, name)
+    Reflect.set(object, name, value)
+    this.#restore.push(() => Reflect.set(object, name, original))
+  }
+}

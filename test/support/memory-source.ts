@@ -1,0 +1,24 @@
+// How do tests read bytes as if they were a file, a hundred thousand times a minute?
+import { invalidCheckpoint } from '../../lib/weights/checkpoint-error.ts'
+import type { ByteSource } from '../../lib/weights/checkpoint-file.ts'
+
+/** Reads of these bytes behave as those of a file of them do. */
+export function memorySource(bytes: Uint8Array, format: string): ByteSource {
+  const source = { path: 'memory', format }
+  return {
+    ...source,
+    size: bytes.length,
+    read: async (targets, position) => {
+      let at = position
+      for (const target of targets) {
+        // A file says so only when it is read, and a reader has to have looked before.
+        if (at + target.length > bytes.length)
+          throw invalidCheckpoint(source, `it ends at ${bytes.length} bytes`)
+        target.set(bytes.subarray(at, at + target.length))
+        at += target.length
+      }
+    },
+    checkUnchanged: async () => {},
+    close: async () => {},
+  }
+}

@@ -1,0 +1,296 @@
+import { mkdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  isPyTorchZip,
+  looksLikePyTorch,
+  openPyTorch,
+  readPyTorch,
+} from '../../../lib/weights/formats/pytorch.ts'
+import { zipNames } from '../../../lib/weights/formats/zip.ts'
+import { temporaryFolder } from '../../support/files.ts'
+import { memorySource } from '../../support/memory-source.ts'
+import * as p from '../../support/pickle.ts'
+import { oneTensor, plainTorch, torchZip, zip } from '../../support/zip.ts'
+
+const folder = temporaryFolder()
+const path = join(folder, 'model.pth')
+const open = (bytes: Uint8Array) => readPyTorch(memorySource(bytes, 'PyTorch'))
+const range = (n: number) => Array.from({ length: n }, (_, i) => i)
+
+async function readOne(tensor: Omit<p.TorchTensor, 'key'>, storage: Uint8Array): Promise<number[]> {
+  await using file = await open(await oneTensor(tensor, storage))
+  return [...(await file.read('w'))]
+}
+
+describe('A view of a storage is read', () => {
+  const storage = p.float32(...range(24))
+  const numbers = 24
+  it.each<[title: string, shape: number[], strides: number[], offset: number, expected: number[]]>([
+    ['as it is', [2, 3, 4], [12, 4, 1], 0, range(24)],
+    ['from an offset', [3, 2], [2, 1], 5, [5, 6, 7, 8, 9, 10]],
+    ['transposed', [4, 6], [1, 4], 0, range(24).map(i => (i % 6) * 4 + Math.floor(i / 6))],
+    // [N,C,H,W] = [1,2,3,4] stored as N,H,W,C
+    [
+      'with channels last',
+      [1, 2, 3, 4],
+      [24, 1, 8, 2],
+      0,
+      range(24).map(i => (i % 12) * 2 + Math.floor(i / 12)),
+    ],
+    ['expanded', [3, 2], [0, 1], 4, [4, 5, 4, 5, 4, 5]],
+    ['expanded within', [2, 3], [1, 0], 4, [4, 4, 4, 5, 5, 5]],
+    ['every fifth', [5], [5], 2, [2, 7, 12, 17, 22]],
+    ['overlapping itself', [3, 3], [1, 1], 2, [2, 3, 4, 3, 4, 5, 4, 5, 6]],
+    ['of one element', [], [], 23, [23]],
+    ['of one element in dimensions whatever their strides', [1, 1], [999, 7], 23, [23]],
+    ['of none', [0, 3], [3, 1], 24, []],
+  ])('%s', async (_, shape, strides, offset, expected) => {
+    expect(await readOne({ numbers, shape, strides, offset }, storage)).toEqual(expected)
+  })
+
+  it('longer than what is in memory at once, in any order', async () => {
+    const n = 1500
+    const big = new Float32Array(n * n).map((_, i) => i)
+    const bytes = await oneTensor(
+      { numbers: n * n, shape: [n, n], strides: [1, n] },
+      new Uint8Array(big.buffer),
+    )
+    await using file = await open(bytes)
+    const transposed = await file.read('w')
+    expect(transposed.every((value, i) => value === (i % n) * n + Math.floor(i / n))).toBe(true)
+  })
+
+  it('of halves, bfloat16 and doubles', async () => {
+    const view = { numbers: 2, shape: [2], strides: [1] }
+    expect(await readOne({ ...view, type: 'HalfStorage' }, Buffer.from('003c00c0', 'hex'))).toEqual([1, -2])
+    expect(await readOne({ ...view, type: 'BFloat16Storage' }, Buffer.from('803f00c0', 'hex'))).toEqual([
+      1, -2,
+    ])
+    expect(
+      await readOne({ ...view, type: 'DoubleStorage' }, Buffer.from(Float64Array.of(0.1, -2).buffer)),
+    ).toEqual([Math.fround(0.1), -2])
+  })
+
+  it('of a machine with the other byte order', async () => {
+    const tensor = { key: '0', numbers: 3, shape: [3], strides: [1] }
+    const swapped = p.float32(1, 2, 3).swap32()
+    const bytes = await torchZip(
+      p.pickle(p.dict({ w: p.torchTensor(tensor) })),
+      { 0: swapped },
+      { 'model/byteorder': Buffer.from('big') },
+    )
+    await using file = await open(bytes)
+    expect([...(await file.read('w'))]).toEqual([1, 2, 3])
+  })
+})
+
+describe('A view of a storage is refused', () => {
+  it.each<[title: string, tensor: Partial<p.TorchTensor>, message: string]>([
+    ['beyond its end', { offset: 1 }, 'ends at element 7 of a storage of 6'],
+    ['by a stride', { strides: [4, 1] }, 'ends at element 7 of a storage of 6'],
+    ['by a size', { shape: [2, 4] }, 'ends at element 7 of a storage of 6'],
+    ['with more strides than sizes', { strides: [3, 1, 1] }, 'has 2 sizes and 3 strides'],
+    ['with a negative stride', { strides: [-3, 1] }, 'not a count'],
+    ['with a negative offset', { offset: -1 }, 'not a count'],
+    [
+      'with more numbers than the file has',
+      { numbers: 1000, shape: [1000], strides: [1] },
+      "'w' ends at element 1000 of a storage of 6",
+    ],
+    ['repeated into gigabytes', { shape: [2 ** 30], strides: [0] }, 'repeats the 6 elements of its storage'],
+    [
+      'with sizes that overflow',
+      { shape: [2 ** 30, 2 ** 30, 0], strides: [0, 0, 0] },
+      'has too many elements',
+    ],
+  ])('%s', async (_, changes, message) => {
+    const bytes = await oneTensor(
+      { numbers: 6, shape: [2, 3], strides: [3, 1], ...changes },
+      p.float32(...range(6)),
+    )
+    await expect(open(bytes)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(message),
+    })
+  })
+})
+
+const data = p.pickle(p.dict({ w: p.torchTensor({ key: '0', numbers: 1, shape: [1], strides: [1] }) }))
+const storages = { 0: p.float32(5) }
+
+describe('A zip', () => {
+  it('in its 64-bit form is read', async () => {
+    await using file = await open(await torchZip(data, storages, {}, { zip64: true }))
+    expect(file.format).toBe('PyTorch (zip)')
+    expect([...(await file.read('w'))]).toEqual([5])
+  })
+
+  it.each<[title: string, bytes: () => Promise<Buffer>, message: string]>([
+    [
+      'that is compressed',
+      () => torchZip(data, storages, {}, { compress: true }),
+      'is compressed or encrypted',
+    ],
+    [
+      'of TorchScript',
+      () => torchZip(data, storages, { 'model/constants.pkl': p.pickle(')') }),
+      'it is a TorchScript archive',
+    ],
+    [
+      'of something else',
+      () => zip({ 'config.json': Buffer.from('{}') }),
+      'it is a zip with 0 entries */data.pkl',
+    ],
+    [
+      'of two models',
+      () => torchZip(data, storages, { 'other/data.pkl': data }),
+      'it is a zip with 2 entries */data.pkl',
+    ],
+    ['without a storage', () => torchZip(data, {}), "there is no 'model/data/0' in it"],
+    [
+      'of a strange byte order',
+      () => torchZip(data, storages, { 'model/byteorder': Buffer.from('middle') }),
+      "the byte order 'middle'",
+    ],
+    [
+      'that is cut',
+      async () => (await torchZip(data, storages)).subarray(0, -30),
+      'its zip directory cannot be read',
+    ],
+    [
+      'with bytes behind it',
+      async () => Buffer.concat([await torchZip(data, storages), Buffer.alloc(9)]),
+      'its zip directory cannot be read',
+    ],
+    [
+      'with nothing but its end',
+      async () => Buffer.from('PK\x05\x06'.padEnd(22, '\0'), 'latin1'),
+      '0 entries */data.pkl',
+    ],
+    ['with too many entries', manyEntries, 'it has 4294967296 entries, more than 200000'],
+  ])('%s is refused', async (_, bytes, message) => {
+    await expect(bytes().then(open)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it('lists its names, by which formats are told apart', async () => {
+    writeFileSync(path, await torchZip(data, storages))
+    expect(await zipNames(path)).toEqual(['model/data.pkl', 'model/data/0'])
+    expect(isPyTorchZip(await zipNames(path))).toBe(true)
+    writeFileSync(path, await zip({ 'config.json': Buffer.from('{}'), 'model.weights.h5': Buffer.alloc(1) }))
+    expect(isPyTorchZip(await zipNames(path))).toBe(false)
+  })
+})
+
+async function manyEntries(): Promise<Buffer> {
+  const bytes = await torchZip(data, storages, {}, { zip64: true })
+  bytes.writeUInt32LE(1, bytes.lastIndexOf('PK\x06\x06', undefined, 'latin1') + 36) // the upper half of the number
+  bytes.writeUInt32LE(0, bytes.lastIndexOf('PK\x06\x06', undefined, 'latin1') + 32)
+  return bytes
+}
+
+describe('A file of the older form', () => {
+  const saved = p.pickle(
+    p.dict({ w: p.torchTensor({ key: 'k', numbers: 2, shape: [2], strides: [1] }, true) }),
+  )
+  const keys = p.pickle(p.list(p.str('k')))
+
+  it('is read', async () => {
+    await using file = await open(plainTorch(saved, keys, p.uint64(2), p.float32(1, 2)))
+    expect(file.format).toBe('PyTorch (plain pickle)')
+    expect([...(await file.read('w'))]).toEqual([1, 2])
+  })
+
+  it.each<[title: string, bytes: Uint8Array, message: string]>([
+    [
+      'cut in its numbers',
+      plainTorch(saved, keys, p.uint64(2), p.float32(1)),
+      'ends in the middle of a storage',
+    ],
+    ['cut before its numbers', plainTorch(saved, keys), 'ends in the middle of a storage'],
+    ['of petabytes', plainTorch(saved, keys, p.uint64(2n ** 62n)), 'ends in the middle of a storage'],
+    [
+      'of a negative number',
+      plainTorch(saved, keys, p.uint64(2n ** 64n - 1n)),
+      'ends in the middle of a storage',
+    ],
+    [
+      'with too few numbers',
+      plainTorch(saved, keys, p.uint64(1), p.float32(1)),
+      "'w' ends at element 2 of a storage of 1",
+    ],
+    ['without its storage', plainTorch(saved, p.pickle(']')), "there is no storage 'k' in it"],
+    [
+      'with a storage of nobody',
+      plainTorch(saved, p.pickle(p.list(p.str('x')))),
+      "it has a storage that is no tensor's",
+    ],
+    [
+      'of a whole model',
+      plainTorch(p.pickle(p.tuple(p.str('module'), p.global('__main__', 'Net'), 'NN'), 'Q'), keys),
+      'asks for __main__.Net',
+    ],
+    [
+      'of another version',
+      p.ops(plainTorch(saved, keys).subarray(0, 15), p.pickle('K\x01')),
+      'its version is not 1001',
+    ],
+  ])('%s is refused', async (_, bytes, message) => {
+    await expect(open(bytes)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it('the oldest, a tar archive, is refused by name', async () => {
+    const tar = Buffer.alloc(1024)
+    tar.write('ustar', 257)
+    expect(looksLikePyTorch(tar)).toBe(true)
+    await expect(open(tar)).rejects.toThrow('it is a tar archive')
+  })
+})
+
+describe('A path', () => {
+  it('of nothing, of a folder, and of a text is refused', async () => {
+    await expect(openPyTorch(join(folder, 'none.pth'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    mkdirSync(join(folder, 'folder.pth'))
+    await expect(openPyTorch(join(folder, 'folder.pth'))).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+    })
+    writeFileSync(path, 'text')
+    await expect(openPyTorch(path)).rejects.toThrow(`${path} is not a valid PyTorch file: it begins neither`)
+  })
+
+  it('whose file changes, or is closed, while it is open gives no numbers', async () => {
+    writeFileSync(path, await torchZip(data, storages))
+    {
+      await using file = await openPyTorch(path)
+      utimesSync(path, 1, 1)
+      await expect(file.read('w')).rejects.toThrow('it has changed since it was opened')
+      truncateSync(path, 10)
+      await expect(file.read('w')).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    }
+    writeFileSync(path, await torchZip(data, storages))
+    const file = await openPyTorch(path)
+    await expect(file.read('v')).rejects.toMatchObject({ code: 'TENSOR_NOT_FOUND' })
+    await file.close()
+    await expect(file.read('w')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+
+  it('with integers or NaN gives none', async () => {
+    const long = await oneTensor(
+      { numbers: 1, shape: [1], strides: [1], type: 'LongStorage' },
+      Buffer.alloc(8),
+    )
+    await using integers = await open(long)
+    expect(integers.tensors.get('w')).toEqual({ shape: [1], dtype: 'I64', length: 1 })
+    await expect(integers.read('w')).rejects.toThrow("'w' is I64, and weights are F32, F16, BF16 or F64")
+    await using nan = await open(
+      await oneTensor({ numbers: 1, shape: [1], strides: [1] }, p.float32(Number.NaN)),
+    )
+    await expect(nan.read('w')).rejects.toMatchObject({ code: 'NON_FINITE' })
+  })
+})
