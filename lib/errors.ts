@@ -4,7 +4,7 @@
 export const errorCodes = {
   ADDON_NOT_BUILT: 'The native addon is missing or cannot be loaded on this machine.',
   BACKEND_UNAVAILABLE: 'The device asked for cannot be had here.',
-  CHECKPOINT_INVALID: 'The file is not a well-formed safetensors file.',
+  CHECKPOINT_INVALID: 'The file is not a well-formed checkpoint, or one that is not taken.',
   CHECKPOINT_MISMATCH: 'The tensors of the checkpoint are not those of the network.',
   DEADLINE_EXCEEDED: 'The request was not done by its deadline.',
   DECODE_FAILED: 'The picture cannot be decoded: not a picture, truncated or damaged.',

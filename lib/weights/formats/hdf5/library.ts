@@ -6,8 +6,8 @@ import { sign } from './messages.ts'
 // What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
 const thread = new URL('../../../../dist/weights/formats/hdf5/thread.js', import.meta.url)
 
-const ticks = 4 // without a sign of life, the system's reading aside
-const tickMs = 250
+const ticks = 3 // without a sign of life, the time in which the system reads aside
+const tickMs = 200
 
 /** Why a request has no reply: the thread has ended, or was. */
 export class LibraryLost extends Error {}

@@ -1,4 +1,5 @@
 // Which tensors does a ResNet that was an ONNX graph have, and what are the batch norms of one whose were folded away?
+import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
@@ -11,10 +12,6 @@ export interface NamedTensor extends CheckpointTensor {
   load(): Promise<Float32Array>
 }
 
-// Of batch norms that take the place of folded ones, in a file that has no others: 1 - epsilon is a float32, and so the factor
-// gamma / sqrt(variance + epsilon) is 1 to the last bit.
-const exactEpsilon = 2 ** -17
-
 /** @throws ResidualError CHECKPOINT_INVALID where batch norms differ in epsilon: a network has one */
 export function namedTensors(
   graph: OnnxGraph,
@@ -24,7 +21,7 @@ export function namedTensors(
   const epsilons = new Set([...units.values()].flatMap(({ norm }) => (norm ? [norm.epsilon] : [])))
   if (epsilons.size > 1)
     throw graph.refused(`its batch norms have the epsilons ${[...epsilons].join(' and ')}`)
-  const [epsilon = exactEpsilon] = epsilons
+  const [epsilon = defaultEpsilon] = epsilons
   if (!(epsilon > 0)) throw graph.refused(`its batch norms have the epsilon ${epsilon}`)
 
   const tensors = new Map<string, NamedTensor>()
@@ -82,7 +79,10 @@ function stored(
   }
 }
 
-/** What adds the bias of the convolution and changes nothing else. */
+/**
+ * What adds the bias of the convolution and changes nothing else: rounded to float32, `1 - epsilon` makes the factor 1 to within
+ * 3e-8, less than a float32 tells from 1.
+ */
 function identity(
   { weight, bias }: Unit,
   epsilon: number,
