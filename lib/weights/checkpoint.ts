@@ -29,3 +29,6 @@ export interface Checkpoint {
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
+
+/** A key of `metadata`: options of a ResNet as JSON, for what no shape tells (stride, epsilon). Files of ours and readers set it. */
+export const architectureKey = 'residual.architecture'

@@ -2,12 +2,12 @@
 import type { Checkpoint } from './checkpoint.ts'
 import { type ByteSource, openCheckpointFile } from './checkpoint-file.ts'
 import { allocateFloats, checkFinite } from './float-tensor.ts'
+import { readFloats } from './read-floats.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
-import { isStoredType, type StoredType, storedBytes, toFloat32 } from './stored-type.ts'
+import { isStoredType, type StoredType, toFloat32 } from './stored-type.ts'
 
 const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
-const chunkBytes = 4 << 20 // 16-bit data is read and converted in pieces of this size
 
 /**
  * Opens a file and checks its header. Close it after use.
@@ -74,9 +74,7 @@ export class Safetensors implements Checkpoint {
     const info = this.info(name)
     const type = this.storedType(name)
     const result = allocateFloats(name, info.length, this.path)
-    const at = this.dataStart + info.begin
-    if (type === 'F32') await this.file.read([new Uint8Array(result.buffer)], at)
-    else await this.#fillInChunks(result, at, type)
+    await readFloats(this.file, this.dataStart + info.begin, type, result)
     await this.file.checkUnchanged()
     return checkFinite(name, result, this.path)
   }
@@ -133,16 +131,5 @@ export class Safetensors implements Checkpoint {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  async #fillInChunks(result: Float32Array, at: number, type: StoredType): Promise<void> {
-    const size = storedBytes[type]
-    const step = chunkBytes / size
-    for (let begin = 0; begin < result.length; begin += step) {
-      const target = result.subarray(begin, begin + step)
-      const source = new Uint8Array(target.length * size)
-      await this.file.read([source], at + begin * size)
-      toFloat32(type, source, target)
-    }
   }
 }

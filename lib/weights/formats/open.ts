@@ -9,16 +9,53 @@ interface Format {
   /** Endings of files' names that say so too: a damaged file gets its reader's error then. */
   readonly endings: readonly string[]
   /** `head` are the first bytes of the file, {@link headBytes} unless it is shorter. */
-  readonly matches: (head: Uint8Array) => boolean
+  readonly matches: (head: Uint8Array) => boolean | Promise<boolean>
   readonly open: (path: string) => Promise<Checkpoint>
 }
 
+// In the order they are asked: older PyTorch files are pickles as Paddle's are, and ONNX has no mark of its own.
 const formats: readonly Format[] = [
   {
     name: 'safetensors',
     endings: ['.safetensors'],
     matches: head => head[8] === 0x7b && head[5] === 0 && head[6] === 0 && head[7] === 0, // '{' behind a length
     open: async path => (await import('../safetensors.ts')).openSafetensors(path),
+  },
+  {
+    name: 'safetensors with an index',
+    endings: ['.safetensors.index.json'],
+    matches: head => head[0] === 0x7b, // '{'
+    open: async path => (await import('./sharded-safetensors.ts')).openShardedSafetensors(path),
+  },
+  {
+    name: 'zip (PyTorch, Keras)',
+    endings: ['.keras'],
+    matches: async head => (await import('./zip.ts')).looksLikeZip(head),
+    open: openZip,
+  },
+  {
+    name: 'PyTorch',
+    endings: ['.pth', '.pt', '.bin'],
+    matches: async head => (await import('./pytorch.ts')).looksLikePyTorch(head),
+    open: async path => (await import('./pytorch.ts')).openPyTorch(path),
+  },
+  {
+    name: 'Paddle',
+    endings: ['.pdparams'],
+    matches: async head => (await import('./paddle.ts')).looksLikePaddle(head),
+    open: async path => (await import('./paddle.ts')).openPaddle(path),
+  },
+  {
+    name: 'HDF5 (Keras)',
+    endings: ['.h5', '.hdf5'],
+    matches: async head => (await import('./keras.ts')).isHdf5(head),
+    open: async path => (await import('./keras.ts')).openKerasHdf5(path),
+  },
+  {
+    name: 'ONNX',
+    endings: ['.onnx'],
+    matches: async head => (await import('./onnx.ts')).looksLikeOnnx(head),
+    open: async path => (await import('./onnx.ts')).openOnnx(path),
   },
 ]
 
@@ -36,7 +73,7 @@ export const checkpointEndings: readonly string[] = formats.flatMap(({ endings }
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const head = await readHead(path)
   const format =
-    formats.find(({ matches }) => matches(head)) ??
+    (await formatOf(head)) ??
     formats.find(({ endings }) => endings.some(ending => path.toLowerCase().endsWith(ending)))
   if (format) return format.open(path)
   const bytes = head.length === 0 ? 'it is empty' : `it begins with the bytes ${hex(head.subarray(0, 8))}`
@@ -44,6 +81,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     'CHECKPOINT_INVALID',
     `${path} is no checkpoint that can be read: ${bytes}. Known are ${formats.map(({ name }) => name).join(', ')}.`,
   )
+}
+
+async function formatOf(head: Uint8Array): Promise<Format | undefined> {
+  for (const format of formats) if (await format.matches(head)) return format
+  return undefined
 }
 
 async function readHead(path: string): Promise<Uint8Array> {
@@ -58,6 +100,15 @@ async function readHead(path: string): Promise<Uint8Array> {
   } finally {
     await handle.close()
   }
+}
+
+/** A zip is PyTorch's or Keras' by what it holds. */
+async function openZip(path: string): Promise<Checkpoint> {
+  const { zipNames } = await import('./zip.ts')
+  const names = await zipNames(path)
+  return names.includes('config.json') && names.includes('model.weights.h5')
+    ? (await import('./keras.ts')).openKerasArchive(path)
+    : (await import('./pytorch.ts')).openPyTorch(path)
 }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')

@@ -3,7 +3,7 @@ import { ResidualError } from '../../errors.ts'
 import type { Network } from '../../model/graph.ts'
 import { parametersOf } from '../../model/parameters.ts'
 import { type ResNetOptions, resnet } from '../../model/resnet.ts'
-import type { Checkpoint } from '../checkpoint.ts'
+import { architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
 import { caffe, caffeInPyTorch } from './caffe.ts'
 import { inferResNet } from './infer.ts'
@@ -39,9 +39,6 @@ export interface Recognised {
   /** Its tensors, under the names that the network has for them. */
   readonly weights: WeightSource
 }
-
-/** Of the file's metadata: architecture as JSON, for what no shape tells (stride, epsilon). Our own files have it. */
-export const architectureKey = 'residual.architecture'
 
 /**
  * Finds scheme and prefix by the names in the file and the architecture by the shapes. `known` is what somebody else says of the

@@ -116,8 +116,11 @@ async function expectTensors(file: Checkpoint, expected: Expected, numbers: Buff
   expect(at).toBe(numbers.length)
 }
 
-describe.runIf(pythonHas('torch'))("PyTorch's own files", () => {
-  const report = JSON.parse(runPython(torchScript, folder)) as Record<string, Expected>
+const hasTorch = pythonHas('torch')
+const hasNumpy = pythonHas('numpy')
+
+describe.runIf(hasTorch)("PyTorch's own files", () => {
+  const report = JSON.parse(hasTorch ? runPython(torchScript, folder) : '{}') as Record<string, Expected>
 
   describe.each(Object.keys(report))('of the case %s', name => {
     it.each(['zip', 'plain', 'protocol4'])('hold in the form %s what PyTorch has, to the bit', async form => {
@@ -140,8 +143,8 @@ describe.runIf(pythonHas('torch'))("PyTorch's own files", () => {
   })
 })
 
-describe.runIf(pythonHas('numpy'))('What paddle.save writes of numpy arrays', () => {
-  const report = JSON.parse(runPython(paddleScript, folder)) as Expected
+describe.runIf(hasNumpy)('What paddle.save writes of numpy arrays', () => {
+  const report = JSON.parse(hasNumpy ? runPython(paddleScript, folder) : '[]') as Expected
 
   it.each([2, 3, 4, 5].flatMap(protocol => ['dict', 'tuples'].map(kind => [kind, protocol])))(
     'as a %s by protocol %i is read to the bit',

@@ -1,0 +1,73 @@
+// How does a dataset become float32 without being in the library's memory as a whole? In pieces, each a part of one dimension.
+import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
+import type { Dataset } from './messages.ts'
+import { type Hdf5Module, pathOf } from './tree.ts'
+
+const pieceBytes = 4 << 20
+
+interface Piece {
+  readonly offset: readonly number[]
+  readonly count: readonly number[]
+  readonly length: number
+}
+
+/** Parts of at most `most` elements, each contiguous, that together are an array of `shape`, in order. */
+export function* pieces(shape: readonly number[], most: number): Generator<Piece> {
+  let axis = 0
+  let inner = shape.slice(1).reduce((product, size) => product * size, 1)
+  if (inner === 0 || shape.includes(0)) return
+  while (inner > most) inner /= shape[++axis]!
+  const step = Math.min(Math.max(1, Math.floor(most / inner)), shape[axis] ?? 1)
+  const offset = shape.map(() => 0)
+  while (true) {
+    const size = Math.min(step, (shape[axis] ?? 1) - (offset[axis] ?? 0))
+    const count = shape.map((whole, i) => (i < axis ? 1 : i === axis ? size : whole))
+    yield { offset: [...offset], count, length: size * inner }
+    if (shape.length === 0) return
+    offset[axis]! += size
+    for (let i = axis; offset[i]! >= shape[i]!; i--) {
+      if (i === 0) return
+      offset[i] = 0
+      offset[i - 1]! += 1
+    }
+  }
+}
+
+/** Calls `before` each piece. Throws what the library throws, and RangeError where there is no memory for the result. */
+export function readDataset(
+  module: Hdf5Module,
+  file: bigint,
+  { path, shape, dtype }: Dataset,
+  before: () => void,
+): Float32Array<ArrayBuffer> {
+  const name = path.join('/')
+  if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+  const size = storedBytes[dtype]
+  const length = shape.reduce((product, count) => product * count, 1)
+  const result = new Float32Array(length)
+  const memory = Math.min(length * size, pieceBytes)
+  const pointer = memory === 0 ? 0 : module._malloc(memory)
+  if (memory > 0 && pointer === 0) throw new Error('the HDF5 library has no memory left')
+  try {
+    let done = 0
+    for (const { offset, count, length } of pieces(shape, pieceBytes / size)) {
+      before()
+      // Nothing can be chosen of a single number.
+      const chosen = (values: readonly number[]) => (shape.length === 0 ? null : values.map(BigInt))
+      const strides = chosen(shape.map(() => 1))
+      const target = BigInt(pointer)
+      if (module.get_dataset_data(file, pathOf(path), chosen(count), chosen(offset), strides, target) < 0)
+        throw new Error(`'${name}' cannot be read`)
+      // Read anew each time: the library's memory moves when it grows.
+      toFloat32(
+        dtype,
+        module.HEAPU8.subarray(pointer, pointer + length * size),
+        result.subarray(done, done + length),
+      )
+      done += length
+    }
+  } finally {
+    if (memory > 0) module._free(pointer)
+  }
+  return result
+}

@@ -1,0 +1,145 @@
+// What does the HDF5 library see of the computer's files? One, or a part of one, that is read when it asks for bytes.
+// The library has a file system of its own in memory; only this file of it leads out. Whatever other files a hostile one names, as
+// external links, raw data or virtual datasets, are not there.
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { sign } from './messages.ts'
+
+interface Stream {
+  position: number
+}
+
+/** The part of emscripten's file system that is used: https://emscripten.org/docs/api_reference/Filesystem-API.html. */
+export interface FileSystem {
+  writeFile(path: string, data: Uint8Array): void
+  unlink(path: string): void
+  lookupPath(path: string): { readonly node: Node }
+  readonly ErrnoError: new (errno: number) => Error
+}
+
+interface Node {
+  readonly id: number
+  readonly mode: number
+  node_ops: object
+  stream_ops: object
+}
+
+const ioError = 29 // EIO, as WASI numbers it
+
+/** A message about the file itself, in which nothing of the library's is to be seen. */
+export class FileProblem extends Error {
+  constructor(
+    readonly reason: 'missing' | 'unreadable' | 'invalid',
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+/** An open file. */
+export class FileDevice {
+  readonly size: number
+  /** What the library may still read: a loop in it ends here. */
+  #budget = 0
+  #failure: Error | undefined
+  static #opened = 0
+  readonly #number = ++FileDevice.#opened // the library takes two open files with the same number for one
+  /** Where the library finds it. */
+  readonly devicePath = `/checkpoint-${this.#number}.h5`
+  #closed = false
+
+  constructor(
+    private readonly fd: number,
+    private readonly offset: number,
+    length: number | undefined,
+    private readonly modifiedNs: bigint,
+    private readonly signs: Int32Array,
+  ) {
+    const whole = Number(fstatSync(fd).size)
+    this.size = length ?? whole
+    if (offset + this.size > whole) throw new FileProblem('invalid', 'it ends before its HDF5 part does')
+  }
+
+  static open(
+    path: string,
+    part: { offset: number; length: number } | undefined,
+    signs: Int32Array,
+  ): FileDevice {
+    let fd: number
+    try {
+      // A pipe nobody writes to would otherwise block; it is refused for not being a file.
+      fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException
+      throw new FileProblem('missing', code === 'ENOENT' ? 'does not exist' : message)
+    }
+    try {
+      const stat = fstatSync(fd, { bigint: true })
+      if (!stat.isFile()) throw new FileProblem('invalid', 'it is not a file')
+      return new FileDevice(fd, part?.offset ?? 0, part?.length, stat.mtimeNs, signs)
+    } catch (error) {
+      closeSync(fd)
+      throw error
+    }
+  }
+
+  /** Puts it where the library finds it. */
+  mount(fs: FileSystem): void {
+    fs.writeFile(this.devicePath, new Uint8Array(0))
+    const { node } = fs.lookupPath(this.devicePath)
+    const time = new Date(0)
+    const about = { dev: 1, ino: this.#number, nlink: 1, uid: 0, gid: 0, rdev: 0, blksize: 4096, blocks: 1 }
+    node.node_ops = {
+      getattr: () => ({ ...about, mode: node.mode, size: this.size, atime: time, mtime: time, ctime: time }),
+    }
+    node.stream_ops = {
+      read: (_: Stream, memory: Uint8Array, at: number, length: number, position: number) => {
+        const count = Math.max(Math.min(length, this.size - position), 0)
+        this.#budget -= count
+        if (this.#closed || this.#budget < 0) throw new fs.ErrnoError(ioError)
+        try {
+          return this.#read(memory, at, count, position)
+        } catch (error) {
+          this.#failure = error as Error
+          throw new fs.ErrnoError(ioError)
+        }
+      },
+      llseek: (stream: Stream, offset: number, whence: number) =>
+        offset + (whence === 1 ? stream.position : whence === 2 ? this.size : 0),
+    }
+  }
+
+  /** Lets the library read `bytes` from now on. */
+  allow(bytes: number): void {
+    this.#budget = bytes
+    this.#failure = undefined
+  }
+
+  /** @throws FileProblem where the system failed to read since {@link allow}, or the file has changed since it was opened */
+  check(): void {
+    if (this.#failure) throw new FileProblem('unreadable', this.#failure.message)
+    if (fstatSync(this.fd, { bigint: true }).mtimeNs !== this.modifiedNs)
+      throw new FileProblem('invalid', 'it has changed since it was opened')
+  }
+
+  /** What of it the library has not let go of, as of damaged files, it can read no more. */
+  close(fs: FileSystem): void {
+    this.#closed = true
+    closeSync(this.fd)
+    fs.unlink(this.devicePath)
+  }
+
+  #read(memory: Uint8Array, at: number, count: number, position: number): number {
+    Atomics.store(this.signs, sign.reading, 1)
+    try {
+      let done = 0
+      while (done < count) {
+        const bytes = readSync(this.fd, memory, at + done, count - done, this.offset + position + done)
+        if (bytes === 0) break // cut since it was opened: the library finds too little
+        done += bytes
+      }
+      return done
+    } finally {
+      Atomics.store(this.signs, sign.reading, 0)
+    }
+  }
+}

@@ -1,0 +1,107 @@
+// How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
+import { Worker } from 'node:worker_threads'
+import type { Reply, Request, ThreadData } from './messages.ts'
+import { sign } from './messages.ts'
+
+// What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
+const thread = new URL('../../../../dist/weights/formats/hdf5/thread.js', import.meta.url)
+
+const ticks = 3 // without a sign of life, the time in which the system reads aside
+const tickMs = 200
+
+/** Why a request has no reply: the thread has ended, or was. */
+export class LibraryLost extends Error {}
+
+/** A thread with the library. Holds one open file. */
+export class Hdf5Library {
+  #waiting: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
+  #lost: LibraryLost | undefined
+  #queue: Promise<unknown> = Promise.resolve()
+
+  private constructor(
+    private readonly worker: Worker,
+    private readonly signs: Int32Array<SharedArrayBuffer>,
+  ) {
+    worker.on('message', (reply: Reply) => this.#waiting?.resolve(reply))
+    worker.on('error', error => this.#lose(error.message))
+    worker.on('exit', () => this.#lose('its thread has ended'))
+  }
+
+  /** A thread of 40 MB and, on a machine at rest, 100 ms. */
+  static async start(): Promise<Hdf5Library> {
+    const signs = new Int32Array(new SharedArrayBuffer(8))
+    const worker = new Worker(thread, {
+      workerData: { signs } satisfies ThreadData,
+      resourceLimits: { maxOldGenerationSizeMb: 256 }, // a hostile file's names; tensors are not in there
+      execArgv: [],
+      stdout: true, // the library's own words
+      stderr: true,
+    })
+    worker.stdout.resume()
+    worker.stderr.resume()
+    await new Promise<void>((resolve, reject) => {
+      worker.once('message', () => resolve())
+      worker.once('error', reject)
+      worker.once('exit', code => reject(new LibraryLost(`its thread ended with ${code}`)))
+    })
+    worker.unref()
+    return new Hdf5Library(worker, signs)
+  }
+
+  /** Whether it can be asked for nothing more. */
+  get lost(): boolean {
+    return this.#lost !== undefined
+  }
+
+  /** @throws LibraryLost */
+  request(request: Request): Promise<Reply> {
+    const reply = this.#queue.then(() => this.#ask(request))
+    this.#queue = reply.catch(() => {})
+    return reply
+  }
+
+  async end(): Promise<void> {
+    await this.worker.terminate()
+  }
+
+  async #ask(request: Request): Promise<Reply> {
+    if (this.#lost) throw this.#lost
+    const reply = new Promise<Reply>((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+    })
+    this.worker.ref()
+    this.worker.postMessage(request)
+    const watch = this.#watch()
+    try {
+      const said = await reply
+      if ('failure' in said && said.failure.fatal) {
+        this.#lose('it is in no state to go on')
+        await this.end()
+      }
+      return said
+    } finally {
+      clearInterval(watch)
+      this.#waiting = undefined
+      this.worker.unref()
+    }
+  }
+
+  /** Counts how often in a row nothing has happened; not by the clock, which goes on while this machine has no time for anyone. */
+  #watch(): NodeJS.Timeout {
+    let still = 0
+    let before = Atomics.load(this.signs, sign.progress)
+    return setInterval(() => {
+      const now = Atomics.load(this.signs, sign.progress)
+      still = now === before && Atomics.load(this.signs, sign.reading) === 0 ? still + 1 : 0
+      before = now
+      if (still < ticks) return
+      this.#lose(`the HDF5 library comes to no end with it`)
+      void this.end()
+    }, tickMs)
+  }
+
+  #lose(message: string): void {
+    this.#lost ??= new LibraryLost(message)
+    this.#waiting?.reject(this.#lost)
+  }
+}

@@ -1,0 +1,60 @@
+// What do the thread that has the HDF5 library and the one that wants tensors say to each other?
+
+/** A dataset of an HDF5 file. */
+export interface Dataset {
+  /** Names of groups and its own, from the root: `['model_weights', 'conv1_conv', ...]`. */
+  readonly path: readonly string[]
+  readonly shape: readonly number[]
+  /** In safetensors' words; of types it has no word for, `HDF5 class 3`. */
+  readonly dtype: string
+}
+
+/** What a file has in it. */
+export interface Tree {
+  readonly datasets: readonly Dataset[]
+  /** Those attributes of groups that were asked for and are single strings, by the group's names joined by `/`. */
+  readonly attributes: ReadonlyMap<string, ReadonlyMap<string, string>>
+}
+
+/** Opens the HDF5 file that begins at byte `offset` of `path` and has `length` bytes; all of it where they are absent. */
+export interface OpenRequest {
+  readonly kind: 'open'
+  readonly path: string
+  readonly part?: { readonly offset: number; readonly length: number }
+  /** Of groups. */
+  readonly attributes: readonly string[]
+}
+
+/** One dataset as float32. */
+export interface ReadRequest {
+  readonly kind: 'read'
+  readonly dataset: Dataset
+}
+
+export type Request = OpenRequest | ReadRequest
+
+/** Why there is no result: the file is not there, cannot be read, is no such file, or takes more memory than there is. */
+export interface Failure {
+  readonly reason: 'missing' | 'unreadable' | 'invalid' | 'memory'
+  readonly message: string
+  /** Whether the library is in no state to go on. */
+  readonly fatal: boolean
+}
+
+export type Reply =
+  | { readonly tree: Tree }
+  | { readonly values: Float32Array<ArrayBuffer> }
+  | { readonly failure: Failure }
+
+/** What the thread is started with: shared memory in which it shows that it lives. */
+export interface ThreadData {
+  readonly signs: Int32Array<SharedArrayBuffer>
+}
+
+/** Places in {@link ThreadData.signs}. */
+export const sign = {
+  /** Goes up with each object and each piece of data that is done. */
+  progress: 0,
+  /** 1 while the system reads: a slow disk is no damaged file. */
+  reading: 1,
+} as const

@@ -1,0 +1,121 @@
+// What runs on the thread that has the HDF5 library? One file is opened, its tree told and its datasets read, as asked for.
+// A thread of its own, since a damaged file may bring the library to loop without end or to reach for memory that is not its own:
+// then this ends, and nothing else does.
+import { parentPort, workerData } from 'node:worker_threads'
+import { readDataset } from './data.ts'
+import { FileDevice, FileProblem, type FileSystem } from './file-device.ts'
+import {
+  type Failure,
+  type OpenRequest,
+  type ReadRequest,
+  type Reply,
+  type Request,
+  sign,
+  type ThreadData,
+} from './messages.ts'
+import { type Hdf5Module, readTree } from './tree.ts'
+
+const mostMemory = 96 << 20 // of the library: 20 MB are its own, the rest is for pieces of data, and chunks where they are compressed
+const expansion = 16 // most that data grows when it is decompressed: weights hardly do
+const floor = 1 << 20 // small files may say more
+
+/** As much of it as is used: the types of a browser's are not loaded here. */
+const { WebAssembly } = globalThis as unknown as {
+  WebAssembly: {
+    Memory: { prototype: { grow(this: { readonly buffer: ArrayBuffer }, pages: number): number } }
+    RuntimeError: new () => Error
+  }
+}
+const { signs } = workerData as ThreadData
+limitMemory()
+const { default: h5wasm, Attribute } = await import('h5wasm')
+const library = await h5wasm.ready
+const module = library as unknown as Hdf5Module
+const fs = library.FS as unknown as FileSystem
+
+let device: FileDevice | undefined
+let file = -1n
+
+parentPort!.on('message', (request: Request) => {
+  let reply: Reply
+  try {
+    reply = request.kind === 'open' ? { tree: open(request) } : { values: read(request) }
+  } catch (error) {
+    reply = { failure: failureOf(error) }
+  }
+  parentPort!.postMessage(reply, 'values' in reply ? [reply.values.buffer] : [])
+})
+parentPort!.postMessage('ready')
+
+/** Lets go of the file that was open before. */
+function open({ path, part, attributes }: OpenRequest) {
+  if (file >= 0n) module.close_file(file)
+  file = -1n
+  device?.close(fs)
+  device = undefined
+  device = FileDevice.open(path, part, signs)
+  device.mount(fs)
+  device.allow(2 * device.size + floor)
+  file = module.open(device.devicePath, /*mode: read only*/ 0, /*trackOrder=*/ false, -1, -1)
+  if (file < 0n) {
+    device.check()
+    throw new FileProblem('invalid', 'it is no HDF5 file, or a damaged one')
+  }
+  const opened = file
+  const tree = readTree(
+    module,
+    opened,
+    attributes,
+    (path, name) => new Attribute(opened, path, name).value,
+    progress,
+  )
+  const bytes = tree.datasets.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0)
+  const most = expansion * device.size + floor
+  if (bytes > most)
+    throw new FileProblem('invalid', `its data is said to be ${bytes} bytes, and it has ${device.size}`)
+  return tree
+}
+
+function read({ dataset }: ReadRequest) {
+  const values = readDataset(module, file, dataset, () => {
+    progress()
+    device!.allow(device!.size + floor)
+  })
+  device!.check()
+  return values
+}
+
+function progress(): void {
+  Atomics.add(signs, sign.progress, 1)
+}
+
+function failureOf(error: unknown): Failure {
+  const fatal = error instanceof WebAssembly.RuntimeError
+  try {
+    device?.check() // what the library says of a file that cannot be read is not why
+  } catch (problem) {
+    return {
+      reason: (problem as FileProblem).reason ?? 'unreadable',
+      message: (problem as Error).message,
+      fatal,
+    }
+  }
+  const message = error instanceof Error ? error.message : 'the HDF5 library fails'
+  if (error instanceof FileProblem) return { reason: error.reason, message, fatal }
+  if (error instanceof RangeError) return { reason: 'memory', message, fatal }
+  return {
+    reason: 'invalid',
+    message: fatal ? `it brings the HDF5 library down: ${message}` : message,
+    fatal,
+  }
+}
+
+/** The library asks for memory as any file has it ask. What it cannot have it reports as an error. */
+function limitMemory(): void {
+  const { grow } = WebAssembly.Memory.prototype
+  WebAssembly.Memory.prototype.grow = function (pages) {
+    if (this.buffer.byteLength + pages * 65536 > mostMemory)
+      throw new RangeError('the HDF5 library wants too much memory')
+    return grow.call(this, pages)
+  }
+}

@@ -1,0 +1,133 @@
+// How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
+import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
+import { invalidCheckpoint } from '../checkpoint-error.ts'
+import { checkFinite } from '../float-tensor.ts'
+import { tensorNotFound } from '../source.ts'
+import type { Hdf5Library } from './hdf5/library.ts'
+import type { Dataset } from './hdf5/messages.ts'
+import { type Hdf5File, hdf5Signature, openHdf5 } from './hdf5/open-hdf5.ts'
+import { archiveFormat, readKerasArchive } from './keras-archive.ts'
+import { type ConfiguredLayer, kerasTensors } from './keras-names.ts'
+
+const hdf5Format = 'Keras HDF5'
+const attributes = ['name', 'keras_version', 'backend']
+
+/** Whether a file that begins with `bytes` is one of HDF5. */
+export function isHdf5(bytes: Uint8Array): boolean {
+  return bytes.length >= hdf5Signature.length && hdf5Signature.every((byte, i) => bytes[i] === byte)
+}
+
+/** For many files one after another: one thread reads them all. At most one of them is open at a time. */
+export interface KerasOptions {
+  readonly library?: Hdf5Library
+}
+
+/**
+ * Opens a `.h5` file of weights or of a whole model, or a `.weights.h5` file. Close it after use.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, OUT_OF_MEMORY
+ */
+export async function openKerasHdf5(path: string, { library }: KerasOptions = {}): Promise<Checkpoint> {
+  const file = await openHdf5(path, { format: hdf5Format, attributes, library })
+  return await checkpointOf(file, [], [])
+}
+
+/**
+ * Opens a `.keras` file. Weights that are compressed in it are unpacked to the system's folder for temporary files for as long as
+ * it takes to open them.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, OUT_OF_MEMORY, FILE_WRITE_FAILED
+ */
+export async function openKerasArchive(path: string, { library }: KerasOptions = {}): Promise<Checkpoint> {
+  const { config, metadata, weights } = await readKerasArchive(path)
+  const common = { format: archiveFormat, attributes, library }
+  let file: Hdf5File
+  if ('path' in weights) {
+    try {
+      file = await openHdf5(path, { ...common, bytesIn: weights.path })
+    } finally {
+      await weights.discard() // what is open stays readable
+    }
+  } else file = await openHdf5(path, { ...common, part: weights })
+  return await checkpointOf(file, layersOf(config), stringsOf(metadata))
+}
+
+async function checkpointOf(
+  file: Hdf5File,
+  layers: readonly ConfiguredLayer[],
+  said: readonly (readonly [string, string])[],
+): Promise<Checkpoint> {
+  try {
+    const root = file.tree.attributes.get('') ?? file.tree.attributes.get('model_weights') ?? new Map()
+    return new KerasCheckpoint(file, kerasTensors(file.tree, layers), new Map([...root, ...said]))
+  } catch (error) {
+    await file.close()
+    throw invalidCheckpoint(file, (error as Error).message, error)
+  }
+}
+
+/** An open file. */
+class KerasCheckpoint implements Checkpoint {
+  readonly path: string
+  readonly format: string
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>
+
+  constructor(
+    private readonly file: Hdf5File,
+    private readonly datasets: ReadonlyMap<string, Dataset>,
+    readonly metadata: ReadonlyMap<string, string>,
+  ) {
+    this.path = file.path
+    this.format = file.format
+    this.tensors = new Map(
+      [...datasets].map(([name, { shape, dtype }]) => {
+        const length = shape.reduce((product, size) => product * size, 1)
+        return [name, { shape, dtype, length }]
+      }),
+    )
+  }
+
+  async read(name: string): Promise<Float32Array> {
+    const dataset = this.datasets.get(name)
+    if (!dataset) throw tensorNotFound(name, this.path)
+    return checkFinite(name, await this.file.read(dataset), this.path)
+  }
+
+  close(): Promise<void> {
+    return this.file.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** Of the configuration of a functional or sequential model; none where it is something else. */
+function layersOf(config: string): ConfiguredLayer[] {
+  const layers = field(field(parse(config), 'config'), 'layers')
+  if (!Array.isArray(layers)) return []
+  return layers.flatMap(layer => {
+    const className = field(layer, 'class_name')
+    const name = field(layer, 'name') ?? field(field(layer, 'config'), 'name')
+    return typeof className === 'string' && typeof name === 'string' ? [{ className, name }] : []
+  })
+}
+
+function stringsOf(json: string): [string, string][] {
+  const value = parse(json)
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
+}
+
+/** What is no JSON says nothing. */
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,99 @@
+// What comes after a ResNet's last block? The mean over all pixels, a fully connected layer, and perhaps a softmax.
+import { described, type OnnxGraph, type Reader } from './graph.ts'
+import type { OnnxInput } from './model.ts'
+import type { OnnxTensor } from './tensor.ts'
+import { tensorOf } from './unit.ts'
+
+/** The fully connected layer. */
+export interface Classifier {
+  readonly weight: OnnxTensor
+  readonly classes: number
+  readonly channels: number
+  /** Whether the weight is `[C,K]`, not `[K,C]`. */
+  readonly channelsFirst: boolean
+  readonly bias: OnnxTensor | undefined
+}
+
+/** @throws ResidualError CHECKPOINT_INVALID saying what a ResNet has not */
+export function classifierAt(graph: OnnxGraph, pool: Reader, input: OnnxInput): Classifier {
+  checkGlobal(graph, pool, input)
+  const readers = graph.readers(pool.node.outputs[0]!, { flattened: true })
+  const [reader] = readers
+  if (!reader || readers.length > 1)
+    throw graph.refused(
+      `${readers.length} nodes read ${described(pool.node)}, where a classifier does in a ResNet`,
+    )
+  const { classifier, value } = connected(graph, reader)
+  for (const { node } of graph.readers(value, { flattened: true }))
+    if (node.op !== 'Softmax' && node.op !== 'LogSoftmax')
+      throw graph.refused(`${described(node)} comes after the classifier, and a ResNet ends there`)
+  return classifier
+}
+
+function checkGlobal(graph: OnnxGraph, { node, channelsLast }: Reader, input: OnnxInput): void {
+  if (node.op === 'GlobalAveragePool' && !channelsLast) return
+  if (node.op === 'ReduceMean') {
+    const axes = graph
+      .integers(node, 'axes', 1)
+      ?.map(axis => (axis + 4) % 4)
+      .sort()
+    if (axes?.join() === (channelsLast ? '1,2' : '2,3')) return
+    throw graph.refused(`${described(node)} takes the mean over the axes [${axes}]`)
+  }
+  // The pool of files from Caffe: as large as what is left of the picture they were made for.
+  const kernel = node.attributes.get('kernel_shape')?.ints ?? []
+  const pads = node.attributes.get('pads')?.ints ?? []
+  const sizes = input.dims.slice(2).map(size => Math.ceil((size ?? 0) / 32))
+  if (kernel.join() !== sizes.join() || pads.some(n => n !== 0))
+    throw graph.refused(
+      `${described(node)} takes the mean over ${kernel.join('x')} of ${sizes.join('x')} pixels`,
+    )
+}
+
+/** Gemm, MatMul with or without Add, or a 1x1 convolution. */
+function connected(graph: OnnxGraph, { node, input }: Reader): { classifier: Classifier; value: string } {
+  const output = node.outputs[0]!
+  if (input !== 0 || !['Gemm', 'MatMul', 'Conv'].includes(node.op))
+    throw graph.refused(`it has ${described(node)} where a ResNet has its classifier`)
+  const bias = (from: typeof node, at: number, classes: number) => {
+    if (!from.inputs[at]) return undefined
+    const tensor = graph.constant(from.inputs[at])?.tensor
+    if (tensor?.length !== classes)
+      throw graph.refused(`${described(from)} adds no ${classes} numbers of the file`)
+    return tensor
+  }
+  if (node.op === 'Conv') {
+    const weight = tensorOf(graph, node, 1, 4)
+    const [classes = 0, channels = 0] = weight.dims
+    if (weight.length !== classes * channels) throw graph.refused(`${described(node)} is not 1x1`)
+    return {
+      classifier: { weight, classes, channels, channelsFirst: false, bias: bias(node, 2, classes) },
+      value: output,
+    }
+  }
+  const constant = graph.constant(node.inputs[1])
+  if (constant?.tensor.dims.length !== 2)
+    throw graph.refused(`input 1 of ${described(node)} is no matrix of the file`)
+  const attribute = (name: string) => node.attributes.get(name)
+  if (
+    (attribute('alpha')?.float ?? 1) !== 1 ||
+    (attribute('beta')?.float ?? 1) !== 1 ||
+    attribute('transA')?.int
+  )
+    throw graph.refused(`${described(node)} is no plain matrix product`)
+  const channelsFirst = (attribute('transB')?.int === 1) === constant.transposed
+  const [channels, classes] = (channelsFirst ? constant.tensor.dims : constant.tensor.dims.toReversed()) as [
+    number,
+    number,
+  ]
+  const common = { weight: constant.tensor, classes, channels, channelsFirst }
+  if (node.op === 'Gemm') return { classifier: { ...common, bias: bias(node, 2, classes) }, value: output }
+  const next = graph.readers(output, { flattened: true })
+  if (next.length !== 1 || next[0]!.node.op !== 'Add')
+    return { classifier: { ...common, bias: undefined }, value: output }
+  const add = next[0]!
+  return {
+    classifier: { ...common, bias: bias(add.node, 1 - add.input, classes) },
+    value: add.node.outputs[0]!,
+  }
+}

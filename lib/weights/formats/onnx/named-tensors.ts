@@ -1,0 +1,111 @@
+// Which tensors does a ResNet that was an ONNX graph have, and what are the batch norms of one whose were folded away?
+import { defaultEpsilon } from '../../../model/layers.ts'
+import type { CheckpointTensor } from '../../checkpoint.ts'
+import type { OnnxGraph } from './graph.ts'
+import type { Structure } from './structure.ts'
+import { type OnnxTensor, readOnnxTensor } from './tensor.ts'
+import type { Norm, Unit } from './unit.ts'
+import type { Wire } from './wire.ts'
+
+/** A tensor under its new name, and how it is had; the caller of `load` owns what it gives. */
+export interface NamedTensor extends CheckpointTensor {
+  load(): Promise<Float32Array>
+}
+
+/** @throws ResidualError CHECKPOINT_INVALID where batch norms differ in epsilon: a network has one */
+export function namedTensors(
+  graph: OnnxGraph,
+  { units, classifier }: Pick<Structure, 'units' | 'classifier'>,
+  wire: Wire,
+): { readonly tensors: ReadonlyMap<string, NamedTensor>; readonly epsilon: number } {
+  const epsilons = new Set([...units.values()].flatMap(({ norm }) => (norm ? [norm.epsilon] : [])))
+  if (epsilons.size > 1)
+    throw graph.refused(`its batch norms have the epsilons ${[...epsilons].join(' and ')}`)
+  const [epsilon = defaultEpsilon] = epsilons
+  if (!(epsilon > 0)) throw graph.refused(`its batch norms have the epsilon ${epsilon}`)
+
+  const tensors = new Map<string, NamedTensor>()
+  const read = (tensor: OnnxTensor) => readOnnxTensor(wire, tensor)
+  const as = (
+    { dtype, length }: OnnxTensor,
+    shape: readonly number[],
+    load: () => Promise<Float32Array>,
+  ): NamedTensor => ({
+    shape,
+    dtype,
+    length,
+    load,
+  })
+  const plain = (tensor: OnnxTensor) => as(tensor, tensor.dims, () => read(tensor))
+  for (const [name, unit] of units) {
+    tensors.set(`${name}.weight`, plain(unit.weight))
+    const norm = unit.norm ? stored(unit.norm, unit, plain, read) : identity(unit, epsilon, plain)
+    for (const [leaf, tensor] of Object.entries(norm)) tensors.set(`${normName(name)}.${leaf}`, tensor)
+  }
+  const { weight, channels, classes, channelsFirst, bias } = classifier
+  const load = async () => (channelsFirst ? transposed(await read(weight), channels) : await read(weight))
+  tensors.set('fc.weight', as(weight, [classes, channels], load))
+  tensors.set('fc.bias', bias ? as(bias, [classes], () => read(bias)) : constant(classes, 0))
+  return { tensors, epsilon }
+}
+
+/** `bn2` of `conv2`, `downsample.1` of `downsample.0`. */
+const normName = (conv: string) => conv.replace(/conv(\d)$/, 'bn$1').replace(/downsample\.0$/, 'downsample.1')
+
+/** Leaf names as torchvision's. */
+interface NormTensors {
+  readonly weight: NamedTensor
+  readonly bias: NamedTensor
+  readonly running_mean: NamedTensor
+  readonly running_var: NamedTensor
+}
+
+/** A bias of the convolution is taken from the mean. */
+function stored(
+  { gamma, beta, mean, variance }: Norm,
+  { bias }: Unit,
+  plain: (tensor: OnnxTensor) => NamedTensor,
+  read: (tensor: OnnxTensor) => Promise<Float32Array>,
+): NormTensors {
+  const shifted = async () => {
+    const [means, biases] = [await read(mean), await read(bias!)]
+    return means.map((value, k) => value - biases[k]!)
+  }
+  return {
+    weight: plain(gamma),
+    bias: plain(beta),
+    running_mean: bias ? { ...plain(mean), load: shifted } : plain(mean),
+    running_var: plain(variance),
+  }
+}
+
+/**
+ * What adds the bias of the convolution and changes nothing else: rounded to float32, `1 - epsilon` makes the factor 1 to within
+ * 3e-8, less than a float32 tells from 1.
+ */
+function identity(
+  { weight, bias }: Unit,
+  epsilon: number,
+  plain: (tensor: OnnxTensor) => NamedTensor,
+): NormTensors {
+  const channels = weight.dims[0]!
+  return {
+    weight: constant(channels, 1),
+    bias: bias ? plain(bias) : constant(channels, 0),
+    running_mean: constant(channels, 0),
+    running_var: constant(channels, 1 - epsilon),
+  }
+}
+
+const constant = (length: number, value: number): NamedTensor => ({
+  shape: [length],
+  dtype: 'F32',
+  length,
+  load: async () => new Float32Array(length).fill(value),
+})
+
+/** `[rows,columns]` to `[columns,rows]`. */
+function transposed(values: Float32Array, rows: number): Float32Array {
+  const columns = values.length / rows
+  return values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
+}

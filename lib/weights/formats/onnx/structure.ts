@@ -1,0 +1,148 @@
+// Is an ONNX graph a ResNet, and which convolution is which? Found by following it from the picture to the logits.
+import { described, type OnnxGraph, type Reader } from './graph.ts'
+import { type Classifier, classifierAt } from './head.ts'
+import type { OnnxInput, OnnxNode } from './model.ts'
+import { type Unit, unitAt, window } from './unit.ts'
+
+/** A ResNet's parts, under torchvision's names. */
+export interface Structure {
+  /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on. */
+  readonly units: ReadonlyMap<string, Unit>
+  readonly classifier: Classifier
+  /** Undefined where blocks are basic. */
+  readonly stride: 'v1' | 'v1.5' | undefined
+}
+
+const pools = new Set(['GlobalAveragePool', 'AveragePool', 'ReduceMean'])
+const adds = new Set(['Add', 'Sum'])
+
+interface Block {
+  readonly main: readonly Unit[]
+  readonly projection: Unit | undefined
+  /** What comes out, behind its ReLU. */
+  readonly value: string
+}
+
+/** @throws ResidualError CHECKPOINT_INVALID saying what a ResNet has not */
+export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
+  const stem = unitAt(graph, only(graph, input.name, 'the input'))
+  if (stem.kernel !== 7 || stem.stride !== 2)
+    throw graph.refused(
+      `its stem begins with a ${stem.kernel}x${stem.kernel} convolution of stride ${stem.stride}, not with 7x7 of stride 2`,
+    )
+  let value = stemPool(graph, stem)
+  const blocks: Block[] = []
+  while (true) {
+    const readers = graph.readers(value)
+    const pool = readers.find(({ node }) => pools.has(node.op))
+    if (pool && readers.length === 1) {
+      const classifier = classifierAt(graph, pool, input)
+      return { units: named(graph, stem, blocks), classifier, stride: strideOf(graph, blocks) }
+    }
+    const block = blockAt(graph, value, readers)
+    blocks.push(block)
+    value = block.value
+    if (blocks.length > 1000) throw graph.refused('it has more than 1000 blocks')
+  }
+}
+
+function only(graph: OnnxGraph, value: string, whose: string): Reader {
+  const readers = graph.readers(value)
+  if (readers.length !== 1)
+    throw graph.refused(`${readers.length} nodes read ${whose}, where one does in a ResNet`)
+  return readers[0]!
+}
+
+/** ReLU and max pool. */
+function stemPool(graph: OnnxGraph, stem: Unit): string {
+  const pool = only(graph, relu(graph, stem.value, stem.node), 'the stem')
+  if (pool.node.op !== 'MaxPool')
+    throw graph.refused(`its stem ends with ${described(pool.node)}, not with a max pool`)
+  const { kernel, stride } = window(
+    graph,
+    pool.node,
+    pool.pads,
+    pool.node.attributes.get('kernel_shape')?.ints ?? [],
+  )
+  if (kernel !== 3 || stride !== 2)
+    throw graph.refused(`its max pool is ${kernel}x${kernel} of stride ${stride}`)
+  return pool.node.outputs[0]!
+}
+
+function relu(graph: OnnxGraph, value: string, after: OnnxNode): string {
+  const { node } = only(graph, value, described(after))
+  if (node.op !== 'Relu') throw graph.refused(`it has ${described(node)} where a ResNet has a ReLU`)
+  return node.outputs[0]!
+}
+
+function blockAt(graph: OnnxGraph, value: string, readers: readonly Reader[]): Block {
+  const convs = readers.filter(({ node }) => node.op === 'Conv')
+  const others = readers.filter(({ node }) => node.op !== 'Conv')
+  const shape = `${convs.length} convolutions${others.map(({ node }) => ` and ${described(node)}`).join('')} read '${value}'`
+  const paths = convs.map(conv => pathFrom(graph, conv)).sort((a, b) => b.units.length - a.units.length)
+  const [main, shortcut] = paths
+  const identity = paths.length === 1 && others.length === 1 && others[0]!.node === main!.add
+  const projected =
+    paths.length === 2 && others.length === 0 && shortcut!.add === main!.add && shortcut!.units.length === 1
+  if (!(identity || projected) || main!.add.inputs.length !== 2)
+    throw graph.refused(`${shape}, and that is no block of a ResNet`)
+  const projection = shortcut?.units[0]
+  const output = relu(graph, main!.add.outputs[0]!, main!.add)
+  return { main: main!.units, projection, value: output }
+}
+
+/** The convolutions, with a ReLU between them, up to an addition. */
+function pathFrom(graph: OnnxGraph, first: Reader): { units: Unit[]; add: OnnxNode } {
+  const units: Unit[] = []
+  for (let at = first; ; ) {
+    const unit = unitAt(graph, at)
+    units.push(unit)
+    const next = only(graph, unit.value, described(unit.node))
+    if (adds.has(next.node.op)) return { units, add: next.node }
+    if (units.length === 3)
+      throw graph.refused(`${described(unit.node)} is the third of a block and no addition follows`)
+    at = only(graph, relu(graph, unit.value, unit.node), described(unit.node))
+  }
+}
+
+/** A stage begins where there is a projection; the first, with basic blocks, has none. */
+function named(graph: OnnxGraph, stem: Unit, blocks: readonly Block[]): Map<string, Unit> {
+  const units = new Map([['conv1', stem]])
+  const depth = blocks[0]?.main.length
+  const kernels = depth === 3 ? '1,3,1' : '3,3'
+  let [stage, index] = [1, 0]
+  for (const [i, { main, projection }] of blocks.entries()) {
+    if (i > 0 && projection) [stage, index] = [stage + 1, 0]
+    const name = `layer${stage}.${index++}`
+    const stride = main.reduce((product, unit) => product * unit.stride, 1)
+    if (main.length !== depth || main.map(({ kernel }) => kernel).join() !== kernels)
+      throw graph.refused(
+        `the convolutions of its block ${name} are ${main.map(({ kernel }) => `${kernel}x${kernel}`)}`,
+      )
+    if (
+      stride !== (stage > 1 && index === 1 ? 2 : 1) ||
+      (projection && (projection.kernel !== 1 || projection.stride !== stride))
+    )
+      throw graph.refused(
+        `its block ${name} has a stride of ${stride} and a shortcut of ${projection?.stride ?? 1}`,
+      )
+    for (const [k, unit] of main.entries()) units.set(`${name}.conv${k + 1}`, unit)
+    if (projection) units.set(`${name}.downsample.0`, projection)
+  }
+  if (stage !== 4) throw graph.refused(`it has ${stage} stages, and a ResNet has 4`)
+  return units
+}
+
+function strideOf(graph: OnnxGraph, blocks: readonly Block[]): Structure['stride'] {
+  const found = new Set(
+    blocks
+      .filter(({ main }) => main.some(({ stride }) => stride !== 1))
+      .map(({ main }) => main.map(({ stride }) => stride).join()),
+  )
+  if (found.size === 1) {
+    if (found.has('2,1,1')) return 'v1'
+    if (found.has('1,2,1')) return 'v1.5'
+    if (found.has('2,1')) return undefined
+  }
+  throw graph.refused(`its blocks have their strides on ${[...found].join(' and ')}`)
+}

@@ -1,0 +1,170 @@
+// Where are the numbers of an ONNX tensor, and how are they read? In the file or in one beside it, in any of five fields.
+import { type ByteSource, openCheckpointFile } from '../../checkpoint-file.ts'
+import { allocateFloats, checkFinite } from '../../float-tensor.ts'
+import { readFloats } from '../../read-floats.ts'
+import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
+import { besideFile } from '../beside.ts'
+import type { Field, Range, Wire } from './wire.ts'
+
+/** Of TensorProto.DataType in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, in safetensors' words. */
+const types: { readonly [type: number]: string } = {
+  1: 'F32',
+  2: 'U8',
+  3: 'I8',
+  4: 'U16',
+  5: 'I16',
+  6: 'I32',
+  7: 'I64',
+  9: 'BOOL',
+  10: 'F16',
+  11: 'F64',
+  12: 'U32',
+  13: 'U64',
+  16: 'BF16',
+}
+
+const smallLength = 16 // of numbers that say how something is done: paddings, axes
+const maxExternalFiles = 64
+
+/** A tensor as the file describes it. */
+export interface OnnxTensor {
+  readonly name: string
+  readonly dims: readonly number[]
+  readonly dtype: string
+  readonly length: number
+  /** The bytes as they are; several parts only of packed numbers. */
+  readonly data: { readonly file: ByteSource; readonly parts: readonly Range[]; readonly packedInts: boolean }
+  /** Integers of a short tensor. */
+  readonly integers: readonly number[] | undefined
+}
+
+/** Files beside the model that its tensors are in, by name. */
+export type ExternalFiles = Map<string, ByteSource>
+
+/** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID */
+export async function parseTensor(wire: Wire, range: Range, externals: ExternalFiles): Promise<OnnxTensor> {
+  const fields = await wire.fields(range)
+  const all = (id: number) => fields.filter(field => field.id === id)
+  const last = (id: number) => fields.findLast(field => field.id === id)
+  const nameField = last(8)
+  const name = nameField ? await wire.text(nameField) : ''
+  const fail = (problem: string) => wire.invalid(`tensor '${name}' ${problem}`)
+  const dims: number[] = []
+  for (const field of all(1)) dims.push(...(await wire.numbers(field)))
+  let length = 1
+  for (const size of dims) {
+    length *= size
+    if (!(size >= 0 && Number.isSafeInteger(length * 8)))
+      throw fail(`has the shape [${dims.slice(0, 16).join()}]`)
+  }
+  const type = last(2)?.value ?? 0
+  const dtype = types[type] ?? `ONNX type ${type}`
+  const inside = (parts: readonly Field[], packedInts = false) => ({ file: wire.file, parts, packedInts })
+  const raw = last(9)
+  const ints = all(7)
+  let data: OnnxTensor['data']
+  if (last(14)?.value === 1) data = { ...(await external(wire, all(13), externals, fail)), packedInts: false }
+  else if (raw) data = inside([raw])
+  else if (dtype === 'F32') data = inside(all(4))
+  else if (dtype === 'F64') data = inside(all(10))
+  else data = inside(all(5), true)
+  if (isStoredType(dtype)) {
+    if (data.parts.some(part => 'kind' in part && part.kind !== 'bytes'))
+      throw fail('has numbers that are not packed')
+    const bytes = data.parts.reduce((sum, { begin, end }) => sum + end - begin, 0)
+    if (data.packedInts ? bytes < length : bytes !== length * storedBytes[dtype])
+      throw fail(`has ${bytes} bytes for ${length} numbers of ${dtype}`)
+  }
+  return { name, dims, dtype, length, data, integers: await smallIntegers(wire, dtype, length, raw, ints) }
+}
+
+async function smallIntegers(
+  wire: Wire,
+  dtype: string,
+  length: number,
+  raw: Field | undefined,
+  ints: readonly Field[],
+): Promise<readonly number[] | undefined> {
+  if (dtype !== 'I64' || length > smallLength) return undefined
+  if (!raw) return (await Promise.all(ints.map(field => wire.numbers(field)))).flat()
+  const bytes = await wire.bytes(raw, smallLength * 8)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) => Number(view.getBigInt64(8 * i, true)))
+}
+
+/** Names of files are checked as those of shards are. */
+async function external(
+  wire: Wire,
+  entries: readonly Field[],
+  externals: ExternalFiles,
+  fail: (problem: string) => Error,
+): Promise<{ file: ByteSource; parts: Range[] }> {
+  const said = new Map<string, string>()
+  for (const entry of entries) {
+    const [key, value] = await keyAndValue(wire, entry)
+    said.set(key, value)
+  }
+  const name = said.get('location') ?? ''
+  const path = besideFile(wire.file, name)
+  let file = externals.get(name)
+  if (!file) {
+    if (externals.size >= maxExternalFiles) throw fail(`is in one of more than ${maxExternalFiles} files`)
+    file = await openCheckpointFile(path, wire.file.format)
+    externals.set(name, file)
+  }
+  const begin = Number(said.get('offset') ?? 0)
+  const end = begin + Number(said.get('length') ?? file.size - begin)
+  if (
+    !(
+      Number.isSafeInteger(begin) &&
+      Number.isSafeInteger(end) &&
+      begin >= 0 &&
+      end >= begin &&
+      end <= file.size
+    )
+  )
+    throw fail(`is said to be at bytes ${said.get('offset')} to ${end} of ${name}, which has ${file.size}`)
+  return { file, parts: [{ begin, end }] }
+}
+
+/** Of a StringStringEntryProto. */
+export async function keyAndValue(wire: Wire, range: Range): Promise<[string, string]> {
+  const fields = await wire.fields(range)
+  const text = async (id: number) => {
+    const field = fields.findLast(each => each.id === id)
+    return field ? await wire.text(field) : ''
+  }
+  return [await text(1), await text(2)]
+}
+
+/**
+ * The numbers of a tensor, in their order; the caller owns them. `path` is for messages.
+ *
+ * @throws ResidualError NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID
+ */
+export async function readOnnxTensor(
+  wire: Wire,
+  { name, dtype, length, data }: OnnxTensor,
+): Promise<Float32Array> {
+  const { file, parts, packedInts } = data
+  if (!isStoredType(dtype)) throw wire.invalid(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+  const result = allocateFloats(name, length, file.path)
+  if (packedInts) {
+    const bits: number[] = []
+    for (const { begin, end } of parts)
+      for (const value of await wire.allNumbers({ begin, end })) bits.push(value)
+    if (bits.length !== length)
+      throw wire.invalid(`'${name}' has ${bits.length} numbers in place of ${length}`)
+    toFloat32(dtype, new Uint8Array(Uint16Array.from(bits).buffer), result)
+  } else {
+    let done = 0
+    for (const { begin, end } of parts) {
+      const count = (end - begin) / storedBytes[dtype]
+      if (!Number.isInteger(count)) throw wire.invalid(`'${name}' has half a number`)
+      await readFloats(file, begin, dtype, result.subarray(done, done + count))
+      done += count
+    }
+  }
+  await file.checkUnchanged()
+  return checkFinite(name, result, file.path)
+}

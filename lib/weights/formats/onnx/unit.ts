@@ -1,0 +1,119 @@
+// What do a convolution and what follows it have in them? Its tensors, its batch norm if that was not folded, its stride.
+import { described, type OnnxGraph, type Reader } from './graph.ts'
+import type { OnnxNode } from './model.ts'
+import type { OnnxTensor } from './tensor.ts'
+
+/** The tensors of a batch normalisation. */
+export interface Norm {
+  readonly gamma: OnnxTensor
+  readonly beta: OnnxTensor
+  readonly mean: OnnxTensor
+  readonly variance: OnnxTensor
+  readonly epsilon: number
+}
+
+/** A convolution with its batch norm. */
+export interface Unit {
+  readonly node: OnnxNode
+  /** `[K,C/groups,R,S]` */
+  readonly weight: OnnxTensor
+  readonly bias: OnnxTensor | undefined
+  /** Absent where it was folded into the convolution, which has a bias instead. */
+  readonly norm: Norm | undefined
+  readonly kernel: number
+  readonly stride: number
+  /** What comes out. */
+  readonly value: string
+}
+
+const defaultEpsilon = 1e-5 // ONNX's
+
+/** @throws ResidualError CHECKPOINT_INVALID for convolutions that no ResNet has */
+export function unitAt(graph: OnnxGraph, { node, input, pads }: Reader): Unit {
+  if (node.op !== 'Conv' || input !== 0)
+    throw graph.refused(`it has ${described(node)} where a ResNet has a convolution`)
+  const weight = tensorOf(graph, node, 1, 4)
+  const [channels = 0, , rows = 0, columns = 0] = weight.dims
+  const { kernel, stride } = window(graph, node, pads, [rows, columns])
+  const bias = node.inputs[2] ? tensorOf(graph, node, 2, 1, channels) : undefined
+  const [next, ...others] = graph.readers(node.outputs[0]!)
+  if (next?.node.op !== 'BatchNormalization') {
+    return { node, weight, bias, norm: undefined, kernel, stride, value: node.outputs[0]! }
+  }
+  if (others.length > 0 || next.input !== 0)
+    throw graph.refused(`more than a batch normalisation reads what ${described(node)} gives`)
+  return {
+    node,
+    weight,
+    bias,
+    norm: normOf(graph, next.node, channels),
+    kernel,
+    stride,
+    value: next.node.outputs[0]!,
+  }
+}
+
+function normOf(graph: OnnxGraph, node: OnnxNode, channels: number): Norm {
+  const number = (name: string) => node.attributes.get(name)?.int
+  if (number('training_mode') === 1 || number('is_test') === 0 || number('spatial') === 0)
+    throw graph.refused(`${described(node)} is one for training, not for inference`)
+  const tensor = (input: number) => tensorOf(graph, node, input, 1, channels)
+  const epsilon = node.attributes.get('epsilon')?.float
+  return {
+    gamma: tensor(1),
+    beta: tensor(2),
+    mean: tensor(3),
+    variance: tensor(4),
+    // It was a float32: 1e-5, say, has come out as 9.999999747378752e-6.
+    epsilon: epsilon === undefined ? defaultEpsilon : Number(epsilon.toPrecision(7)),
+  }
+}
+
+/** The tensor of an input, with that many dimensions. */
+export function tensorOf(
+  graph: OnnxGraph,
+  node: OnnxNode,
+  input: number,
+  rank: number,
+  length?: number,
+): OnnxTensor {
+  const constant = graph.constant(node.inputs[input])
+  if (!constant || constant.transposed)
+    throw graph.refused(`input ${input} of ${described(node)} is no tensor of the file`)
+  const { tensor } = constant
+  if (tensor.dims.length !== rank || (length !== undefined && tensor.length !== length))
+    throw graph.refused(
+      `input ${input} of ${described(node)} has the shape [${tensor.dims.join()}] in place of ${length === undefined ? `${rank} dimensions` : `[${length}]`}`,
+    )
+  return tensor
+}
+
+/** Kernel and stride of a convolution or pool, which is square and padded by half its kernel on every side. */
+export function window(
+  graph: OnnxGraph,
+  node: OnnxNode,
+  added: readonly number[],
+  kernels: readonly number[],
+): { readonly kernel: number; readonly stride: number } {
+  const ints = (name: string, otherwise: readonly number[]) => node.attributes.get(name)?.ints ?? otherwise
+  const [kernel = 0] = kernels
+  const strides = ints('strides', [1, 1])
+  const [stride = 1] = strides
+  const half = (kernel - 1) / 2
+  const mode = node.attributes.get('auto_pad')?.text || 'NOTSET'
+  // With a stride, what SAME adds depends on the picture's size, and not the same on both sides.
+  const same = mode.startsWith('SAME') && (stride === 1 || kernel === 1)
+  const own = same ? [half, half, half, half] : mode === 'NOTSET' ? ints('pads', [0, 0, 0, 0]) : [0, 0, 0, 0]
+  const total = own.map((size, i) => size + (added[i] ?? 0))
+  const square = [kernels, strides, ints('kernel_shape', kernels)].every(
+    each => each.length === 2 && each[0] === each[1],
+  )
+  const plain = ints('dilations', [1, 1]).every(n => n === 1) && !node.attributes.get('ceil_mode')?.int
+  const matches = ints('kernel_shape', kernels)[0] === kernel
+  if (!square || !plain || !matches || total.length !== 4 || total.some(size => size !== half))
+    throw graph.refused(
+      `${described(node)} has a window of ${kernels.join('x')} with strides [${strides.join()}] and padding [${total.join()}]` +
+        `${plain ? '' : ', dilated or rounded up,'} that no ResNet has`,
+    )
+  return { kernel, stride }
+}

@@ -1,0 +1,128 @@
+// How are tensors read that lie in several safetensors files, with an index that says in which?
+import { ResidualError } from '../../errors.ts'
+import type { Checkpoint } from '../checkpoint.ts'
+import { invalidCheckpoint } from '../checkpoint-error.ts'
+import { openCheckpointFile } from '../checkpoint-file.ts'
+import { openSafetensors, type Safetensors } from '../safetensors.ts'
+import { maxHeaderBytes, type TensorInfo } from '../safetensors-header.ts'
+import { scanHeader } from '../safetensors-scan.ts'
+import { tensorNotFound } from '../source.ts'
+import { besideFile } from './beside.ts'
+
+const format = 'safetensors (sharded)'
+
+/** All are open at once. ResNets have few: a shard is 5 GB unless somebody asked for smaller ones. */
+export const maxShards = 64
+
+/**
+ * Opens the files that a `*.safetensors.index.json` names, all of them. Close the result after use.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, also where a shard is missing, CHECKPOINT_INVALID
+ */
+export async function openShardedSafetensors(path: string): Promise<Checkpoint> {
+  const { metadata, shardOf } = await readIndex(path)
+  const shards = new Map<string, Safetensors>()
+  try {
+    for (const name of new Set(shardOf.values()))
+      shards.set(name, await openSafetensors(besideFile({ path, format }, name)))
+    return new ShardedSafetensors(path, metadata, shards, tensorsOf(path, shardOf, shards))
+  } catch (error) {
+    await Promise.all([...shards.values()].map(shard => shard.close()))
+    throw error
+  }
+}
+
+interface Index {
+  readonly metadata: ReadonlyMap<string, string>
+  readonly shardOf: ReadonlyMap<string, string>
+}
+
+async function readIndex(path: string): Promise<Index> {
+  const file = await openCheckpointFile(path, format)
+  const fail = (problem: string, cause?: unknown) => invalidCheckpoint(file, problem, cause)
+  try {
+    if (file.size > maxHeaderBytes)
+      throw fail(`its index has ${file.size} bytes, more than ${maxHeaderBytes}`)
+    const bytes = new Uint8Array(file.size)
+    await file.read([bytes], 0)
+    let json: unknown
+    try {
+      const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+      scanHeader(text, fail)
+      json = JSON.parse(text)
+    } catch (cause) {
+      if (cause instanceof ResidualError) throw cause
+      throw fail(`its index is not JSON: ${(cause as Error).message}`, cause)
+    }
+    const { weight_map: map, metadata = {} } = (isObject(json) ? json : {}) as Record<string, unknown>
+    if (!isObject(map)) throw fail("its index has no 'weight_map'")
+    const shardOf = new Map<string, string>()
+    for (const [tensor, shard] of Object.entries(map)) {
+      if (typeof shard !== 'string') throw fail(`its index names no file for '${tensor}'`)
+      besideFile(file, shard)
+      shardOf.set(tensor, shard)
+    }
+    const count = new Set(shardOf.values()).size
+    if (count > maxShards) throw fail(`its index names ${count} files, more than ${maxShards}`)
+    const said = isObject(metadata) ? Object.entries(metadata) : []
+    return { shardOf, metadata: new Map(said.map(([key, value]) => [key, String(value)])) }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Each shard must have exactly the tensors that the index lists for it: then none is there twice. */
+function tensorsOf(
+  path: string,
+  shardOf: ReadonlyMap<string, string>,
+  shards: ReadonlyMap<string, Safetensors>,
+): ReadonlyMap<string, TensorInfo> {
+  const fail = (problem: string) => invalidCheckpoint({ path, format }, problem)
+  for (const [tensor, shard] of shardOf)
+    if (!shards.get(shard)!.tensors.has(tensor))
+      throw fail(`its index lists '${tensor}' in ${shard}, which does not have it`)
+  const tensors = new Map<string, TensorInfo>()
+  for (const [shard, { tensors: held }] of shards)
+    for (const [tensor, info] of held) {
+      const listed = shardOf.get(tensor)
+      if (listed === undefined) throw fail(`${shard} has '${tensor}', which its index does not list`)
+      if (listed !== shard) throw fail(`'${tensor}' is in ${shard} and in ${listed}`)
+      tensors.set(tensor, info)
+    }
+  return tensors
+}
+
+/** Open files. Made by {@link openShardedSafetensors}. */
+class ShardedSafetensors implements Checkpoint {
+  readonly format = format
+  readonly #shardOf: ReadonlyMap<string, Safetensors>
+
+  constructor(
+    readonly path: string,
+    readonly metadata: ReadonlyMap<string, string>,
+    private readonly shards: ReadonlyMap<string, Safetensors>,
+    readonly tensors: ReadonlyMap<string, TensorInfo>,
+  ) {
+    this.#shardOf = new Map(
+      [...shards.values()].flatMap(shard => [...shard.tensors.keys()].map(name => [name, shard])),
+    )
+  }
+
+  async read(name: string): Promise<Float32Array> {
+    const shard = this.#shardOf.get(name)
+    if (!shard) throw tensorNotFound(name, this.path)
+    return await shard.read(name)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.shards.values()].map(shard => shard.close()))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

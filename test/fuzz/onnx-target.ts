@@ -1,0 +1,24 @@
+// What does the reader of ONNX files make of damaged ones?
+import { rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { encodeOnnx } from '../../lib/export/onnx-schema.ts'
+import { openOnnx } from '../../lib/weights/formats/onnx.ts'
+import { smallOnnx } from '../support/onnx.ts'
+
+const path = join(tmpdir(), `residual-fuzz-${process.pid}.onnx`)
+
+/** A target of the fuzzer. */
+export const onnxTarget = {
+  name: 'ONNX',
+  seeds: async () => [Buffer.from(encodeOnnx(smallOnnx()))],
+  open: async (bytes: Buffer) => {
+    writeFileSync(path, bytes)
+    try {
+      await using checkpoint = await openOnnx(path)
+      for (const name of checkpoint.tensors.keys()) await checkpoint.read(name)
+    } finally {
+      rmSync(path)
+    }
+  },
+}

@@ -1,0 +1,11 @@
+// The checksum of zip files, slow and plain: Node has one only since version 22.
+
+/** CRC-32 with the polynomial 0xedb88320. */
+export function crc32(bytes: Uint8Array): number {
+  let crc = ~0
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
+  }
+  return ~crc >>> 0
+}

@@ -1,0 +1,330 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { deflateRawSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Checkpoint } from '../../../lib/weights/checkpoint.ts'
+import { pieces } from '../../../lib/weights/formats/hdf5/data.ts'
+import { Hdf5Library } from '../../../lib/weights/formats/hdf5/library.ts'
+import { isHdf5, openKerasArchive, openKerasHdf5 } from '../../../lib/weights/formats/keras.ts'
+import { openSafetensors } from '../../../lib/weights/safetensors.ts'
+import { temporaryFolder } from '../../support/files.ts'
+import { someFloats, writeHdf5 } from '../../support/hdf5.ts'
+import { pythonWith } from '../../support/python-with.ts'
+import { zip } from '../../support/raw-zip.ts'
+
+const folder = temporaryFolder()
+const path = join(folder, 'model.h5')
+let library: Hdf5Library
+beforeAll(async () => {
+  library = await Hdf5Library.start()
+})
+afterAll(() => library.end())
+const open = (file = path) => openKerasHdf5(file, { library })
+
+const kernel = someFloats([3, 3, 2, 4], 1)
+const small = someFloats([4], 2)
+const dense = someFloats([4, 3], 3)
+const bn = ['gamma', 'beta', 'moving_mean', 'moving_variance']
+
+/** Datasets of a convolution, a batch norm and a dense layer, at what `place` makes of layer, variable and its number. */
+const layers = (place: (layer: string, variable: string, i: number) => string) => [
+  { path: place('conv1_conv', 'kernel', 0), shape: [3, 3, 2, 4], data: kernel },
+  { path: place('conv1_conv', 'bias', 1), shape: [4], data: small },
+  ...bn.map((name, i) => ({ path: place('conv1_bn', name, i), shape: [4], data: small.map(x => x + i) })),
+  { path: place('predictions', 'kernel', 0), shape: [4, 3], data: dense },
+  { path: place('predictions', 'bias', 1), shape: [3], data: small.slice(0, 3) },
+]
+const groups: { readonly [layer: string]: string } = {
+  conv1_conv: 'conv2d',
+  conv1_bn: 'batch_normalization',
+  predictions: 'dense',
+}
+const byNumber = layers((layer, _, i) => `layers/${groups[layer]}/vars/${i}`)
+const namedGroups = Object.fromEntries(
+  Object.entries(groups).map(([name, group]) => [`layers/${group}/vars`, { name }]),
+)
+
+async function expectLayers(checkpoint: Checkpoint) {
+  expect([...checkpoint.tensors.keys()].sort()).toEqual(
+    [
+      ...bn.map(name => `conv1_bn/${name}`),
+      'conv1_conv/bias',
+      'conv1_conv/kernel',
+      'predictions/bias',
+      'predictions/kernel',
+    ].sort(),
+  )
+  expect(checkpoint.tensors.get('conv1_conv/kernel')).toEqual({
+    shape: [3, 3, 2, 4],
+    dtype: 'F32',
+    length: 72,
+  })
+  expect(await checkpoint.read('conv1_conv/kernel')).toEqual(kernel)
+  expect(await checkpoint.read('conv1_conv/bias')).toEqual(small)
+  for (const [i, name] of bn.entries())
+    expect(await checkpoint.read(`conv1_bn/${name}`)).toEqual(small.map(x => x + i))
+  expect(await checkpoint.read('predictions/kernel')).toEqual(dense)
+  expect(await checkpoint.read('predictions/bias')).toEqual(small.slice(0, 3))
+}
+
+describe('openKerasHdf5', () => {
+  it.each([
+    ['weights, of Keras 2', (layer: string, name: string) => `${layer}/${layer}/${name}:0`],
+    ['a whole model, of Keras 3', (layer: string, name: string) => `model_weights/${layer}/${layer}/${name}`],
+    ['a model in a model', (layer: string, name: string) => `model_weights/resnet50/${layer}/${name}:0`],
+    [
+      'layers whose inner names got a number',
+      (layer: string, name: string) => `${layer}/${layer}_1/${name}:0`,
+    ],
+  ])('reads %s', async (_, place) => {
+    const optimiser = { path: 'optimizer_weights/adam/m:0', shape: [4], data: small }
+    await writeHdf5(path, [...layers(place), optimiser], {
+      '': { keras_version: '2.15.0', backend: 'tensorflow' },
+    })
+    await using checkpoint = await open()
+    expect(checkpoint.format).toBe('Keras HDF5')
+    expect([...checkpoint.metadata].sort()).toEqual([['backend', 'tensorflow'], ['keras_version', '2.15.0']]) // biome-ignore format: short
+    await expectLayers(checkpoint)
+    await expect(checkpoint.read('conv1_conv/none')).rejects.toMatchObject({ code: 'TENSOR_NOT_FOUND' })
+  })
+
+  it('reads .weights.h5, whose layers have numbers and say their names', async () => {
+    await writeHdf5(path, [...byNumber, { path: 'optimizer/vars/0', shape: [4], data: small }], namedGroups)
+    await using checkpoint = await open()
+    await expectLayers(checkpoint)
+  })
+
+  it('refuses layers that do not say which they are', async () => {
+    await writeHdf5(path, byNumber)
+    await expect(open()).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining("'layers/batch_normalization/vars' has no layer's name"),
+    })
+  })
+
+  it('reads data that is compressed, of another type, or larger than a piece', async () => {
+    const large = someFloats([3, 700, 900], 5) // 7.5 MB
+    await writeHdf5(path, [
+      { path: 'a/a/kernel', shape: [3, 700, 900], data: large },
+      { path: 'b/b/kernel', shape: [3, 700, 900], data: large, chunks: [1, 70, 90] },
+      { path: 'c/c/kernel', shape: [2], data: new Float64Array([0.1, -2]) },
+      { path: 'd/d/step', shape: [2], data: new Int32Array([1, 2]) },
+    ])
+    await using checkpoint = await open()
+    for (const name of ['a/kernel', 'b/kernel'])
+      expect(Buffer.from((await checkpoint.read(name)).buffer).equals(Buffer.from(large.buffer)), name).toBe(
+        true,
+      )
+    expect(await checkpoint.read('c/kernel')).toEqual(new Float32Array([0.1, -2]))
+    expect(checkpoint.tensors.get('d/step')!.dtype).toBe('I32')
+    await expect(checkpoint.read('d/step')).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+  })
+
+  it('refuses numbers that are not finite', async () => {
+    await writeHdf5(path, [{ path: 'a/a/kernel', shape: [2], data: new Float32Array([1, Number.NaN]) }])
+    await using checkpoint = await open()
+    await expect(checkpoint.read('a/kernel')).rejects.toMatchObject({
+      code: 'NON_FINITE',
+      message: `'a/kernel' in ${path} holds NaN at index 1.`,
+    })
+  })
+
+  it('follows no link to another file, and no circle of groups for ever', async () => {
+    const secret = join(folder, 'secret.h5')
+    await writeHdf5(secret, [{ path: 'kernel', shape: [1], data: new Float32Array([7]) }])
+    await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4], data: small }], {}, root =>
+      root.create_external_link(secret, '/kernel', 'stolen'),
+    )
+    await using checkpoint = await open()
+    expect([...checkpoint.tensors.keys()]).toEqual(['a/kernel'])
+    await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4], data: small }], {}, root =>
+      root.create_hard_link('/a', '/a/again'),
+    )
+    await expect(open()).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('nested more than 16 deep'),
+    })
+  })
+
+  it('refuses more data than the file can hold', async () => {
+    const zeros = new Float32Array(4 << 20)
+    await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4 << 20], data: zeros, chunks: [1 << 20] }])
+    await expect(open()).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(`its data is said to be ${16 << 20} bytes`),
+    })
+  })
+
+  it('says what is wrong with what is no such file', async () => {
+    await expect(open(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    await expect(open(folder)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: `${folder} is not a valid Keras HDF5 file: it is not a file.`,
+    })
+    for (const bytes of [new Uint8Array(0), new Uint8Array(5000)]) {
+      writeFileSync(path, bytes)
+      await expect(open()).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    }
+    await writeHdf5(path, byNumber, namedGroups)
+    truncateSync(path, 3000)
+    await expect(open()).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+  })
+
+  it('notices that a file was changed or cut after it was opened', async () => {
+    await writeHdf5(path, byNumber, namedGroups)
+    await using checkpoint = await open()
+    truncateSync(path, 3000)
+    utimesSync(path, 1, 1)
+    await expect(checkpoint.read('conv1_conv/kernel')).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('it has changed since it was opened'),
+    })
+  })
+
+  it('says that a closed file cannot be read, and closes twice', async () => {
+    await writeHdf5(path, byNumber, namedGroups)
+    const checkpoint = await openKerasHdf5(path) // with a thread of its own
+    const reading = expect(
+      checkpoint.read('conv1_conv/kernel').then(
+        () => 'read',
+        ({ code }) => code,
+      ),
+    ).resolves.toMatch(/^(read|FILE_NOT_FOUND)$/)
+    await checkpoint.close()
+    await checkpoint.close()
+    await reading
+    await expect(checkpoint.read('conv1_conv/kernel')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+
+  it('is known by its first bytes', async () => {
+    await writeHdf5(path, byNumber)
+    expect(isHdf5(readFileSync(path).subarray(0, 8))).toBe(true)
+    expect(isHdf5(Buffer.from('PK\x03\x04    '))).toBe(false)
+    expect(isHdf5(new Uint8Array(3))).toBe(false)
+  })
+})
+
+describe('openKerasArchive', () => {
+  const archive = join(folder, 'model.keras')
+  const config = {
+    class_name: 'Functional',
+    config: {
+      layers: [
+        { class_name: 'InputLayer', config: { name: 'input' }, name: 'input' },
+        { class_name: 'Conv2D', config: { name: 'conv1_conv' }, name: 'conv1_conv' },
+        { class_name: 'BatchNormalization', config: { name: 'conv1_bn' } },
+        { class_name: 'Dense', config: { name: 'predictions' } },
+      ],
+    },
+  }
+  const texts = { 'metadata.json': '{"keras_version":"3.0.0","n":1}', 'config.json': JSON.stringify(config) }
+  const write = async (
+    attributes: typeof namedGroups,
+    more: { [name: string]: { bytes: Uint8Array; deflated?: Buffer } } = {},
+  ) => {
+    await writeHdf5(path, byNumber, attributes)
+    const entries = Object.entries(texts).map(([name, text]) => [name, { bytes: Buffer.from(text) }])
+    const weights = { bytes: readFileSync(path) }
+    writeFileSync(archive, zip({ ...Object.fromEntries(entries), 'model.weights.h5': weights, ...more }))
+  }
+  const unpacked = () => readdirSync(tmpdir()).filter(name => name.startsWith('residual-keras-'))
+
+  it.each([
+    ['says them itself', namedGroups],
+    ['leaves them to the configuration', {}],
+  ])(
+    // biome-ignore format: short
+    'reads the weights where they lie; their file %s',
+    async (_, attributes) => {
+      await write(attributes)
+      await using checkpoint = await openKerasArchive(archive, { library })
+      expect(checkpoint.format).toBe('Keras archive')
+      expect([...checkpoint.metadata]).toEqual([['keras_version', '3.0.0']])
+      await expectLayers(checkpoint)
+    },
+  )
+
+  it('unpacks weights that are compressed, and leaves nothing behind', async () => {
+    const before = unpacked()
+    await writeHdf5(path, byNumber, namedGroups)
+    const bytes = readFileSync(path)
+    await write(namedGroups, { 'model.weights.h5': { bytes, deflated: deflateRawSync(bytes) } })
+    await using checkpoint = await openKerasArchive(archive, { library })
+    await expectLayers(checkpoint)
+    expect(unpacked()).toEqual(before)
+    const bomb = Buffer.alloc(40 << 20)
+    await write(namedGroups, { 'model.weights.h5': { bytes: bomb, deflated: deflateRawSync(bomb) } })
+    await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('are said to grow from'),
+    })
+    await write(namedGroups, {
+      'model.weights.h5': { bytes, deflated: deflateRawSync(bytes).fill(7, 100, 200) },
+    })
+    await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    expect(unpacked()).toEqual(before)
+  })
+
+  it('says what is wrong with what is no such file', async () => {
+    await expect(openKerasArchive(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    writeFileSync(archive, zip({ 'config.json': { bytes: Buffer.from('{}') } }))
+    await expect(openKerasArchive(archive)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: `${archive} is not a valid Keras archive file: it has no 'model.weights.h5'.`,
+    })
+    for (const bytes of [Buffer.alloc(0), Buffer.from('PK\x03\x04 and nothing')]) {
+      writeFileSync(archive, bytes)
+      await expect(openKerasArchive(archive)).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    }
+  })
+})
+
+it.each([
+  [[], 4],
+  [[0, 3], 4],
+  [[5], 2],
+  [[2, 3, 4], 5],
+  [[2, 3, 4], 1],
+  [[2, 3, 4], 100],
+  [[1, 1, 7, 3], 6],
+])(
+  // biome-ignore format: short
+  'takes an array of shape %j apart into pieces of at most %i elements, each after the other',
+  (shape, most) => {
+    const flat = (index: readonly number[]) => index.reduce((at, n, i) => at * shape[i]! + n, 0)
+    let at = 0
+    for (const { offset, count, length } of pieces(shape, most)) {
+      expect(flat(offset)).toBe(at)
+      expect(count.reduce((a, b) => a * b, 1)).toBe(length)
+      expect(length).toBeLessThanOrEqual(Math.max(most, 1))
+      at += length
+      expect(flat(offset.map((n, i) => n + count[i]! - 1))).toBe(at - 1) // its last element: nothing is left out between
+    }
+    expect(at).toBe(shape.reduce((a, b) => a * b, 1))
+  },
+)
+
+const python = pythonWith('keras', 'tensorflow', 'h5py', 'safetensors')
+
+it.skipIf(!python)(
+  'reads to the bit what Keras saves of its ResNet-50, in every format',
+  { timeout: 180_000 },
+  async () => {
+    execFileSync(python!, [new URL('keras-resnet.py', import.meta.url).pathname, folder], { stdio: 'pipe' })
+    await using expected = await openSafetensors(join(folder, 'expected.safetensors'))
+    for (const file of ['whole.h5', 'some.weights.h5', 'model.keras']) {
+      const saved = join(folder, file)
+      await using checkpoint = await (file.endsWith('.keras') ? openKerasArchive : openKerasHdf5)(saved, {
+        library,
+      })
+      expect([...checkpoint.tensors.keys()].sort()).toEqual([...expected.tensors.keys()].sort())
+      for (const [name, { shape }] of expected.tensors) {
+        expect(checkpoint.tensors.get(name)!.shape).toEqual(shape)
+        const [actual, wanted] = [await checkpoint.read(name), await expected.read(name)]
+        expect(Buffer.from(actual.buffer).equals(Buffer.from(wanted.buffer)), `${file}: ${name}`).toBe(true)
+      }
+    }
+  },
+)
