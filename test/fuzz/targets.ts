@@ -10,6 +10,7 @@ import { memorySource } from '../support/memory-source.ts'
 import * as p from '../support/pickle.ts'
 import { plainTorch, torchZip } from '../support/zip.ts'
 import type { FuzzTarget } from './harness.ts'
+import { onnxTarget } from './onnx-target.ts'
 
 /** A target of a reader that takes bytes by position. */
 function reading(
@@ -117,4 +118,5 @@ export const targets: readonly FuzzTarget[] = [
   reading('PyTorch plain pickle', 'PyTorch', readPyTorch, plainFiles),
   reading('Paddle pickle', 'Paddle', readPaddle, paddleFiles),
   reading('safetensors', 'safetensors', readSafetensors, safetensorsFiles),
+  onnxTarget,
 ]

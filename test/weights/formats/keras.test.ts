@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +10,7 @@ import { isHdf5, openKerasArchive, openKerasHdf5 } from '../../../lib/weights/fo
 import { openSafetensors } from '../../../lib/weights/safetensors.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { someFloats, writeHdf5 } from '../../support/hdf5.ts'
-import { pythonWith } from '../../support/python-with.ts'
+import { pythonHas, runPython } from '../../support/python.ts'
 import { zip } from '../../support/raw-zip.ts'
 
 const folder = temporaryFolder()
@@ -306,13 +305,11 @@ it.each([
   },
 )
 
-const python = pythonWith('keras', 'tensorflow', 'h5py', 'safetensors')
-
-it.skipIf(!python)(
+it.runIf(pythonHas('keras', 'tensorflow', 'h5py', 'safetensors'))(
   'reads to the bit what Keras saves of its ResNet-50, in every format',
   { timeout: 180_000 },
   async () => {
-    execFileSync(python!, [new URL('keras-resnet.py', import.meta.url).pathname, folder], { stdio: 'pipe' })
+    runPython(readFileSync(new URL('keras-resnet.py', import.meta.url), 'utf8'), folder)
     await using expected = await openSafetensors(join(folder, 'expected.safetensors'))
     for (const file of ['whole.h5', 'some.weights.h5', 'model.keras']) {
       const saved = join(folder, file)
