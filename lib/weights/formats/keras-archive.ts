@@ -78,9 +78,7 @@ async function unpack(file: ByteSource, zip: ZipFile, entry: Entry): Promise<Ker
       file,
       `its weights are said to grow from ${compressedSize} bytes to ${uncompressedSize}`,
     )
-  const stream = await zip.openReadStreamPromise(entry)
   const folder = await mkdtemp(join(tmpdir(), 'residual-keras-')).catch(cause => {
-    stream.destroy()
     throw unwritable(cause)
   })
   const discard = () => rm(folder, { recursive: true, force: true })
@@ -91,7 +89,8 @@ async function unpack(file: ByteSource, zip: ZipFile, entry: Entry): Promise<Ker
     failure ??= 'syscall' in error ? error : undefined
   })
   try {
-    await pipeline(stream, target)
+    // Listened to as soon as it is there: an error of a stream that nobody listens to ends the process.
+    await pipeline(await zip.openReadStreamPromise(entry), target)
     return { path, discard }
   } catch (cause) {
     await discard()
