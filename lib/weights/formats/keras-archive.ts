@@ -83,14 +83,15 @@ async function unpack(file: ByteSource, zip: ZipFile, entry: Entry): Promise<Ker
   })
   const discard = () => rm(folder, { recursive: true, force: true })
   const path = join(folder, weightsName)
-  const target = createWriteStream(path, { mode: 0o600 })
   let failure: Error | undefined
-  target.on('error', error => {
-    failure ??= 'syscall' in error ? error : undefined
-  })
   try {
-    // Listened to as soon as it is there: an error of a stream that nobody listens to ends the process.
-    await pipeline(await zip.openReadStreamPromise(entry), target)
+    const stream = await zip.openReadStreamPromise(entry)
+    // Listened to in the same turn: an error of a stream that nobody listens to ends the process.
+    const target = createWriteStream(path, { mode: 0o600 })
+    target.on('error', error => {
+      failure ??= 'syscall' in error ? error : undefined
+    })
+    await pipeline(stream, target)
     return { path, discard }
   } catch (cause) {
     await discard()
