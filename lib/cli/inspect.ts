@@ -1,13 +1,11 @@
 // `residual inspect`: what is in this file?
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
 import { ResidualError } from '../errors.ts'
 import type { Preprocessing } from '../image/preprocess.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
 import { findModel } from '../model-record.ts'
 import { openModel } from '../open-model.ts'
+import { sha256Of } from '../registry/verify.ts'
 import type { Checkpoint } from '../weights/checkpoint.ts'
 import { openCheckpoint } from '../weights/formats/open.ts'
 import { isStoredType } from '../weights/stored-type.ts'
@@ -56,7 +54,7 @@ export async function inspect(model: string, { stats, json }: InspectArguments):
     path,
     format: file.format,
     bytes: (await stat(path)).size,
-    sha256: await sha256(path),
+    sha256: await sha256Of(path),
     metadata: Object.fromEntries(file.metadata),
     tensors: byType(file),
     network: await networkIn(model),
@@ -64,18 +62,6 @@ export async function inspect(model: string, { stats, json }: InspectArguments):
   }
   console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
   return 'problem' in inspection.network ? 1 : 0
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  try {
-    await pipeline(createReadStream(path), hash)
-  } catch (cause) {
-    throw new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, {
-      cause,
-    })
-  }
-  return hash.digest('hex')
 }
 
 function byType({ tensors }: Checkpoint): Inspection['tensors'] {

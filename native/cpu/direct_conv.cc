@@ -98,8 +98,8 @@ void DirectConv::pad(float* dst, const float* src, int row) const {
   std::fill_n(dst + edge + length, edge, 0.0f);
 }
 
-// Calls at(y, x) with the input pixel under the first kernel position of each output pixel, and its picture's
-// number: counted, since divisions would take an eighth of the stem's time.
+// Calls at(n, y, x) for each output pixel, with its picture and the input pixel under the first kernel
+// position: counted, since divisions would take an eighth of the stem's time.
 template <typename At>
 void DirectConv::each_pixel(Range pixels, const At& at) const {
   const ConvGeometry& g = geometry_;
