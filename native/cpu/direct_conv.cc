@@ -186,18 +186,20 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
       else if (!last)
         next = weight_.data() + packed_offset(run, depth_[b + 1], panels.begin);
       const size_t size = block.size() * (end - begin) * width;
-      const size_t step = prefetched_floats(tile, end - begin, run.vectors);
+      const Prefetch weights(next, size, tile, end - begin, tiles);
       for (int t = 0; t < tiles; t++) {
         const int row = part(rows, tiles, t), count = part(rows, tiles, t + 1) - row;
         const size_t at = size_t(pixels.begin + row) * channels + run.channel + size_t(begin) * width;
         tile.sources = sources + size_t(block.tap) * rows + row;
         tile.dst = buffers.dst + at;
         tile.residual = last && buffers.residual ? buffers.residual + at : nullptr;
-        tile.prefetch = tile.weight;
-        if (next && t * step < size) tile.prefetch = next + t * step;
-        if (fetch_pixels && t + 1 < tiles)
-          tile.prefetch = tile.residual ? tile.residual + size_t(count) * channels
-                                        : tile.sources[count] + tile.source_offset;
+        weights.set(tile, t);
+        if (fetch_pixels && t + 1 < tiles) {
+          const float* const inputs = tile.sources[count] + tile.source_offset;
+          const float* const from = tile.residual ? tile.residual + size_t(count) * channels : inputs;
+          const int length = tile.residual ? channels : geometry_.src.channels;
+          Prefetch(from, size_t(count) * length, tile, end - begin, /*tiles=*/1).set(tile, 0);
+        }
         kernels_.conv_tile[count - 1][run.vectors - 1](tile);
       }
     }

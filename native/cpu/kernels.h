@@ -28,9 +28,10 @@ struct ConvTile {
   size_t dst_stride;      // floats
   int columns;            // channels to write
   bool relu;
-  // What will be wanted next: brought nearer while the tile is summed up, a line for
-  // every kUnroll channels and vector.
+  // What will be wanted next (prefetch.h): brought nearer while the tile is summed up, prefetch_step floats
+  // for every kUnroll channels.
   const float* prefetch;
+  int prefetch_step;
 };
 
 // One m x m patch of a convolution's output, from its (m + 2)^2 transformed products (winograd_conv.h).

@@ -137,10 +137,9 @@ void conv_tile(const ConvTile& t) {
       for (int r = 0; r < kRows; r++) source[r] = t.sources[tap * t.source_stride + r] + t.source_offset;
       int c = 0;
       for (; c + kUnroll <= t.length; c += kUnroll) {
-#pragma GCC unroll 8
-        for (int line = 0; line < kVectors; line++)
-          __builtin_prefetch(prefetch + line * kLineFloats, /*write=*/0, /*locality=*/2);
-        prefetch += kVectors * kLineFloats;
+        for (int ahead = 0; ahead < t.prefetch_step; ahead += kLineFloats)
+          __builtin_prefetch(prefetch + ahead, /*write=*/0, /*locality=*/2);
+        prefetch += t.prefetch_step;
 #pragma GCC unroll 8
         for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth);
         weight += kUnroll * kWidth;

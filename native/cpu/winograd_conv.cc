@@ -172,15 +172,15 @@ void WinogradConv::multiply(const Transformed& inputs, Range tiles, int group, f
   step.dst_stride = width;
   step.columns = width;
   step.weight = weight_.data() + size_t(transforms_.points) * channels * group * group_channels_;
-  const size_t fetched = prefetched_floats(step, panels, panel_vectors_);
   for (int point = 0; point < transforms_.points; point++, step.weight += size) {
-    const bool last = point + 1 == transforms_.points;
+    const float* const next = point + 1 < transforms_.points ? step.weight + size : nullptr;
+    const Prefetch weights(next, size, step, panels, steps);
     for (int s = 0; s < steps; s++) {
       const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
         sources[r] = inputs.at(tiles.begin + row + r, channels) + point * inputs.point_stride;
       step.dst = products + point * stride + size_t(row) * width;
-      step.prefetch = !last && s * fetched < size ? step.weight + size + s * fetched : step.weight;
+      weights.set(step, s);
       kernels_.conv_tile[rows - 1][panel_vectors_ - 1](step);
     }
   }
