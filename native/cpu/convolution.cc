@@ -11,27 +11,34 @@ namespace {
 
 // With fewer channels than this the transforms take longer than is won; in vectors.
 constexpr int kLeastVectors = 2;
-// F(4x4,3x3) quadruples the weights. Where they are many and a picture has few patches to share them, reading
-// them takes longer than the multiplications that F(2x2,3x3) has more.
+// Patches of 4x4 take up to four times as many weights. Where there are many and a picture has few patches to
+// share them, reading them takes longer than the multiplications that patches of 2x2 have more.
 constexpr int kFewWeights = 128 * 128;
-constexpr int kManyTiles = 36;
+constexpr int kManyTiles = 16;
 // Patches that reach far over the edges of small pictures save less than the transforms take.
-constexpr double kLeastSaved = 1.5;
+constexpr double kLeastSaved = 1.3;
+
+int tiles(const ConvGeometry& g, const WinogradKernels& transforms) {
+  return divide_up(g.dst.height, transforms.out) * divide_up(g.dst.width, transforms.out);
+}
 
 // Multiplications of a picture, per input and output channel.
 int products(const ConvGeometry& g, const WinogradKernels& transforms) {
-  return divide_up(g.dst.height, transforms.out) * divide_up(g.dst.width, transforms.out) * transforms.points;
+  return tiles(g, transforms) * transforms.points();
 }
 
 // Null for the direct way.
 const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& kernels) {
-  if (!WinogradConv::supports(g, kernels)) return nullptr;
   if (std::min(g.src.channels, g.dst.channels) < kLeastVectors * kernels.lanes) return nullptr;
-  const WinogradKernels *small = &kernels.winograd[0], *large = &kernels.winograd[1];
-  const bool affordable = size_t(g.src.channels) * g.dst.channels <= kFewWeights ||
-                          products(g, *large) >= kManyTiles * large->points;
-  const WinogradKernels* best = affordable && products(g, *large) < products(g, *small) ? large : small;
-  return kLeastSaved * products(g, *best) < g.taps() * g.dst.height * g.dst.width ? best : nullptr;
+  const bool few_weights = size_t(g.src.channels) * g.dst.channels <= kFewWeights;
+  const WinogradKernels* best = nullptr;
+  for (const WinogradKernels& transforms : kernels.winograd) {
+    if (!WinogradConv::supports(g, kernels, transforms)) continue;
+    if (transforms.out == 4 && !few_weights && tiles(g, transforms) < kManyTiles) continue;
+    if (!best || products(g, transforms) < products(g, *best)) best = &transforms;
+  }
+  const int direct = g.taps() * g.dst.height * g.dst.width;
+  return best && kLeastSaved * products(g, *best) < direct ? best : nullptr;
 }
 
 }  // namespace

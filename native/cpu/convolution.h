@@ -33,8 +33,8 @@ class Convolution {
                    const float* residual,  // [N,H,W,K] like dst, or null
                    int batch, ThreadPool& pool, Workspace& workspace) const = 0;
 
-  // What `run` needs for a batch of this size.
-  virtual WorkspaceSize workspace_size(int batch) const = 0;
+  // What `run` needs for a batch of this size or a smaller one.
+  virtual WorkspaceSize workspace_size(int batch, int threads) const = 0;
 
   // Memory held, in bytes.
   virtual size_t bytes() const = 0;

@@ -80,7 +80,7 @@ class CpuBackend final : public core::Backend {
     for (const Slices::Level& level : slices_.levels())
       for (int i = level.begin; i < level.end; i++) {
         const core::Op& op = plan_.ops[i];
-        if (convs_[i]) size = size.max(convs_[i]->workspace_size(level.pictures));
+        if (convs_[i]) size = size.max(convs_[i]->workspace_size(level.pictures, pool_.threads()));
         if (op.kind == OpKind::kMaxPool)
           size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
       }

@@ -47,7 +47,7 @@ DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, con
   }
 }
 
-WorkspaceSize DirectConv::workspace_size(int batch) const {
+WorkspaceSize DirectConv::workspace_size(int batch, int /*threads*/) const {
   const core::Shape& src = geometry_.src;
   const size_t padded = size_t(batch) * (src.height + 2 * geometry_.padding) *
                         (src.width + 2 * geometry_.padding) * src.channels;

@@ -18,7 +18,7 @@ class DirectConv final : public Convolution {
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
-  WorkspaceSize workspace_size(int batch) const override;
+  WorkspaceSize workspace_size(int batch, int threads) const override;
   size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
 
  private:

@@ -34,7 +34,7 @@ struct ConvTile {
   int prefetch_step;
 };
 
-// One m x m patch of a convolution's output, from its (m + 2)^2 transformed products (winograd_conv.h).
+// One m x m patch of a convolution's output, from its transformed products (winograd_conv.h).
 struct WinogradOutput {
   const float* products;  // [points] runs of [channels], `stride` apart
   size_t stride;          // floats
@@ -47,20 +47,29 @@ struct WinogradOutput {
   bool relu;
 };
 
-// The 3x3 kernels between one output channel and some input channels.
+// The 3x3 kernels between some input channels and some output channels, the columns.
 struct WinogradWeight {
-  float* dst;  // [points][channels], point_stride and channel_stride floats apart
-  size_t point_stride, channel_stride;
-  const float* kernel;  // [9][channels], its taps tap_stride apart
-  size_t tap_stride;
-  int channels;  // a multiple of the vector's lanes
+  float* dst;           // [weights * weights] runs of [channels][columns], `stride` apart
+  size_t stride;        // floats
+  const float* kernel;  // [channels][9][columns]
+  int channels;
+  int columns;  // a multiple of the vector's lanes
 };
 
-// The transforms of F(m x m, 3x3), channel by channel.
+// The transforms of a 3x3 convolution of this stride that computes m x m outputs together, channel by
+// channel. They depend on all of in * in inputs and take as many products, the points.
 struct WinogradKernels {
-  int out;     // m
-  int in;      // m + 2
-  int points;  // in * in
+  int stride;
+  int out;      // m
+  int in;       // stride * (m - 1) + 3
+  int weights;  // transformed weights in one direction: point i has weight min(i, weights - 1)
+
+  int points() const { return in * in; }
+  // The transformed weight that a point's input is multiplied by.
+  int weight_of(int point) const {
+    const int row = point / in, column = point % in, last = weights - 1;
+    return (row < last ? row : last) * weights + (column < last ? column : last);
+  }
 
   // `channels` is a multiple of the vector's lanes.
   void (*input)(float* dst,                   // [points] runs of [channels], `stride` apart
@@ -70,7 +79,8 @@ struct WinogradKernels {
   void (*output)(const WinogradOutput& output);
   void (*weight)(const WinogradWeight& weight);
 };
-constexpr int kMaxWinogradPoints = 36;
+constexpr int kMaxWinogradPoints = 81;
+constexpr int kWinogradKinds = 4;
 
 struct Kernels {
   const char* name;
@@ -88,7 +98,7 @@ struct Kernels {
                     const float* residual,        // [channels] or null
                     int taps, int channels, bool relu);
 
-  WinogradKernels winograd[2];  // F(2x2,3x3), F(4x4,3x3)
+  WinogradKernels winograd[kWinogradKinds];
 
   // dst[c] = max over taps of sources[tap][c]
   void (*maximum)(float* dst,                   // [channels]

@@ -243,7 +243,7 @@ constexpr void (*tile_or_null())(const ConvTile&) {
 extern const Kernels KERNELS = {
     KERNELS_NAME, kLanes,
     TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
-    depthwise,    {kWinograd<2>, kWinograd<4>},
+    depthwise,    {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
     maximum,      mean,
     normalize,    multiply_adds,
 };

@@ -10,14 +10,14 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTransformTiles = 6;   // patches of one task of the input transform
-constexpr int kPackedChannels = 32;  // input channels whose weights are transformed together
+constexpr int kPackedChannels = 32;  // input channels whose weights are put in order together
 constexpr int kBlocksPerThread = 2;  // fewer, and the groups are shared out too
 constexpr int kBlockTiles = 24;      // patches of one task: what they become stays in the second-level cache
-// Output channels whose products are computed together, in panels. With wider groups the transformed inputs
-// are read less often, with narrower ones there are more tasks. Measured for ResNet-50 on a Zen 3.
-constexpr int kGroupPanels2 = 2, kGroupPanels4 = 4;
+// Output channels whose products are computed together. With wider groups the transformed inputs are read
+// less often, with narrower ones there are more tasks. Measured for ResNet-50 on a Zen 3.
+constexpr int kGroupChannels2 = 32, kGroupChannels4 = 64;
 
-// The widest panels that fill a group evenly, in vectors.
+// The widest panels that fill the output channels evenly, in vectors.
 int panel_vectors(const ConvGeometry& geometry, const Kernels& kernels) {
   int vectors = kernels.tile_vectors;
   while (geometry.dst.channels / kernels.lanes % vectors != 0) vectors--;
@@ -30,10 +30,11 @@ size_t unaliased(size_t floats) { return floats % 1024 < kLineFloats ? floats + 
 
 }  // namespace
 
-bool WinogradConv::supports(const ConvGeometry& g, const Kernels& kernels) {
+bool WinogradConv::supports(const ConvGeometry& g, const Kernels& kernels,
+                            const WinogradKernels& transforms) {
   const int lanes = kernels.lanes;
-  return g.kernel == 3 && g.stride == 1 && g.padding == 1 && g.groups == 1 && g.src.channels % lanes == 0 &&
-         g.dst.channels % lanes == 0;
+  return g.kernel == 3 && g.stride == transforms.stride && g.padding == 1 && g.groups == 1 &&
+         g.src.channels % lanes == 0 && g.dst.channels % lanes == 0;
 }
 
 WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
@@ -45,58 +46,66 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
       rows_(divide_up(geometry.dst.height, transforms.out)),
       row_tiles_(divide_up(geometry.dst.width, transforms.out)),
       panel_vectors_(panel_vectors(geometry, kernels)),
-      group_channels_(
-          std::min(panel_vectors_ * kernels.lanes * (transforms.out == 2 ? kGroupPanels2 : kGroupPanels4),
-                   geometry.dst.channels)),
-      groups_(divide_up(geometry.dst.channels, group_channels_)),
-      weight_(size_t(transforms.points) * geometry.src.channels * geometry.dst.channels, arena),
+      groups_(divide_up(geometry.dst.channels,
+                        std::max(transforms.out == 2 ? kGroupChannels2 : kGroupChannels4, panel()))),
+      weight_(size_t(transforms.weights) * transforms.weights * geometry.src.channels * geometry.dst.channels,
+              arena),
       bias_(geometry.dst.channels, arena),
-      zeros_(std::max(geometry.src.channels, group_channels_)) {
-  const int inputs = geometry.src.channels, width = panel_vectors_ * kernels.lanes;
+      zeros_(std::max(geometry.src.channels, geometry.dst.channels)) {
   std::memset(zeros_.data(), 0, zeros_.bytes());
   std::memcpy(bias_.data(), bias, bias_.bytes());
+  transform_weights(weight);
+}
 
-  // A few input channels at a time: what they fill of a panel stays in cache until it is complete.
-  float* to = weight_.data();
+// Output channels of a group: whole panels.
+Range WinogradConv::columns(int group) const {
+  const int panels = geometry_.dst.channels / panel();
+  return {part(panels, groups_, group) * panel(), part(panels, groups_, group + 1) * panel()};
+}
+
+// A few input channels at a time: what they fill stays in cache until it is complete.
+void WinogradConv::transform_weights(const float* weight) {
+  const int inputs = geometry_.src.channels;
+  AlignedBuffer packed(size_t(kPackedChannels) * 9 * panel());  // [channels][9][panel]
   for (int group = 0; group < groups_; group++) {
-    const int first = group * group_channels_, last = first + columns(group);
-    const size_t point_stride = size_t(inputs) * columns(group);
-    for (int k = first; k < last; k += width)
-      for (int c = 0; c < inputs; c += kPackedChannels)
-        for (int column = 0; column < width; column++) {
-          WinogradWeight job = {};
-          job.dst = to + size_t(k - first) * inputs + size_t(c) * width + column;
-          job.point_stride = point_stride;
-          job.channel_stride = width;
-          job.kernel = weight + size_t(k + column) * 9 * inputs + c;
-          job.tap_stride = inputs;
-          job.channels = std::min(kPackedChannels, inputs - c);
-          transforms.weight(job);
-        }
-    to += transforms.points * point_stride;
+    const Range mine = columns(group);
+    for (int k = mine.begin; k < mine.end; k += panel())
+      for (int c = 0; c < inputs; c += kPackedChannels) {
+        const int count = std::min(kPackedChannels, inputs - c);
+        for (int column = 0; column < panel(); column++)
+          for (int tap = 0; tap < 9; tap++) {
+            const float* const from = weight + (size_t(k + column) * 9 + tap) * inputs + c;
+            for (int i = 0; i < count; i++) packed.data()[(i * 9 + tap) * panel() + column] = from[i];
+          }
+        WinogradWeight job = {};
+        job.dst =
+            weight_.data() + weight_offset(mine.begin) + (size_t(k - mine.begin) * inputs + c * panel());
+        job.stride = size_t(inputs) * mine.size();
+        job.kernel = packed.data();
+        job.channels = count;
+        job.columns = panel();
+        transforms_.weight(job);
+      }
   }
 }
 
-int WinogradConv::columns(int group) const {
-  return std::min(group_channels_, geometry_.dst.channels - group * group_channels_);
+size_t WinogradConv::weight_offset(int column) const {
+  return size_t(transforms_.weights) * transforms_.weights * geometry_.src.channels * column;
 }
 
-size_t WinogradConv::product_stride(int tiles, int group) const {
-  return unaliased(size_t(tiles) * columns(group));
+size_t WinogradConv::product_stride(int tiles, Range columns) const {
+  return unaliased(size_t(tiles) * columns.size());
 }
 
-WinogradConv::Transformed WinogradConv::transformed(float* data, Range tiles) const {
-  return {data, tiles, unaliased(size_t(tiles.size()) * geometry_.src.channels)};
-}
-
-WorkspaceSize WinogradConv::workspace_size(int batch) const {
+WorkspaceSize WinogradConv::workspace_size(int batch, int threads) const {
   const int all = tiles(batch), block = std::min(all, kBlockTiles);
+  const int together = std::min(all, threads * kBlocksPerThread * kBlockTiles);
   // For this batch and for smaller ones, whose runs may be padded where these are not.
   const auto bytes = [&](int tiles, int channels) {
-    return transforms_.points * (size_t(tiles) * channels + kLineFloats) * sizeof(float);
+    return transforms_.points() * (size_t(tiles) * channels + kLineFloats) * sizeof(float);
   };
-  return {/*shared=*/bytes(all, geometry_.src.channels),
-          /*per_worker=*/bytes(block, geometry_.src.channels) + bytes(block, group_channels_)};
+  return {/*shared=*/bytes(together, geometry_.src.channels),
+          /*per_worker=*/bytes(block, geometry_.src.channels) + bytes(block, columns(groups_ - 1).size())};
 }
 
 void WinogradConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
@@ -112,7 +121,7 @@ void WinogradConv::run(float* dst, const float* src, const float* residual, int 
       float* const scratch = static_cast<float*>(workspace.of(worker));
       const Transformed inputs = transformed(scratch, range);
       transform_inputs(inputs, src, range);
-      float* const products = scratch + transforms_.points * inputs.point_stride;
+      float* const products = scratch + transforms_.points() * inputs.point_stride;
       for (int group = 0; group < groups_; group++) run_group(buffers, inputs, range, group, products);
     });
     return;
@@ -133,15 +142,21 @@ WinogradConv::Tile WinogradConv::tile(int index) const {
           within % row_tiles_ * transforms_.out};
 }
 
+WinogradConv::Transformed WinogradConv::transformed(float* data, Range tiles) const {
+  return {data, tiles, unaliased(size_t(tiles.size()) * geometry_.src.channels)};
+}
+
 void WinogradConv::transform_inputs(const Transformed& to, const float* src, Range tiles) const {
   const core::Shape& shape = geometry_.src;
   const int in = transforms_.in;
   for (int t = tiles.begin; t < tiles.end; t++) {
     const Tile at = tile(t);
+    const int top = at.y * geometry_.stride - geometry_.padding;
+    const int left = at.x * geometry_.stride - geometry_.padding;
     const float* sources[kMaxWinogradPoints];
     for (int i = 0; i < in; i++)
       for (int j = 0; j < in; j++) {
-        const int y = at.y + i - geometry_.padding, x = at.x + j - geometry_.padding;
+        const int y = top + i, x = left + j;
         const bool inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
         const size_t pixel = (size_t(at.picture) * shape.height + y) * shape.width + x;
         sources[i * in + j] = inside ? src + pixel * shape.channels : zeros_.data();
@@ -152,16 +167,17 @@ void WinogradConv::transform_inputs(const Transformed& to, const float* src, Ran
 
 void WinogradConv::run_group(const Buffers& buffers, const Transformed& inputs, Range tiles, int group,
                              float* products) const {
-  multiply(inputs, tiles, group, products);
-  write_outputs(buffers, tiles, group, products);
+  multiply(inputs, tiles, columns(group), products);
+  write_outputs(buffers, tiles, columns(group), products);
 }
 
-// products[point][tile][column] = inputs[point][tile][:] x weight[group][point][:][column]
-void WinogradConv::multiply(const Transformed& inputs, Range tiles, int group, float* products) const {
-  const int channels = geometry_.src.channels, width = columns(group);
-  const int panels = width / (panel_vectors_ * kernels_.lanes);
+// products[point][tile][column] = inputs[point][tile][:] x weight[weight of the point][:][column]
+// Meanwhile the weights of the next point are fetched.
+void WinogradConv::multiply(const Transformed& inputs, Range tiles, Range columns, float* products) const {
+  const int channels = geometry_.src.channels, width = columns.size();
   const int steps = divide_up(tiles.size(), kMaxTileRows);
-  const size_t stride = product_stride(tiles.size(), group), size = size_t(channels) * width;
+  const size_t stride = product_stride(tiles.size(), columns), size = size_t(channels) * width;
+  const float* const weights = weight_.data() + weight_offset(columns.begin);
   const float* sources[kMaxTileRows];
   ConvTile step = {};
   step.sources = sources;
@@ -171,39 +187,39 @@ void WinogradConv::multiply(const Transformed& inputs, Range tiles, int group, f
   step.bias = zeros_.data();
   step.dst_stride = width;
   step.columns = width;
-  step.weight = weight_.data() + size_t(transforms_.points) * channels * group * group_channels_;
-  for (int point = 0; point < transforms_.points; point++, step.weight += size) {
-    const float* const next = point + 1 < transforms_.points ? step.weight + size : nullptr;
-    const Prefetch weights(next, size, step, panels, steps);
+  for (int point = 0; point < transforms_.points(); point++) {
+    step.weight = weights + transforms_.weight_of(point) * size;
+    const float* next = nullptr;
+    if (point + 1 < transforms_.points()) next = weights + transforms_.weight_of(point + 1) * size;
+    const Prefetch fetch(next != step.weight ? next : nullptr, size, step, width / panel(), steps);
     for (int s = 0; s < steps; s++) {
       const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
         sources[r] = inputs.at(tiles.begin + row + r, channels) + point * inputs.point_stride;
       step.dst = products + point * stride + size_t(row) * width;
-      weights.set(step, s);
+      fetch.set(step, s);
       kernels_.conv_tile[rows - 1][panel_vectors_ - 1](step);
     }
   }
 }
 
-void WinogradConv::write_outputs(const Buffers& buffers, Range tiles, int group,
+void WinogradConv::write_outputs(const Buffers& buffers, Range tiles, Range columns,
                                  const float* products) const {
   const core::Shape& shape = geometry_.dst;
-  const int width = columns(group), channel = group * group_channels_;
   for (int t = tiles.begin; t < tiles.end; t++) {
     const Tile at = tile(t);
     const size_t pixel = (size_t(at.picture) * shape.height + at.y) * shape.width + at.x;
     WinogradOutput output = {};
-    output.products = products + size_t(t - tiles.begin) * width;
-    output.stride = product_stride(tiles.size(), group);
-    output.bias = bias_.data() + channel;
-    output.dst = buffers.dst + pixel * shape.channels + channel;
-    output.residual = buffers.residual ? buffers.residual + pixel * shape.channels + channel : nullptr;
+    output.products = products + size_t(t - tiles.begin) * columns.size();
+    output.stride = product_stride(tiles.size(), columns);
+    output.bias = bias_.data() + columns.begin;
+    output.dst = buffers.dst + pixel * shape.channels + columns.begin;
+    output.residual = buffers.residual ? buffers.residual + pixel * shape.channels + columns.begin : nullptr;
     output.row_stride = size_t(shape.width) * shape.channels;
     output.pixel_stride = shape.channels;
     output.rows = std::min(transforms_.out, shape.height - at.y);
     output.columns = std::min(transforms_.out, shape.width - at.x);
-    output.channels = width;
+    output.channels = columns.size();
     output.relu = geometry_.relu;
     transforms_.output(output);
   }

@@ -1,7 +1,7 @@
-// How is a 3x3 convolution of stride 1 executed with fewer multiplications? By Winograd's F(2x2,3x3) and
-// F(4x4,3x3): Lavin and Gray, https://arxiv.org/abs/1509.09308. Each patch of the input and each kernel is
-// transformed so that 16 or 36 small matrix products over the channels (one for each point of the transformed
-// patch) give the transformed 2x2 or 4x4 patch of the output.
+// How is a 3x3 convolution executed with fewer multiplications? By Winograd's transforms: Lavin and Gray,
+// https://arxiv.org/abs/1509.09308; winograd_kernels_impl.h has those for stride 2. Each patch of the input
+// and each kernel is transformed so that small matrix products over the channels (one for each point of the
+// transformed patch) give the transformed 2x2 or 4x4 patch of the output.
 #pragma once
 
 #include "cpu/aligned_buffer.h"
@@ -12,16 +12,17 @@ namespace residual::cpu {
 
 class WinogradConv final : public Convolution {
  public:
-  // Whether it can compute these numbers.
-  static bool supports(const ConvGeometry& geometry, const Kernels& kernels);
+  // Whether these transforms can compute these numbers.
+  static bool supports(const ConvGeometry& geometry, const Kernels& kernels,
+                       const WinogradKernels& transforms);
 
-  // `weight` is [K,3,3,C], `bias` [K]; both are copied into `arena`, the weights transformed.
+  // `weight` is [K,3,3,C], `bias` [K]; both are copied into `arena`, in the order they are read in.
   WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
                const float* weight, const float* bias, PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
-  WorkspaceSize workspace_size(int batch) const override;
+  WorkspaceSize workspace_size(int batch, int threads) const override;
   size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }
 
  private:
@@ -42,27 +43,30 @@ class WinogradConv final : public Convolution {
     int picture, y, x;
   };
 
+  int panel() const { return panel_vectors_ * kernels_.lanes; }
+  Range columns(int group) const;
+  size_t weight_offset(int column) const;
+  size_t product_stride(int tiles, Range columns) const;
+  void transform_weights(const float* weight);
+
   int tiles(int batch) const { return batch * rows_ * row_tiles_; }
   Tile tile(int index) const;
   Transformed transformed(float* data, Range tiles) const;
   void transform_inputs(const Transformed& to, const float* src, Range tiles) const;
   void run_group(const Buffers& buffers, const Transformed& inputs, Range tiles, int group,
                  float* products) const;
-  void multiply(const Transformed& inputs, Range tiles, int group, float* products) const;
-  void write_outputs(const Buffers& buffers, Range tiles, int group, const float* products) const;
-  int columns(int group) const;  // channels of a group
-  size_t product_stride(int tiles, int group) const;
+  void multiply(const Transformed& inputs, Range tiles, Range columns, float* products) const;
+  void write_outputs(const Buffers& buffers, Range tiles, Range columns, const float* products) const;
 
   ConvGeometry geometry_;
   const Kernels& kernels_;
   const WinogradKernels& transforms_;
   int rows_, row_tiles_;  // tiles of one picture, downwards and across
   int panel_vectors_;
-  int group_channels_;  // output channels whose products are computed together
-  int groups_;
-  AlignedBuffer weight_;  // [group][point][panel][C][lanes x vectors]
+  int groups_;            // of output channels whose products are computed together
+  AlignedBuffer weight_;  // [group][weights of a patch][panel][C][lanes x vectors]
   AlignedBuffer bias_;    // [K]
-  AlignedBuffer zeros_;   // [C or a group]: what padding reads, and sums begin with
+  AlignedBuffer zeros_;   // [C or K]: what padding reads, and sums begin with
 };
 
 }  // namespace residual::cpu

@@ -1,23 +1,34 @@
 // How are the transforms of Winograd's convolutions computed? Part of kernels_impl.h, with its vectors.
 //
-// F(m,3) computes m neighbouring outputs from m + 2 products: output = A^T ((G kernel) * (B^T input)), in
-// both directions of the picture. The matrices are those of Lavin and Gray, https://arxiv.org/abs/1509.09308.
+// In one direction m neighbouring outputs of a kernel (g0, g1, g2) come from products of transformed inputs
+// and transformed weights: output = A^T ((G kernel) * (B^T input)); in both directions of the picture one
+// transform is applied after the other. With stride 1 these are F(m,3), their matrices those of Lavin and
+// Gray, https://arxiv.org/abs/1509.09308. With stride 2, g0 and g2 meet only every second input, which is
+// F(m,2) by the same construction (for m = 4 at the points 0, 1, -1, 2 and infinity), and g1 meets the
+// inputs between them, which nothing is saved on: m plain products, all with the weight g1.
 #pragma once
 
 namespace residual::cpu {
 namespace {
 
-typedef double Doubles __attribute__((vector_size(VECTOR_BYTES)));
-typedef float HalfVec __attribute__((vector_size(VECTOR_BYTES / 2)));
-
-template <int kOut>
+// Each has kWeights transformed weights for kIn products: the last one is that of all further products.
+// from[i] and to[i] are `step` apart.
+template <int kStride, int kOut>
 struct Winograd;
 
 template <>
-struct Winograd<2> {
-  static constexpr double kG[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+struct Winograd<1, 2> {
+  static constexpr int kIn = 4, kWeights = 4;
 
-  // to = B^T from, with from[i] and to[i] `step` apart.
+  static void weight_line(Vec* to, const Vec* from, int step) {
+    const Vec g0 = from[0], g1 = from[step], g2 = from[2 * step];
+    const Vec even = 0.5f * (g0 + g2), odd = 0.5f * g1;
+    to[0] = g0;
+    to[step] = even + odd;
+    to[2 * step] = even - odd;
+    to[3 * step] = g2;
+  }
+
   static void input_line(Vec* to, const Vec* from, int step) {
     const Vec d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
     to[0] = d0 - d2;
@@ -26,22 +37,28 @@ struct Winograd<2> {
     to[3 * step] = d1 - d3;
   }
 
-  // to = A^T from
-  static void output_line(Vec* to, int to_step, const Vec* from, int from_step) {
-    const Vec m0 = from[0], m1 = from[from_step], m2 = from[2 * from_step], m3 = from[3 * from_step];
+  static void output_line(Vec* to, const Vec* from, int step) {
+    const Vec m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step];
     to[0] = m0 + m1 + m2;
-    to[to_step] = m1 - m2 - m3;
+    to[step] = m1 - m2 - m3;
   }
 };
 
 template <>
-struct Winograd<4> {
-  static constexpr double kG[6][3] = {{1. / 4, 0, 0},
-                                      {-1. / 6, -1. / 6, -1. / 6},
-                                      {-1. / 6, 1. / 6, -1. / 6},
-                                      {1. / 24, 1. / 12, 1. / 6},
-                                      {1. / 24, -1. / 12, 1. / 6},
-                                      {0, 0, 1}};
+struct Winograd<1, 4> {
+  static constexpr int kIn = 6, kWeights = 6;
+
+  static void weight_line(Vec* to, const Vec* from, int step) {
+    const Vec g0 = from[0], g1 = from[step], g2 = from[2 * step];
+    const Vec even = (-1.0f / 6) * (g0 + g2), odd = (-1.0f / 6) * g1;
+    const Vec even2 = (1.0f / 24) * g0 + (1.0f / 6) * g2, odd2 = (1.0f / 12) * g1;
+    to[0] = 0.25f * g0;
+    to[step] = even + odd;
+    to[2 * step] = even - odd;
+    to[3 * step] = even2 + odd2;
+    to[4 * step] = even2 - odd2;
+    to[5 * step] = g2;
+  }
 
   static void input_line(Vec* to, const Vec* from, int step) {
     const Vec d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step], d4 = from[4 * step],
@@ -56,53 +73,120 @@ struct Winograd<4> {
     to[5 * step] = 4.0f * d1 - 5.0f * d3 + d5;
   }
 
-  static void output_line(Vec* to, int to_step, const Vec* from, int from_step) {
-    const Vec m0 = from[0], m1 = from[from_step], m2 = from[2 * from_step], m3 = from[3 * from_step],
-              m4 = from[4 * from_step], m5 = from[5 * from_step];
+  static void output_line(Vec* to, const Vec* from, int step) {
+    const Vec m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step], m4 = from[4 * step],
+              m5 = from[5 * step];
     const Vec sum = m1 + m2, difference = m1 - m2, sum2 = m3 + m4, difference2 = m3 - m4;
     to[0] = m0 + sum + sum2;
-    to[to_step] = difference + 2.0f * difference2;
-    to[2 * to_step] = sum + 4.0f * sum2;
-    to[3 * to_step] = difference + 8.0f * difference2 + m5;
+    to[step] = difference + 2.0f * difference2;
+    to[2 * step] = sum + 4.0f * sum2;
+    to[3 * step] = difference + 8.0f * difference2 + m5;
   }
 };
 
-template <int kOut>
+template <>
+struct Winograd<2, 2> {
+  static constexpr int kIn = 5, kWeights = 4;
+
+  static void weight_line(Vec* to, const Vec* from, int step) {
+    const Vec g0 = from[0], g1 = from[step], g2 = from[2 * step];
+    to[0] = g0;
+    to[step] = g0 + g2;
+    to[2 * step] = g2;
+    to[3 * step] = g1;
+  }
+
+  static void input_line(Vec* to, const Vec* from, int step) {
+    const Vec d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step], d4 = from[4 * step];
+    to[0] = d0 - d2;
+    to[step] = d2;
+    to[2 * step] = d4 - d2;
+    to[3 * step] = d1;
+    to[4 * step] = d3;
+  }
+
+  static void output_line(Vec* to, const Vec* from, int step) {
+    const Vec m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step], m4 = from[4 * step];
+    to[0] = m0 + m1 + m3;
+    to[step] = m1 + m2 + m4;
+  }
+};
+
+template <>
+struct Winograd<2, 4> {
+  static constexpr int kIn = 9, kWeights = 6;
+
+  static void weight_line(Vec* to, const Vec* from, int step) {
+    const Vec g0 = from[0], g1 = from[step], g2 = from[2 * step];
+    to[0] = 0.5f * g0;
+    to[step] = -0.5f * (g0 + g2);
+    to[2 * step] = (1.0f / 6) * (g2 - g0);
+    to[3 * step] = (1.0f / 6) * g0 + (1.0f / 3) * g2;
+    to[4 * step] = g2;
+    to[5 * step] = g1;
+  }
+
+  static void input_line(Vec* to, const Vec* from, int step) {
+    const Vec d0 = from[0], d2 = from[2 * step], d4 = from[4 * step], d6 = from[6 * step],
+              d8 = from[8 * step];
+    const Vec odd = d6 - d2;
+    to[0] = 2.0f * (d0 - d4) + odd;
+    to[step] = d6 - d4 - 2.0f * d2;
+    to[2 * step] = 2.0f * d2 - 3.0f * d4 + d6;
+    to[3 * step] = odd;
+    to[4 * step] = d8 - d4 - 2.0f * odd;
+    for (int i = 0; i < 4; i++) to[(5 + i) * step] = from[(2 * i + 1) * step];
+  }
+
+  static void output_line(Vec* to, const Vec* from, int step) {
+    const Vec m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step], m4 = from[4 * step];
+    const Vec sum = m1 + m2, difference = m1 - m2;
+    to[0] = m0 + sum + m3 + from[5 * step];
+    to[step] = difference + 2.0f * m3 + from[6 * step];
+    to[2 * step] = sum + 4.0f * m3 + from[7 * step];
+    to[3 * step] = difference + 8.0f * m3 + m4 + from[8 * step];
+  }
+};
+
+template <int kStride, int kOut>
 void winograd_input(float* dst, size_t stride, const float* const* sources, int channels) {
-  constexpr int kIn = kOut + 2;
+  using Lines = Winograd<kStride, kOut>;
+  constexpr int kIn = Lines::kIn;
   for (int c = 0; c < channels; c += kLanes) {
     Vec half[kIn * kIn];
     for (int column = 0; column < kIn; column++) {
       Vec patch[kIn];
       for (int row = 0; row < kIn; row++) patch[row] = load(sources[row * kIn + column] + c);
       Vec line[kIn];
-      Winograd<kOut>::input_line(line, patch, 1);
+      Lines::input_line(line, patch, 1);
       for (int row = 0; row < kIn; row++) half[row * kIn + column] = line[row];
     }
     for (int row = 0; row < kIn; row++) {
       Vec line[kIn];
-      Winograd<kOut>::input_line(line, half + row * kIn, 1);
+      Lines::input_line(line, half + row * kIn, 1);
       for (int column = 0; column < kIn; column++)
         store(dst + (row * kIn + column) * stride + c, line[column]);
     }
   }
 }
 
-template <int kOut>
+template <int kStride, int kOut>
 void winograd_output(const WinogradOutput& o) {
-  constexpr int kIn = kOut + 2;
+  using Lines = Winograd<kStride, kOut>;
+  constexpr int kIn = Lines::kIn;
   for (int c = 0; c < o.channels; c += kLanes) {
     Vec half[kOut * kIn];
     for (int column = 0; column < kIn; column++) {
-      Vec products[kIn];
+      Vec products[kIn], line[kOut];
       for (int row = 0; row < kIn; row++)
         products[row] = load(o.products + (row * kIn + column) * o.stride + c);
-      Winograd<kOut>::output_line(half + column, kIn, products, 1);
+      Lines::output_line(line, products, 1);
+      for (int row = 0; row < kOut; row++) half[row * kIn + column] = line[row];
     }
     const Vec bias = load(o.bias + c);
     for (int row = 0; row < o.rows; row++) {
       Vec line[kOut];
-      Winograd<kOut>::output_line(line, 1, half + row * kIn, 1);
+      Lines::output_line(line, half + row * kIn, 1);
       for (int column = 0; column < o.columns; column++) {
         const size_t at = row * o.row_stride + column * o.pixel_stride + c;
         Vec y = line[column] + bias;
@@ -113,40 +197,37 @@ void winograd_output(const WinogradOutput& o) {
   }
 }
 
-// G kernel G^T in double precision, rounded once.
-template <int kOut>
+template <int kStride, int kOut>
 void winograd_weight(const WinogradWeight& w) {
-  constexpr int kIn = kOut + 2, kStep = kLanes / 2;
-  for (int c = 0; c < w.channels; c += kStep) {
-    Doubles kernel[9], half[kIn][3];
-    for (int tap = 0; tap < 9; tap++) {
-      HalfVec floats;
-      __builtin_memcpy(&floats, w.kernel + tap * w.tap_stride + c, sizeof floats);
-      kernel[tap] = __builtin_convertvector(floats, Doubles);
-    }
-    for (int i = 0; i < kIn; i++)
-      for (int s = 0; s < 3; s++)
-        half[i][s] = Winograd<kOut>::kG[i][0] * kernel[s] + Winograd<kOut>::kG[i][1] * kernel[3 + s] +
-                     Winograd<kOut>::kG[i][2] * kernel[6 + s];
-    for (int i = 0; i < kIn; i++)
-      for (int j = 0; j < kIn; j++) {
-        const HalfVec sums = __builtin_convertvector(Winograd<kOut>::kG[j][0] * half[i][0] +
-                                                         Winograd<kOut>::kG[j][1] * half[i][1] +
-                                                         Winograd<kOut>::kG[j][2] * half[i][2],
-                                                     HalfVec);
-        float* const to = w.dst + (i * kIn + j) * w.point_stride + c * w.channel_stride;
-        for (int lane = 0; lane < kStep; lane++) to[lane * w.channel_stride] = sums[lane];
+  using Lines = Winograd<kStride, kOut>;
+  constexpr int kWeights = Lines::kWeights;
+  for (int c = 0; c < w.channels; c++)
+    for (int v = 0; v < w.columns; v += kLanes) {
+      const float* const kernel = w.kernel + size_t(c) * 9 * w.columns + v;
+      float* const dst = w.dst + size_t(c) * w.columns + v;
+      Vec half[kWeights * 3];
+      for (int column = 0; column < 3; column++) {
+        Vec taps[3], line[kWeights];
+        for (int row = 0; row < 3; row++) taps[row] = load(kernel + (row * 3 + column) * w.columns);
+        Lines::weight_line(line, taps, 1);
+        for (int i = 0; i < kWeights; i++) half[i * 3 + column] = line[i];
       }
-  }
+      for (int i = 0; i < kWeights; i++) {
+        Vec line[kWeights];
+        Lines::weight_line(line, half + i * 3, 1);
+        for (int j = 0; j < kWeights; j++) store(dst + (i * kWeights + j) * w.stride, line[j]);
+      }
+    }
 }
 
-template <int kOut>
-constexpr WinogradKernels kWinograd = {kOut,
-                                       kOut + 2,
-                                       (kOut + 2) * (kOut + 2),
-                                       winograd_input<kOut>,
-                                       winograd_output<kOut>,
-                                       winograd_weight<kOut>};
+template <int kStride, int kOut>
+constexpr WinogradKernels kWinograd = {kStride,
+                                       kOut,
+                                       Winograd<kStride, kOut>::kIn,
+                                       Winograd<kStride, kOut>::kWeights,
+                                       winograd_input<kStride, kOut>,
+                                       winograd_output<kStride, kOut>,
+                                       winograd_weight<kStride, kOut>};
 
 }  // namespace
 }  // namespace residual::cpu

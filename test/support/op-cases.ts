@@ -93,19 +93,24 @@ export const opCases: readonly OpCase[] = [
   // Large enough for Winograd on every instruction set; patches that reach over the edges, panels that are not full.
   ...(
     [
-      [14, 14, 32, 32, 1],
-      [13, 15, 64, 80, 2],
-      [16, 12, 48, 64, 1],
-      [9, 41, 32, 144, 3],
-      [56, 5, 96, 32, 5],
-      [7, 9, 192, 144, 1], // many weights for few patches: F(2x2,3x3)
-      [10, 13, 160, 112, 3],
+      [1, 14, 14, 32, 32, 1],
+      [1, 13, 15, 64, 80, 2],
+      [1, 16, 12, 48, 64, 1],
+      [1, 9, 41, 32, 144, 3],
+      [1, 56, 5, 96, 32, 5],
+      [1, 7, 9, 192, 144, 1], // many weights for few patches: those of 2x2
+      [1, 10, 13, 160, 112, 3],
+      [2, 27, 28, 32, 80, 2],
+      [2, 16, 57, 48, 32, 1],
+      [2, 14, 15, 64, 64, 3], // patches of 4x4
+      [2, 27, 26, 160, 144, 1], // and of 2x2
+      [2, 12, 11, 32, 48, 5],
     ] as const
-  ).map(([height, width, inputs, channels, batch]) =>
+  ).map(([stride, height, width, inputs, channels, batch]) =>
     opCase(
-      `3x3 of ${inputs} to ${channels} channels on ${height}x${width}`,
+      `3x3/${stride} of ${inputs} to ${channels} channels on ${height}x${width}`,
       [height, width, inputs],
-      x => fused(x, { channels, kernel: 3 }),
+      x => fused(x, { channels, kernel: 3, stride }),
       { batch },
     ),
   ),
