@@ -1,7 +1,8 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
 import { ResidualError } from './errors.ts'
-import { caffe, imagenet, type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
+import { caffe, imagenet, type Preprocessing } from './image/preprocess.ts'
+import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
 import type { ResNetOptions } from './model/resnet.ts'
 import { findModel, readJson, readModelRecord } from './model-record.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
@@ -14,7 +15,7 @@ import { type Recognised, recognise } from './weights/names/recognise.ts'
 export interface ModelOptions {
   readonly labels?: readonly string[]
   /** Members that are left out stay as they are. */
-  readonly preprocessing?: Partial<Preprocessing>
+  readonly preprocessing?: PreprocessingChanges
   /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
   readonly architecture?: Partial<ResNetOptions>
 }
@@ -43,10 +44,7 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
     const beside = await readSidecars(path)
     const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
     const usual = { imagenet, caffe }[recognised.scheme.input]
-    const preprocessing = parsePreprocessing(
-      { ...(beside.preprocessing ?? usual), ...options.preprocessing },
-      options.preprocessing ? 'the options' : path,
-    )
+    const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
     const { classes = 1000 } = recognised.architecture
     const labels = options.labels ?? beside.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
     if (labels.length !== classes) {
