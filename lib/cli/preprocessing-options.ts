@@ -26,6 +26,7 @@ export function preprocessingOptions(command: Command): Command {
     .addOption(parsed('--std <a,b,c>', 'what the rest is divided by', triple))
     .addOption(parsed('--range <n>', 'what byte 255 stands for before that: 1 or 255', positiveNumber))
     .addOption(only('--channels <order>', 'in which the network takes them', ['RGB', 'BGR']))
+    .addOption(only('--crop-rounding <way>', 'of where a crop begins', ['even', 'down']))
 }
 
 const group = 'In place of what goes with the checkpoint:'
@@ -38,6 +39,7 @@ const members = {
   std: true,
   range: true,
   channels: true,
+  cropRounding: true,
 } as const satisfies { readonly [name in keyof (Preprocessing & PreprocessingChanges)]-?: true }
 
 /** What was given of them, for `openModel` and what is built on it. */

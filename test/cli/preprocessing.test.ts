@@ -19,10 +19,11 @@ const all = {
   std: [1, 2, 3.5],
   range: 255,
   channels: 'BGR',
+  cropRounding: 'down',
 } as const
 const flags = [
   ...['--steps', 'resize 72, crop 64', '--interpolation', 'bicubic', '--mean', '100,110,120'],
-  ...['--std', '1,2,3.5', '--range', '255', '--channels', 'BGR'],
+  ...['--std', '1,2,3.5', '--range', '255', '--channels', 'BGR', '--crop-rounding', 'down'],
 ]
 
 const inspected = async (model: string, ...args: string[]) => {
@@ -61,6 +62,7 @@ describe('preprocessing on the command line', () => {
     expect(await inspected(path)).toEqual({
       steps: [{ resize: { shorterSide: 36 } }, { crop: { height: 32, width: 32 } }],
       interpolation: 'bilinear',
+      cropRounding: 'down',
       ...{ mean, std },
     })
     write('model.json', { preprocessing: { ...all, std: [7, 8, 9] } })
