@@ -1,7 +1,7 @@
-"""Makes a checkpoint with a framework, runs it on one picture, and writes file, picture and logits.
+"""Makes a checkpoint with a framework, runs it on one picture, and writes the files, the picture and the logits.
 
-frameworks.py FOLDER FRAMEWORK CASE: FOLDER gets CASE.safetensors (or a folder CASE in Hugging Face's layout) and CASE.io.safetensors.
-Exits with 3 where the framework is not installed.
+frameworks.py FOLDER FRAMEWORK CASE: FOLDER gets CASE in each form that the framework has (or a folder CASE in Hugging Face's layout)
+and CASE.io.safetensors. Exits with 3 where the framework is not installed.
 """
 
 import os
@@ -18,24 +18,58 @@ def main(folder, framework, case):
     random = np.random.default_rng(5)
     picture = random.standard_normal((1, SIDE, SIDE, 3)).astype(np.float32)
     path = os.path.join(folder, case)
-    logits = {"torchvision": torchvision_, "timm": timm_, "transformers": transformers_, "keras": keras_}[framework](
-        path, case, picture, random
-    )
-    save_file({"picture": picture[0], "logits": np.asarray(logits, np.float32)[0]}, path + ".io.safetensors")
+    makers = {
+        "torchvision": torchvision_,
+        "torch.onnx": torch_onnx,
+        "timm": timm_,
+        "transformers": transformers_,
+        "keras": keras_,
+    }
+    logits = makers[framework](path, case, picture, random)
+    tensors = logits if isinstance(logits, dict) else {"logits": logits}
+    tensors = {name: np.ascontiguousarray(tensor[0], np.float32) for name, tensor in tensors.items()}
+    save_file({"picture": picture[0], **tensors}, path + ".io.safetensors")
 
 
 def torchvision_(path, case, picture, random):
+    import torch
+    from safetensors.torch import save_file
     from torchvision import models
 
     model = getattr(models, case)(num_classes=CLASSES)
-    return in_torch(model, picture, path)
+    logits = in_torch(model, picture)
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path + ".safetensors")
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, path + ".pth")
+    torch.save(model.state_dict(), path + ".plain.pth", _use_new_zipfile_serialization=False)
+    return logits
+
+
+def torch_onnx(path, case, picture, random):
+    import onnxscript  # which the newer exporter needs
+    import torch
+    from torchvision import models
+
+    model = getattr(models, case)(num_classes=CLASSES)
+    logits = in_torch(model, picture)
+    example = torch.from_numpy(picture).permute(0, 3, 1, 2).contiguous()
+    for name, options in {
+        "old": dict(dynamo=False),
+        "unfolded": dict(dynamo=False, do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE),
+        "new": dict(dynamo=True, external_data=False),
+        "external": dict(dynamo=True, external_data=True),
+    }.items():
+        torch.onnx.export(model, (example,), f"{path}.{name}.onnx", **options)
+    return logits
 
 
 def timm_(path, case, picture, random):
     import timm
+    from safetensors.torch import save_file
 
     model = timm.create_model(case, pretrained=False, num_classes=CLASSES)
-    return in_torch(model, picture, path)
+    logits = in_torch(model, picture)
+    save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path + ".safetensors")
+    return logits
 
 
 def transformers_(path, case, picture, random):
@@ -52,14 +86,14 @@ def transformers_(path, case, picture, random):
         label2id={f"label {i}": i for i in range(CLASSES)},
     )
     model = ResNetForImageClassification(config)
-    logits = in_torch(model, picture, None, lambda x: model(x).logits)
+    logits = in_torch(model, picture, lambda x: model(x).logits)
     model.save_pretrained(path)
     return logits
 
 
-def in_torch(model, picture, path, run=None):
+def in_torch(model, picture, run=None):
+    """Makes the batch norms do something, and runs the model."""
     import torch
-    from safetensors.torch import save_file
 
     torch.manual_seed(1)
     model.eval()
@@ -70,20 +104,15 @@ def in_torch(model, picture, path, run=None):
             torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     with torch.no_grad():
-        logits = (run or model)(torch.from_numpy(picture).permute(0, 3, 1, 2))
-    if path:
-        save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path + ".safetensors")
-    return logits.numpy()
+        return (run or model)(torch.from_numpy(picture).permute(0, 3, 1, 2)).numpy()
 
 
 def keras_(path, case, picture, random):
     import keras
-    from safetensors.numpy import save_file
 
     model = getattr(keras.applications, case)(
         weights=None, input_shape=(SIDE, SIDE, 3), classes=CLASSES, classifier_activation=None
     )
-    tensors = {}
     for layer in model.layers:
         values = []
         for variable in layer.variables:
@@ -93,11 +122,27 @@ def keras_(path, case, picture, random):
             elif variable.name in ("beta", "moving_mean", "bias"):
                 value = random.uniform(-0.5, 0.5, value.shape)
             values.append(value.astype("float32"))
-            tensors[f"{layer.name}/{variable.name}"] = values[-1]
         if values:
             layer.set_weights(values)
-    save_file(tensors, path + ".safetensors")
-    return keras.ops.convert_to_numpy(model(picture, training=False))
+    model.save(path + ".h5")
+    model.save(path + ".keras")
+    model.save_weights(path + ".weights.h5")
+    logits_of = lambda pixels: keras.ops.convert_to_numpy(model(pixels, training=False))
+    rgb = random.integers(0, 256, picture.shape).astype("float32")
+    results = {
+        "logits": logits_of(picture),
+        "rgb": rgb,
+        "logits of rgb": logits_of(keras.applications.resnet.preprocess_input(rgb.copy())),
+    }
+    # A classifier of somebody's own on top of the network of keras.applications, which is a layer of it.
+    base = keras.Model(model.input, model.get_layer("avg_pool").output, name=case.lower())
+    head = keras.layers.Dense(CLASSES, name="flowers")
+    nested = keras.Sequential([keras.Input((SIDE, SIDE, 3)), base, head])
+    head.set_weights(model.get_layer("predictions").get_weights())
+    nested.save(path + ".nested.h5")
+    nested.save(path + ".nested.keras")
+    nested.save_weights(path + ".nested.weights.h5")
+    return results
 
 
 if __name__ == "__main__":

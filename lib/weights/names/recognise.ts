@@ -48,7 +48,8 @@ export interface Recognised {
  */
 export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}): Recognised {
   try {
-    const { scheme, prefix } = findScheme(file)
+    const { scheme: found, prefix } = findScheme(file)
+    const scheme = withOwnClassifier(found, prefix, file)
     const { stride, epsilon } = scheme
     const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
     const architecture = { stride, epsilon, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
@@ -75,6 +76,21 @@ function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
     `${file.path} holds no ResNet that is known: it has ${some}. ` +
       `Known are the names of ${schemes.map(({ name }) => name).join('; ')}.`,
   )
+}
+
+/**
+ * The scheme with the classifier that the file has. People who fine-tune put one of their own on the network, under any name: the
+ * linear layer of the file, if it has just one.
+ */
+function withOwnClassifier(scheme: Scheme, prefix: string, { tensors }: Checkpoint): Scheme {
+  const [before, after] = (prefix + scheme.tensors.linearWeight).split('{classifier}') as [string, string]
+  if (tensors.has(before + scheme.classifier + after)) return scheme
+  const linear = [...tensors].filter(
+    ([name, { shape }]) => shape.length === 2 && name.startsWith(before) && name.endsWith(after),
+  )
+  if (linear.length !== 1) return scheme
+  const [[name]] = linear as [[string, unknown]]
+  return { ...scheme, classifier: name.slice(before.length, name.length - after.length) }
 }
 
 /** All behind which the file has `marks`; averaged weights first, as timm prefers them. */

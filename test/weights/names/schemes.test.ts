@@ -122,6 +122,42 @@ describe('an architecture', () => {
   })
 })
 
+describe('a classifier of somebody', () => {
+  const named =
+    (rename: Rename, from: string, to: string): Rename =>
+    tensor =>
+      rename(tensor).map(made => ({ ...made, name: made.name.replace(from, to) }))
+
+  it.each([
+    ['torchvision', named(tensor => [tensor], 'fc.', 'fc.1.'), {}],
+    ['torchvision', named(prefixed('model.'), 'model.fc.', 'model.head.'), {}],
+    ['transformers', named(transformers, 'classifier.1', 'classifier.3'), {}],
+    ['Keras', named(keras, 'predictions/', 'dense_1/'), { ...v1, epsilon: 1.001e-5 }],
+  ] as [string, Rename, Partial<ResNetOptions>][])(
+    'is found under another name, among names of %s',
+    async (scheme, rename, architecture) => {
+      const options = { layers: 50, ...small, ...architecture }
+      const tensors = await makeNetwork(options)
+      const path = await write(tensors, rename)
+      await using model = await openModel(path)
+      expect(model.scheme.name).toBe(scheme)
+      const [expected, found] = [await logitsOf(options, tensors), await loadedLogits(path)]
+      expect(
+        Math.hypot(...found.map((value, i) => value - expected[i]!)) / Math.hypot(...expected),
+      ).toBeLessThan(1e-6)
+    },
+  )
+
+  it('is not guessed at where there are several linear layers', async () => {
+    const path = await write(await makeNetwork({ layers: 18, ...small }), tensor =>
+      tensor.name.startsWith('fc.')
+        ? ['fc.0', 'fc.2'].map(layer => ({ ...tensor, name: tensor.name.replace('fc', layer) }))
+        : [tensor],
+    )
+    await expect(openModel(path)).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
+  })
+})
+
 describe('a prefix', () => {
   it.each(['module.', 'state_dict.module.', 'model.', 'model_ema.module.', 'a/b.c.'])(
     'such as %s is seen through, and what is beside it left alone',
