@@ -109,6 +109,8 @@ export interface BlockOptions {
   /** Channels of the result. */
   readonly channels: number
   readonly stride: number
+  /** Whether the shortcut is a projection even where it need not be. */
+  readonly project?: boolean
   /** Of the batch normalisations. */
   readonly epsilon?: number
 }
@@ -136,9 +138,10 @@ export function basicBlock(x: Value, options: BlockOptions): Value {
   return relu(add(y, shortcut(x, options)))
 }
 
-/** The input itself, or where shapes differ a 1x1 projection of it. */
-function shortcut(x: Value, { name, channels, stride, epsilon = defaultEpsilon }: BlockOptions): Value {
-  if (stride === 1 && x.channels === channels) return x
+/** The input itself, or where shapes differ, or `project` says so, a 1x1 projection of it. */
+function shortcut(x: Value, options: BlockOptions): Value {
+  const { name, channels, stride, project = false, epsilon = defaultEpsilon } = options
+  if (stride === 1 && x.channels === channels && !project) return x
   const names = { conv: `${name}.downsample.0`, bn: `${name}.downsample.1` }
   return convBN(x, { names, channels, kernel: 1, stride, epsilon, activation: null })
 }

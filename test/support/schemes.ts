@@ -185,6 +185,41 @@ export const paddleDygraph = renamed(
   /*turnLinear=*/ true,
 )
 
+/** For a network of so many blocks in each stage: they are in one list. */
+export const paddleClasBlocks =
+  (blocks: readonly number[]): Rename =>
+  tensor =>
+    paddleVision(tensor).map(made => ({
+      ...made,
+      name: made.name
+        .replace(/^(conv|bn)1\./, 'stem.0.$1.')
+        .replace(/^layer(\d)\.(\d+)\./, (_, stage, block) => {
+          const before = blocks.slice(0, Number(stage) - 1).reduce((sum, count) => sum + count, 0)
+          return `blocks.${before + Number(block)}.`
+        })
+        .replace(/\.(conv|bn)(\d)\.(?=[^.]+$)/, (_, kind, k) => `.conv${Number(k) - 1}.${kind}.`)
+        .replace('.downsample.0.', '.short.conv.')
+        .replace('.downsample.1.', '.short.bn.'),
+    }))
+
+/** Keras' layers under Caffe's names. */
+export const kerasUntil2018: Rename = tensor => {
+  const { name } = tensor
+  return keras(tensor).map(made => {
+    const variable = made.name.slice(made.name.indexOf('/') + 1)
+    if (name.startsWith('fc.')) return { ...made, name: `fc1000/${variable}` }
+    const { kind, rest } = caffeLayer(name, false)
+    return { ...made, name: `${kind === 'conv' ? conv(rest) : norm('bn', rest)}/${variable}` }
+  })
+}
+
+export const keras1: Rename = tensor =>
+  kerasUntil2018(tensor).map(made => {
+    const [layer, variable] = made.name.split('/') as [string, string]
+    const names = { kernel: 'W', bias: 'b', moving_mean: 'running_mean', moving_variance: 'running_std' }
+    return { ...made, name: `${layer}/${layer}_${names[variable as keyof typeof names] ?? variable}` }
+  })
+
 export const prefixed = (prefix: string): Rename => renamed([[/^/, prefix]])
 
 export const openMMLab = renamed([

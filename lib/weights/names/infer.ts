@@ -52,7 +52,8 @@ function guess(source: WeightSource): ResNetOptions {
   if (stem[0] !== Math.round(width * stemWidth))
     throw notResNet(source, 'its stem and its last stage differ in width')
   const common = { layers, classes: classifier[0]!, width }
-  if (block === 'basic') return common
+  if (block === 'basic')
+    return has('layer1.0.downsample.0.weight') ? { ...common, projectFirst: true } : common
   const inner = source.shape('layer1.0.conv2.weight')
   if (inner?.length !== 4) throw notResNet(source, 'layer1.0 is malformed')
   const groups = inner[0]! / inner[1]!

@@ -25,6 +25,19 @@ export const paddleDygraph: Scheme = {
   classifier: 'out',
 }
 
+/**
+ * PaddleClas since 2.2: `ppcls/arch/backbone/legendary_models/resnet.py` of https://github.com/PaddlePaddle/PaddleClas. All blocks are in
+ * one list.
+ */
+export const paddleClasBlocks: Scheme = {
+  ...paddleVision,
+  name: 'PaddleClas 2.2',
+  marks: ['stem.0.conv.weight', 'blocks.0.conv0.conv.weight'],
+  stem: { conv: 'stem.0.conv', norm: 'stem.0.bn' },
+  block: { conv: 'blocks.{n}.conv{k-1}.conv', norm: 'blocks.{n}.conv{k-1}.bn' },
+  projection: { conv: 'blocks.{n}.short.conv', norm: 'blocks.{n}.short.bn' },
+}
+
 /** PaddleClas's static graphs, whose parameters are named as Caffe's layers. */
 export const paddleClas: Scheme = {
   ...paddleVision,

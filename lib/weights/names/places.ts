@@ -53,19 +53,37 @@ export function nameAt(
   const layers: Partial<LayerNames> & { classifier?: string } =
     layer === 'classifier' ? { classifier: scheme.classifier } : scheme[layer]
   const template = tensors[member]?.replace(
-    /\{(conv|norm|scale|classifier)\}/,
+    /\{(conv|norm|scale|classifier)\}/g,
     (_, kind: keyof typeof layers) => layers[kind] ?? '',
   )
   if (template === undefined) return undefined
+  const projects = (n: number) => has(`${scheme.projection.conv.replace('{n}', String(n))}.weight`)
+  const number = template.includes('{n}') ? throughAllStages(i, j, projects) : 0
   const expand = (block: string) =>
     template
       .replaceAll('{j:a}', block)
+      .replaceAll('{n}', String(number ?? '?'))
       .replaceAll('{k:a}', letter(k - 1))
       .replace(/\{([ijk])([+-]1)?\}/g, (_, index: 'i' | 'j' | 'k', step = 0) =>
         String({ i, j, k }[index] + Number(step)),
       )
   const names = [expand(letter(j)), expand(j === 0 ? 'a' : `b${j}`)]
   return names.find(has) ?? names[0]!
+}
+
+const mostBlocks = 1000 // of any network
+
+/** The number of block `j` of stage `i`; undefined where the stage has fewer. */
+function throughAllStages(i: number, j: number, projects: (n: number) => boolean): number | undefined {
+  for (let n = 0, stage = 1, block = 0; n < mostBlocks; n++, block++) {
+    if (n > 0 && projects(n)) {
+      stage++
+      block = 0
+    }
+    if (stage === i && block === j) return n
+    if (stage > i) return undefined
+  }
+  return undefined
 }
 
 const letter = (index: number) => String.fromCharCode('a'.charCodeAt(0) + index)

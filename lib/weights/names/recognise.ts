@@ -7,8 +7,8 @@ import { architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
 import { caffe, caffeInPyTorch } from './caffe.ts'
 import { inferResNet } from './infer.ts'
-import { keras } from './keras.ts'
-import { paddleClas, paddleDygraph, paddleVision } from './paddle.ts'
+import { keras, keras1, kerasUntil2018 } from './keras.ts'
+import { paddleClas, paddleClasBlocks, paddleDygraph, paddleVision } from './paddle.ts'
 import type { Scheme } from './scheme.ts'
 import { folded, openMMLab, torchvision } from './torchvision.ts'
 import { transformers } from './transformers.ts'
@@ -20,8 +20,11 @@ export const schemes: readonly Scheme[] = [
   transformers,
   paddleDygraph,
   paddleClas,
+  paddleClasBlocks,
   paddleVision,
   keras,
+  kerasUntil2018,
+  keras1,
   caffe,
   caffeInPyTorch,
   openMMLab,
@@ -83,8 +86,9 @@ function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
  * linear layer of the file, if it has just one.
  */
 function withOwnClassifier(scheme: Scheme, prefix: string, { tensors }: Checkpoint): Scheme {
-  const [before, after] = (prefix + scheme.tensors.linearWeight).split('{classifier}') as [string, string]
-  if (tensors.has(before + scheme.classifier + after)) return scheme
+  const [first, after, ...more] = scheme.tensors.linearWeight.split('{classifier}') as [string, string]
+  const before = prefix + first
+  if (more.length > 0 || tensors.has(before + scheme.classifier + after)) return scheme
   const linear = [...tensors].filter(
     ([name, { shape }]) => shape.length === 2 && name.startsWith(before) && name.endsWith(after),
   )

@@ -3,7 +3,8 @@
 /**
  * Layers of one convolution and its batch normalisation, as templates. `{i}` is the stage from 1 to 4, `{j}` the block from 0, `{k}`
  * the convolution from 1; `{i+1}` and the like count otherwise, `{k:a}` is a letter. `{j:a}` is `a`, `b`, `c`... or, as deep Caffe
- * networks have it, `a`, `b1`, `b2`...: whichever the file has.
+ * networks have it, `a`, `b1`, `b2`...: whichever the file has. `{n}` is the block from 0 through all stages, each of which begins with
+ * a block that has a projection (the first may have none).
  */
 export interface LayerNames {
   readonly conv: string

@@ -18,7 +18,7 @@ const unsupported: readonly Unsupported[] = [
   },
   {
     what: 'a ResNet with a stem of several convolutions, as resnet50c, d, s and t of timm have',
-    mark: /(^|[./])(conv1\.0\.weight|conv1_[123]\._conv\.weight|conv1_1_weights|stem\.[012]\.conv\.weight)$/,
+    mark: /(^|[./])(conv1\.0\.weight|conv1_[123]\._conv\.weight|conv1_1_weights|stem\.[12]\.conv\.weight)$/,
   },
   {
     what: 'a ResNet-D (projections behind an average pool)',

@@ -20,9 +20,12 @@ import {
   caffe,
   caffeConverted,
   keras,
+  keras1,
+  kerasUntil2018,
   lively,
   openMMLab,
   paddleClas,
+  paddleClasBlocks,
   paddleDygraph,
   paddleVision,
   prefixed,
@@ -74,6 +77,8 @@ const cases: [string, string, Rename, Partial<ResNetOptions>][] = [
   ['PaddleClas', 'PaddleClas', paddleClas, {}],
   ['OpenMMLab', 'OpenMMLab', openMMLab, {}],
   ['Keras', 'Keras', keras, { ...v1, epsilon: 1.001e-5 }],
+  ['Keras until 2018', 'Keras until 2018', kerasUntil2018, { ...v1, epsilon: 1e-3 }],
+  ['Keras 1', 'Keras 1', keras1, { ...v1, epsilon: 1e-3 }],
   ['Caffe', 'Caffe', caffe(/*many=*/ false), v1],
   ['Caffe, blocks counted by number', 'Caffe', caffe(/*many=*/ true), v1],
   ['Caffe, converted', 'Caffe, converted', caffeConverted, v1],
@@ -89,11 +94,51 @@ describe.each(cases)('a file with the names of %s', (_, scheme, rename, architec
     expect(model.architecture).toMatchObject(options)
     const expected = await logitsOf(options, tensors)
     const found = await loadedLogits(path)
-    if (scheme !== 'Keras') return expect(found).toEqual(expected)
+    if (!scheme.startsWith('Keras')) return expect(found).toEqual(expected)
     // Its means are sums, which are rounded.
     const norm = Math.hypot(...expected)
     expect(Math.hypot(...found.map((value, i) => value - expected[i]!)) / norm).toBeLessThan(1e-6)
   })
+})
+
+describe('a file of PaddleClas since 2.2', () => {
+  it.each([
+    [18, [2, 2, 2, 2], true],
+    [34, [3, 4, 6, 3], true],
+    [34, [3, 4, 6, 3], false],
+    [50, [3, 4, 6, 3], false],
+    [101, [3, 4, 23, 3], false],
+  ] as const)(
+    'gives the logits of the same ResNet-%d under our names: blocks %j',
+    async (layers, blocks, first) => {
+      const options = { layers, ...small, ...(first && { projectFirst: true }) }
+      const tensors = await makeNetwork(options)
+      const path = await write(tensors, paddleClasBlocks(blocks))
+      await using model = await openModel(path)
+      expect(model.scheme.name).toBe('PaddleClas 2.2')
+      expect(model.architecture).toMatchObject(options)
+      expect(await loadedLogits(path)).toEqual(await logitsOf(options, tensors))
+    },
+  )
+
+  it('says what is missing where a stage cannot be told from the one before', async () => {
+    const path = await write(await makeNetwork({ layers: 50, ...small }), tensor =>
+      tensor.name.startsWith('layer2.0.downsample') ? [] : paddleClasBlocks([3, 4, 6, 3])(tensor),
+    )
+    await expect(openModel(path)).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+      message: expect.stringContaining('it has stages of 7-6-3-0 bottleneck blocks'),
+    })
+  })
+})
+
+it('a first block that has a projection though it needs none is found in other schemes too', async () => {
+  const options = { layers: 18, ...small, projectFirst: true }
+  const tensors = await makeNetwork(options)
+  const path = await write(tensors, paddleDygraph)
+  await using model = await openModel(path)
+  expect(model.architecture).toMatchObject(options)
+  expect(await loadedLogits(path)).toEqual(await logitsOf(options, tensors))
 })
 
 describe('an architecture', () => {
