@@ -22,6 +22,7 @@ export {
   globalAvgPool,
   input,
   linear,
+  localAvgPool,
   maxPool,
   relu,
 } from './model/layers.ts'

@@ -1,8 +1,10 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
 import { ResidualError } from './errors.ts'
-import { caffe, imagenet, type Preprocessing } from './image/preprocess.ts'
+import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
+import { lower } from './model/lower.ts'
+import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
 import { findModel, readJson, readModelRecord } from './model-record.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
@@ -56,6 +58,22 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
   } catch (error) {
     await checkpoint.close()
     throw error
+  }
+}
+
+/**
+ * What is run for pictures that have been through the preprocessing.
+ *
+ * @throws ResidualError MODEL_INVALID where the network cannot take pictures of that size
+ */
+export function lowerModel({ checkpoint, network, preprocessing }: OpenModel): Plan {
+  const input = inputOf(preprocessing)
+  try {
+    return lower(network, input)
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+    const problem = `${checkpoint.path} cannot take pictures of ${input.height}x${input.width}`
+    throw new ResidualError('MODEL_INVALID', `${problem}: ${cause.message}.`, { cause })
   }
 }
 

@@ -74,6 +74,15 @@ export function maxPool(
   return append(x.graph, { kind: 'maxPool', src: x.id, kernel, stride, padding }, x.channels)
 }
 
+/**
+ * The mean over windows of `kernel` x `kernel` that do not overlap. Heights and widths must be multiples of that. A 1x1 convolution
+ * behind it takes it in.
+ */
+export function localAvgPool(x: Value, options: { readonly kernel: number }): Value {
+  const kernel = checkInteger('the kernel of an average pool', options.kernel, 1)
+  return append(x.graph, { kind: 'localAvgPool', src: x.id, kernel }, x.channels)
+}
+
 /** The mean over all pixels: `[N,H,W,C]` to `[N,1,1,C]`. */
 export function globalAvgPool(x: Value): Value {
   return append(x.graph, { kind: 'avgPool', src: x.id }, x.channels)
@@ -111,6 +120,8 @@ export interface BlockOptions {
   readonly stride: number
   /** Whether the shortcut is a projection even where it need not be. */
   readonly project?: boolean
+  /** Whether a projection has its stride on an average pool before it: ResNet-D. */
+  readonly averagedShortcut?: boolean
   /** Of the batch normalisations. */
   readonly epsilon?: number
 }
@@ -142,6 +153,11 @@ export function basicBlock(x: Value, options: BlockOptions): Value {
 function shortcut(x: Value, options: BlockOptions): Value {
   const { name, channels, stride, project = false, epsilon = defaultEpsilon } = options
   if (stride === 1 && x.channels === channels && !project) return x
+  if (options.averagedShortcut) {
+    const names = { conv: `${name}.downsample.1`, bn: `${name}.downsample.2` } // 0 is the pool
+    const pooled = stride === 1 ? x : localAvgPool(x, { kernel: stride })
+    return convBN(pooled, { names, channels, kernel: 1, epsilon, activation: null })
+  }
   const names = { conv: `${name}.downsample.0`, bn: `${name}.downsample.1` }
   return convBN(x, { names, channels, kernel: 1, stride, epsilon, activation: null })
 }

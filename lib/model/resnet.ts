@@ -1,6 +1,6 @@
 // What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
-import type { Network } from './graph.ts'
+import type { Network, Value } from './graph.ts'
 import {
   basicBlock,
   bottleneck,
@@ -43,6 +43,16 @@ export interface ResNetOptions {
    * ResNet-18 and -34 of PaddleClas have it.
    */
   readonly projectFirst?: boolean
+  /**
+   * Channels of the first two of three 3x3 convolutions that stand in place of the stem's 7x7; `width` does not scale them. [32, 32] in
+   * ResNet-C and -D (https://arxiv.org/abs/1812.01187), timm's `stem_type` deep, and [24, 32] in its deep_tiered.
+   */
+  readonly deepStem?: readonly [number, number]
+  /**
+   * Whether projections have their stride on an average pool before them, as in ResNet-D: timm's `avg_down`. Heights and widths of
+   * pictures must then be multiples of 32.
+   */
+  readonly averagedShortcut?: boolean
   /** What batch norms add to the variance: 1e-5 where most were trained, 1.001e-5 in Keras. */
   readonly epsilon?: number
 }
@@ -82,17 +92,21 @@ export function resnet(options: ResNetOptions): Network {
       groups,
     )
   }
+  const { deepStem, averagedShortcut = false } = options
+  if (typeof averagedShortcut !== 'boolean')
+    throw wrongType('a boolean', 'averagedShortcut', averagedShortcut)
+  if (deepStem !== undefined && !(Array.isArray(deepStem) && deepStem.length === 2))
+    throw wrongType('two numbers of channels', 'deepStem', deepStem)
   const scaled = (channels: number) => Math.max(1, Math.round(channels * width))
 
-  let x = input(3)
-  x = convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels: scaled(64), kernel: 7, stride: 2, epsilon })
+  let x = stem(input(3), { channels: scaled(64), deepStem, epsilon })
   x = maxPool(x, { kernel: 3, stride: 2, padding: 1 })
   for (const [stage, count] of blocks.entries()) {
     const planes = scaled(stageWidths[stage]!)
     for (let i = 0; i < count; i++) {
       const project = projectFirst && stage === 0 && i === 0
       const stride = stage > 0 && i === 0 ? 2 : 1
-      const common = { name: `layer${stage + 1}.${i}`, stride, project, epsilon }
+      const common = { name: `layer${stage + 1}.${i}`, stride, project, averagedShortcut, epsilon }
       if (block === 'basic') {
         x = basicBlock(x, { ...common, inner: planes, channels: planes })
       } else {
@@ -105,6 +119,28 @@ export function resnet(options: ResNetOptions): Network {
   const features = globalAvgPool(x)
   const logits = linear(features, { name: 'fc', classes })
   return { name: `resnet${layers}`, graph: x.graph, outputs: { logits, features, featureMaps: x } }
+}
+
+/** One 7x7 convolution, or three 3x3 under the names that timm has for them. */
+function stem(
+  x: Value,
+  {
+    channels,
+    deepStem,
+    epsilon,
+  }: { channels: number; deepStem: readonly [number, number] | undefined; epsilon: number },
+): Value {
+  if (!deepStem)
+    return convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels, kernel: 7, stride: 2, epsilon })
+  const [first, second] = deepStem
+  const [a, b, c] = [
+    { conv: 'conv1.0', bn: 'conv1.1' },
+    { conv: 'conv1.3', bn: 'conv1.4' },
+    { conv: 'conv1.6', bn: 'bn1' },
+  ] as const
+  let y = convBN(x, { names: a, channels: first, kernel: 3, stride: 2, epsilon })
+  y = convBN(y, { names: b, channels: second, kernel: 3, epsilon })
+  return convBN(y, { names: c, channels, kernel: 3, epsilon })
 }
 
 type VariantOptions = Omit<ResNetOptions, 'layers'>

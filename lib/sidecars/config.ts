@@ -37,9 +37,10 @@ function fromTransformers(fields: Fields): Sidecar {
 
 /**
  * Those of timm's networks that are what we build, under today's names and those before timm 0.9. Others may have the same tensors
- * and compute something else with them.
+ * and compute something else with them. `c`, `d`, `s` and `t` have deep stems, which tensors tell.
  */
-const plainNames = /^((tv|ssl|swsl|ig|gluon)_)?(wide_)?resnex?t(18|34|50|101|152)(_(2|v1b|\d+x\d+d))?$/
+const plainNames =
+  /^((tv|ssl|swsl|ig|gluon)_)?(wide_)?resnex?t(18|34|50|101|152)[cdst]?(_(2|v1[bcds]|\d+x\d+d))?$/
 
 /** Arguments of timm's models that change nothing of what is computed from given tensors. */
 const harmless = ['num_classes', 'in_chans', 'img_size', 'drop_rate', 'drop_path_rate', 'drop_block_rate']

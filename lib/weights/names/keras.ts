@@ -7,7 +7,7 @@ const block = 'conv{i+1}_block{j+1}'
 export const keras: Scheme = {
   name: 'Keras',
   marks: ['conv1_conv/kernel', 'conv2_block1_1_conv/kernel', 'conv1_bn/gamma'],
-  stem: { conv: 'conv1_conv', norm: 'conv1_bn' },
+  stem: [{ conv: 'conv1_conv', norm: 'conv1_bn' }],
   block: { conv: `${block}_{k}_conv`, norm: `${block}_{k}_bn` },
   projection: { conv: `${block}_0_conv`, norm: `${block}_0_bn` },
   classifier: 'predictions',
@@ -36,7 +36,7 @@ export const kerasUntil2018: Scheme = {
   ...keras,
   name: 'Keras until 2018',
   marks: ['conv1/kernel', 'res2a_branch2a/kernel', 'bn_conv1/gamma'],
-  stem: { conv: 'conv1', norm: 'bn_conv1' },
+  stem: [{ conv: 'conv1', norm: 'bn_conv1' }],
   block: { conv: caffe.block.conv, norm: caffe.block.norm! },
   projection: { conv: caffe.projection.conv, norm: caffe.projection.norm! },
   classifier: 'fc1000',

@@ -8,9 +8,17 @@ import { checkParameters, type WeightSource } from '../source.ts'
 import { caffe, caffeInPyTorch } from './caffe.ts'
 import { inferResNet } from './infer.ts'
 import { keras, keras1, kerasUntil2018 } from './keras.ts'
-import { paddleClas, paddleClasBlocks, paddleDygraph, paddleVision } from './paddle.ts'
+import {
+  paddleClas,
+  paddleClasBlocks,
+  paddleClasBlocksVd,
+  paddleClasVd,
+  paddleDygraph,
+  paddleDygraphVd,
+  paddleVision,
+} from './paddle.ts'
 import type { Scheme } from './scheme.ts'
-import { folded, openMMLab, torchvision } from './torchvision.ts'
+import { folded, foldedC, foldedD, openMMLab, timmC, timmD, torchvision } from './torchvision.ts'
 import { transformers } from './transformers.ts'
 import { translate } from './translated.ts'
 import { findUnsupported } from './unsupported.ts'
@@ -19,7 +27,10 @@ import { findUnsupported } from './unsupported.ts'
 export const schemes: readonly Scheme[] = [
   transformers,
   paddleDygraph,
+  paddleDygraphVd,
   paddleClas,
+  paddleClasVd,
+  paddleClasBlocksVd,
   paddleClasBlocks,
   paddleVision,
   keras,
@@ -28,6 +39,10 @@ export const schemes: readonly Scheme[] = [
   caffe,
   caffeInPyTorch,
   openMMLab,
+  foldedD,
+  foldedC,
+  timmD,
+  timmC,
   folded,
   torchvision,
 ]
@@ -53,9 +68,10 @@ export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}):
   try {
     const { scheme: found, prefix } = findScheme(file)
     const scheme = withOwnClassifier(found, prefix, file)
-    const { stride, epsilon } = scheme
+    const { stride, epsilon, averagedShortcut } = scheme
+    const told = { stride, epsilon, ...(averagedShortcut && { averagedShortcut }) }
     const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
-    const architecture = { stride, epsilon, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
+    const architecture = { ...told, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
     const network = build(architecture, file)
     const parameters = parametersOf(network)
     const names = parameters.map(({ name }) => name)

@@ -33,7 +33,8 @@ export interface Scheme {
   readonly name: string
   /** A file that has these tensors, behind one prefix, is taken for one of the scheme. */
   readonly marks: readonly string[]
-  readonly stem: LayerNames
+  /** One layer, or the three of a deep stem. */
+  readonly stem: readonly [LayerNames] | readonly [LayerNames, LayerNames, LayerNames]
   readonly block: LayerNames
   readonly projection: LayerNames
   readonly classifier: string
@@ -44,6 +45,8 @@ export interface Scheme {
   /** Where such networks have the stride of a bottleneck, unless something beside the file says otherwise. */
   readonly stride: 'v1' | 'v1.5'
   readonly epsilon: number
+  /** Whether such networks have an average pool before projections, which no tensor tells. */
+  readonly averagedShortcut?: boolean
   /** What such networks take, unless something beside the file says otherwise. */
   readonly input: 'imagenet' | 'caffe'
 }

@@ -25,7 +25,7 @@ const frameworks = {
   },
   timm: {
     modules: ['timm', 'safetensors'],
-    cases: ['resnet34', 'resnet50', 'resnext50_32x4d'],
+    cases: ['resnet34', 'resnet50', 'resnext50_32x4d', 'resnet18d', 'resnet50d', 'resnet50t', 'resnet101c'],
     forms: ['.safetensors'],
   },
   transformers: {

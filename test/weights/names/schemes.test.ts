@@ -12,6 +12,7 @@ import {
   parametersOf,
   type ResNetOptions,
   resnet,
+  saveModel,
   writeSafetensors,
 } from '../../../lib/index.ts'
 import { storedOf } from '../../../lib/weights/source.ts'
@@ -26,7 +27,10 @@ import {
   openMMLab,
   paddleClas,
   paddleClasBlocks,
+  paddleClasBlocksVd,
+  paddleClasVd,
   paddleDygraph,
+  paddleDygraphVd,
   paddleVision,
   prefixed,
   type Rename,
@@ -128,6 +132,65 @@ describe('a file of PaddleClas since 2.2', () => {
     await expect(openModel(path)).rejects.toMatchObject({
       code: 'CHECKPOINT_MISMATCH',
       message: expect.stringContaining('it has stages of 7-6-3-0 bottleneck blocks'),
+    })
+  })
+})
+
+describe('a ResNet-D', () => {
+  const d = { deepStem: [4, 6], averagedShortcut: true } as const
+  const even = { height: 64, width: 64 }
+  const plan = (architecture: ResNetOptions) =>
+    lower(resnet(architecture), { ...even, mean: [0, 0, 0], std: [1, 1, 1] })
+  const inputs = Float32Array.from({ length: 64 * 64 * 3 }, () => random() * 4 - 2)
+  const ofFile = async (path: string) => {
+    await using classifier = await load(path, { ...session, preprocessing: { steps: [{ crop: even }] } })
+    return (await classifier.run(inputs, { outputs: ['logits'] })).logits
+  }
+
+  it.each([
+    ['timm, ResNet-D', 50, tensor => [tensor], d],
+    ['timm, ResNet-D', 18, prefixed('module.'), d],
+    ['timm, deep stem', 50, tensor => [tensor], { deepStem: [4, 6] }],
+    ['Paddle dygraph, vd', 50, paddleDygraphVd, d],
+    ['Paddle dygraph, vd', 18, paddleDygraphVd, { ...d, projectFirst: true }],
+    ['PaddleClas, vd', 50, paddleClasVd, d],
+    ['PaddleClas 2.2, vd', 34, paddleClasBlocksVd([3, 4, 6, 3]), { ...d, projectFirst: true }],
+    ['PaddleClas 2.2, vd', 50, paddleClasBlocksVd([3, 4, 6, 3]), d],
+  ] as [string, number, Rename, Partial<ResNetOptions>][])(
+    'with the names of %s, of %d layers, gives the logits of the same under our names',
+    async (scheme, layers, rename, architecture) => {
+      const options = { layers, ...small, ...architecture }
+      const tensors = await makeNetwork(options)
+      const path = await write(tensors, rename)
+      await using model = await openModel(path)
+      expect(model.scheme.name).toBe(scheme)
+      expect(model.architecture).toMatchObject(options)
+      const source = fromTensors(new Map(tensors.map(t => [t.name, t])))
+      await using made = await createSession(plan(options), source, session)
+      expect(await ofFile(path)).toEqual((await made.run(inputs, { outputs: ['logits'] })).logits)
+    },
+  )
+
+  it.each([false, true])('is saved and loaded again, folded %s', async folded => {
+    for (const architecture of [d, { deepStem: [4, 6] } as const]) {
+      const path = await write(await makeNetwork({ layers: 50, ...small, ...architecture }), each => [each])
+      const saved = paths()
+      await using model = await openModel(path)
+      await saveModel(saved, model, { folded })
+      const [expected, found] = [await ofFile(path), await ofFile(saved)]
+      const difference = Math.hypot(...found.map((value, i) => value - expected[i]!))
+      expect(difference / Math.hypot(...expected)).toBeLessThanOrEqual(folded ? 1e-6 : 0)
+    }
+  })
+
+  it('says which pictures it cannot take', async () => {
+    const path = await write(await makeNetwork({ layers: 18, ...small, ...d }), each => [each])
+    const options = { ...session, preprocessing: { steps: [{ crop: { height: 64, width: 72 } }] } }
+    await expect(load(path, options)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(
+        /cannot take pictures of 64x72: Expected a height and a width that are multiples of 2 .*layer3.0.downsample.1/,
+      ),
     })
   })
 })
@@ -258,8 +321,8 @@ describe('what is refused', () => {
   it.each([
     ['layer1.0.se.fc1.weight', 'attention in its blocks'],
     ['layer1.0.conv2.fc1.weight', 'a ResNeSt'],
-    ['layer2.0.downsample.2.weight', 'a ResNet-D'],
-    ['conv1.0.weight', 'a stem of several convolutions'],
+    ['maxpool.0.weight', 'a ResNet-RS'],
+    ['backbone.stem.0.weight', "a ResNet-D with OpenMMLab's names"],
     ['attnpool.positional_embedding', 'a ResNet of CLIP'],
     ['layer1.0.convs.0.weight', 'a Res2Net'],
     ['conv2_block1_preact_bn/gamma', 'a ResNet v2'],
