@@ -1,16 +1,8 @@
 // What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
-import type { Network, Value } from './graph.ts'
-import {
-  basicBlock,
-  bottleneck,
-  convBN,
-  defaultEpsilon,
-  globalAvgPool,
-  input,
-  linear,
-  maxPool,
-} from './layers.ts'
+import { basicBlock, bottleneck, stem } from './blocks.ts'
+import type { Network } from './graph.ts'
+import { defaultEpsilon, globalAvgPool, input, linear, maxPool } from './layers.ts'
 
 /** Blocks per stage and their kind, by the number of layers. */
 const depths = {
@@ -119,28 +111,6 @@ export function resnet(options: ResNetOptions): Network {
   const features = globalAvgPool(x)
   const logits = linear(features, { name: 'fc', classes })
   return { name: `resnet${layers}`, graph: x.graph, outputs: { logits, features, featureMaps: x } }
-}
-
-/** One 7x7 convolution, or three 3x3 under the names that timm has for them. */
-function stem(
-  x: Value,
-  {
-    channels,
-    deepStem,
-    epsilon,
-  }: { channels: number; deepStem: readonly [number, number] | undefined; epsilon: number },
-): Value {
-  if (!deepStem)
-    return convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels, kernel: 7, stride: 2, epsilon })
-  const [first, second] = deepStem
-  const [a, b, c] = [
-    { conv: 'conv1.0', bn: 'conv1.1' },
-    { conv: 'conv1.3', bn: 'conv1.4' },
-    { conv: 'conv1.6', bn: 'bn1' },
-  ] as const
-  let y = convBN(x, { names: a, channels: first, kernel: 3, stride: 2, epsilon })
-  y = convBN(y, { names: b, channels: second, kernel: 3, epsilon })
-  return convBN(y, { names: c, channels, kernel: 3, epsilon })
 }
 
 type VariantOptions = Omit<ResNetOptions, 'layers'>

@@ -107,12 +107,38 @@ def in_torch(model, picture, run=None):
         return (run or model)(torch.from_numpy(picture).permute(0, 3, 1, 2)).numpy()
 
 
+def keras_until_2018(keras):
+    """ResNet-50 as keras.applications had it until Keras 2.2.4: layers of Caffe's names, the epsilon Keras has unless told otherwise."""
+    layers = keras.layers
+
+    def conv_bn(x, filters, kernel, name, strides=1, padding="valid"):
+        x = layers.Conv2D(filters, kernel, strides=strides, padding=padding, name=name)(x)
+        return layers.BatchNormalization(name="bn_conv1" if name == "conv1" else "bn" + name[3:])(x)
+
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = conv_bn(layers.ZeroPadding2D(3)(inputs), 64, 7, "conv1", strides=2)
+    x = layers.MaxPooling2D(3, strides=2)(layers.ZeroPadding2D(1)(layers.ReLU()(x)))
+    for stage, (count, width) in enumerate(zip([3, 4, 6, 3], [64, 128, 256, 512]), start=2):
+        for block in "abcdef"[:count]:
+            name, strides = f"res{stage}{block}_branch", 2 if block == "a" and stage > 2 else 1
+            y = layers.ReLU()(conv_bn(x, width, 1, name + "2a", strides))
+            y = layers.ReLU()(conv_bn(y, width, 3, name + "2b", padding="same"))
+            y = conv_bn(y, 4 * width, 1, name + "2c")
+            short = conv_bn(x, 4 * width, 1, name + "1", strides) if block == "a" else x
+            x = layers.ReLU()(layers.Add()([y, short]))
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.Model(inputs, layers.Dense(CLASSES, name="fc1000")(x))
+
+
 def keras_(path, case, picture, random):
     import keras
 
-    model = getattr(keras.applications, case)(
-        weights=None, input_shape=(SIDE, SIDE, 3), classes=CLASSES, classifier_activation=None
-    )
+    if case == "until 2018":
+        model = keras_until_2018(keras)
+    else:
+        model = getattr(keras.applications, case)(
+            weights=None, input_shape=(SIDE, SIDE, 3), classes=CLASSES, classifier_activation=None
+        )
     for layer in model.layers:
         values = []
         for variable in layer.variables:
@@ -138,7 +164,7 @@ def keras_(path, case, picture, random):
     base = keras.Model(model.input, model.get_layer("avg_pool").output, name=case.lower())
     head = keras.layers.Dense(CLASSES, name="flowers")
     nested = keras.Sequential([keras.Input((SIDE, SIDE, 3)), base, head])
-    head.set_weights(model.get_layer("predictions").get_weights())
+    head.set_weights(model.layers[-1].get_weights())
     nested.save(path + ".nested.h5")
     nested.save(path + ".nested.keras")
     nested.save_weights(path + ".nested.weights.h5")

@@ -1,10 +1,10 @@
 // Which cases must every kernel of every instruction set get right? The one table, for all backends.
+
+import { basicBlock, bottleneck } from '../../lib/model/blocks.ts'
 import type { Network, Value } from '../../lib/model/graph.ts'
 import {
   add,
-  basicBlock,
   batchNorm,
-  bottleneck,
   conv,
   convBN,
   globalAvgPool,

@@ -5,47 +5,11 @@ import { parametersOf } from '../../model/parameters.ts'
 import { type ResNetOptions, resnet } from '../../model/resnet.ts'
 import { architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
-import { caffe, caffeInPyTorch } from './caffe.ts'
 import { inferResNet } from './infer.ts'
-import { keras, keras1, kerasUntil2018 } from './keras.ts'
-import {
-  paddleClas,
-  paddleClasBlocks,
-  paddleClasBlocksVd,
-  paddleClasVd,
-  paddleDygraph,
-  paddleDygraphVd,
-  paddleVision,
-} from './paddle.ts'
 import type { Scheme } from './scheme.ts'
-import { folded, foldedC, foldedD, openMMLab, timmC, timmD, torchvision } from './torchvision.ts'
-import { transformers } from './transformers.ts'
+import { schemes } from './schemes.ts'
 import { translate } from './translated.ts'
 import { findUnsupported } from './unsupported.ts'
-
-/** The first whose marks a file has counts: those that share names with torchvision stand before it. */
-export const schemes: readonly Scheme[] = [
-  transformers,
-  paddleDygraph,
-  paddleDygraphVd,
-  paddleClas,
-  paddleClasVd,
-  paddleClasBlocksVd,
-  paddleClasBlocks,
-  paddleVision,
-  keras,
-  kerasUntil2018,
-  keras1,
-  caffe,
-  caffeInPyTorch,
-  openMMLab,
-  foldedD,
-  foldedC,
-  timmD,
-  timmC,
-  folded,
-  torchvision,
-]
 
 /** A network that a file was found to hold. */
 export interface Recognised {
