@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { load, openSafetensors } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
 import { temporaryFolder } from '../support/files.ts'
+import { relativeError } from '../support/golden.ts'
 import { python, pythonHas } from '../support/python.ts'
 
 const folder = temporaryFolder()
@@ -38,7 +39,7 @@ describe.runIf(hasAll)('one picture, by a checkpoint and what transformers and t
       return Math.abs(byte - expectedByte)
     })
     const { logits } = await classifier.run(pixels, { outputs: ['logits'] })
-    const difference = Math.hypot(...logits.map((value, i) => value - expected[i]!)) / Math.hypot(...expected)
+    const difference = relativeError(logits, expected)
     const far = levels.filter(level => level > 0.5).length
     console.log(
       `${name}: ${far} of ${levels.length} bytes differ; ${difference.toExponential(1)} of the logits' norm`,

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { type LoadOptions, load, openSafetensors } from '../../../lib/index.ts'
 import { packageRoot } from '../../../lib/runtime/native.ts'
 import { temporaryFolder } from '../../support/files.ts'
+import { relativeError } from '../../support/golden.ts'
 import { python, pythonHas } from '../../support/python.ts'
 
 const script = join(packageRoot, 'test', 'support', 'frameworks.py')
@@ -75,8 +76,7 @@ describe.each(Object.entries(frameworks))('a checkpoint of %s', (framework, { mo
 })
 
 function expectClose(found: Float32Array, expected: Float32Array, what: string): void {
-  const norm = Math.hypot(...expected)
-  const difference = Math.hypot(...found.map((value, i) => value - expected[i]!)) / norm
-  console.log(`${what}: ${difference.toExponential(1)} of the logits' norm of ${norm.toFixed(2)}`)
+  const difference = relativeError(found, expected)
+  console.log(`${what}: ${difference.toExponential(1)} of the logits' norm`)
   expect(difference).toBeLessThan(1e-4)
 }

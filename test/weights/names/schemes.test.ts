@@ -17,6 +17,7 @@ import {
 } from '../../../lib/index.ts'
 import { storedOf } from '../../../lib/weights/source.ts'
 import { seeded, temporaryFolder } from '../../support/files.ts'
+import { relativeError } from '../../support/golden.ts'
 import {
   caffe,
   caffeConverted,
@@ -100,8 +101,7 @@ describe.each(cases)('a file with the names of %s', (_, scheme, rename, architec
     const found = await loadedLogits(path)
     if (!scheme.startsWith('Keras')) return expect(found).toEqual(expected)
     // Its means are sums, which are rounded.
-    const norm = Math.hypot(...expected)
-    expect(Math.hypot(...found.map((value, i) => value - expected[i]!)) / norm).toBeLessThan(1e-6)
+    expect(relativeError(found, expected)).toBeLessThan(1e-6)
   })
 })
 
@@ -178,8 +178,7 @@ describe('a ResNet-D', () => {
       await using model = await openModel(path)
       await saveModel(saved, model, { folded })
       const [expected, found] = [await ofFile(path), await ofFile(saved)]
-      const difference = Math.hypot(...found.map((value, i) => value - expected[i]!))
-      expect(difference / Math.hypot(...expected)).toBeLessThanOrEqual(folded ? 1e-6 : 0)
+      expect(relativeError(found, expected)).toBeLessThanOrEqual(folded ? 1e-6 : 0)
     }
   })
 
@@ -250,9 +249,7 @@ describe('a classifier of somebody', () => {
       await using model = await openModel(path)
       expect(model.scheme.name).toBe(scheme)
       const [expected, found] = [await logitsOf(options, tensors), await loadedLogits(path)]
-      expect(
-        Math.hypot(...found.map((value, i) => value - expected[i]!)) / Math.hypot(...expected),
-      ).toBeLessThan(1e-6)
+      expect(relativeError(found, expected)).toBeLessThan(1e-6)
     },
   )
 
