@@ -37,8 +37,9 @@ function networkRows({ scheme, prefix, architecture, labels, preprocessing }: In
 }
 
 function preprocessingText(preprocessing: Preprocessing): string {
-  const { steps, interpolation, channels = 'RGB', range = 1, mean, std } = preprocessing
-  return `${stepsText(steps)} (${interpolation}); ${channels}, 0..${range}, mean ${mean.join(' ')}, std ${std.join(' ')}`
+  const { steps, interpolation, channels = 'RGB', range = 1, mean, std, cropRounding } = preprocessing
+  const rounding = cropRounding === 'down' ? ', rounded down' : ''
+  return `${stepsText(steps)} (${interpolation}${rounding}); ${channels}, 0..${range}, mean ${mean.join(' ')}, std ${std.join(' ')}`
 }
 
 const bars = ' ▁▂▃▄▅▆▇█'

@@ -94,7 +94,7 @@ export function nameAt(
   return names.find(has) ?? names[0]!
 }
 
-const mostBlocks = 1000 // of any network
+const mostBlocks = 200 // of any network
 
 /** The number of block `j` of stage `i`; undefined where the stage has fewer. */
 function throughAllStages(i: number, j: number, projects: (n: number) => boolean): number | undefined {

@@ -17,7 +17,7 @@ const unsupported: readonly Unsupported[] = [
     mark: /layer1\.0\.(se|se_module|attn|eca)\.|_se(_block)?[_/]|\.short\.se|bb_0_0\.scale/,
   },
   { what: 'a ResNet-RS (a convolution in place of the max pool)', mark: /(^|\.)maxpool\.0\.weight$/ },
-  { what: "a ResNet-D with OpenMMLab's names", mark: /(^|\.)backbone\.stem\.0\.weight$/ },
+  { what: "a ResNet-C or -D with OpenMMLab's names", mark: /(^|\.)backbone\.stem\.0\.weight$/ },
   {
     what: 'a ResNet v2 (batch norms before convolutions)',
     mark: /_preact_bn\/|stages\.0\.blocks\.0\.norm1\.|layer1\.0\.norm1\.|root_block|(^|[./])block1\.unit01\./,

@@ -319,7 +319,7 @@ describe('what is refused', () => {
     ['layer1.0.se.fc1.weight', 'attention in its blocks'],
     ['layer1.0.conv2.fc1.weight', 'a ResNeSt'],
     ['maxpool.0.weight', 'a ResNet-RS'],
-    ['backbone.stem.0.weight', "a ResNet-D with OpenMMLab's names"],
+    ['backbone.stem.0.weight', "a ResNet-C or -D with OpenMMLab's names"],
     ['attnpool.positional_embedding', 'a ResNet of CLIP'],
     ['layer1.0.convs.0.weight', 'a Res2Net'],
     ['conv2_block1_preact_bn/gamma', 'a ResNet v2'],
