@@ -3,10 +3,9 @@ import { checkInteger, wrongType } from './errors.ts'
 import { greatest } from './greatest.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
-import { inputOf, type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
-import { lower } from './model/lower.ts'
+import { type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
 import type { OutputName } from './model/plan.ts'
-import { type ModelOptions, openModel } from './open-model.ts'
+import { lowerModel, type ModelOptions, openModel } from './open-model.ts'
 import { eachPicture, type PictureResult, row } from './pipeline.ts'
 import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
 import type { SessionOptions } from './runtime/session-options.ts'
@@ -40,8 +39,8 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
   if (typeof model !== 'string') throw wrongType('a name or a path', 'model', model)
   const opened = await openModel(model, options)
   try {
-    const { name, network, weights, preprocessing, labels } = opened
-    const plan = lower(network, inputOf(preprocessing))
+    const { name, weights, preprocessing, labels } = opened
+    const plan = lowerModel(opened)
     const [session, classifierWeight] = await Promise.allSettled([
       createSession(plan, weights, options),
       weights.read('fc.weight'), // for activation maps

@@ -93,3 +93,13 @@ function describe(value: unknown): string {
     return `a value of type ${value.constructor?.name ?? 'Object'}`
   return String(value)
 }
+
+/** What a file holds, as JSON: short, however long or deep it is. */
+export function quoted(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? 'nothing'
+    return text.length > 80 ? `${text.slice(0, 77)}...` : text
+  } catch {
+    return 'a value that is nested too deeply' // to be written by recursion, as JSON.stringify does it
+  }
+}

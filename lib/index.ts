@@ -10,18 +10,18 @@ export { type ErrorCode, errorCodes, ResidualError } from './errors.ts'
 export { networkToOnnx, planToOnnx } from './export/onnx.ts'
 export type { DecodeOptions } from './image/decode.ts'
 export { imagenet, type Prepared, type Preprocessing, type Step, type View } from './image/preprocess.ts'
+export { basicBlock, bottleneck } from './model/blocks.ts'
 export { formatPlan } from './model/format-plan.ts'
 export type { Graph, Network, Value } from './model/graph.ts'
 export {
   add,
-  basicBlock,
   batchNorm,
-  bottleneck,
   conv,
   convBN,
   globalAvgPool,
   input,
   linear,
+  localAvgPool,
   maxPool,
   relu,
 } from './model/layers.ts'

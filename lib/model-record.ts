@@ -1,6 +1,6 @@
 // What goes with a checkpoint? Its architecture, labels and preprocessing: a JSON file of the same name beside it.
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { ResidualError } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
@@ -92,7 +92,7 @@ export async function readModelRecord({ path }: Pick<ModelFile, 'path'>): Promis
 export async function readJson(file: string): Promise<{ [key: string]: unknown } | undefined> {
   let record: unknown
   try {
-    record = JSON.parse(await readFile(file, 'utf8'))
+    record = JSON.parse(await readShortFile(file))
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     const problem = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read'
@@ -100,6 +100,14 @@ export async function readJson(file: string): Promise<{ [key: string]: unknown }
   }
   if (!isObject(record)) throw new ResidualError('MODEL_INVALID', `${file} does not hold an object.`)
   return record
+}
+
+const longestFile = 64 * 2 ** 20 // names of 21,000 classes take 1 MiB
+
+async function readShortFile(file: string): Promise<string> {
+  const { size } = await stat(file)
+  if (size <= longestFile) return await readFile(file, 'utf8')
+  throw new Error(`it has ${size} bytes, more than the ${longestFile} that are read`)
 }
 
 function parseModelRecord(record: { [key: string]: unknown }, file: string): ModelRecord {

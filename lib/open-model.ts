@@ -1,7 +1,10 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
 import { ResidualError } from './errors.ts'
-import { caffe, imagenet, type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
+import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
+import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
+import { lower } from './model/lower.ts'
+import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
 import { findModel, readJson, readModelRecord } from './model-record.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
@@ -14,7 +17,7 @@ import { type Recognised, recognise } from './weights/names/recognise.ts'
 export interface ModelOptions {
   readonly labels?: readonly string[]
   /** Members that are left out stay as they are. */
-  readonly preprocessing?: Partial<Preprocessing>
+  readonly preprocessing?: PreprocessingChanges
   /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
   readonly architecture?: Partial<ResNetOptions>
 }
@@ -43,10 +46,7 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
     const beside = await readSidecars(path)
     const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
     const usual = { imagenet, caffe }[recognised.scheme.input]
-    const preprocessing = parsePreprocessing(
-      { ...(beside.preprocessing ?? usual), ...options.preprocessing },
-      options.preprocessing ? 'the options' : path,
-    )
+    const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
     const { classes = 1000 } = recognised.architecture
     const labels = options.labels ?? beside.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
     if (labels.length !== classes) {
@@ -58,6 +58,22 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
   } catch (error) {
     await checkpoint.close()
     throw error
+  }
+}
+
+/**
+ * What is run for pictures that have been through the preprocessing.
+ *
+ * @throws ResidualError MODEL_INVALID where the network cannot take pictures of that size
+ */
+export function lowerModel({ checkpoint, network, preprocessing }: OpenModel): Plan {
+  const input = inputOf(preprocessing)
+  try {
+    return lower(network, input)
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+    const problem = `${checkpoint.path} cannot take pictures of ${input.height}x${input.width}`
+    throw new ResidualError('MODEL_INVALID', `${problem}: ${cause.message}.`, { cause })
   }
 }
 

@@ -10,8 +10,9 @@ import type { PictureResult } from '../pipeline.ts'
 import type { DeviceChoice } from '../runtime/device.ts'
 import type { Precision } from '../runtime/session-options.ts'
 import { findInputs, type Input } from './inputs.ts'
+import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
 
-export interface ClassifyArguments {
+export interface ClassifyArguments extends PreprocessingArguments {
   readonly model: string
   readonly topK: number
   readonly device: DeviceChoice
@@ -39,6 +40,7 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
     deviceIndex,
     maxBatch: batch,
     ...(threads ? { threads } : {}),
+    ...preprocessingOf(options),
   })
   try {
     const report = options.json ? jsonReport() : tableReport(inputs, topK)

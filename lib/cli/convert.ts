@@ -3,8 +3,9 @@ import { stat } from 'node:fs/promises'
 import { openModel } from '../open-model.ts'
 import { saveModel } from '../save-model.ts'
 import type { WriteOptions } from '../weights/safetensors-write.ts'
+import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
 
-export interface ConvertArguments {
+export interface ConvertArguments extends PreprocessingArguments {
   readonly dtype: keyof typeof dtypes
   readonly folded?: boolean
 }
@@ -16,7 +17,7 @@ export const dtypes = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const satisf
 
 export async function convert(model: string, out: string, options: ConvertArguments): Promise<number> {
   const { dtype, folded = false } = options
-  await using opened = await openModel(model)
+  await using opened = await openModel(model, preprocessingOf(options))
   await saveModel(out, opened, { dtype: dtypes[dtype], folded })
   const { size } = await stat(out)
   const kind = folded ? ', batch norms folded' : ''

@@ -2,6 +2,7 @@
 import type { Preprocessing } from '../image/preprocess.ts'
 import { alignColumns } from '../model/format-plan.ts'
 import type { InspectedNetwork, Inspection, TensorStats } from './inspect.ts'
+import { stepsText } from './steps.ts'
 
 export function inspectionText({ path, format, bytes, sha256, tensors, network, stats }: Inspection): string {
   const types = Object.entries(tensors).map(
@@ -36,12 +37,9 @@ function networkRows({ scheme, prefix, architecture, labels, preprocessing }: In
 }
 
 function preprocessingText(preprocessing: Preprocessing): string {
-  const { steps, interpolation, channels = 'RGB', range = 1, mean, std } = preprocessing
-  const extent = (size: object) => Object.values(size).join('x')
-  const sentences = steps.map(step =>
-    'crop' in step ? `crop ${extent(step.crop)}` : `resize ${extent(step.resize)}`,
-  )
-  return `${sentences.join(', ')} (${interpolation}); ${channels}, 0..${range}, mean ${mean.join(' ')}, std ${std.join(' ')}`
+  const { steps, interpolation, channels = 'RGB', range = 1, mean, std, cropRounding } = preprocessing
+  const rounding = cropRounding === 'down' ? ', rounded down' : ''
+  return `${stepsText(steps)} (${interpolation}${rounding}); ${channels}, 0..${range}, mean ${mean.join(' ')}, std ${std.join(' ')}`
 }
 
 const bars = ' ▁▂▃▄▅▆▇█'

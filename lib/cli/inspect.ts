@@ -4,15 +4,16 @@ import { ResidualError } from '../errors.ts'
 import type { Preprocessing } from '../image/preprocess.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
 import { findModel } from '../model-record.ts'
-import { openModel } from '../open-model.ts'
+import { type ModelOptions, openModel } from '../open-model.ts'
 import { sha256Of } from '../registry/verify.ts'
 import type { Checkpoint } from '../weights/checkpoint.ts'
 import { openCheckpoint } from '../weights/formats/open.ts'
 import { isStoredType } from '../weights/stored-type.ts'
 import { type Summary, summarise } from '../weights/summary.ts'
 import { inspectionText } from './inspect-text.ts'
+import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
 
-export interface InspectArguments {
+export interface InspectArguments extends PreprocessingArguments {
   readonly stats?: boolean
   readonly json?: boolean
 }
@@ -47,7 +48,8 @@ export interface TensorStats extends Summary {
 }
 
 /** Resolves to 1 where the file holds no network that can be run. */
-export async function inspect(model: string, { stats, json }: InspectArguments): Promise<number> {
+export async function inspect(model: string, options: InspectArguments): Promise<number> {
+  const { stats, json } = options
   const { path } = findModel(model)
   await using file = await openCheckpoint(path)
   const inspection: Inspection = {
@@ -57,7 +59,7 @@ export async function inspect(model: string, { stats, json }: InspectArguments):
     sha256: await sha256Of(path),
     metadata: Object.fromEntries(file.metadata),
     tensors: byType(file),
-    network: await networkIn(model),
+    network: await networkIn(model, preprocessingOf(options)),
     ...(stats && { stats: await statsOf(file) }),
   }
   console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
@@ -74,9 +76,9 @@ function byType({ tensors }: Checkpoint): Inspection['tensors'] {
   return types
 }
 
-async function networkIn(model: string): Promise<Inspection['network']> {
+async function networkIn(model: string, options: ModelOptions): Promise<Inspection['network']> {
   try {
-    await using opened = await openModel(model)
+    await using opened = await openModel(model, options)
     const { scheme, prefix, architecture, labels, preprocessing } = opened
     return { scheme: scheme.name, prefix, architecture, labels, preprocessing }
   } catch (error) {

@@ -14,6 +14,7 @@ import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { inspect } from './inspect.ts'
 import { index, positive, positives } from './numbers.ts'
+import { preprocessingOptions } from './preprocessing-options.ts'
 import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
 
@@ -48,9 +49,7 @@ function commands(exit: (code: number) => void): Command {
     .exitOverride()
     .showHelpAfterError()
 
-  program
-    .command('classify')
-    .description('print the likeliest classes of pictures')
+  preprocessingOptions(program.command('classify').description('print the likeliest classes of pictures'))
     .argument(
       '<paths...>',
       'picture files, folders of them, glob patterns, or - for one picture on standard input',
@@ -113,17 +112,23 @@ function commands(exit: (code: number) => void): Command {
     .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
 
-  program
-    .command('inspect')
-    .description('print what is in a checkpoint: its format, names, network, preprocessing, and a hash')
+  preprocessingOptions(
+    program
+      .command('inspect')
+      .description('print what is in a checkpoint: its format, names, network, preprocessing, and a hash'),
+  )
     .argument('<model>', 'a file of any format, a folder that has one, or a bundled model')
     .option('--stats', 'of each tensor its range, mean, standard deviation and a histogram')
     .option('--json', 'print JSON')
     .action(async (model, options) => exit(await inspect(model, options)))
 
-  program
-    .command('convert')
-    .description('write a checkpoint as safetensors, with a record of its network, labels and preprocessing')
+  preprocessingOptions(
+    program
+      .command('convert')
+      .description(
+        'write a checkpoint as safetensors, with a record of its network, labels and preprocessing',
+      ),
+  )
     .argument('<model>', 'a file of any format, a folder that has one, or a bundled model')
     .argument('<out.safetensors>', 'the file to write; the record becomes its neighbour out.json')
     .addOption(new Option('--dtype <dtype>', 'of the numbers').choices(Object.keys(dtypes)).default('fp32'))
@@ -141,9 +146,11 @@ function commands(exit: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async (name, file, options) => exit(await pullModel(name, file, options)))
 
-  program
-    .command('serve')
-    .description('answer for models over HTTP: the Open Inference Protocol, POST /classify, a page at /')
+  preprocessingOptions(
+    program
+      .command('serve')
+      .description('answer for models over HTTP: the Open Inference Protocol, POST /classify, a page at /'),
+  )
     .option('--model <name|file...>', "bundled models, or checkpoints' files or folders", [defaultModel])
     .option('--host <address>', 'the address to listen on', defaultHost)
     .option('--port <n>', 'the port to listen on; 0 for any that is free', index, defaultPort)

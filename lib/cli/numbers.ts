@@ -27,3 +27,24 @@ export function index(text: string): number {
     throw new InvalidArgumentError('Expected a whole number of 0 or more.')
   return value
 }
+
+/** Not whole ones only. */
+export function positiveNumber(text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('Expected a number above 0.')
+  return value
+}
+
+export function fraction(text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('Expected a number above 0, up to 1.')
+  return value
+}
+
+/** One for each channel, separated by commas. */
+export function triple(text: string): number[] {
+  const values = text.split(',').map(part => (part.trim() === '' ? Number.NaN : Number(part)))
+  if (values.length !== 3 || !values.every(Number.isFinite))
+    throw new InvalidArgumentError('Expected three numbers, such as 0.485,0.456,0.406.')
+  return values
+}

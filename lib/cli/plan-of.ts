@@ -1,11 +1,11 @@
 // Which network, plan and weights does a model on the command line stand for?
-import { imagenet, inputOf } from '../image/preprocess.ts'
+import { imagenet } from '../image/preprocess.ts'
 import type { Network } from '../model/graph.ts'
 import { lower } from '../model/lower.ts'
 import { parametersOf } from '../model/parameters.ts'
 import type { Plan } from '../model/plan.ts'
 import { resnet, supportedLayers } from '../model/resnet.ts'
-import { openModel } from '../open-model.ts'
+import { lowerModel, openModel } from '../open-model.ts'
 import { initialise } from '../weights/init.ts'
 import type { WeightSource } from '../weights/source.ts'
 
@@ -32,9 +32,10 @@ export async function openNamedModel(model: string, size: number): Promise<Named
     const plan = lower(network, { height: size, width: size, mean, std })
     return { network, plan, weights: initialise(parametersOf(network), 1), path: null, close: async () => {} }
   }
-  const { network, weights, preprocessing, checkpoint, close } = await openModel(model)
+  const opened = await openModel(model)
+  const { network, weights, checkpoint, close } = opened
   try {
-    return { network, plan: lower(network, inputOf(preprocessing)), weights, path: checkpoint.path, close }
+    return { network, plan: lowerModel(opened), weights, path: checkpoint.path, close }
   } catch (error) {
     await close()
     throw error

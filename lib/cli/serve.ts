@@ -2,9 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RunningServer, ServeOptions } from '../server/index.ts'
 import { defaultDrainMs } from '../server/options.ts'
+import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
 
 /** What the command line says; see `main.ts`. */
-export interface ServeArguments extends Omit<ServeOptions, 'models' | 'maxQueue' | 'limits'> {
+export interface ServeArguments
+  extends Omit<ServeOptions, 'models' | 'maxQueue' | 'limits' | 'preprocessing'>,
+    PreprocessingArguments {
   readonly model: readonly string[]
   readonly queue: number
   readonly maxBodyMib: number
@@ -58,7 +61,7 @@ function toOptions(args: ServeArguments): ServeOptions {
     connections: maxConnections,
     deadlineMs,
   }
-  return { ...options, models: model, maxQueue: queue, limits }
+  return { ...options, ...preprocessingOf(args), models: model, maxQueue: queue, limits }
 }
 
 /** Resolves to the name of the first signal to stop; the second one ends the process. */

@@ -40,6 +40,10 @@ export async function networkToOnnx(
         return [make('Add', [value(layer.src), value(layer.other)])]
       case 'maxPool':
         return [make('MaxPool', [value(layer.src)], windows(layer))]
+      case 'localAvgPool': {
+        const { kernel } = layer
+        return [make('AveragePool', [value(layer.src)], windows({ kernel, stride: kernel, padding: 0 }))]
+      }
       case 'avgPool':
         return [make('GlobalAveragePool', [value(layer.src)])]
       case 'linear':

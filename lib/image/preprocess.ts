@@ -1,5 +1,5 @@
 // How is a picture brought to what a network takes? By the steps its checkpoint was trained with.
-import { ResidualError } from '../errors.ts'
+import { quoted, ResidualError } from '../errors.ts'
 import { loadNative, translateError } from '../runtime/native.ts'
 import { maxPixels, type Picture } from './decode.ts'
 
@@ -25,6 +25,8 @@ export interface Preprocessing {
   readonly range?: number
   /** The order in which the network takes them; RGB where absent. */
   readonly channels?: 'RGB' | 'BGR'
+  /** Where a crop begins that would begin at half a pixel: at the even one of its neighbours where absent, or at the lower one. */
+  readonly cropRounding?: 'even' | 'down'
 }
 
 /** What most checkpoints trained on ImageNet take: torchvision's `ImageClassification` preset. */
@@ -75,21 +77,21 @@ export function inputOf(preprocessing: Preprocessing): Size & Pick<Preprocessing
 
 /**
  * Carries out the steps, off the event loop, which reads `picture` until the promise settles: its buffer must stay where it
- * is. Sizes and offsets are rounded as torchvision does.
+ * is. Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise.
  * A crop larger than what it is taken from is padded with black.
  *
  * @throws ResidualError PICTURE_TOO_LARGE where a step would make it so
  */
 export async function preprocess(
   picture: Picture,
-  { steps, interpolation, channels }: Preprocessing,
+  { steps, interpolation, channels, cropRounding }: Preprocessing,
 ): Promise<Prepared> {
   let current = picture
   let view: View = { top: 0, left: 0, height: picture.height, width: picture.width }
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i]!
     if ('crop' in step) {
-      const window = centre(current, step.crop)
+      const window = centre(current, step.crop, cropRounding)
       view = part(view, current, window)
       current = crop(current, window)
       continue
@@ -99,7 +101,7 @@ export async function preprocess(
     // A crop that follows is done by the same call, which computes only what it keeps.
     const next = steps[i + 1]
     const fused = next && 'crop' in next && next.crop.height <= size.height && next.crop.width <= size.width
-    const window = fused ? centre(size, next.crop) : { top: 0, left: 0, ...size }
+    const window = fused ? centre(size, next.crop, cropRounding) : { top: 0, left: 0, ...size }
     if (fused) i++
     view = part(view, size, window)
     current = await resize(current, size, window, interpolation)
@@ -166,9 +168,10 @@ function withShorterSide({ height, width }: Size, side: number): Size {
 }
 
 /** The window of `size` in the middle of `of`; it begins above or left of it where it is larger. */
-function centre(of: Size, size: Size): View {
+function centre(of: Size, size: Size, rounding: Preprocessing['cropRounding'] = 'even'): View {
+  const round = rounding === 'down' ? Math.floor : roundHalfToEven
   const offset = (extent: number, wanted: number) =>
-    wanted > extent ? -Math.floor((wanted - extent) / 2) : roundHalfToEven((extent - wanted) / 2)
+    wanted > extent ? -Math.floor((wanted - extent) / 2) : round((extent - wanted) / 2)
   return { top: offset(of.height, size.height), left: offset(of.width, size.width), ...size }
 }
 
@@ -214,10 +217,11 @@ const maxSide = 1 << 14 // of what a step makes: pictures of 0.8 GB, as for deco
 export function parsePreprocessing(json: unknown, source: string): Preprocessing {
   const fail = (what: string) => new ResidualError('MODEL_INVALID', `The preprocessing in ${source} ${what}.`)
   if (typeof json !== 'object' || json === null) throw fail('is not an object')
-  const { steps, interpolation, mean, std, range, channels } = json as { [key: string]: unknown }
+  const { steps, interpolation, mean, std, range, channels, cropRounding } = json as {
+    [key: string]: unknown
+  }
   if (!Array.isArray(steps) || steps.length === 0) throw fail("has no 'steps'")
-  for (const step of steps)
-    if (!isStep(step)) throw fail(`has the step ${JSON.stringify(step)}, which is not known`)
+  for (const step of steps) if (!isStep(step)) throw fail(`has the step ${quoted(step)}, which is not known`)
   if ('shorterSide' in (steps.at(-1).resize ?? {})) throw fail('ends with a step that leaves the size open')
   if (interpolation !== 'bilinear' && interpolation !== 'bicubic') {
     throw fail("has an 'interpolation' that is neither 'bilinear' nor 'bicubic'")
@@ -229,7 +233,14 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
     throw fail("has a 'range' that is not a positive number")
   if (channels !== undefined && channels !== 'RGB' && channels !== 'BGR')
     throw fail("has 'channels' that are neither 'RGB' nor 'BGR'")
-  return { steps, interpolation, mean, std, ...(range && { range }), ...(channels && { channels }) }
+  if (cropRounding !== undefined && cropRounding !== 'even' && cropRounding !== 'down')
+    throw fail("has a 'cropRounding' that is neither 'even' nor 'down'")
+  return {
+    ...{ steps, interpolation, mean, std },
+    ...(range && { range }),
+    ...(channels && { channels }),
+    ...(cropRounding && { cropRounding }),
+  }
 }
 
 function isStep(step: unknown): step is Step {

@@ -46,6 +46,7 @@ function details(plan: Plan, op: Op): string {
   if (op.kind !== 'conv') return ''
   const parts = [op.convName === null ? 'pass' : windowText(op)]
   if (op.groups > 1 && op.convName !== null) parts.push(`${op.groups} groups`)
+  if (op.averaged) parts.push('mean')
   if (op.batchNorm) parts.push('bn')
   if (op.residual !== null) parts.push(`+ ${plan.ops.find(other => other.dst === op.residual)!.name}`)
   if (op.relu) parts.push('relu')

@@ -22,6 +22,7 @@ export type Layer =
       readonly stride: number
       readonly padding: number
     }
+  | { readonly kind: 'localAvgPool'; readonly src: number; readonly kernel: number }
   | { readonly kind: 'avgPool'; readonly src: number }
   | { readonly kind: 'linear'; readonly name: string; readonly src: number }
 

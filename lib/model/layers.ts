@@ -1,4 +1,4 @@
-// Which layers are networks made of? Functions from values to a value; the last three are those ResNets repeat.
+// Which layers are networks made of? Functions from values to a value.
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
 import { append, type Graph, type Value } from './graph.ts'
 
@@ -74,6 +74,15 @@ export function maxPool(
   return append(x.graph, { kind: 'maxPool', src: x.id, kernel, stride, padding }, x.channels)
 }
 
+/**
+ * The mean over windows of `kernel` x `kernel` that do not overlap. Heights and widths must be multiples of that. A 1x1 convolution
+ * behind it takes it in.
+ */
+export function localAvgPool(x: Value, options: { readonly kernel: number }): Value {
+  const kernel = checkInteger('the kernel of an average pool', options.kernel, 1)
+  return append(x.graph, { kind: 'localAvgPool', src: x.id, kernel }, x.channels)
+}
+
 /** The mean over all pixels: `[N,H,W,C]` to `[N,1,1,C]`. */
 export function globalAvgPool(x: Value): Value {
   return append(x.graph, { kind: 'avgPool', src: x.id }, x.channels)
@@ -99,48 +108,6 @@ export function convBN(x: Value, options: ConvBNOptions): Value {
   const { names, epsilon = defaultEpsilon, activation = 'relu', ...rest } = options
   const normalised = batchNorm(conv(x, { ...rest, name: names.conv }), { name: names.bn, epsilon })
   return activation === 'relu' ? relu(normalised) : normalised
-}
-
-export interface BlockOptions {
-  /** Prefix of the parameters' names, such as `layer1.0`. */
-  readonly name: string
-  /** Channels of the inner convolutions. */
-  readonly inner: number
-  /** Channels of the result. */
-  readonly channels: number
-  readonly stride: number
-  /** Of the batch normalisations. */
-  readonly epsilon?: number
-}
-
-/** The block of ResNet-50 and deeper: 1x1, 3x3, 1x1, and the shortcut added before the last ReLU. */
-export function bottleneck(
-  x: Value,
-  options: BlockOptions & { readonly groups: number; readonly strideOn: '1x1' | '3x3' },
-): Value {
-  const { name, inner, channels, stride, epsilon = defaultEpsilon, groups, strideOn } = options
-  const [first, second] = strideOn === '1x1' ? [stride, 1] : [1, stride]
-  const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
-  let y = convBN(x, { names: names(1), channels: inner, kernel: 1, stride: first, epsilon })
-  y = convBN(y, { names: names(2), channels: inner, kernel: 3, stride: second, groups, epsilon })
-  y = convBN(y, { names: names(3), channels, kernel: 1, epsilon, activation: null })
-  return relu(add(y, shortcut(x, options)))
-}
-
-/** The block of ResNet-18 and -34: two 3x3, the first with the stride, and the shortcut added before the last ReLU. */
-export function basicBlock(x: Value, options: BlockOptions): Value {
-  const { name, inner, channels, stride, epsilon = defaultEpsilon } = options
-  const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
-  let y = convBN(x, { names: names(1), channels: inner, kernel: 3, stride, epsilon })
-  y = convBN(y, { names: names(2), channels, kernel: 3, epsilon, activation: null })
-  return relu(add(y, shortcut(x, options)))
-}
-
-/** The input itself, or where shapes differ a 1x1 projection of it. */
-function shortcut(x: Value, { name, channels, stride, epsilon = defaultEpsilon }: BlockOptions): Value {
-  if (stride === 1 && x.channels === channels) return x
-  const names = { conv: `${name}.downsample.0`, bn: `${name}.downsample.1` }
-  return convBN(x, { names, channels, kernel: 1, stride, epsilon, activation: null })
 }
 
 /** Two layers of one name would share their parameters unasked. */

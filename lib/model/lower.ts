@@ -2,6 +2,7 @@
 import { checkInteger, outOfRange } from '../errors.ts'
 import type { Graph, Layer, Network } from './graph.ts'
 import type { ConvOp, Op, OutputName, Plan, Shape } from './plan.ts'
+import { countUses, reachable } from './uses.ts'
 
 export interface LowerOptions {
   readonly height: number
@@ -86,7 +87,16 @@ class Lowering {
       }
       case 'conv': {
         const { name, kernel, stride, padding, groups } = layer
-        this.open(id, layer.src, { name, kernel, stride, padding, groups, convName: name })
+        const pool = this.pooledFor(layer)
+        if (pool) this.open(id, pool.src, averaging(pool.kernel, { name, groups, convName: name }))
+        else this.open(id, layer.src, { name, kernel, stride, padding, groups, convName: name })
+        return
+      }
+      case 'localAvgPool': {
+        const readers = this.graph.layers.filter(other => 'src' in other && other.src === id)
+        if (readers.length === 1 && this.pooledFor(readers[0]!)) return // that takes it in
+        const pass = { name: `avgpool${id}`, groups: channels, convName: null }
+        this.open(id, layer.src, averaging(layer.kernel, pass))
         return
       }
       case 'batchNorm': {
@@ -152,13 +162,30 @@ class Lowering {
   private open(
     id: number,
     srcLayer: number,
-    op: Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName'>,
+    op: Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName' | 'averaged'>,
   ): OpenConv {
     const src = this.need(srcLayer)
+    const { height, width } = this.values[src]!
+    // Windows that reach over the edge would be means of fewer pixels.
+    if (op.averaged && (height % op.kernel !== 0 || width % op.kernel !== 0)) {
+      throw outOfRange(
+        `a height and a width that are multiples of ${op.kernel}`,
+        `the input of the average pool before '${op.name}'`,
+        `${height}x${width}`,
+      )
+    }
     const open: OpenConv = { kind: 'conv', ...op, src, dst: -1, residual: null, relu: false, batchNorm: null }
     this.shapeOf(open, this.graph.channels[id]!) // refuses pictures that are too small
     this.convs.set(id, open)
     return open
+  }
+
+  /** The average pool before a 1x1 convolution which alone reads it. */
+  private pooledFor(layer: Layer): Extract<Layer, { kind: 'localAvgPool' }> | undefined {
+    if (layer.kind !== 'conv' || layer.kernel !== 1 || layer.stride !== 1 || layer.padding !== 0)
+      return undefined
+    const pool = this.graph.layers[layer.src]!
+    return pool.kind === 'localAvgPool' && this.uses[layer.src] === 1 ? pool : undefined
   }
 
   /** Opens a conv op that passes each channel as it is. */
@@ -226,24 +253,10 @@ class Lowering {
   }
 }
 
-/** How many of the wanted layers read each layer; being an output counts as well. */
-function countUses({ graph, outputs }: Network, wanted: Set<number>): number[] {
-  const uses = graph.layers.map(() => 0)
-  for (const id of wanted) for (const src of sources(graph.layers[id]!)) uses[src]!++
-  for (const value of Object.values(outputs)) uses[value.id]!++
-  return uses
-}
-
-/** The layers some output depends on, and the input. */
-function reachable({ graph, outputs }: Network): Set<number> {
-  const wanted = new Set<number>(Object.values(outputs).map(value => value.id)).add(0)
-  for (let id = graph.layers.length - 1; id >= 0; id--) {
-    if (wanted.has(id)) for (const src of sources(graph.layers[id]!)) wanted.add(src)
-  }
-  return wanted
-}
-
-function sources(layer: Layer): number[] {
-  if (layer.kind === 'input') return []
-  return layer.kind === 'add' ? [layer.src, layer.other] : [layer.src]
+/** What a convolution of means over windows is like. */
+function averaging(
+  kernel: number,
+  op: Pick<ConvOp, 'name' | 'groups' | 'convName'>,
+): Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName' | 'averaged'> {
+  return { ...op, kernel, stride: kernel, padding: 0, averaged: true }
 }

@@ -38,6 +38,8 @@ export interface ConvOp extends OpBase, Window {
   /** The value added before relu, of the shape of `dst`. */
   readonly residual: number | null
   readonly relu: boolean
+  /** Its weights are those of a 1x1 convolution, spread evenly over the window: a mean over each window is taken before that. */
+  readonly averaged?: true
   /** The layer whose weights these are; null: each channel passes as it is (a layer no convolution could absorb). */
   readonly convName: string | null
   /** The batch normalisation to fold into the weights. */

@@ -1,16 +1,8 @@
 // What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
-import { checkInteger, outOfRange } from '../errors.ts'
+import { checkInteger, outOfRange, wrongType } from '../errors.ts'
+import { basicBlock, bottleneck, stem } from './blocks.ts'
 import type { Network } from './graph.ts'
-import {
-  basicBlock,
-  bottleneck,
-  convBN,
-  defaultEpsilon,
-  globalAvgPool,
-  input,
-  linear,
-  maxPool,
-} from './layers.ts'
+import { defaultEpsilon, globalAvgPool, input, linear, maxPool } from './layers.ts'
 
 /** Blocks per stage and their kind, by the number of layers. */
 const depths = {
@@ -38,6 +30,21 @@ export interface ResNetOptions {
   readonly groups?: number
   /** Channels per group at a stage width of 64: 4 or 8 in ResNeXt, 128 in wide ResNets. */
   readonly widthPerGroup?: number
+  /**
+   * Whether the first block has a projection even where its input is as wide as its result, which says nothing of bottlenecks:
+   * ResNet-18 and -34 of PaddleClas have it.
+   */
+  readonly projectFirst?: boolean
+  /**
+   * Channels of the first two of three 3x3 convolutions that stand in place of the stem's 7x7; `width` does not scale them. [32, 32] in
+   * ResNet-C and -D (https://arxiv.org/abs/1812.01187), timm's `stem_type` deep, and [24, 32] in its deep_tiered.
+   */
+  readonly deepStem?: readonly [number, number]
+  /**
+   * Whether projections have their stride on an average pool before them, as in ResNet-D: timm's `avg_down`. Heights and widths of
+   * pictures must then be multiples of 32.
+   */
+  readonly averagedShortcut?: boolean
   /** What batch norms add to the variance: 1e-5 where most were trained, 1.001e-5 in Keras. */
   readonly epsilon?: number
 }
@@ -59,12 +66,13 @@ export function findLayers(blocks: readonly number[], block: 'basic' | 'bottlene
  * @throws RangeError for a number of layers or options that do not exist
  */
 export function resnet(options: ResNetOptions): Network {
-  const { layers, classes = 1000, width = 1, stride = 'v1.5' } = options
-  const { groups = 1, widthPerGroup = 64, epsilon = defaultEpsilon } = options
+  const { layers, classes = 1000, width = 1, stride: version = 'v1.5' } = options
+  const { groups = 1, widthPerGroup = 64, projectFirst = false, epsilon = defaultEpsilon } = options
   if (!supportedLayers.includes(layers))
     throw outOfRange(`one of ${supportedLayers.join(', ')}`, 'layers', layers)
-  if (stride !== 'v1' && stride !== 'v1.5') throw outOfRange("'v1' or 'v1.5'", 'stride', stride)
+  if (version !== 'v1' && version !== 'v1.5') throw outOfRange("'v1' or 'v1.5'", 'stride', version)
   if (!(width > 0 && width <= 64)) throw outOfRange('a number above 0, up to 64', 'width', width)
+  if (typeof projectFirst !== 'boolean') throw wrongType('a boolean', 'projectFirst', projectFirst)
   checkInteger('classes', classes, 1)
   checkInteger('groups', groups, 1)
   checkInteger('widthPerGroup', widthPerGroup, 1)
@@ -76,20 +84,26 @@ export function resnet(options: ResNetOptions): Network {
       groups,
     )
   }
+  const { deepStem, averagedShortcut = false } = options
+  if (typeof averagedShortcut !== 'boolean')
+    throw wrongType('a boolean', 'averagedShortcut', averagedShortcut)
+  if (deepStem !== undefined && !(Array.isArray(deepStem) && deepStem.length === 2))
+    throw wrongType('two numbers of channels', 'deepStem', deepStem)
   const scaled = (channels: number) => Math.max(1, Math.round(channels * width))
 
-  let x = input(3)
-  x = convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels: scaled(64), kernel: 7, stride: 2, epsilon })
+  let x = stem(input(3), { channels: scaled(64), deepStem, epsilon })
   x = maxPool(x, { kernel: 3, stride: 2, padding: 1 })
   for (const [stage, count] of blocks.entries()) {
     const planes = scaled(stageWidths[stage]!)
     for (let i = 0; i < count; i++) {
-      const common = { name: `layer${stage + 1}.${i}`, stride: stage > 0 && i === 0 ? 2 : 1, epsilon }
+      const project = projectFirst && stage === 0 && i === 0
+      const stride = stage > 0 && i === 0 ? 2 : 1
+      const common = { name: `layer${stage + 1}.${i}`, stride, project, averagedShortcut, epsilon }
       if (block === 'basic') {
         x = basicBlock(x, { ...common, inner: planes, channels: planes })
       } else {
         const inner = Math.max(1, Math.floor((planes * widthPerGroup) / 64)) * groups
-        const strideOn = stride === 'v1' ? '1x1' : '3x3'
+        const strideOn = version === 'v1' ? '1x1' : '3x3'
         x = bottleneck(x, { ...common, inner, channels: planes * bottleneckExpansion, groups, strideOn })
       }
     }

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
 import { maxPixels } from '../image/decode.ts'
+import type { PreprocessingChanges } from '../image/preprocessing-changes.ts'
 import { type BatcherOptions, defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
 
@@ -42,6 +43,8 @@ export type LogLevel = (typeof logLevels)[number]
 export interface ServeOptions extends SessionOptions, Omit<BatcherOptions, 'onBatch'> {
   /** Names of bundled models or paths of `.safetensors` files. Requests that name none go to the first. */
   readonly models: readonly string[]
+  /** In place of what goes with the checkpoints, for every model; members that are left out stay as they are. */
+  readonly preprocessing?: PreprocessingChanges
   /** The address to listen on; this machine only unless given. */
   readonly host?: string
   /** 0 for any that is free. */
@@ -66,6 +69,7 @@ export const defaultDrainMs = 30_000
 
 export interface CheckedServeOptions {
   readonly models: readonly string[]
+  readonly preprocessing: PreprocessingChanges | undefined
   readonly host: string
   readonly port: number
   readonly grpcPort: number | undefined
@@ -109,6 +113,7 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   const threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / instances))
   return {
     models,
+    preprocessing: options.preprocessing,
     host,
     port,
     grpcPort,

@@ -1,15 +1,14 @@
 // How is a model kept ready? Loaded, warmed up, and replaced by what its file has become without losing a request.
-import { type Classifier, load } from '../classifier.ts'
+import { type Classifier, type LoadOptions, load } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import { elements, inputShape, type OutputName } from '../model/plan.ts'
 import { findModel } from '../model-record.ts'
 import { Batcher, type BatcherOptions } from '../runtime/batcher.ts'
 import type { SessionDevice } from '../runtime/session.ts'
-import type { SessionOptions } from '../runtime/session-options.ts'
 
 export interface ServedModelOptions {
   readonly instances: number
-  readonly session: SessionOptions
+  readonly load: LoadOptions
   readonly batcher: BatcherOptions
 }
 
@@ -130,11 +129,11 @@ export class ServedModel {
   }
 
   async #open(): Promise<Generation> {
-    const { instances, session, batcher } = this.#options
+    const { instances, load: options, batcher } = this.#options
     const classifiers: Classifier[] = []
     try {
-      for (let i = 0; i < instances; i++) classifiers.push(await load(this.source, session))
-      await Promise.all(classifiers.map(classifier => warmUp(classifier, session.maxBatch ?? 1)))
+      for (let i = 0; i < instances; i++) classifiers.push(await load(this.source, options))
+      await Promise.all(classifiers.map(classifier => warmUp(classifier, options.maxBatch ?? 1)))
     } catch (error) {
       await Promise.all(classifiers.map(classifier => classifier.close()))
       throw error

@@ -52,12 +52,12 @@ export class Service {
 
   /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
   constructor(readonly options: CheckedServeOptions) {
-    const { batcher, decoders, instances, limits, session } = options
+    const { batcher, decoders, instances, limits, preprocessing, session } = options
     const models = new Map<string, ServedModel>()
     for (const source of options.models) {
       const model: ServedModel = new ServedModel(source, {
         instances,
-        session,
+        load: { ...session, ...(preprocessing && { preprocessing }) },
         batcher: { ...batcher, onBatch: ({ pictures }) => this.metrics.batch(model.name, pictures) },
       })
       if (models.has(model.name))

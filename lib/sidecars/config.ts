@@ -1,10 +1,9 @@
 // What does the `config.json` beside a checkpoint say of it? As transformers writes it, and as timm does for the hub.
-import { ResidualError } from '../errors.ts'
+import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
+import { type Fields, flag, labels, object, positive } from './fields.ts'
 import { interpolationOf } from './preprocessor.ts'
-
-type Json = { readonly [key: string]: unknown }
 
 /** What others' files say of a network; each member only where they do. */
 export interface Sidecar {
@@ -18,59 +17,66 @@ export interface Sidecar {
  *
  * @throws ResidualError MODEL_INVALID, CHECKPOINT_MISMATCH for networks that cannot be run though their tensors may fit
  */
-export function fromConfig(json: Json, file: string): Sidecar {
-  if (json.model_type === 'resnet') return fromTransformers(json, file)
-  if (typeof json.architecture === 'string') return fromTimm(json, json.architecture, file)
+export function fromConfig(json: Fields['json'], file: string): Sidecar {
+  if (json.model_type === 'resnet') return fromTransformers({ json, file })
+  if (typeof json.architecture === 'string') return fromTimm({ json, file }, json.architecture)
   return {}
 }
 
-function fromTransformers(json: Json, file: string): Sidecar {
-  const { hidden_act: activation = 'relu', id2label } = json
-  if (activation !== 'relu') throw cannotRun(file, `activation '${activation}'`)
-  if (json.downsample_in_first_stage === true) throw cannotRun(file, 'a stride in the first stage')
-  const labels = labelsOf(id2label)
+function fromTransformers(fields: Fields): Sidecar {
+  const { json, file } = fields
+  const activation = json.hidden_act ?? 'relu'
+  if (activation !== 'relu') throw cannotRun(file, `the activation ${quoted(activation)}`)
+  if (flag(fields, 'downsample_in_first_stage', false)) throw cannotRun(file, 'a stride in the first stage')
+  const named = labels(fields, 'id2label')
   return {
-    architecture: { stride: json.downsample_in_bottleneck === true ? 'v1' : 'v1.5' },
-    ...(labels && { labels }),
+    architecture: { stride: flag(fields, 'downsample_in_bottleneck', false) ? 'v1' : 'v1.5' },
+    ...(named && { labels: named }),
   }
 }
 
-/** `{"0": "tench", "1": "goldfish"}` in order; undefined where that has holes. */
-function labelsOf(byIndex: unknown): string[] | undefined {
-  if (typeof byIndex !== 'object' || byIndex === null) return undefined
-  const entries = Object.entries(byIndex)
-  const labels = entries.map((_, i) => (byIndex as Json)[i])
-  return labels.every(label => typeof label === 'string') ? labels : undefined
-}
+/**
+ * Those of timm's networks that are what we build, under today's names and those before timm 0.9. Others may have the same tensors
+ * and compute something else with them. `c`, `d`, `s` and `t` have deep stems, which tensors tell.
+ */
+const plainNames =
+  /^((tv|ssl|swsl|ig|gluon)_)?(wide_)?resnex?t(18|34|50|101|152)[cdst]?(_(2|v1[bcds]|\d+x\d+d))?$/
 
-/** Those of timm's networks that are what we build. Others may have the same tensors and compute something else with them. */
-const plainNames = /^(wide_)?resnex?t(18|34|50|101|152)(_(2|\d+x\d+d))?$/
+/** Arguments of timm's models that change nothing of what is computed from given tensors. */
+const harmless = ['num_classes', 'in_chans', 'img_size', 'drop_rate', 'drop_path_rate', 'drop_block_rate']
 
-function fromTimm(json: Json, name: string, file: string): Sidecar {
-  if (!plainNames.test(name)) throw cannotRun(file, `the architecture '${name}' of timm`)
+function fromTimm({ json, file }: Fields, name: string): Sidecar {
+  if (!plainNames.test(name)) throw cannotRun(file, `the architecture ${quoted(name)} of timm`)
+  const changed = Object.keys(object({ json, file }, 'model_args')).find(each => !harmless.includes(each))
+  if (changed !== undefined) throw cannotRun(file, `${quoted(changed)} among its 'model_args'`)
   // Before timm 0.9 what is in `pretrained_cfg` lay beside it.
-  const config = { ...json, ...(json.pretrained_cfg as Json | undefined) }
-  const { mean = imagenet.mean, std = imagenet.std, interpolation = 'bicubic', label_names: labels } = config
+  const fields = { json: { ...json, ...object({ json, file }, 'pretrained_cfg') }, file }
+  const { mean, std, interpolation } = fields.json
   const preprocessing = parsePreprocessing(
-    { steps: timmSteps(config, file), interpolation: interpolationOf(interpolation, file), mean, std },
+    {
+      steps: timmSteps(fields),
+      interpolation: interpolationOf(interpolation ?? 'bicubic', file),
+      mean: mean ?? imagenet.mean,
+      std: std ?? imagenet.std,
+    },
     file,
   )
-  const named = Array.isArray(labels) && labels.every(label => typeof label === 'string')
-  return { preprocessing, ...(named && { labels }) }
+  const named = labels(fields, 'label_names') ?? labels(fields, 'labels')
+  return { preprocessing, ...(named && { labels: named }) }
 }
 
-function timmSteps(
-  { input_size: size, crop_pct: fraction = 0.875, crop_mode: mode = 'center' }: Json,
-  file: string,
-): Step[] {
+function timmSteps(fields: Fields): Step[] {
+  const { crop_mode: mode, input_size: size } = fields.json
   const [, height, width] = Array.isArray(size) ? size : [3, 224, 224]
-  const enlarged = (side: number) => Math.floor(side / Number(fraction))
+  const fraction = positive(fields, 'crop_pct', 0.875)
+  const enlarged = (side: number) => Math.floor(side / fraction)
   const crop = { height, width }
   if (mode === 'squash') return [{ resize: { height: enlarged(height), width: enlarged(width) } }, { crop }]
-  if (mode === 'center' && height === width) return [{ resize: { shorterSide: enlarged(height) } }, { crop }]
+  if ((mode ?? 'center') === 'center' && height === width)
+    return [{ resize: { shorterSide: enlarged(height) } }, { crop }]
   throw new ResidualError(
     'MODEL_INVALID',
-    `${file} asks for a crop that there is none of here: '${mode}' to ${height}x${width}.`,
+    `${fields.file} asks for a crop that there is none of here: ${quoted(mode)} to ${quoted(size)}.`,
   )
 }
 

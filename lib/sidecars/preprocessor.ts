@@ -1,16 +1,15 @@
 // What does Hugging Face's `preprocessor_config.json` say of pictures? As transformers' image processors read it.
-import { ResidualError } from '../errors.ts'
+import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
-
-type Json = { readonly [key: string]: unknown }
+import { type Fields, flag, malformed, positive } from './fields.ts'
 
 /** By the number that Pillow has for a filter, and by its name in timm. */
-const filters: { readonly [filter: string]: Preprocessing['interpolation'] } = {
-  2: 'bilinear',
-  3: 'bicubic',
-  bilinear: 'bilinear',
-  bicubic: 'bicubic',
-}
+const filters = new Map<unknown, Preprocessing['interpolation']>([
+  [2, 'bilinear'],
+  [3, 'bicubic'],
+  ['bilinear', 'bilinear'],
+  ['bicubic', 'bicubic'],
+])
 
 /** ConvNextImageProcessor, which the ResNets have, does not crop what is at least this large. */
 const squashedFrom = 384
@@ -20,65 +19,54 @@ const squashedFrom = 384
  *
  * @throws ResidualError MODEL_INVALID
  */
-export function fromPreprocessorConfig(json: Json, file: string): Preprocessing {
-  const { resample = 3, image_mean: mean = imagenet.mean, image_std: std = imagenet.std } = json
-  const {
-    do_rescale: rescales = true,
-    rescale_factor: factor = 1 / 255,
-    do_normalize: normalises = true,
-  } = json
-  const steps = stepsOf(json)
-  const range = rescales ? 255 * Number(factor) : 255
+export function fromPreprocessorConfig(json: Fields['json'], file: string): Preprocessing {
+  const fields = { json, file }
+  const steps = stepsOf(fields)
+  const range = flag(fields, 'do_rescale', true) ? 255 * positive(fields, 'rescale_factor', 1 / 255) : 255
+  const normalises = flag(fields, 'do_normalize', true)
+  if (flag(fields, 'do_pad', false)) throw malformed(file, 'do_pad', true, 'what can be done here')
   return parsePreprocessing(
     {
       steps,
-      interpolation: interpolationOf(resample, file),
-      mean: normalises ? mean : [0, 0, 0],
-      std: normalises ? std : [1, 1, 1],
+      interpolation: interpolationOf(json.resample ?? 3, file),
+      mean: normalises ? perChannel(json.image_mean ?? imagenet.mean) : [0, 0, 0],
+      std: normalises ? perChannel(json.image_std ?? imagenet.std) : [1, 1, 1],
       ...(Math.abs(range - 1) > 1e-9 && { range }),
+      ...(steps.some(step => 'crop' in step) && { cropRounding: 'down' }),
     },
     file,
   )
 }
 
+const perChannel = (value: unknown) => (typeof value === 'number' ? [value, value, value] : value)
+
 /** @throws ResidualError MODEL_INVALID for filters that there are none of here */
 export function interpolationOf(filter: unknown, file: string): Preprocessing['interpolation'] {
-  const found = filters[String(filter)]
+  const found = filters.get(filter)
   if (found) return found
-  const problem = `${file} asks for the interpolation ${JSON.stringify(filter)}`
+  const problem = `${file} asks for the interpolation ${quoted(filter)}`
   throw new ResidualError('MODEL_INVALID', `${problem}; there are bilinear and bicubic.`)
 }
 
-function stepsOf(json: Json): Step[] {
-  const { size, crop_pct: cropFraction, do_resize: resizes = true, crop_size: cropSize } = json
-  const crops = json.do_center_crop ?? cropSize !== undefined
+function stepsOf(fields: Fields): Step[] {
+  const { json, file } = fields
+  const cropSize = json.crop_size ?? undefined
+  const crops = flag(fields, 'do_center_crop', cropSize !== undefined)
+  // A processor that knows a crop fraction, or says nothing of crops and takes a shorter side, is ConvNeXt's.
+  const convNext = (json.crop_pct ?? undefined) !== undefined || !crops
   const steps: Step[] = []
-  const side = shorterSide(size)
-  if (side !== undefined && resizes) {
-    // A processor that knows a crop fraction, or says nothing of crops and takes a shorter side, is ConvNeXt's.
-    const convNext = cropFraction !== undefined || !crops
-    if (convNext && side < squashedFrom) {
-      const fraction = typeof cropFraction === 'number' ? cropFraction : 224 / 256
-      return [
-        { resize: { shorterSide: Math.floor(side / fraction) } },
-        { crop: { height: side, width: side } },
-      ]
+  if (flag(fields, 'do_resize', true)) {
+    const { shortest_edge: shorterSide, ...size } = sizeOf(json.size, file)
+    if (shorterSide === undefined) steps.push({ resize: size as Extent })
+    else if (!convNext) steps.push({ resize: { shorterSide } })
+    else if (shorterSide >= squashedFrom) steps.push({ resize: { height: shorterSide, width: shorterSide } })
+    else {
+      const resized = Math.floor(shorterSide / positive(fields, 'crop_pct', 224 / 256))
+      steps.push({ resize: { shorterSide: resized } }, { crop: { height: shorterSide, width: shorterSide } })
     }
-    if (convNext) return [{ resize: { height: side, width: side } }]
-    steps.push({ resize: { shorterSide: side } })
-  } else if (resizes && isSize(size)) steps.push({ resize: pick(size) })
-  if (crops) {
-    const crop = typeof cropSize === 'number' ? { height: cropSize, width: cropSize } : cropSize
-    if (isSize(crop)) steps.push({ crop: pick(crop) })
   }
+  if (crops) steps.push({ crop: cropOf(cropSize, file) })
   return steps
-}
-
-/** `224` and `{"shortest_edge": 224}` mean the shorter side. */
-function shorterSide(size: unknown): number | undefined {
-  if (typeof size === 'number') return size
-  const edge = (size as Json | null | undefined)?.shortest_edge
-  return typeof edge === 'number' ? edge : undefined
 }
 
 interface Extent {
@@ -86,6 +74,30 @@ interface Extent {
   readonly width: number
 }
 
-const isSize = (size: unknown): size is Extent =>
-  typeof size === 'object' && size !== null && 'height' in size && 'width' in size
+type Size = { readonly shortest_edge: number } | ({ readonly shortest_edge?: undefined } & Extent)
+
+/** `224` and `{"shortest_edge": 224}` mean the shorter side, `{"height": 224, "width": 224}` both. There are others. */
+function sizeOf(size: unknown, file: string): Size {
+  if (typeof size === 'number') return { shortest_edge: size }
+  const keys = keysOf(size)
+  if (keys === 'shortest_edge') return { shortest_edge: (size as { shortest_edge: number }).shortest_edge }
+  if (keys === 'height,width') return pick(size as Extent)
+  throw malformed(file, 'size', size, 'a shorter side or a height and a width')
+}
+
+function cropOf(size: unknown, file: string): Extent {
+  if (typeof size === 'number') return { height: size, width: size }
+  if (keysOf(size) === 'height,width') return pick(size as Extent)
+  throw malformed(file, 'crop_size', size, 'a height and a width')
+}
+
 const pick = ({ height, width }: Extent): Extent => ({ height, width })
+
+/** Of those that are given: transformers writes null for others. */
+function keysOf(size: unknown): string {
+  const given = Object.entries(size ?? {}).filter(([, value]) => value !== null)
+  return given
+    .map(([key]) => key)
+    .sort()
+    .join()
+}

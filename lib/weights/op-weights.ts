@@ -88,10 +88,24 @@ async function readUnfolded(
   }
   const shape = weightShape(plan, op)
   const name = weightName(op)
-  const weight = name === null ? new Float32Array(count(shape)).fill(1) : await read(name, count(shape))
+  const pixels = windowOf(op)
+  const length = count(shape) / pixels
+  const own = name === null ? new Float32Array(length).fill(1) : await read(name, length)
+  const weight = pixels === 1 ? own : spread(own, pixels)
   const vectors: Float32Array[] = []
   for (const vector of vectorNames(op)) vectors.push(await read(vector, shape[0]!))
   return { weight, ...channelFactors(op, shape[0]!, vectors, source) }
+}
+
+/** Over how many pixels the weights of the tensor are spread. */
+const windowOf = (op: WeightedOp) => (op.kind === 'conv' && op.averaged ? op.kernel ** 2 : 1)
+
+/** `[K,C,1,1]` as `[K,C,R,S]` of `pixels` equal weights. */
+function spread(weight: Float32Array, pixels: number): Float32Array {
+  return Float32Array.from(
+    { length: weight.length * pixels },
+    (_, i) => weight[Math.floor(i / pixels)]! / pixels,
+  )
 }
 
 /** Where all tensors of an operation lie as they are in a file: their names there. */
@@ -105,7 +119,7 @@ function storedNames(op: WeightedOp, source: WeightSource): StoredNames | undefi
   const { file, nameOf } = storedOf(source) ?? {}
   const weight = weightName(op)
   const name = weight === null ? undefined : nameOf?.(weight)
-  if (!file || name === undefined) return undefined
+  if (!file || name === undefined || windowOf(op) !== 1) return undefined
   const vectors = vectorNames(op).flatMap(vector => nameOf!(vector) ?? [])
   return vectors.length === vectorNames(op).length ? { file, name, vectors } : undefined
 }

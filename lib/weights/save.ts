@@ -32,10 +32,18 @@ function trainedTensors(network: Network, weights: WeightSource): DeferredTensor
   return parametersOf(network).map(({ name, shape }) => ({ name, shape, read: () => weights.read(name) }))
 }
 
+/** As a checkpoint has it: the pool before it has no weights. */
+function withoutAverage(op: WeightedOp): WeightedOp {
+  if (op.kind !== 'conv' || !op.averaged) return op
+  const { averaged: _, ...convolution } = op
+  return { ...convolution, kernel: 1 }
+}
+
 function foldedTensors(network: Network, weights: WeightSource): DeferredTensor[] {
   const perChannel = (value: number) => new Array(network.graph.channels[0]!).fill(value)
   const plan = lower(network, { height: anySide, width: anySide, mean: perChannel(0), std: perChannel(1) })
-  return plan.ops.filter(takesWeights).flatMap((op: WeightedOp) => {
+  return plan.ops.filter(takesWeights).flatMap((lowered: WeightedOp) => {
+    const op = withoutAverage(lowered)
     const shape = weightShape(plan, op)
     let bias: Float32Array | undefined // had with the weights, which are written just before it
     return [

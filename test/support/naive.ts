@@ -65,6 +65,14 @@ async function runLayer(
         return sum
       })
     }
+    case 'localAvgPool': {
+      const { kernel } = layer
+      return overWindows(src, { kernel, stride: kernel, padding: 0 }, channels, n, (c, read) => {
+        let sum = 0
+        for (let r = 0; r < kernel; r++) for (let s = 0; s < kernel; s++) sum += read(r, s, c)!
+        return sum / kernel ** 2
+      })
+    }
     case 'maxPool':
       return overWindows(src, layer, channels, n, (c, read) => {
         let largest = Number.NEGATIVE_INFINITY

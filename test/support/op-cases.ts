@@ -1,15 +1,16 @@
 // Which cases must every kernel of every instruction set get right? The one table, for all backends.
+
+import { basicBlock, bottleneck } from '../../lib/model/blocks.ts'
 import type { Network, Value } from '../../lib/model/graph.ts'
 import {
   add,
-  basicBlock,
   batchNorm,
-  bottleneck,
   conv,
   convBN,
   globalAvgPool,
   input,
   linear,
+  localAvgPool,
   maxPool,
   relu,
 } from '../../lib/model/layers.ts'
@@ -156,6 +157,11 @@ export const opCases: readonly OpCase[] = [
       maxPool(x, { kernel, stride, padding }),
     ),
   ),
+  // Average pools: before a 1x1 convolution, and by themselves.
+  opCase('1x1 of means over 2x2', [10, 6, 48], x =>
+    convBN(localAvgPool(x, { kernel: 2 }), { names, channels: 40, kernel: 1 }),
+  ),
+  opCase('means over 3x3', [9, 12, 19], x => relu(localAvgPool(x, { kernel: 3 }))),
   // What no convolution can absorb.
   opCase('batch norm, sum and ReLU alone', [4, 5, 21], x => {
     const pooled = maxPool(batchNorm(x, { name: 'first' }), { kernel: 2 })

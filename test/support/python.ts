@@ -1,7 +1,7 @@
 // Which Python has what a test needs? RESIDUAL_PYTHON, else python3.
 import { execFileSync, spawnSync } from 'node:child_process'
 
-const python = process.env.RESIDUAL_PYTHON ?? 'python3'
+export const python = process.env.RESIDUAL_PYTHON ?? 'python3'
 
 /** Whether the Python can import these. Where it cannot, says why tests are skipped. */
 export function pythonHas(...modules: readonly string[]): boolean {

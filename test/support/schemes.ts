@@ -185,6 +185,76 @@ export const paddleDygraph = renamed(
   /*turnLinear=*/ true,
 )
 
+/** For a network of so many blocks in each stage: they are in one list. */
+export const paddleClasBlocks =
+  (blocks: readonly number[]): Rename =>
+  tensor =>
+    paddleVision(tensor).map(made => ({
+      ...made,
+      name: made.name
+        .replace(/^(conv|bn)1\./, 'stem.0.$1.')
+        .replace(/^layer(\d)\.(\d+)\./, (_, stage, block) => {
+          const before = blocks.slice(0, Number(stage) - 1).reduce((sum, count) => sum + count, 0)
+          return `blocks.${before + Number(block)}.`
+        })
+        .replace(/\.(conv|bn)(\d)\.(?=[^.]+$)/, (_, kind, k) => `.conv${Number(k) - 1}.${kind}.`)
+        .replace('.downsample.0.', '.short.conv.')
+        .replace('.downsample.1.', '.short.bn.'),
+    }))
+
+/** Keras' layers under Caffe's names. */
+export const kerasUntil2018: Rename = tensor => {
+  const { name } = tensor
+  return keras(tensor).map(made => {
+    const variable = made.name.slice(made.name.indexOf('/') + 1)
+    if (name.startsWith('fc.')) return { ...made, name: `fc1000/${variable}` }
+    const { kind, rest } = caffeLayer(name, false)
+    return { ...made, name: `${kind === 'conv' ? conv(rest) : norm('bn', rest)}/${variable}` }
+  })
+}
+
+export const keras1: Rename = tensor =>
+  kerasUntil2018(tensor).map(made => {
+    const [layer, variable] = made.name.split('/') as [string, string]
+    const names = { kernel: 'W', bias: 'b', moving_mean: 'running_mean', moving_variance: 'running_std' }
+    return { ...made, name: `${layer}/${layer}_${names[variable as keyof typeof names] ?? variable}` }
+  })
+
+/** Stems of three convolutions, which PaddleClas counts from 1: what the plain ones do with the rest. */
+const vd =
+  (rename: Rename, stem: (k: number, kind: 'conv' | 'bn') => string, leaves: readonly string[]): Rename =>
+  tensor => {
+    // An average pool has no tensors, and no number in names of Paddle.
+    const name = tensor.name.replace(/downsample\.([12])/, (_, i) => `downsample.${Number(i) - 1}`)
+    const at = ['conv1.0.', 'conv1.1.', 'conv1.3.', 'conv1.4.', 'conv1.6.', 'bn1.'].findIndex(layer =>
+      name.startsWith(layer),
+    )
+    if (at === -1) return rename({ ...tensor, name })
+    const kind = at % 2 === 0 ? 'conv' : 'bn'
+    const number = ['weight', 'bias', 'running_mean', 'running_var'].indexOf(leaf(name))
+    const ofNorm = leaves[number]!
+    return [{ ...tensor, name: stem(Math.floor(at / 2) + 1, kind) + (kind === 'conv' ? leaves[4] : ofNorm) }]
+  }
+
+const leavesOfLayers = ['.weight', '.bias', '._mean', '._variance', '.weight']
+
+export const paddleDygraphVd = vd(
+  tensor => paddleDygraph(tensor),
+  (k, kind) => `conv1_${k}.${kind === 'conv' ? '_conv' : '_batch_norm'}`,
+  leavesOfLayers,
+)
+
+export const paddleClasBlocksVd = (blocks: readonly number[]): Rename =>
+  vd(paddleClasBlocks(blocks), (k, kind) => `stem.${k - 1}.${kind}`, leavesOfLayers)
+
+export const paddleClasVd = vd(paddleClas, (k, kind) => (kind === 'conv' ? `conv1_${k}` : `bnv1_${k}`), [
+  '_scale',
+  '_offset',
+  '_mean',
+  '_variance',
+  '_weights',
+])
+
 export const prefixed = (prefix: string): Rename => renamed([[/^/, prefix]])
 
 export const openMMLab = renamed([

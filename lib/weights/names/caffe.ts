@@ -6,7 +6,7 @@ import type { Scheme } from './scheme.ts'
 export const caffe: Scheme = {
   name: 'Caffe',
   marks: ['conv1/0', 'res2a_branch2a/0', 'scale_conv1/0'],
-  stem: { conv: 'conv1', norm: 'bn_conv1', scale: 'scale_conv1' },
+  stem: [{ conv: 'conv1', norm: 'bn_conv1', scale: 'scale_conv1' }],
   block: {
     conv: 'res{i+1}{j:a}_branch2{k:a}',
     norm: 'bn{i+1}{j:a}_branch2{k:a}',

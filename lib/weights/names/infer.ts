@@ -25,13 +25,15 @@ export function inferResNet(source: WeightSource): ResNetOptions {
 /** The options that the names and a few of the shapes speak for; they may be none that exist. */
 function guess(source: WeightSource): ResNetOptions {
   const has = (name: string) => source.shape(name) !== undefined
-  const stem = source.shape('conv1.weight')
+  const isDeep = has('conv1.0.weight')
+  const stemName = isDeep ? 'conv1.6.weight' : 'conv1.weight'
+  const stem = source.shape(stemName)
   const classifier = source.shape('fc.weight')
   if (!stem || !classifier) {
-    const name = stem ? 'fc.weight' : 'conv1.weight'
+    const name = stem ? 'fc.weight' : stemName
     throw notResNet(source, `it has no ${source.origin?.(name) ?? name}`)
   }
-  if (stem.length !== 4) throw notResNet(source, 'conv1.weight is malformed')
+  if (stem.length !== 4) throw notResNet(source, `${stemName} is malformed`)
   if (classifier.length !== 2) throw notResNet(source, 'fc.weight is malformed')
 
   const block = has('layer1.0.conv3.weight') ? 'bottleneck' : 'basic'
@@ -51,8 +53,16 @@ function guess(source: WeightSource): ResNetOptions {
   const width = result(4) / lastWidth
   if (stem[0] !== Math.round(width * stemWidth))
     throw notResNet(source, 'its stem and its last stage differ in width')
-  const common = { layers, classes: classifier[0]!, width }
-  if (block === 'basic') return common
+  const deepStem = ['conv1.0.weight', 'conv1.3.weight'].map(name => source.shape(name)?.[0] ?? 0) as [
+    number,
+    number,
+  ]
+  const common = { layers, classes: classifier[0]!, width, ...(isDeep && { deepStem }) }
+  if (block === 'basic') {
+    // The projection's convolution is its layer 0, or 1 behind an average pool.
+    const projectFirst = ['0', '1'].some(i => has(`layer1.0.downsample.${i}.weight`))
+    return projectFirst ? { ...common, projectFirst } : common
+  }
   const inner = source.shape('layer1.0.conv2.weight')
   if (inner?.length !== 4) throw notResNet(source, 'layer1.0 is malformed')
   const groups = inner[0]! / inner[1]!

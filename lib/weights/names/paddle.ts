@@ -16,7 +16,7 @@ export const paddleDygraph: Scheme = {
   ...paddleVision,
   name: 'Paddle dygraph',
   marks: ['conv._conv.weight', 'bb_0_0.conv0._conv.weight'],
-  stem: { conv: 'conv._conv', norm: 'conv._batch_norm' },
+  stem: [{ conv: 'conv._conv', norm: 'conv._batch_norm' }],
   block: {
     conv: 'bb_{i-1}_{j}.conv{k-1}._conv',
     norm: 'bb_{i-1}_{j}.conv{k-1}._batch_norm',
@@ -25,12 +25,50 @@ export const paddleDygraph: Scheme = {
   classifier: 'out',
 }
 
+/** The same of PaddleClas' `ResNet50_vd` and its like, which are ResNet-D. */
+export const paddleDygraphVd: Scheme = {
+  ...paddleDygraph,
+  name: 'Paddle dygraph, vd',
+  marks: ['conv1_1._conv.weight', 'bb_0_0.conv0._conv.weight'],
+  stem: [
+    { conv: 'conv1_1._conv', norm: 'conv1_1._batch_norm' },
+    { conv: 'conv1_2._conv', norm: 'conv1_2._batch_norm' },
+    { conv: 'conv1_3._conv', norm: 'conv1_3._batch_norm' },
+  ],
+  averagedShortcut: true,
+}
+
+/**
+ * PaddleClas since 2.2: `ppcls/arch/backbone/legendary_models/resnet.py` of https://github.com/PaddlePaddle/PaddleClas. All blocks are in
+ * one list.
+ */
+export const paddleClasBlocks: Scheme = {
+  ...paddleVision,
+  name: 'PaddleClas 2.2',
+  marks: ['stem.0.conv.weight', 'blocks.0.conv0.conv.weight'],
+  stem: [{ conv: 'stem.0.conv', norm: 'stem.0.bn' }],
+  block: { conv: 'blocks.{n}.conv{k-1}.conv', norm: 'blocks.{n}.conv{k-1}.bn' },
+  projection: { conv: 'blocks.{n}.short.conv', norm: 'blocks.{n}.short.bn' },
+}
+
+export const paddleClasBlocksVd: Scheme = {
+  ...paddleClasBlocks,
+  name: 'PaddleClas 2.2, vd',
+  marks: ['stem.2.conv.weight', 'blocks.0.conv0.conv.weight'],
+  stem: [
+    { conv: 'stem.0.conv', norm: 'stem.0.bn' },
+    { conv: 'stem.1.conv', norm: 'stem.1.bn' },
+    { conv: 'stem.2.conv', norm: 'stem.2.bn' },
+  ],
+  averagedShortcut: true,
+}
+
 /** PaddleClas's static graphs, whose parameters are named as Caffe's layers. */
 export const paddleClas: Scheme = {
   ...paddleVision,
   name: 'PaddleClas',
   marks: ['conv1_weights', 'res2a_branch2a_weights'],
-  stem: { conv: 'conv1', norm: 'bn_conv1' },
+  stem: [{ conv: 'conv1', norm: 'bn_conv1' }],
   block: { conv: 'res{i+1}{j:a}_branch2{k:a}', norm: 'bn{i+1}{j:a}_branch2{k:a}' },
   projection: { conv: 'res{i+1}{j:a}_branch1', norm: 'bn{i+1}{j:a}_branch1' },
   classifier: 'fc_0',
@@ -43,4 +81,17 @@ export const paddleClas: Scheme = {
     linearWeight: '{classifier}.w_0',
     linearBias: '{classifier}.b_0',
   },
+}
+
+/** The names of batch norms leave out the first three letters of the convolutions'. */
+export const paddleClasVd: Scheme = {
+  ...paddleClas,
+  name: 'PaddleClas, vd',
+  marks: ['conv1_1_weights', 'res2a_branch2a_weights'],
+  stem: [
+    { conv: 'conv1_1', norm: 'bnv1_1' },
+    { conv: 'conv1_2', norm: 'bnv1_2' },
+    { conv: 'conv1_3', norm: 'bnv1_3' },
+  ],
+  averagedShortcut: true,
 }

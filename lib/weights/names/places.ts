@@ -8,14 +8,14 @@ export type Part = 'weight' | 'gamma' | 'beta' | 'mean' | 'variance' | 'linearWe
 export interface Place {
   readonly part: Part
   readonly layer: 'stem' | 'block' | 'projection' | 'classifier'
-  /** Stage from 1, block from 0, convolution from 1: as far as the layer has them. */
+  /** Stage from 1, block from 0, convolution of a block or of the stem from 1: as far as the layer has them. */
   readonly i: number
   readonly j: number
   readonly k: number
 }
 
 const ourName =
-  /^(?:(?<stem>conv|bn)1|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[01]))|(?<fc>fc))\.(?<leaf>\w+)$/
+  /^(?:(?<stem>conv|bn)1(?:\.(?<deep>\d))?|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[012]))|(?<fc>fc))\.(?<leaf>\w+)$/
 
 const normParts: { readonly [leaf: string]: Part } = {
   weight: 'gamma',
@@ -24,18 +24,37 @@ const normParts: { readonly [leaf: string]: Part } = {
   running_var: 'variance',
 }
 
-/** The place of a tensor by our name for it; undefined for names that no ResNet of ours has. */
-export function placeOf(name: string): Place | undefined {
+/** The layers of a deep stem by our names: `conv1.0`, and so on until `bn1`. Between them are ReLUs. */
+const deepStem: { readonly [layer: string]: { readonly k: number; readonly kind: 'conv' | 'bn' } } = {
+  'conv.0': { k: 1, kind: 'conv' },
+  'conv.1': { k: 1, kind: 'bn' },
+  'conv.3': { k: 2, kind: 'conv' },
+  'conv.4': { k: 2, kind: 'bn' },
+  'conv.6': { k: 3, kind: 'conv' },
+  bn: { k: 3, kind: 'bn' },
+}
+const plainStem: typeof deepStem = { conv: { k: 1, kind: 'conv' }, bn: { k: 1, kind: 'bn' } }
+
+/**
+ * The place of a tensor by our name for it, in a network of the kind that the scheme is for; undefined for names that no such network
+ * has.
+ */
+export function placeOf(name: string, scheme: Pick<Scheme, 'stem' | 'averagedShortcut'>): Place | undefined {
   const found = ourName.exec(name)?.groups
   if (!found) return undefined
-  const { stem, block, projection, fc, leaf } = found
+  const { stem, deep, block, projection, fc, leaf } = found
   const numbers = { i: Number(found.i), j: Number(found.j), k: Number(found.k) }
   if (fc) {
     if (leaf !== 'weight' && leaf !== 'bias') return undefined
     return { part: leaf === 'weight' ? 'linearWeight' : 'linearBias', layer: 'classifier', ...numbers }
   }
   const layer = stem ? 'stem' : block ? 'block' : 'projection'
-  const isConv = (stem ?? block) === 'conv' || projection === '0'
+  const inStem = (scheme.stem.length > 1 ? deepStem : plainStem)[deep ? `${stem}.${deep}` : stem!]
+  const inProjection = ['conv', 'bn'][Number(projection) - (scheme.averagedShortcut ? 1 : 0)]
+  const kind = stem ? inStem?.kind : (block ?? inProjection)
+  if (kind === undefined) return undefined
+  if (inStem) numbers.k = inStem.k
+  const isConv = kind === 'conv'
   const part = isConv ? (leaf === 'weight' ? 'weight' : undefined) : normParts[leaf!]
   return part && { part, layer, ...numbers }
 }
@@ -51,21 +70,43 @@ export function nameAt(
   has: (name: string) => boolean,
 ): string | undefined {
   const layers: Partial<LayerNames> & { classifier?: string } =
-    layer === 'classifier' ? { classifier: scheme.classifier } : scheme[layer]
+    layer === 'classifier'
+      ? { classifier: scheme.classifier }
+      : layer === 'stem'
+        ? scheme.stem[k - 1]!
+        : scheme[layer]
   const template = tensors[member]?.replace(
-    /\{(conv|norm|scale|classifier)\}/,
+    /\{(conv|norm|scale|classifier)\}/g,
     (_, kind: keyof typeof layers) => layers[kind] ?? '',
   )
   if (template === undefined) return undefined
+  const projects = (n: number) => has(`${scheme.projection.conv.replace('{n}', String(n))}.weight`)
+  const number = template.includes('{n}') ? throughAllStages(i, j, projects) : 0
   const expand = (block: string) =>
     template
       .replaceAll('{j:a}', block)
+      .replaceAll('{n}', String(number ?? '?'))
       .replaceAll('{k:a}', letter(k - 1))
       .replace(/\{([ijk])([+-]1)?\}/g, (_, index: 'i' | 'j' | 'k', step = 0) =>
         String({ i, j, k }[index] + Number(step)),
       )
   const names = [expand(letter(j)), expand(j === 0 ? 'a' : `b${j}`)]
   return names.find(has) ?? names[0]!
+}
+
+const mostBlocks = 200 // of any network
+
+/** The number of block `j` of stage `i`; undefined where the stage has fewer. */
+function throughAllStages(i: number, j: number, projects: (n: number) => boolean): number | undefined {
+  for (let n = 0, stage = 1, block = 0; n < mostBlocks; n++, block++) {
+    if (n > 0 && projects(n)) {
+      stage++
+      block = 0
+    }
+    if (stage === i && block === j) return n
+    if (stage > i) return undefined
+  }
+  return undefined
 }
 
 const letter = (index: number) => String.fromCharCode('a'.charCodeAt(0) + index)

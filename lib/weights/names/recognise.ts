@@ -5,29 +5,11 @@ import { parametersOf } from '../../model/parameters.ts'
 import { type ResNetOptions, resnet } from '../../model/resnet.ts'
 import { architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
-import { caffe, caffeInPyTorch } from './caffe.ts'
 import { inferResNet } from './infer.ts'
-import { keras } from './keras.ts'
-import { paddleClas, paddleDygraph, paddleVision } from './paddle.ts'
 import type { Scheme } from './scheme.ts'
-import { folded, openMMLab, torchvision } from './torchvision.ts'
-import { transformers } from './transformers.ts'
+import { schemes } from './schemes.ts'
 import { translate } from './translated.ts'
 import { findUnsupported } from './unsupported.ts'
-
-/** The first whose marks a file has counts: those that share names with torchvision stand before it. */
-export const schemes: readonly Scheme[] = [
-  transformers,
-  paddleDygraph,
-  paddleClas,
-  paddleVision,
-  keras,
-  caffe,
-  caffeInPyTorch,
-  openMMLab,
-  folded,
-  torchvision,
-]
 
 /** A network that a file was found to hold. */
 export interface Recognised {
@@ -48,10 +30,12 @@ export interface Recognised {
  */
 export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}): Recognised {
   try {
-    const { scheme, prefix } = findScheme(file)
-    const { stride, epsilon } = scheme
+    const { scheme: found, prefix } = findScheme(file)
+    const scheme = withOwnClassifier(found, prefix, file)
+    const { stride, epsilon, averagedShortcut } = scheme
+    const told = { stride, epsilon, ...(averagedShortcut && { averagedShortcut }) }
     const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
-    const architecture = { stride, epsilon, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
+    const architecture = { ...told, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
     const network = build(architecture, file)
     const parameters = parametersOf(network)
     const names = parameters.map(({ name }) => name)
@@ -75,6 +59,22 @@ function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
     `${file.path} holds no ResNet that is known: it has ${some}. ` +
       `Known are the names of ${schemes.map(({ name }) => name).join('; ')}.`,
   )
+}
+
+/**
+ * The scheme with the classifier that the file has. People who fine-tune put one of their own on the network, under any name: the
+ * linear layer of the file, if it has just one.
+ */
+function withOwnClassifier(scheme: Scheme, prefix: string, { tensors }: Checkpoint): Scheme {
+  const [first, after, ...more] = scheme.tensors.linearWeight.split('{classifier}') as [string, string]
+  const before = prefix + first
+  if (more.length > 0 || tensors.has(before + scheme.classifier + after)) return scheme
+  const linear = [...tensors].filter(
+    ([name, { shape }]) => shape.length === 2 && name.startsWith(before) && name.endsWith(after),
+  )
+  if (linear.length !== 1) return scheme
+  const [[name]] = linear as [[string, unknown]]
+  return { ...scheme, classifier: name.slice(before.length, name.length - after.length) }
 }
 
 /** All behind which the file has `marks`; averaged weights first, as timm prefers them. */

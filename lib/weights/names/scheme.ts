@@ -3,7 +3,8 @@
 /**
  * Layers of one convolution and its batch normalisation, as templates. `{i}` is the stage from 1 to 4, `{j}` the block from 0, `{k}`
  * the convolution from 1; `{i+1}` and the like count otherwise, `{k:a}` is a letter. `{j:a}` is `a`, `b`, `c`... or, as deep Caffe
- * networks have it, `a`, `b1`, `b2`...: whichever the file has.
+ * networks have it, `a`, `b1`, `b2`...: whichever the file has. `{n}` is the block from 0 through all stages, each of which begins with
+ * a block that has a projection (the first may have none).
  */
 export interface LayerNames {
   readonly conv: string
@@ -32,7 +33,8 @@ export interface Scheme {
   readonly name: string
   /** A file that has these tensors, behind one prefix, is taken for one of the scheme. */
   readonly marks: readonly string[]
-  readonly stem: LayerNames
+  /** One layer, or the three of a deep stem. */
+  readonly stem: readonly [LayerNames] | readonly [LayerNames, LayerNames, LayerNames]
   readonly block: LayerNames
   readonly projection: LayerNames
   readonly classifier: string
@@ -43,6 +45,8 @@ export interface Scheme {
   /** Where such networks have the stride of a bottleneck, unless something beside the file says otherwise. */
   readonly stride: 'v1' | 'v1.5'
   readonly epsilon: number
+  /** Whether such networks have an average pool before projections, which no tensor tells. */
+  readonly averagedShortcut?: boolean
   /** What such networks take, unless something beside the file says otherwise. */
   readonly input: 'imagenet' | 'caffe'
 }

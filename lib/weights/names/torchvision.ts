@@ -4,7 +4,7 @@ import type { Scheme } from './scheme.ts'
 export const torchvision: Scheme = {
   name: 'torchvision',
   marks: ['conv1.weight', 'layer1.0.conv1.weight'],
-  stem: { conv: 'conv1', norm: 'bn1' },
+  stem: [{ conv: 'conv1', norm: 'bn1' }],
   block: { conv: 'layer{i}.{j}.conv{k}', norm: 'layer{i}.{j}.bn{k}' },
   projection: { conv: 'layer{i}.{j}.downsample.0', norm: 'layer{i}.{j}.downsample.1' },
   classifier: 'fc',
@@ -29,7 +29,7 @@ export const folded: Scheme = {
   ...torchvision,
   name: 'torchvision, folded',
   marks: ['conv1.weight', 'conv1.bias', 'layer1.0.conv1.bias'],
-  stem: { conv: 'conv1' },
+  stem: [{ conv: 'conv1' }],
   block: { conv: 'layer{i}.{j}.conv{k}' },
   projection: { conv: 'layer{i}.{j}.downsample.0' },
   tensors: {
@@ -41,12 +41,51 @@ export const folded: Scheme = {
   epsilon: 0,
 }
 
+const deepStem = [
+  { conv: 'conv1.0', norm: 'conv1.1' },
+  { conv: 'conv1.3', norm: 'conv1.4' },
+  { conv: 'conv1.6', norm: 'bn1' },
+] as const
+const foldedDeepStem = [{ conv: 'conv1.0' }, { conv: 'conv1.3' }, { conv: 'conv1.6' }] as const
+
+/** timm's ResNet-C: a stem of three convolutions. */
+export const timmC: Scheme = {
+  ...torchvision,
+  name: 'timm, deep stem',
+  marks: ['conv1.0.weight', 'layer1.0.conv1.weight', 'layer2.0.downsample.0.weight'],
+  stem: deepStem,
+}
+
+/** timm's ResNet-D: an average pool before projections as well, which has the number 0 among their layers. */
+export const timmD: Scheme = {
+  ...timmC,
+  name: 'timm, ResNet-D',
+  marks: ['conv1.0.weight', 'layer1.0.conv1.weight', 'layer2.0.downsample.2.running_mean'],
+  projection: { conv: 'layer{i}.{j}.downsample.1', norm: 'layer{i}.{j}.downsample.2' },
+  averagedShortcut: true,
+}
+
+export const foldedC: Scheme = {
+  ...folded,
+  name: 'timm, deep stem, folded',
+  marks: ['conv1.0.bias', 'layer1.0.conv1.bias', 'layer2.0.downsample.0.bias'],
+  stem: foldedDeepStem,
+}
+
+export const foldedD: Scheme = {
+  ...foldedC,
+  name: 'timm, ResNet-D, folded',
+  marks: ['conv1.0.bias', 'layer1.0.conv1.bias', 'layer2.0.downsample.1.bias'],
+  projection: { conv: 'layer{i}.{j}.downsample.1' },
+  averagedShortcut: true,
+}
+
 /** OpenMMLab's MMPretrain (https://github.com/open-mmlab/mmpretrain): a backbone and a head. */
 export const openMMLab: Scheme = {
   ...torchvision,
   name: 'OpenMMLab',
   marks: ['backbone.conv1.weight', 'backbone.layer1.0.conv1.weight', 'head.fc.weight'],
-  stem: { conv: 'backbone.conv1', norm: 'backbone.bn1' },
+  stem: [{ conv: 'backbone.conv1', norm: 'backbone.bn1' }],
   block: { conv: 'backbone.layer{i}.{j}.conv{k}', norm: 'backbone.layer{i}.{j}.bn{k}' },
   projection: {
     conv: 'backbone.layer{i}.{j}.downsample.0',

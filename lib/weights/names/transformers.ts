@@ -11,10 +11,12 @@ export const transformers: Scheme = {
     'resnet.embedder.embedder.convolution.weight',
     'resnet.encoder.stages.0.layers.0.layer.0.convolution.weight',
   ],
-  stem: {
-    conv: 'resnet.embedder.embedder.convolution',
-    norm: 'resnet.embedder.embedder.normalization',
-  },
+  stem: [
+    {
+      conv: 'resnet.embedder.embedder.convolution',
+      norm: 'resnet.embedder.embedder.normalization',
+    },
+  ],
   block: { conv: `${block}.layer.{k-1}.convolution`, norm: `${block}.layer.{k-1}.normalization` },
   projection: { conv: `${block}.shortcut.convolution`, norm: `${block}.shortcut.normalization` },
   classifier: 'classifier.1',

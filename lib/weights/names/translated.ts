@@ -68,7 +68,7 @@ export function translate(
 }
 
 function makeRecipe(file: Checkpoint, scheme: Scheme, prefix: string, name: string): Recipe | undefined {
-  const place = placeOf(name)
+  const place = placeOf(name, scheme)
   if (!place) return undefined
   const { part } = place
   const find = (member: keyof TensorNames) => {

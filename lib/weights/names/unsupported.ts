@@ -16,14 +16,8 @@ const unsupported: readonly Unsupported[] = [
     what: 'a ResNet with attention in its blocks (SE, ECA or the like)',
     mark: /layer1\.0\.(se|se_module|attn|eca)\.|_se(_block)?[_/]|\.short\.se|bb_0_0\.scale/,
   },
-  {
-    what: 'a ResNet with a stem of several convolutions, as resnet50c, d, s and t of timm have',
-    mark: /(^|[./])(conv1\.0\.weight|conv1_[123]\._conv\.weight|conv1_1_weights|stem\.[012]\.conv\.weight)$/,
-  },
-  {
-    what: 'a ResNet-D (projections behind an average pool)',
-    mark: /layer2\.0\.downsample\.2\./,
-  },
+  { what: 'a ResNet-RS (a convolution in place of the max pool)', mark: /(^|\.)maxpool\.0\.weight$/ },
+  { what: "a ResNet-C or -D with OpenMMLab's names", mark: /(^|\.)backbone\.stem\.0\.weight$/ },
   {
     what: 'a ResNet v2 (batch norms before convolutions)',
     mark: /_preact_bn\/|stages\.0\.blocks\.0\.norm1\.|layer1\.0\.norm1\.|root_block|(^|[./])block1\.unit01\./,

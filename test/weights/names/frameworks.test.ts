@@ -1,61 +1,82 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
-import { load, openSafetensors } from '../../../lib/index.ts'
+import { type LoadOptions, load, openSafetensors } from '../../../lib/index.ts'
 import { packageRoot } from '../../../lib/runtime/native.ts'
 import { temporaryFolder } from '../../support/files.ts'
+import { relativeError } from '../../support/golden.ts'
+import { python, pythonHas } from '../../support/python.ts'
 
-const python = process.env.RESIDUAL_PYTHON ?? 'python3'
 const script = join(packageRoot, 'test', 'support', 'frameworks.py')
 const folder = temporaryFolder()
 
-const modules: { readonly [framework: string]: string } = {
-  torchvision: 'torchvision, safetensors',
-  timm: 'timm, safetensors',
-  transformers: 'transformers, torch, safetensors',
-  keras: 'keras, safetensors',
+/** What Python must have for each, and the ends of the names of the files that are made. */
+const frameworks = {
+  torchvision: {
+    modules: ['torchvision', 'safetensors'],
+    cases: ['resnet18', 'resnet50', 'resnext50_32x4d', 'wide_resnet50_2'],
+    forms: ['.safetensors', '.pth', '.plain.pth'],
+  },
+  'torch.onnx': {
+    modules: ['torchvision', 'safetensors', 'onnx', 'onnxscript'],
+    cases: ['resnet18', 'resnext50_32x4d'],
+    forms: ['.old.onnx', '.unfolded.onnx', '.new.onnx', '.external.onnx'],
+  },
+  timm: {
+    modules: ['timm', 'safetensors'],
+    cases: ['resnet34', 'resnet50', 'resnext50_32x4d', 'resnet18d', 'resnet50d', 'resnet50t', 'resnet101c'],
+    forms: ['.safetensors'],
+  },
+  transformers: {
+    modules: ['transformers', 'torch', 'safetensors'],
+    cases: ['basic', 'bottleneck', 'v1'],
+    forms: [''],
+  },
+  keras: {
+    modules: ['keras', 'tensorflow', 'safetensors'],
+    cases: ['ResNet50', 'ResNet101', 'until 2018'],
+    forms: ['.h5', '.weights.h5', '.keras', '.nested.h5', '.nested.weights.h5', '.nested.keras'],
+  },
+} as const
+
+const side = { height: 64, width: 64 }
+const options: LoadOptions = {
+  ...{ device: 'cpu', threads: 2, maxBatch: 1 },
+  preprocessing: { steps: [{ crop: side }] },
 }
 
-/** Whether Python can import what a framework takes; where it cannot, says so. */
-function have(framework: string): boolean {
-  const code = `import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in '${modules[framework]}'.split(', ')))`
-  const found = spawnSync(python, ['-c', code]).status === 0
-  if (!found) console.warn(`skipped: ${python} has not all of ${modules[framework]}`)
-  return found
-}
-
-const cases = {
-  torchvision: ['resnet18', 'resnet50', 'resnext50_32x4d', 'wide_resnet50_2'],
-  timm: ['resnet34', 'resnet50', 'resnext50_32x4d'],
-  transformers: ['basic', 'bottleneck', 'v1'],
-  keras: ['ResNet50', 'ResNet101'],
-}
-
-describe.each(Object.entries(cases))('a checkpoint of %s', (framework, names) => {
-  it.skipIf(!have(framework)).each(names)('gives its logits: %s', { timeout: 120_000 }, async name => {
+describe.each(Object.entries(frameworks))('a checkpoint of %s', (framework, { modules, cases, forms }) => {
+  const run = { timeout: 240_000 }
+  it.skipIf(!pythonHas(...modules)).each(cases)('gives its logits: %s', run, async name => {
     const { status, stdout, stderr } = spawnSync(python, [script, folder, framework, name], {
       encoding: 'utf8',
     })
     expect(status, stdout + stderr).toBe(0)
     await using io = await openSafetensors(join(folder, `${name}.io.safetensors`))
     const [picture, expected] = [await io.read('picture'), await io.read('logits')]
-    const directory = join(folder, name)
-    const path = existsSync(directory) ? directory : `${directory}.safetensors`
-    const size = { height: 64, width: 64 }
-    await using classifier = await load(path, {
-      device: 'cpu',
-      threads: 2,
-      maxBatch: 1,
-      preprocessing: { steps: [{ crop: size }] },
-    })
-    const { logits } = await classifier.run(picture, { outputs: ['logits'] })
-    const norm = Math.hypot(...expected)
-    const difference = Math.hypot(...logits.map((value, i) => value - expected[i]!)) / norm
-    console.log(
-      `${framework} ${name}: ${difference.toExponential(1)} of the logits' norm of ${norm.toFixed(2)}`,
-    )
-    expect(difference).toBeLessThan(1e-4)
-    if (framework === 'transformers') expect(classifier.labels[3]).toBe('label 3')
+    for (const form of forms) {
+      await using classifier = await load(join(folder, `${name}${form}`), options)
+      const { logits } = await classifier.run(picture, { outputs: ['logits'] })
+      expectClose(logits, expected, `${framework} ${name}${form}`)
+      if (framework === 'transformers') expect(classifier.labels[3]).toBe('label 3')
+      if (!io.tensors.has('rgb')) continue
+      // The channels are turned round, and the mean is subtracted of bytes.
+      const rgb = Uint8Array.from(await io.read('rgb'))
+      const raw = { ...side, channels: 3 } as const
+      const png = await sharp(rgb, { raw }).png().toBuffer()
+      const { pixels } = await classifier.prepare(png)
+      const turned = await classifier.run(pixels, { outputs: ['logits'] })
+      expectClose(turned.logits, await io.read('logits of rgb'), `${framework} ${name}${form}, a picture`)
+    }
+    rmSync(folder, { recursive: true })
+    mkdirSync(folder)
   })
 })
+
+function expectClose(found: Float32Array, expected: Float32Array, what: string): void {
+  const difference = relativeError(found, expected)
+  console.log(`${what}: ${difference.toExponential(1)} of the logits' norm`)
+  expect(difference).toBeLessThan(1e-4)
+}

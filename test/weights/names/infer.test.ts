@@ -24,6 +24,8 @@ const variants: [string, ResNetOptions][] = [
   ['resnet152', { layers: 152 }],
   ['resnext50_32x4d', { layers: 50, groups: 32, widthPerGroup: 4 }],
   ['resnext101_32x8d', { layers: 101, groups: 32, widthPerGroup: 8 }],
+  ['resnet50c', { layers: 50, deepStem: [32, 32] }],
+  ['resnet18t', { layers: 18, deepStem: [24, 32] }],
   ['wide_resnet50_2', { layers: 50, widthPerGroup: 128 }],
 ]
 

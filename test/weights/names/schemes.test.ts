@@ -12,18 +12,26 @@ import {
   parametersOf,
   type ResNetOptions,
   resnet,
+  saveModel,
   writeSafetensors,
 } from '../../../lib/index.ts'
 import { storedOf } from '../../../lib/weights/source.ts'
 import { seeded, temporaryFolder } from '../../support/files.ts'
+import { relativeError } from '../../support/golden.ts'
 import {
   caffe,
   caffeConverted,
   keras,
+  keras1,
+  kerasUntil2018,
   lively,
   openMMLab,
   paddleClas,
+  paddleClasBlocks,
+  paddleClasBlocksVd,
+  paddleClasVd,
   paddleDygraph,
+  paddleDygraphVd,
   paddleVision,
   prefixed,
   type Rename,
@@ -74,6 +82,8 @@ const cases: [string, string, Rename, Partial<ResNetOptions>][] = [
   ['PaddleClas', 'PaddleClas', paddleClas, {}],
   ['OpenMMLab', 'OpenMMLab', openMMLab, {}],
   ['Keras', 'Keras', keras, { ...v1, epsilon: 1.001e-5 }],
+  ['Keras until 2018', 'Keras until 2018', kerasUntil2018, { ...v1, epsilon: 1e-3 }],
+  ['Keras 1', 'Keras 1', keras1, { ...v1, epsilon: 1e-3 }],
   ['Caffe', 'Caffe', caffe(/*many=*/ false), v1],
   ['Caffe, blocks counted by number', 'Caffe', caffe(/*many=*/ true), v1],
   ['Caffe, converted', 'Caffe, converted', caffeConverted, v1],
@@ -89,11 +99,108 @@ describe.each(cases)('a file with the names of %s', (_, scheme, rename, architec
     expect(model.architecture).toMatchObject(options)
     const expected = await logitsOf(options, tensors)
     const found = await loadedLogits(path)
-    if (scheme !== 'Keras') return expect(found).toEqual(expected)
+    if (!scheme.startsWith('Keras')) return expect(found).toEqual(expected)
     // Its means are sums, which are rounded.
-    const norm = Math.hypot(...expected)
-    expect(Math.hypot(...found.map((value, i) => value - expected[i]!)) / norm).toBeLessThan(1e-6)
+    expect(relativeError(found, expected)).toBeLessThan(1e-6)
   })
+})
+
+describe('a file of PaddleClas since 2.2', () => {
+  it.each([
+    [18, [2, 2, 2, 2], true],
+    [34, [3, 4, 6, 3], true],
+    [34, [3, 4, 6, 3], false],
+    [50, [3, 4, 6, 3], false],
+    [101, [3, 4, 23, 3], false],
+  ] as const)(
+    'gives the logits of the same ResNet-%d under our names: blocks %j',
+    async (layers, blocks, first) => {
+      const options = { layers, ...small, ...(first && { projectFirst: true }) }
+      const tensors = await makeNetwork(options)
+      const path = await write(tensors, paddleClasBlocks(blocks))
+      await using model = await openModel(path)
+      expect(model.scheme.name).toBe('PaddleClas 2.2')
+      expect(model.architecture).toMatchObject(options)
+      expect(await loadedLogits(path)).toEqual(await logitsOf(options, tensors))
+    },
+  )
+
+  it('says what is missing where a stage cannot be told from the one before', async () => {
+    const path = await write(await makeNetwork({ layers: 50, ...small }), tensor =>
+      tensor.name.startsWith('layer2.0.downsample') ? [] : paddleClasBlocks([3, 4, 6, 3])(tensor),
+    )
+    await expect(openModel(path)).rejects.toMatchObject({
+      code: 'CHECKPOINT_MISMATCH',
+      message: expect.stringContaining('it has stages of 7-6-3-0 bottleneck blocks'),
+    })
+  })
+})
+
+describe('a ResNet-D', () => {
+  const d = { deepStem: [4, 6], averagedShortcut: true } as const
+  const even = { height: 64, width: 64 }
+  const plan = (architecture: ResNetOptions) =>
+    lower(resnet(architecture), { ...even, mean: [0, 0, 0], std: [1, 1, 1] })
+  const inputs = Float32Array.from({ length: 64 * 64 * 3 }, () => random() * 4 - 2)
+  const ofFile = async (path: string) => {
+    await using classifier = await load(path, { ...session, preprocessing: { steps: [{ crop: even }] } })
+    return (await classifier.run(inputs, { outputs: ['logits'] })).logits
+  }
+
+  it.each([
+    ['timm, ResNet-D', 50, tensor => [tensor], d],
+    ['timm, ResNet-D', 18, prefixed('module.'), d],
+    ['timm, deep stem', 50, tensor => [tensor], { deepStem: [4, 6] }],
+    ['Paddle dygraph, vd', 50, paddleDygraphVd, d],
+    ['Paddle dygraph, vd', 18, paddleDygraphVd, { ...d, projectFirst: true }],
+    ['PaddleClas, vd', 50, paddleClasVd, d],
+    ['PaddleClas 2.2, vd', 34, paddleClasBlocksVd([3, 4, 6, 3]), { ...d, projectFirst: true }],
+    ['PaddleClas 2.2, vd', 50, paddleClasBlocksVd([3, 4, 6, 3]), d],
+  ] as [string, number, Rename, Partial<ResNetOptions>][])(
+    'with the names of %s, of %d layers, gives the logits of the same under our names',
+    async (scheme, layers, rename, architecture) => {
+      const options = { layers, ...small, ...architecture }
+      const tensors = await makeNetwork(options)
+      const path = await write(tensors, rename)
+      await using model = await openModel(path)
+      expect(model.scheme.name).toBe(scheme)
+      expect(model.architecture).toMatchObject(options)
+      const source = fromTensors(new Map(tensors.map(t => [t.name, t])))
+      await using made = await createSession(plan(options), source, session)
+      expect(await ofFile(path)).toEqual((await made.run(inputs, { outputs: ['logits'] })).logits)
+    },
+  )
+
+  it.each([false, true])('is saved and loaded again, folded %s', async folded => {
+    for (const architecture of [d, { deepStem: [4, 6] } as const]) {
+      const path = await write(await makeNetwork({ layers: 50, ...small, ...architecture }), each => [each])
+      const saved = paths()
+      await using model = await openModel(path)
+      await saveModel(saved, model, { folded })
+      const [expected, found] = [await ofFile(path), await ofFile(saved)]
+      expect(relativeError(found, expected)).toBeLessThanOrEqual(folded ? 1e-6 : 0)
+    }
+  })
+
+  it('says which pictures it cannot take', async () => {
+    const path = await write(await makeNetwork({ layers: 18, ...small, ...d }), each => [each])
+    const options = { ...session, preprocessing: { steps: [{ crop: { height: 64, width: 72 } }] } }
+    await expect(load(path, options)).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringMatching(
+        /cannot take pictures of 64x72: Expected a height and a width that are multiples of 2 .*layer3.0.downsample.1/,
+      ),
+    })
+  })
+})
+
+it('a first block that has a projection though it needs none is found in other schemes too', async () => {
+  const options = { layers: 18, ...small, projectFirst: true }
+  const tensors = await makeNetwork(options)
+  const path = await write(tensors, paddleDygraph)
+  await using model = await openModel(path)
+  expect(model.architecture).toMatchObject(options)
+  expect(await loadedLogits(path)).toEqual(await logitsOf(options, tensors))
 })
 
 describe('an architecture', () => {
@@ -119,6 +226,40 @@ describe('an architecture', () => {
     await expect(openModel(path, { architecture: { epsilon: -1 } })).rejects.toMatchObject({
       code: 'CHECKPOINT_MISMATCH',
     })
+  })
+})
+
+describe('a classifier of somebody', () => {
+  const named =
+    (rename: Rename, from: string, to: string): Rename =>
+    tensor =>
+      rename(tensor).map(made => ({ ...made, name: made.name.replace(from, to) }))
+
+  it.each([
+    ['torchvision', named(tensor => [tensor], 'fc.', 'fc.1.'), {}],
+    ['torchvision', named(prefixed('model.'), 'model.fc.', 'model.head.'), {}],
+    ['transformers', named(transformers, 'classifier.1', 'classifier.3'), {}],
+    ['Keras', named(keras, 'predictions/', 'dense_1/'), { ...v1, epsilon: 1.001e-5 }],
+  ] as [string, Rename, Partial<ResNetOptions>][])(
+    'is found under another name, among names of %s',
+    async (scheme, rename, architecture) => {
+      const options = { layers: 50, ...small, ...architecture }
+      const tensors = await makeNetwork(options)
+      const path = await write(tensors, rename)
+      await using model = await openModel(path)
+      expect(model.scheme.name).toBe(scheme)
+      const [expected, found] = [await logitsOf(options, tensors), await loadedLogits(path)]
+      expect(relativeError(found, expected)).toBeLessThan(1e-6)
+    },
+  )
+
+  it('is not guessed at where there are several linear layers', async () => {
+    const path = await write(await makeNetwork({ layers: 18, ...small }), tensor =>
+      tensor.name.startsWith('fc.')
+        ? ['fc.0', 'fc.2'].map(layer => ({ ...tensor, name: tensor.name.replace('fc', layer) }))
+        : [tensor],
+    )
+    await expect(openModel(path)).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
   })
 })
 
@@ -177,8 +318,8 @@ describe('what is refused', () => {
   it.each([
     ['layer1.0.se.fc1.weight', 'attention in its blocks'],
     ['layer1.0.conv2.fc1.weight', 'a ResNeSt'],
-    ['layer2.0.downsample.2.weight', 'a ResNet-D'],
-    ['conv1.0.weight', 'a stem of several convolutions'],
+    ['maxpool.0.weight', 'a ResNet-RS'],
+    ['backbone.stem.0.weight', "a ResNet-C or -D with OpenMMLab's names"],
     ['attnpool.positional_embedding', 'a ResNet of CLIP'],
     ['layer1.0.convs.0.weight', 'a Res2Net'],
     ['conv2_block1_preact_bn/gamma', 'a ResNet v2'],

@@ -1,0 +1,40 @@
+// How is the preprocessing of a checkpoint changed in part?
+import { ResidualError } from '../errors.ts'
+import { inputSize, type Preprocessing, parsePreprocessing, type Step } from './preprocess.ts'
+
+/** What replaces members of a {@link Preprocessing}. */
+export interface PreprocessingChanges extends Partial<Preprocessing> {
+  /**
+   * In place of `steps`: the share of the shorter side that the network sees, above 0 and up to 1, as timm's `crop_pct`. The picture
+   * is resized by its shorter side and cropped to the size that the network took before, which must be a square.
+   */
+  readonly cropFraction?: number
+}
+
+/**
+ * `preprocessing` with some members replaced.
+ *
+ * @throws ResidualError MODEL_INVALID where that makes none that can be carried out
+ */
+export function changePreprocessing(
+  preprocessing: Preprocessing,
+  changes: PreprocessingChanges | undefined,
+): Preprocessing {
+  if (changes === undefined) return preprocessing
+  const { cropFraction, ...members } = changes
+  const changed = parsePreprocessing({ ...preprocessing, ...members }, 'the options')
+  if (cropFraction === undefined) return changed
+  if (members.steps !== undefined) throw invalid("has both 'steps' and a 'cropFraction'")
+  return parsePreprocessing({ ...changed, steps: croppedTo(inputSize(changed), cropFraction) }, 'the options')
+}
+
+function croppedTo(crop: { readonly height: number; readonly width: number }, fraction: unknown): Step[] {
+  if (!(typeof fraction === 'number' && fraction > 0 && fraction <= 1))
+    throw invalid("has a 'cropFraction' that is not above 0 and up to 1")
+  const { height, width } = crop
+  if (height !== width) throw invalid(`has a 'cropFraction' for pictures of ${height}x${width}; give 'steps'`)
+  return [{ resize: { shorterSide: Math.floor(height / fraction) } }, { crop }]
+}
+
+const invalid = (what: string) =>
+  new ResidualError('MODEL_INVALID', `The preprocessing in the options ${what}.`)

@@ -1,0 +1,45 @@
+// How are members of somebody's JSON read? Null counts as absent, and what is of another kind than expected is told.
+import { quoted, ResidualError } from '../errors.ts'
+
+/** An object of a file. */
+export interface Fields {
+  readonly json: { readonly [key: string]: unknown }
+  readonly file: string
+}
+
+/** @throws ResidualError MODEL_INVALID where the member is no boolean */
+export function flag({ json, file }: Fields, name: string, otherwise: boolean): boolean {
+  const value = json[name] ?? otherwise
+  if (typeof value !== 'boolean') throw malformed(file, name, value, 'true or false')
+  return value
+}
+
+/** @throws ResidualError MODEL_INVALID where the member is no number above 0 */
+export function positive({ json, file }: Fields, name: string, otherwise: number): number {
+  const value = json[name] ?? otherwise
+  if (!(typeof value === 'number' && value > 0)) throw malformed(file, name, value, 'a number above 0')
+  return value
+}
+
+/** @throws ResidualError MODEL_INVALID where the member is no object */
+export function object({ json, file }: Fields, name: string): Fields['json'] {
+  const value = json[name] ?? {}
+  if (typeof value !== 'object' || Array.isArray(value)) throw malformed(file, name, value, 'an object')
+  return value as Fields['json']
+}
+
+/**
+ * `["tench", "goldfish"]`, or `{"0": "tench", "1": "goldfish"}` in order; undefined where there are none, or not for every class.
+ *
+ * @throws ResidualError MODEL_INVALID where the member is neither
+ */
+export function labels({ json, file }: Fields, name: string): string[] | undefined {
+  const value = json[name] ?? {}
+  if (typeof value !== 'object') throw malformed(file, name, value, 'labels by number')
+  const found = Object.keys(value).map((_, i) => (value as { readonly [i: number]: unknown })[i])
+  return found.length > 0 && found.every(label => typeof label === 'string') ? found : undefined
+}
+
+export function malformed(file: string, name: string, value: unknown, expected: string): ResidualError {
+  return new ResidualError('MODEL_INVALID', `'${name}' of ${file} is ${quoted(value)}, not ${expected}.`)
+}

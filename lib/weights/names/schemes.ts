@@ -1,0 +1,39 @@
+// Which naming schemes are known, and in which order are they asked?
+import { caffe, caffeInPyTorch } from './caffe.ts'
+import { keras, keras1, kerasUntil2018 } from './keras.ts'
+import {
+  paddleClas,
+  paddleClasBlocks,
+  paddleClasBlocksVd,
+  paddleClasVd,
+  paddleDygraph,
+  paddleDygraphVd,
+  paddleVision,
+} from './paddle.ts'
+import type { Scheme } from './scheme.ts'
+import { folded, foldedC, foldedD, openMMLab, timmC, timmD, torchvision } from './torchvision.ts'
+import { transformers } from './transformers.ts'
+
+/** The first whose marks a file has counts: those that share names with torchvision stand before it. */
+export const schemes: readonly Scheme[] = [
+  transformers,
+  paddleDygraph,
+  paddleDygraphVd,
+  paddleClas,
+  paddleClasVd,
+  paddleClasBlocksVd,
+  paddleClasBlocks,
+  paddleVision,
+  keras,
+  kerasUntil2018,
+  keras1,
+  caffe,
+  caffeInPyTorch,
+  openMMLab,
+  foldedD,
+  foldedC,
+  timmD,
+  timmC,
+  folded,
+  torchvision,
+]
