@@ -147,6 +147,20 @@ describe('openKerasHdf5', () => {
     })
   })
 
+  it('ends a library that loops: the heap of this file has an object of no size', async () => {
+    await writeHdf5(path, byNumber, namedGroups)
+    const bytes = readFileSync(path)
+    const inHeap = bytes.indexOf('GCOL') + 10
+    writeFileSync(path, Buffer.concat([bytes.subarray(0, inHeap), Buffer.of(0), bytes.subarray(inHeap)]))
+    const cpuBefore = process.cpuUsage()
+    await expect(openKerasHdf5(path)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('the HDF5 library comes to no end with it'),
+    })
+    const { user, system } = process.cpuUsage(cpuBefore)
+    expect((user + system) / 1000).toBeLessThan(1500) // a new thread's start in it
+  })
+
   it('refuses more data than the file can hold', async () => {
     const zeros = new Float32Array(4 << 20)
     await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4 << 20], data: zeros, chunks: [1 << 20] }])
