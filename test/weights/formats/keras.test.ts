@@ -280,6 +280,28 @@ describe('openKerasArchive', () => {
     expect(unpacked()).toEqual(before)
   })
 
+  it.each([
+    ['weights', 'model.weights.h5', false],
+    ['compressed weights', 'model.weights.h5', true],
+    ['a configuration', 'config.json', false],
+  ])('refuses %s that are not what their checksum was made of', async (_, name, compressed) => {
+    await writeHdf5(path, byNumber, namedGroups)
+    const files = { 'config.json': Buffer.from(texts['config.json']), 'model.weights.h5': readFileSync(path) }
+    const bytes = files[name as keyof typeof files]
+    const damaged = Buffer.from(bytes)
+    damaged[damaged.length - 3]! ^= 1
+    await write(namedGroups, { [name]: { bytes, ...(compressed && { deflated: deflateRawSync(damaged) }) } })
+    if (!compressed) {
+      const whole = readFileSync(archive)
+      damaged.copy(whole, whole.indexOf(bytes))
+      writeFileSync(archive, whole)
+    }
+    await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(`'${name}' in it is damaged`),
+    })
+  })
+
   it('says what is wrong with what is no such file', async () => {
     await expect(openKerasArchive(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
     writeFileSync(archive, zip({ 'config.json': { bytes: Buffer.from('{}') } }))
