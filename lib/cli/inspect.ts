@@ -3,8 +3,8 @@ import { stat } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import type { Preprocessing } from '../image/preprocess.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
-import { findModel } from '../model-record.ts'
-import { openModel } from '../open-model.ts'
+import { findModel, type ModelFile } from '../model-record.ts'
+import { understand } from '../open-model.ts'
 import { sha256Of } from '../registry/verify.ts'
 import type { Checkpoint } from '../weights/checkpoint.ts'
 import { openCheckpoint } from '../weights/formats/open.ts'
@@ -48,7 +48,8 @@ export interface TensorStats extends Summary {
 
 /** Resolves to 1 where the file holds no network that can be run. */
 export async function inspect(model: string, { stats, json }: InspectArguments): Promise<number> {
-  const { path } = findModel(model)
+  const found = findModel(model)
+  const { path } = found
   await using file = await openCheckpoint(path)
   const inspection: Inspection = {
     path,
@@ -57,7 +58,7 @@ export async function inspect(model: string, { stats, json }: InspectArguments):
     sha256: await sha256Of(path),
     metadata: Object.fromEntries(file.metadata),
     tensors: byType(file),
-    network: await networkIn(model),
+    network: await networkIn(found, file),
     ...(stats && { stats: await statsOf(file) }),
   }
   console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
@@ -74,10 +75,9 @@ function byType({ tensors }: Checkpoint): Inspection['tensors'] {
   return types
 }
 
-async function networkIn(model: string): Promise<Inspection['network']> {
+async function networkIn(found: ModelFile, file: Checkpoint): Promise<Inspection['network']> {
   try {
-    await using opened = await openModel(model)
-    const { scheme, prefix, architecture, labels, preprocessing } = opened
+    const { scheme, prefix, architecture, labels, preprocessing } = await understand(found, file)
     return { scheme: scheme.name, prefix, architecture, labels, preprocessing }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type FuzzTarget, fuzz } from './harness.ts'
 
-/** In `npm test` a few; `npm run test:fuzz` sets more, and a seed other than 1 tries other files. */
-const files = Number(process.env.RESIDUAL_FUZZ_FILES ?? 2000)
 const seed = Number(process.env.RESIDUAL_FUZZ_SEED ?? 1)
 
-export function describeTargets(targets: readonly FuzzTarget[]): void {
+/** In `npm test` a few, `usually`; `npm run test:fuzz` sets more, and a seed other than 1 tries other files. */
+export function describeTargets(targets: readonly FuzzTarget[], usually: number): void {
+  const files = Number(process.env.RESIDUAL_FUZZ_FILES ?? usually)
   describe(`Of ${files} damaged files`, () => {
     it.each(targets)(
       '$name takes every one or refuses it with a code',

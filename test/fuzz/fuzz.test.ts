@@ -1,4 +1,4 @@
 import { describeTargets } from './describe-targets.ts'
 import { targets } from './targets.ts'
 
-describeTargets(targets)
+describeTargets(targets, 1500)
