@@ -32,14 +32,14 @@ export class ViewCheckpoint implements Checkpoint {
     )
   }
 
-  async read(name: string): Promise<Float32Array> {
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const view = this.#views.get(name)
     if (!view) throw tensorNotFound(name, this.path)
     const { dtype, data } = view
     if (!isStoredType(dtype))
       throw invalidCheckpoint(this.source, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
     if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
-    const result = allocateFloats(name, view.length, this.path)
+    const result = allocateFloats(name, view.length, this.path, into)
     const checked = data instanceof CheckedBytes ? data.reading(this.source) : undefined
     await readView(view, dtype, checked?.read ?? readerOf(this.source, data), result)
     await checked?.finish()
