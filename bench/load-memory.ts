@@ -21,7 +21,7 @@ const { values: options, positionals } = parseArgs({
 const child = join(packageRoot, 'dist', 'bench', 'load-memory-child.js')
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0)
 
-/** Of loading `file`, in bytes: before it and at most. `file` may be empty for neither. */
+/** Of loading `file`, in bytes: before it and at most. */
 async function peakOf(file: string, exact: boolean): Promise<{ before: number; peak: number }> {
   const { stdout } = await promisify(execFile)(process.execPath, [
     child,
@@ -44,7 +44,7 @@ try {
     const weights = initialise(parametersOf(resnet(architecture)), /*seed=*/ 1)
     await saveModel(files[0]!, { architecture, weights })
   }
-  const rows = [['file', 'float32, MB', 'exact', 'before, MB', 'peak, MB', 'peak over float32, MB']]
+  const rows = [['file', 'float32', 'exact', 'bare Node', 'peak', 'over float32', 'and over Node']]
   for (const file of files) {
     await using model = await openModel(file)
     let bytes = 0
@@ -52,20 +52,13 @@ try {
     for (const exact of [true, false]) {
       const all: { before: number; peak: number }[] = []
       for (let round = 0; round < Number(options.rounds); round++) all.push(await peakOf(file, exact))
-      const most = all.reduce((a, b) => (b.peak > a.peak ? b : a))
-      const over = megabytes(most.peak - bytes)
-      rows.push([
-        model.checkpoint.format,
-        megabytes(bytes),
-        exact ? 'yes' : 'no',
-        megabytes(most.before),
-        megabytes(most.peak),
-        over,
-      ])
+      const { before, peak } = all.reduce((a, b) => (b.peak > a.peak ? b : a))
+      const figures = [before, peak, peak - bytes, peak - bytes - before].map(megabytes)
+      rows.push([model.checkpoint.format, megabytes(bytes), exact ? 'yes' : 'no', ...figures])
     }
   }
   console.log(
-    `${alignColumns(rows, [1, 3, 4, 5]).join('\n')}\n\nThe most of ${options.rounds} processes each, Node itself in it.`,
+    `${alignColumns(rows, [1, 3, 4, 5, 6]).join('\n')}\n\nIn MB, the most of ${options.rounds} processes each.`,
   )
 } finally {
   await rm(folder, { recursive: true })
