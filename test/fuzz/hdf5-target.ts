@@ -77,10 +77,8 @@ async function kerasFiles(): Promise<Buffer[]> {
   return [stored, packed, withoutChecksums(stored), withoutChecksums(packed)]
 }
 
-export const hdf5Targets: readonly FuzzTarget[] = [
-  reading('HDF5', openKerasHdf5, hdf5Files),
-  reading('Keras archive', openKerasArchive, kerasFiles),
-]
+export const hdf5Target = reading('HDF5', openKerasHdf5, hdf5Files)
+export const kerasTarget = reading('Keras archive', openKerasArchive, kerasFiles)
 
 export async function endHdf5(): Promise<void> {
   await library?.end()
