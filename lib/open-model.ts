@@ -6,7 +6,7 @@ import { changePreprocessing, type PreprocessingChanges } from './image/preproce
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
-import { findModel, readJson, readModelRecord } from './model-record.ts'
+import { findModel, type ModelFile, readJson, readModelRecord } from './model-record.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
 import type { Checkpoint } from './weights/checkpoint.ts'
@@ -40,21 +40,10 @@ export interface OpenModel extends Recognised {
  * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH
  */
 export async function openModel(model: string, options: ModelOptions = {}): Promise<OpenModel> {
-  const { name, path } = findModel(model)
-  const checkpoint = await openCheckpoint(path)
+  const file = findModel(model)
+  const checkpoint = await openCheckpoint(file.path)
   try {
-    const beside = await readSidecars(path)
-    const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
-    const usual = { imagenet, caffe }[recognised.scheme.input]
-    const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
-    const { classes = 1000 } = recognised.architecture
-    const labels = options.labels ?? beside.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
-    if (labels.length !== classes) {
-      const problem = `There are ${labels.length} labels for the ${classes} classes of ${model}`
-      throw new ResidualError('MODEL_INVALID', `${problem}.`)
-    }
-    const close = () => checkpoint.close()
-    return { ...recognised, name, checkpoint, labels, preprocessing, close, [Symbol.asyncDispose]: close }
+    return await understand(file, checkpoint, options)
   } catch (error) {
     await checkpoint.close()
     throw error
@@ -75,6 +64,30 @@ export function lowerModel({ checkpoint, network, preprocessing }: OpenModel): P
     const problem = `${checkpoint.path} cannot take pictures of ${input.height}x${input.width}`
     throw new ResidualError('MODEL_INVALID', `${problem}: ${cause.message}.`, { cause })
   }
+}
+
+/**
+ * What {@link openModel} makes of an open checkpoint. It stays open also where it holds no model.
+ *
+ * @throws ResidualError MODEL_INVALID, CHECKPOINT_MISMATCH
+ */
+export async function understand(
+  { name, path }: ModelFile,
+  checkpoint: Checkpoint,
+  options: ModelOptions = {},
+): Promise<OpenModel> {
+  const beside = await readSidecars(path)
+  const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
+  const usual = { imagenet, caffe }[recognised.scheme.input]
+  const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
+  const { classes = 1000 } = recognised.architecture
+  const labels = options.labels ?? beside.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
+  if (labels.length !== classes) {
+    const problem = `There are ${labels.length} labels for the ${classes} classes of ${path}`
+    throw new ResidualError('MODEL_INVALID', `${problem}.`)
+  }
+  const close = () => checkpoint.close()
+  return { ...recognised, name, checkpoint, labels, preprocessing, close, [Symbol.asyncDispose]: close }
 }
 
 /** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */

@@ -1,18 +1,12 @@
 // One fresh start, for start.ts: opens a model file, runs one batch, prints what that took as its `Start`. The arguments are
 // `residual` or the file of onnxruntime-node, the model's file, `N,H,W,C`, and the threads.
-import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { OnnxRuntime } from './onnxruntime.ts'
+import { peakBytes } from './peak-bytes.ts'
 
 const [engine, file, dimsText, threadsText] = process.argv.slice(2) as [string, string, string, string]
 const [n, h, w, c] = dimsText.split(',').map(Number) as [number, number, number, number]
 const threads = Number(threadsText)
-
-/** Null elsewhere than on Linux. getrusage's maxrss would not do: a process inherits it from the one that started it. */
-function peakBytes(): number | null {
-  if (process.platform !== 'linux') return null
-  return Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024
-}
 
 async function residualLogits(input: Float32Array): Promise<ArrayLike<number>> {
   const { load } = await import('../classifier.ts')

@@ -3,8 +3,8 @@ import { stat } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import type { Preprocessing } from '../image/preprocess.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
-import { findModel } from '../model-record.ts'
-import { type ModelOptions, openModel } from '../open-model.ts'
+import { findModel, type ModelFile } from '../model-record.ts'
+import { type ModelOptions, understand } from '../open-model.ts'
 import { sha256Of } from '../registry/verify.ts'
 import type { Checkpoint } from '../weights/checkpoint.ts'
 import { openCheckpoint } from '../weights/formats/open.ts'
@@ -50,7 +50,8 @@ export interface TensorStats extends Summary {
 /** Resolves to 1 where the file holds no network that can be run. */
 export async function inspect(model: string, options: InspectArguments): Promise<number> {
   const { stats, json } = options
-  const { path } = findModel(model)
+  const found = findModel(model)
+  const { path } = found
   await using file = await openCheckpoint(path)
   const inspection: Inspection = {
     path,
@@ -59,7 +60,7 @@ export async function inspect(model: string, options: InspectArguments): Promise
     sha256: await sha256Of(path),
     metadata: Object.fromEntries(file.metadata),
     tensors: byType(file),
-    network: await networkIn(model, preprocessingOf(options)),
+    network: await networkIn(found, file, preprocessingOf(options)),
     ...(stats && { stats: await statsOf(file) }),
   }
   console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
@@ -76,10 +77,13 @@ function byType({ tensors }: Checkpoint): Inspection['tensors'] {
   return types
 }
 
-async function networkIn(model: string, options: ModelOptions): Promise<Inspection['network']> {
+async function networkIn(
+  found: ModelFile,
+  file: Checkpoint,
+  options: ModelOptions,
+): Promise<Inspection['network']> {
   try {
-    await using opened = await openModel(model, options)
-    const { scheme, prefix, architecture, labels, preprocessing } = opened
+    const { scheme, prefix, architecture, labels, preprocessing } = await understand(found, file, options)
     return { scheme: scheme.name, prefix, architecture, labels, preprocessing }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error

@@ -48,6 +48,16 @@ export class CheckpointFile implements ByteSource {
     private readonly modifiedNs: bigint,
   ) {}
 
+  /** The same open file, in messages another format's, or what was taken out of another file. */
+  as(format: string, path = this.path): CheckpointFile {
+    return new CheckpointFile(path, format, this.handle, this.size, this.modifiedNs)
+  }
+
+  /** The system's number for it, until it is closed. */
+  get descriptor(): number {
+    return this.handle.fd
+  }
+
   read(targets: readonly Uint8Array[], position: number): Promise<void> {
     return readFully(this.handle, targets, position, this)
   }

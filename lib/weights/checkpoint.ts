@@ -19,12 +19,13 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
 
   /**
-   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded.
+   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded. It may be read into `into`,
+   * which is the result then; never where that is of another length.
    *
    * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID for
    *   dtypes that weights cannot have, or a file that is not what it was when it was opened
    */
-  read(name: string): Promise<Float32Array>
+  read(name: string, into?: Float32Array): Promise<Float32Array>
 
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

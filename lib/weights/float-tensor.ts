@@ -2,8 +2,18 @@
 import { ResidualError } from '../errors.ts'
 import { indexOutside } from './float16.ts'
 
-/** @throws ResidualError OUT_OF_MEMORY */
-export function allocateFloats(name: string, length: number, path: string): Float32Array {
+/**
+ * `into` where it is as long as that, else a new array.
+ *
+ * @throws ResidualError OUT_OF_MEMORY
+ */
+export function allocateFloats(
+  name: string,
+  length: number,
+  path: string,
+  into?: Float32Array,
+): Float32Array {
+  if (into?.length === length) return into
   try {
     return new Float32Array(length)
   } catch (cause) {

@@ -51,9 +51,10 @@ export async function readOpWeights(
 ): Promise<OpWeights> {
   const stored = storedNames(op, source)
   if (stored) return readFromFile(plan, op, source, stored, staging)
-  const { weight, ...factors } = await readUnfolded(plan, op, source)
   const memory = staging.take(foldingBytes(plan, op), op.name)
-  new Float32Array(memory.buffer, memory.byteOffset, weight.length).set(weight) // the source may have kept its own
+  const target = new Float32Array(memory.buffer, memory.byteOffset, count(weightShape(plan, op)))
+  const { weight, ...factors } = await readUnfolded(plan, op, source, target)
+  if (weight !== target) target.set(weight) // also what the source has kept for itself
   return { memory, type: 'F32', ...factors }
 }
 
@@ -80,9 +81,10 @@ async function readUnfolded(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
+  into?: Float32Array,
 ): Promise<ChannelFactors & { readonly weight: Float32Array }> {
-  const read = async (name: string, length: number) => {
-    const data = await source.read(name)
+  const read = async (name: string, length: number, into?: Float32Array) => {
+    const data = await source.read(name, into)
     checkLength(name, source, data.length, length)
     return data
   }
@@ -90,7 +92,8 @@ async function readUnfolded(
   const name = weightName(op)
   const pixels = windowOf(op)
   const length = count(shape) / pixels
-  const own = name === null ? new Float32Array(length).fill(1) : await read(name, length)
+  const target = pixels === 1 ? into : undefined
+  const own = name === null ? new Float32Array(length).fill(1) : await read(name, length, target)
   const weight = pixels === 1 ? own : spread(own, pixels)
   const vectors: Float32Array[] = []
   for (const vector of vectorNames(op)) vectors.push(await read(vector, shape[0]!))

@@ -65,15 +65,15 @@ export class Safetensors implements Checkpoint {
   }
 
   /**
-   * One tensor as float32, row-major; the caller owns it. F64 is rounded.
+   * One tensor as float32, row-major; the caller owns it, or it is `into`. F64 is rounded.
    *
    * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails,
    *   CHECKPOINT_INVALID for other dtypes or a file changed since it was opened
    */
-  async read(name: string): Promise<Float32Array> {
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const info = this.info(name)
     const type = this.storedType(name)
-    const result = allocateFloats(name, info.length, this.path)
+    const result = allocateFloats(name, info.length, this.path, into)
     await readFloats(this.file, this.dataStart + info.begin, type, result)
     await this.file.checkUnchanged()
     return checkFinite(name, result, this.path)

@@ -12,8 +12,11 @@ export interface WeightSource {
   shape(name: string): readonly number[] | undefined
   /** What the file calls it, or would call it, if that may be another name. */
   origin?(name: string): string | undefined
-  /** The caller owns the result. Throws ResidualError TENSOR_NOT_FOUND and what the reader throws. */
-  read(name: string): Promise<Float32Array>
+  /**
+   * The caller owns the result, which may be `into` where that is as long; whoever does not care for it takes less memory. Throws
+   * ResidualError TENSOR_NOT_FOUND and what the reader throws.
+   */
+  read(name: string, into?: Float32Array): Promise<Float32Array>
 }
 
 /** A file whose bytes can be had as they are. */
@@ -40,7 +43,7 @@ export function fromSafetensors(file: Safetensors): WeightSource {
     description: file.path,
     names: () => file.tensors.keys(),
     shape: name => file.tensors.get(name)?.shape,
-    read: name => file.read(name),
+    read: (name, into) => file.read(name, into),
   }
   keepStored(source, { file, nameOf: name => name })
   return source

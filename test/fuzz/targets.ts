@@ -1,16 +1,18 @@
 // Which readers are fuzzed, beginning from which files? One entry each; further formats add theirs.
-
+import { expect } from 'vitest'
 import type { Checkpoint } from '../../lib/weights/checkpoint.ts'
 import type { ByteSource } from '../../lib/weights/checkpoint-file.ts'
 import { readPaddle } from '../../lib/weights/formats/paddle.ts'
 import { readPyTorch } from '../../lib/weights/formats/pytorch.ts'
+import { readZip } from '../../lib/weights/formats/zip.ts'
 import { readSafetensors } from '../../lib/weights/safetensors.ts'
 import { safetensors } from '../support/files.ts'
 import { memorySource } from '../support/memory-source.ts'
 import * as p from '../support/pickle.ts'
-import { plainTorch, torchZip } from '../support/zip.ts'
+import { plainTorch, torchZip, withoutChecksums, zip } from '../support/zip.ts'
 import type { FuzzTarget } from './harness.ts'
 import { onnxTarget } from './onnx-target.ts'
+import { shardedTarget } from './sharded-target.ts'
 
 /** A target of a reader that takes bytes by position. */
 function reading(
@@ -56,6 +58,7 @@ async function torchZips(): Promise<Buffer[]> {
   const order = { 'model/byteorder': Buffer.from('little'), 'model/version': Buffer.from('3\n') }
   return [
     await torchZip(saved(false), storages, order),
+    withoutChecksums(await torchZip(saved(false), storages, order)),
     await torchZip(saved(false), storages, {}, { zip64: true }),
     await torchZip(saved(false), storages, { 'model/byteorder': Buffer.from('big') }),
   ]
@@ -113,10 +116,36 @@ async function safetensorsFiles(): Promise<Buffer[]> {
   return [safetensors(header, Array(24).fill(0x3c)), safetensors({ a: header.a }, Array(16).fill(1))]
 }
 
+/** Of zips of anything: entries that are stored and compressed, and the directory in both its forms. */
+const zipTarget: FuzzTarget = {
+  name: 'zip',
+  seeds: async () => {
+    const files = { 'a/b': Buffer.alloc(200, 'ab'), c: Buffer.from('d') }
+    return await Promise.all([
+      zip(files),
+      zip(files, { compress: true }),
+      zip(files, { zip64: true }),
+      zip(files, { compress: true, zip64: true }).then(withoutChecksums),
+    ])
+  },
+  open: async bytes => {
+    const source = memorySource(bytes, 'zip')
+    const read = await readZip(source)
+    for (const [name, entry] of read.entries) {
+      if (entry.compressionMethod === 0) await (await read.locate(entry, name)).check(source)
+      let length = 0
+      for await (const piece of read.unpack(entry, name)) length += piece.length
+      expect(length).toBe(entry.uncompressedSize)
+    }
+  },
+}
+
 export const targets: readonly FuzzTarget[] = [
+  zipTarget,
   reading('PyTorch zip', 'PyTorch', readPyTorch, torchZips),
   reading('PyTorch plain pickle', 'PyTorch', readPyTorch, plainFiles),
   reading('Paddle pickle', 'Paddle', readPaddle, paddleFiles),
   reading('safetensors', 'safetensors', readSafetensors, safetensorsFiles),
+  shardedTarget,
   onnxTarget,
 ]

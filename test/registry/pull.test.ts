@@ -7,8 +7,16 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type PullOptions, pull } from '../../lib/index.ts'
-import { findModel, readModelRecord } from '../../lib/model-record.ts'
+import {
+  initialise,
+  openModel,
+  type PullOptions,
+  parametersOf,
+  pull,
+  resnet,
+  saveNetwork,
+} from '../../lib/index.ts'
+import { findModel } from '../../lib/model-record.ts'
 import { checkpoints } from '../../lib/registry/checkpoints.ts'
 import { pullSource } from '../../lib/registry/pull.ts'
 import { findSource } from '../../lib/registry/source.ts'
@@ -472,8 +480,16 @@ describe('the machine it comes to', () => {
     expect(ranges()).toEqual([undefined, 'bytes=90000-'])
   })
 
-  it('gives a record that a model can be read with', async () => {
+  it('gives a model that can be opened by its name, with the preprocessing of its scheme', async () => {
+    const file = join(folder, 'made.safetensors')
+    const network = resnet({ layers: 18, classes: 3, width: 1 / 16 })
+    await saveNetwork(file, network, initialise(parametersOf(network), 1))
+    server.next.push(serve(await readFile(file)))
     const path = await pull(name, quick)
-    await expect(readModelRecord({ path })).resolves.toBeTypeOf('object')
+    await using model = await openModel(name)
+    expect(model.checkpoint.path).toBe(path)
+    expect(model.architecture).toMatchObject({ layers: 18, classes: 3, width: 1 / 16 })
+    expect(model.preprocessing.interpolation).toBe('bilinear')
+    expect(model.labels).toEqual(['class 0', 'class 1', 'class 2'])
   })
 })

@@ -1,5 +1,5 @@
 // How does a test make a zip, byte by byte? As https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT says.
-import { crc32 } from './crc32.ts'
+import { crc32 } from '../../lib/weights/formats/crc32.ts'
 
 export interface ZipEntry {
   readonly bytes: Uint8Array

@@ -3,20 +3,18 @@ import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Entry, ZipFile } from 'yauzl'
+import type { Entry } from 'yauzl'
 import { ResidualError } from '../../errors.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
-import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
+import type { CheckedBytes } from './checked-bytes.ts'
+import type { Zip } from './zip.ts'
 
-export const archiveFormat = 'Keras archive'
-
+const configName = 'config.json'
 const weightsName = 'model.weights.h5'
-const maxEntries = 10_000 // assets, each
 const maxTextBytes = 16 << 20 // a ResNet-152's configuration has half a megabyte
 const maxExpansion = 16 // of weights that are compressed: they hardly shrink
-const pieceBytes = 1 << 20
+const floorBytes = 1 << 20 // small ones may grow more
 
 /** What is found in a `.keras` file. */
 export interface KerasArchive {
@@ -24,58 +22,47 @@ export interface KerasArchive {
   readonly config: string
   readonly metadata: string
   /** Where in the file the weights are, or the name of an unpacked copy: whoever has opened that calls `discard`. */
-  readonly weights:
-    | { readonly offset: number; readonly length: number }
-    | { readonly path: string; discard(): Promise<void> }
+  readonly weights: CheckedBytes | UnpackedWeights
+}
+
+export interface UnpackedWeights {
+  readonly path: string
+  discard(): Promise<void>
+}
+
+/** Whether a zip is a `.keras` file. */
+export function isKerasArchive({ entries }: Zip): boolean {
+  return entries.has(configName) && entries.has(weightsName)
 }
 
 /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, FILE_WRITE_FAILED where there is no room to unpack */
-export async function readKerasArchive(path: string): Promise<KerasArchive> {
-  const file = await openCheckpointFile(path, archiveFormat)
-  try {
-    return await readEntries(file)
-  } catch (error) {
-    if (error instanceof ResidualError) throw error
-    throw invalidCheckpoint(file, (error as Error).message, error)
-  } finally {
-    await file.close()
-  }
+export async function readKerasArchive(zip: Zip): Promise<KerasArchive> {
+  const weights = zip.entries.get(weightsName)
+  if (!weights) throw invalidCheckpoint(zip.source, `it has no '${weightsName}'`)
+  if (weights.isEncrypted()) throw invalidCheckpoint(zip.source, 'it is encrypted')
+  const [config, metadata] = [await textOf(zip, configName), await textOf(zip, 'metadata.json')]
+  if (weights.compressionMethod !== 0) return { config, metadata, weights: await unpack(zip, weights) }
+  const stored = await zip.locate(weights, weightsName)
+  await stored.check(zip.source)
+  return { config, metadata, weights: stored }
 }
 
-async function readEntries(file: ByteSource): Promise<KerasArchive> {
-  const zip = await openZip(file)
-  const entries = new Map<string, Entry>()
-  for await (const entry of zip.eachEntry()) {
-    if (entries.size >= maxEntries) throw invalidCheckpoint(file, `it has more than ${maxEntries} entries`)
-    if (entries.has(entry.fileName)) throw invalidCheckpoint(file, `it has '${entry.fileName}' twice`)
-    entries.set(entry.fileName, entry)
-  }
-  const weights = entries.get(weightsName)
-  if (!weights) throw invalidCheckpoint(file, `it has no '${weightsName}'`)
-  if (weights.isEncrypted()) throw invalidCheckpoint(file, 'it is encrypted')
-  const text = async (name: string) => {
-    const entry = entries.get(name)
-    if (!entry) return ''
-    if (entry.uncompressedSize > maxTextBytes)
-      throw invalidCheckpoint(
-        file,
-        `its '${name}' has ${entry.uncompressedSize} bytes, more than ${maxTextBytes}`,
-      )
-    const pieces: Buffer[] = []
-    for await (const piece of await zip.openReadStreamPromise(entry)) pieces.push(piece)
-    return Buffer.concat(pieces).toString('utf8')
-  }
-  const [config, metadata] = [await text('config.json'), await text('metadata.json')]
-  if (weights.compressionMethod !== 0) return { config, metadata, weights: await unpack(file, zip, weights) }
-  const { fileDataStart: offset } = await zip.readLocalFileHeaderPromise(weights, { minimal: true })
-  return { config, metadata, weights: { offset, length: weights.compressedSize } }
+async function textOf(zip: Zip, name: string): Promise<string> {
+  const entry = zip.entries.get(name)
+  if (!entry) return ''
+  const { uncompressedSize: bytes } = entry
+  if (bytes > maxTextBytes)
+    throw invalidCheckpoint(zip.source, `its '${name}' has ${bytes} bytes, more than ${maxTextBytes}`)
+  const pieces: Uint8Array[] = []
+  for await (const piece of zip.unpack(entry, name)) pieces.push(piece)
+  return Buffer.concat(pieces).toString('utf8')
 }
 
-async function unpack(file: ByteSource, zip: ZipFile, entry: Entry): Promise<KerasArchive['weights']> {
+async function unpack(zip: Zip, entry: Entry): Promise<UnpackedWeights> {
   const { compressedSize, uncompressedSize } = entry
-  if (uncompressedSize > maxExpansion * compressedSize + pieceBytes)
+  if (uncompressedSize > maxExpansion * compressedSize + floorBytes)
     throw invalidCheckpoint(
-      file,
+      zip.source,
       `its weights are said to grow from ${compressedSize} bytes to ${uncompressedSize}`,
     )
   const folder = await mkdtemp(join(tmpdir(), 'residual-keras-')).catch(cause => {
@@ -85,13 +72,11 @@ async function unpack(file: ByteSource, zip: ZipFile, entry: Entry): Promise<Ker
   const path = join(folder, weightsName)
   let failure: Error | undefined
   try {
-    const stream = await zip.openReadStreamPromise(entry)
-    // Listened to in the same turn: an error of a stream that nobody listens to ends the process.
     const target = createWriteStream(path, { mode: 0o600 })
     target.on('error', error => {
       failure ??= 'syscall' in error ? error : undefined
     })
-    await pipeline(stream, target)
+    await pipeline(zip.unpack(entry, weightsName), target)
     return { path, discard }
   } catch (cause) {
     await discard()
@@ -107,25 +92,3 @@ const unwritable = (cause: Error) =>
       cause,
     },
   )
-
-/** yauzl checks that entries have the sizes they claim. It is loaded on first use. */
-async function openZip(file: ByteSource): Promise<ZipFile> {
-  const { default: yauzl } = await import('yauzl')
-  class Reader extends yauzl.RandomAccessReader {
-    override _readStreamForRange(start: number, end: number): Readable {
-      return Readable.from(readPieces(file, start, end), { objectMode: false })
-    }
-  }
-  return await yauzl.fromRandomAccessReaderPromise(new Reader(), file.size, {
-    lazyEntries: true,
-    autoClose: false,
-  })
-}
-
-async function* readPieces(file: ByteSource, start: number, end: number): AsyncGenerator<Buffer> {
-  for (let at = start; at < end; at += pieceBytes) {
-    const piece = Buffer.alloc(Math.min(pieceBytes, end - at))
-    await file.read([piece], at)
-    yield piece
-  }
-}

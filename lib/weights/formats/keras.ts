@@ -1,15 +1,19 @@
 // How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
 import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
+import { type CheckpointFile, openCheckpointFile } from '../checkpoint-file.ts'
 import { checkFinite } from '../float-tensor.ts'
 import { tensorNotFound } from '../source.ts'
+import { closingOnError } from './closing-on-error.ts'
 import type { Hdf5Library } from './hdf5/library.ts'
 import type { Dataset } from './hdf5/messages.ts'
 import { type Hdf5File, hdf5Signature, openHdf5 } from './hdf5/open-hdf5.ts'
-import { archiveFormat, readKerasArchive } from './keras-archive.ts'
+import { readKerasArchive } from './keras-archive.ts'
 import { type ConfiguredLayer, kerasTensors } from './keras-names.ts'
+import { readZip, type Zip } from './zip.ts'
 
 const hdf5Format = 'Keras HDF5'
+const archiveFormat = 'Keras archive'
 const attributes = ['name', 'keras_version', 'backend']
 
 /** Whether a file that begins with `bytes` is one of HDF5. */
@@ -28,7 +32,7 @@ export interface KerasOptions {
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, OUT_OF_MEMORY
  */
 export async function openKerasHdf5(path: string, { library }: KerasOptions = {}): Promise<Checkpoint> {
-  const file = await openHdf5(path, { format: hdf5Format, attributes, library })
+  const file = await openHdf5(await openCheckpointFile(path, hdf5Format), { attributes, library })
   return await checkpointOf(file, [], [])
 }
 
@@ -38,17 +42,29 @@ export async function openKerasHdf5(path: string, { library }: KerasOptions = {}
  *
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, OUT_OF_MEMORY, FILE_WRITE_FAILED
  */
-export async function openKerasArchive(path: string, { library }: KerasOptions = {}): Promise<Checkpoint> {
-  const { config, metadata, weights } = await readKerasArchive(path)
-  const common = { format: archiveFormat, attributes, library }
+export async function openKerasArchive(path: string, options: KerasOptions = {}): Promise<Checkpoint> {
+  const file = await openCheckpointFile(path, archiveFormat)
+  return await openKerasZip(file, await closingOnError(file, readZip), options)
+}
+
+/** As {@link openKerasArchive}, from what is open already; it is closed where it is no such file. */
+export async function openKerasZip(
+  opened: CheckpointFile,
+  zip: Zip,
+  { library }: KerasOptions = {},
+): Promise<Checkpoint> {
+  const archive = opened.as(archiveFormat)
+  const { config, metadata, weights } = await closingOnError(archive, () => readKerasArchive(zip))
   let file: Hdf5File
   if ('path' in weights) {
+    await archive.close()
     try {
-      file = await openHdf5(path, { ...common, bytesIn: weights.path })
+      const copy = await openCheckpointFile(weights.path, archiveFormat)
+      file = await openHdf5(copy.as(archiveFormat, archive.path), { attributes, library })
     } finally {
       await weights.discard() // what is open stays readable
     }
-  } else file = await openHdf5(path, { ...common, part: weights })
+  } else file = await openHdf5(archive, { attributes, library, part: weights })
   return await checkpointOf(file, layersOf(config), stringsOf(metadata))
 }
 

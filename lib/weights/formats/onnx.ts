@@ -70,10 +70,10 @@ class OnnxCheckpoint implements Checkpoint {
     private readonly closeFiles: () => Promise<void>,
   ) {}
 
-  async read(name: string): Promise<Float32Array> {
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const tensor = this.tensors.get(name)
     if (!tensor) throw tensorNotFound(name, this.path)
-    return await tensor.load()
+    return await tensor.load(into)
   }
 
   close(): Promise<void> {

@@ -1,7 +1,9 @@
 // In which format is a checkpoint, whatever it is called? Its first bytes tell.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint.ts'
+import { openCheckpointFile } from '../checkpoint-file.ts'
 import { openFile, unreadable } from '../read-fully.ts'
+import { closingOnError } from './closing-on-error.ts'
 
 /** Readers are loaded when they are needed: some take packages that most who load this package never use. */
 interface Format {
@@ -104,11 +106,13 @@ async function readHead(path: string): Promise<Uint8Array> {
 
 /** A zip is PyTorch's or Keras' by what it holds. */
 async function openZip(path: string): Promise<Checkpoint> {
-  const { zipNames } = await import('./zip.ts')
-  const names = await zipNames(path)
-  return names.includes('config.json') && names.includes('model.weights.h5')
-    ? (await import('./keras.ts')).openKerasArchive(path)
-    : (await import('./pytorch.ts')).openPyTorch(path)
+  const { readZip } = await import('./zip.ts')
+  const { isKerasArchive } = await import('./keras-archive.ts')
+  return await closingOnError(await openCheckpointFile(path, 'zip'), async file => {
+    const zip = await readZip(file)
+    if (isKerasArchive(zip)) return await (await import('./keras.ts')).openKerasZip(file, zip)
+    return await (await import('./pytorch.ts')).readPyTorchZip(file.as('PyTorch'), zip)
+  })
 }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')

@@ -2,11 +2,12 @@
 import type { ResidualError } from '../../errors.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
+import { closingOnError } from './closing-on-error.ts'
 import { readPickle } from './pickle/machine.ts'
 import { findTensors } from './pickle/tensors.ts'
 import { Dict, List, NumpyArray, type Value } from './pickle/values.ts'
 import { denseStrides, JoinedData, problemOf, type StoredData, TensorView } from './view.ts'
-import { closingOnError, ViewCheckpoint } from './view-checkpoint.ts'
+import { ViewCheckpoint } from './view-checkpoint.ts'
 
 /** By protocols 2 and 3 an array of 2^30 bytes or more is saved in pieces; this key tells of which. */
 const piecesKey = 'UnpackBigParamInfor@@'

@@ -1,12 +1,13 @@
 // How is what torch.save wrote opened? It writes a zip with a pickle and storages; before 1.6, pickles and storages in a row.
 import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
+import { closingOnError } from './closing-on-error.ts'
 import { readPickle } from './pickle/machine.ts'
 import { storageOf } from './pickle/torch-globals.ts'
 import type { Storage } from './pickle/values.ts'
 import { openPlainPyTorch } from './pytorch-plain.ts'
 import { checkpointOf } from './pytorch-storages.ts'
-import { closingOnError, type ViewCheckpoint } from './view-checkpoint.ts'
+import type { ViewCheckpoint } from './view-checkpoint.ts'
 import { looksLikeZip, readZip, type Zip } from './zip.ts'
 
 // The pickle of the number 0x1950a86a20f9469cfc6c, whatever the protocol.
@@ -17,12 +18,6 @@ const maxByteOrderBytes = 16
 /** Whether a file that begins like this (16 bytes, 262 for the oldest form) may be PyTorch's. See {@link looksLikeZip} on zips. */
 export function looksLikePyTorch(head: Uint8Array): boolean {
   return looksLikeZip(head) || isPlain(head) || isTar(head)
-}
-
-/** Whether one of these is the pickle of a `.pth` or `.pt` file. */
-export function isPyTorchZip(names: Iterable<string>): boolean {
-  for (const name of names) if (/^[^/]+\/data\.pkl$/.test(name)) return true
-  return false
 }
 
 /**
@@ -42,7 +37,7 @@ export function readPyTorch(file: ByteSource): Promise<ViewCheckpoint> {
     if (isTar(head))
       throw refusedCheckpoint(source, 'it is a tar archive, as PyTorch wrote before 0.2; save it anew')
     if (isPlain(head)) return openPlainPyTorch(source)
-    if (looksLikeZip(head)) return openZip(source)
+    if (looksLikeZip(head)) return await readPyTorchZip(source, await readZip(source))
     throw invalidCheckpoint(
       source,
       'it begins neither like a zip nor with the magic number of the older form',
@@ -50,10 +45,11 @@ export function readPyTorch(file: ByteSource): Promise<ViewCheckpoint> {
   })
 }
 
-async function openZip(source: ByteSource): Promise<ViewCheckpoint> {
-  const zip = await readZip(source)
+/** As {@link openPyTorch}, from a zip whose directory is read already. It is closed by none but the result. */
+export async function readPyTorchZip(source: ByteSource, zip: Zip): Promise<ViewCheckpoint> {
   const root = rootOf(source, zip)
   const pickle = await zip.locate(zip.entries.get(`${root}/data.pkl`)!, 'data.pkl')
+  await pickle.check(source)
   const parsed = await readPickle(source, storageOf, pickle.at, pickle.at + pickle.length)
   const swapped = (await byteOrder(source, zip, root)) === 'big'
   const locate = async (storage: Storage) => {
@@ -68,7 +64,9 @@ async function openZip(source: ByteSource): Promise<ViewCheckpoint> {
 
 function rootOf(source: ByteSource, { entries }: Zip): string {
   const names = [...entries.keys()]
-  const roots = names.filter(name => isPyTorchZip([name])).map(name => name.slice(0, name.indexOf('/')))
+  const roots = names
+    .filter(name => /^[^/]+\/data\.pkl$/.test(name))
+    .map(name => name.slice(0, name.indexOf('/')))
   if (roots.length !== 1)
     throw invalidCheckpoint(source, `it is a zip with ${roots.length} entries */data.pkl`)
   const root = roots[0]!
@@ -83,9 +81,10 @@ function rootOf(source: ByteSource, { entries }: Zip): string {
 async function byteOrder(source: ByteSource, zip: Zip, root: string): Promise<string> {
   const entry = zip.entries.get(`${root}/byteorder`)
   if (!entry) return 'little'
-  const { at, length } = await zip.locate(entry, 'byteorder')
-  const bytes = Buffer.alloc(Math.min(length, maxByteOrderBytes))
-  await source.read([bytes], at)
+  const located = await zip.locate(entry, 'byteorder')
+  await located.check(source)
+  const bytes = Buffer.alloc(Math.min(located.length, maxByteOrderBytes))
+  await source.read([bytes], located.at)
   const order = bytes.toString('latin1')
   if (order !== 'little' && order !== 'big')
     throw invalidCheckpoint(source, `it has the byte order '${order}'`)

@@ -30,7 +30,7 @@ export async function readView(
   const dimensions = dimensionsOf(view)
   const inner = dimensions.at(-1) ?? { size: 1, stride: 1, step: 1 }
   if (type === 'F32' && !view.swapped && dimensions.length < 2 && inner.stride === 1)
-    return read(new Uint8Array(result.buffer), view.offset * bytes)
+    return read(new Uint8Array(result.buffer, result.byteOffset, result.byteLength), view.offset * bytes)
 
   const forward = isForward(dimensions)
   const most = forward ? chunkBytes / bytes : view.end - view.offset

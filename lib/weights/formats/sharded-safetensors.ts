@@ -108,10 +108,10 @@ class ShardedSafetensors implements Checkpoint {
     )
   }
 
-  async read(name: string): Promise<Float32Array> {
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const shard = this.#shardOf.get(name)
     if (!shard) throw tensorNotFound(name, this.path)
-    return await shard.read(name)
+    return await shard.read(name, into)
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@ import type { ByteSource } from '../checkpoint-file.ts'
 import { allocateFloats, checkFinite } from '../float-tensor.ts'
 import { tensorNotFound } from '../source.ts'
 import { isStoredType } from '../stored-type.ts'
+import { CheckedBytes } from './checked-bytes.ts'
 import { readerOf } from './data-reader.ts'
 import { isReadable, readView } from './read-view.ts'
 import type { StoredData, TensorView } from './view.ts'
@@ -31,15 +32,17 @@ export class ViewCheckpoint implements Checkpoint {
     )
   }
 
-  async read(name: string): Promise<Float32Array> {
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const view = this.#views.get(name)
     if (!view) throw tensorNotFound(name, this.path)
     const { dtype, data } = view
     if (!isStoredType(dtype))
       throw invalidCheckpoint(this.source, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
     if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
-    const result = allocateFloats(name, view.length, this.path)
-    await readView(view, dtype, readerOf(this.source, data), result)
+    const result = allocateFloats(name, view.length, this.path, into)
+    const checked = data instanceof CheckedBytes ? data.reading(this.source) : undefined
+    await readView(view, dtype, checked?.read ?? readerOf(this.source, data), result)
+    await checked?.finish()
     await this.source.checkUnchanged()
     return checkFinite(name, result, this.path)
   }
@@ -50,18 +53,5 @@ export class ViewCheckpoint implements Checkpoint {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-}
-
-/** Reads a file by `read`, and closes it where that fails. */
-export async function closingOnError<T>(
-  source: ByteSource,
-  read: (source: ByteSource) => Promise<T>,
-): Promise<T> {
-  try {
-    return await read(source)
-  } catch (error) {
-    await source.close()
-    throw error
   }
 }

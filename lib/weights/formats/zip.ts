@@ -3,44 +3,68 @@ import { Readable } from 'node:stream'
 import type { Entry, RandomAccessReader, ZipFile } from 'yauzl'
 import type { ResidualError } from '../../errors.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
-import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
-import { FileBytes } from './pickle/values.ts'
+import type { ByteSource } from '../checkpoint-file.ts'
+import { CheckedBytes, wrongChecksum } from './checked-bytes.ts'
+import { crc32 } from './crc32.ts'
 import { FileWindow } from './window.ts'
 
 const maxEntries = 200_000
 const maxNameBytes = 1024
+const pieceBytes = 1 << 20 // of an entry that is unpacked
 
-/** Whether a file that begins like this may be a zip. A `.keras` file is one as well as a `.pth`: {@link zipNames} tells. */
+/** Whether a file that begins like this may be a zip. A `.keras` file is one as well as a `.pth`. */
 export function looksLikeZip(head: Uint8Array): boolean {
   return head[0] === 0x50 && head[1] === 0x4b && (head[2] === 3 || head[2] === 5) && head[3] === head[2] + 1
 }
 
-/**
- * The names of a zip file's entries.
- *
- * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID
- */
-export async function zipNames(path: string): Promise<string[]> {
-  const source = await openCheckpointFile(path, 'zip')
-  try {
-    return [...(await readZip(source)).entries.keys()]
-  } finally {
-    await source.close()
-  }
-}
+/** The directory of a zip. Made by {@link readZip}. */
+export class Zip {
+  constructor(
+    readonly source: ByteSource,
+    readonly entries: ReadonlyMap<string, Entry>,
+    private readonly file: ZipFile,
+  ) {}
 
-/** The directory of a zip. */
-export interface Zip {
-  readonly entries: ReadonlyMap<string, Entry>
   /**
    * Where an entry's data is.
    *
    * @throws ResidualError CHECKPOINT_INVALID, also where it is compressed or encrypted
    */
-  locate(entry: Entry, name: string): Promise<FileBytes>
+  async locate(entry: Entry, name: string): Promise<CheckedBytes> {
+    if (entry.isEncrypted() || entry.compressionMethod !== 0)
+      throw refusedCheckpoint(
+        this.source,
+        `'${name}' in it is compressed or encrypted; torch.save stores data as it is`,
+      )
+    const { fileDataStart } = await this.file
+      .readLocalFileHeaderPromise(entry, { minimal: true })
+      .catch((cause: unknown) => {
+        throw translated(this.source, cause)
+      })
+    return new CheckedBytes(fileDataStart, entry.compressedSize, name, entry.crc32)
+  }
+
+  /**
+   * An entry's data, unpacked where it is compressed. The library checks that it has the size it claims.
+   *
+   * @throws ResidualError CHECKPOINT_INVALID, at the end also where it is not what its checksum was made of
+   */
+  async *unpack(entry: Entry, name: string): AsyncGenerator<Uint8Array, void> {
+    let sum = 0
+    try {
+      // Listened to in the same turn: an error of a stream that nobody listens to ends the process.
+      for await (const piece of await this.file.openReadStreamPromise(entry)) {
+        sum = crc32(piece, sum)
+        yield piece
+      }
+    } catch (cause) {
+      throw translated(this.source, cause)
+    }
+    if (entry.crc32 !== 0 && sum !== entry.crc32) throw wrongChecksum(this.source, name, sum, entry.crc32)
+  }
 }
 
-/** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID */
+/** @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID */
 export async function readZip(source: ByteSource): Promise<Zip> {
   const { default: yauzl } = await import('yauzl')
   const reader = new (readerClass(yauzl.RandomAccessReader))(source)
@@ -50,28 +74,14 @@ export async function readZip(source: ByteSource): Promise<Zip> {
     .catch((cause: unknown) => {
       throw translated(source, cause)
     })
-  return {
-    entries: await entriesOf(source, zip),
-    locate: async (entry, name) => {
-      if (entry.isEncrypted() || entry.compressionMethod !== 0)
-        throw refusedCheckpoint(
-          source,
-          `'${name}' in it is compressed or encrypted; torch.save stores data as it is`,
-        )
-      const { fileDataStart } = await zip
-        .readLocalFileHeaderPromise(entry, { minimal: true })
-        .catch((cause: unknown) => {
-          throw translated(source, cause)
-        })
-      return new FileBytes(fileDataStart, entry.compressedSize)
-    },
-  }
+  return new Zip(source, await entriesOf(source, zip), zip)
 }
 
 async function entriesOf(source: ByteSource, zip: ZipFile): Promise<Map<string, Entry>> {
   const entries = new Map<string, Entry>()
   if (zip.entryCount > maxEntries)
     throw invalidCheckpoint(source, `it has ${zip.entryCount} entries, more than ${maxEntries}`)
+  let bytes = 0
   try {
     for await (const entry of zip.eachEntry()) {
       if (entry.fileNameLength > maxNameBytes)
@@ -79,10 +89,14 @@ async function entriesOf(source: ByteSource, zip: ZipFile): Promise<Map<string, 
       const name = (entry.fileName as unknown as Buffer).toString()
       if (entries.has(name)) throw invalidCheckpoint(source, `it has two entries named '${name}'`)
       entries.set(name, entry)
+      bytes += entry.compressedSize
     }
   } catch (cause) {
     throw translated(source, cause)
   }
+  // Entries that share their data would have it read, and summed up, once for each.
+  if (bytes > source.size)
+    throw invalidCheckpoint(source, `its entries have ${bytes} bytes together, and the file ${source.size}`)
   return entries
 }
 
@@ -106,9 +120,8 @@ function readerClass(Base: typeof RandomAccessReader) {
       )
     }
 
-    /** Only compressed entries would be read as streams. */
-    override _readStreamForRange(): Readable {
-      return Readable.from([])
+    override _readStreamForRange(start: number, end: number): Readable {
+      return Readable.from(readPieces(this.source, start, end), { objectMode: false })
     }
 
     async #fill(target: Buffer, position: number): Promise<number> {
@@ -119,6 +132,14 @@ function readerClass(Base: typeof RandomAccessReader) {
       else await this.source.read([target], position)
       return target.length
     }
+  }
+}
+
+async function* readPieces(source: ByteSource, start: number, end: number): AsyncGenerator<Buffer> {
+  for (let at = start; at < end; at += pieceBytes) {
+    const piece = Buffer.alloc(Math.min(pieceBytes, end - at))
+    await source.read([piece], at)
+    yield piece
   }
 }
 

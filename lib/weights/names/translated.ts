@@ -50,11 +50,11 @@ export function translate(
     },
     shape,
     origin: name => recipeOf(name)?.own,
-    read: async name => {
+    read: async (name, into) => {
       const recipe = recipeOf(name)
       const wanted = shape(name)
       if (!recipe || !wanted) throw tensorNotFound(name, file.path)
-      return make(recipe, wanted, file)
+      return make(recipe, wanted, file, into)
     },
   }
   if (file instanceof Safetensors) {
@@ -104,10 +104,16 @@ function shapeOf(
   return [k, c, r, s]
 }
 
-async function make(recipe: Recipe, shape: readonly number[], file: Checkpoint): Promise<Float32Array> {
+async function make(
+  recipe: Recipe,
+  shape: readonly number[],
+  file: Checkpoint,
+  into?: Float32Array,
+): Promise<Float32Array> {
   const { part, own, bias, factor, turned } = recipe
-  const data = own === undefined ? new Float32Array(shape[0]!).fill(identity[part]!) : await file.read(own)
-  if (turned) return channelsFirst(data, shape)
+  if (turned) return channelsFirst(await file.read(own!), shape, into)
+  const data =
+    own === undefined ? new Float32Array(shape[0]!).fill(identity[part]!) : await file.read(own, into)
   if (factor !== undefined) {
     // A factor of 0 stands for statistics of nothing, which Caffe takes for 0.
     const [divisor = 0] = await file.read(factor)
@@ -125,10 +131,14 @@ async function make(recipe: Recipe, shape: readonly number[], file: Checkpoint):
 }
 
 /** `[R,S,C,K]` to `[K,C,R,S]`, the `shape` of the result; `[C,K]` to `[K,C]`. */
-function channelsFirst(data: Float32Array, [channels, inputs, ...window]: readonly number[]): Float32Array {
+function channelsFirst(
+  data: Float32Array,
+  [channels, inputs, ...window]: readonly number[],
+  into?: Float32Array,
+): Float32Array {
   const [K, C] = [channels!, inputs!]
   const pixels = window.reduce((product, size) => product * size, 1) // R * S
-  const result = new Float32Array(data.length)
+  const result = into?.length === data.length ? into : new Float32Array(data.length)
   let from = 0
   for (let pixel = 0; pixel < pixels; pixel++)
     for (let c = 0; c < C; c++)

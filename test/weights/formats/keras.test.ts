@@ -147,6 +147,20 @@ describe('openKerasHdf5', () => {
     })
   })
 
+  it('ends a library that loops: the heap of this file has an object of no size', async () => {
+    await writeHdf5(path, byNumber, namedGroups)
+    const bytes = readFileSync(path)
+    const inHeap = bytes.indexOf('GCOL') + 10
+    writeFileSync(path, Buffer.concat([bytes.subarray(0, inHeap), Buffer.of(0), bytes.subarray(inHeap)]))
+    const cpuBefore = process.cpuUsage()
+    await expect(openKerasHdf5(path)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('the HDF5 library comes to no end with it'),
+    })
+    const { user, system } = process.cpuUsage(cpuBefore)
+    expect((user + system) / 1000).toBeLessThan(1500) // a new thread's start in it
+  })
+
   it('refuses more data than the file can hold', async () => {
     const zeros = new Float32Array(4 << 20)
     await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4 << 20], data: zeros, chunks: [1 << 20] }])
@@ -264,6 +278,28 @@ describe('openKerasArchive', () => {
     })
     await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
     expect(unpacked()).toEqual(before)
+  })
+
+  it.each([
+    ['weights', 'model.weights.h5', false],
+    ['compressed weights', 'model.weights.h5', true],
+    ['a configuration', 'config.json', false],
+  ])('refuses %s that are not what their checksum was made of', async (_, name, compressed) => {
+    await writeHdf5(path, byNumber, namedGroups)
+    const files = { 'config.json': Buffer.from(texts['config.json']), 'model.weights.h5': readFileSync(path) }
+    const bytes = files[name as keyof typeof files]
+    const damaged = Buffer.from(bytes)
+    damaged[damaged.length - 3]! ^= 1
+    await write(namedGroups, { [name]: { bytes, ...(compressed && { deflated: deflateRawSync(damaged) }) } })
+    if (!compressed) {
+      const whole = readFileSync(archive)
+      damaged.copy(whole, whole.indexOf(bytes))
+      writeFileSync(archive, whole)
+    }
+    await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(`'${name}' in it is damaged`),
+    })
   })
 
   it('says what is wrong with what is no such file', async () => {

@@ -1,7 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { load, networkToOnnx, openCheckpoint, resnet, type WeightSource } from '../../../lib/index.ts'
+import {
+  load,
+  networkToOnnx,
+  openCheckpoint,
+  openModel,
+  resnet,
+  type WeightSource,
+} from '../../../lib/index.ts'
 import { safetensors, temporaryFolder } from '../../support/files.ts'
 import { goldenWeights, relativeError } from '../../support/golden.ts'
 import { dict, pickle, torchTensor } from '../../support/pickle.ts'
@@ -84,6 +91,30 @@ describe('load()', () => {
     expect(relativeError((await classifier.run(pixels)).logits, logits)).toBeLessThan(1e-6)
   })
 })
+
+it.each([
+  ['safetensors in several files', writeShards],
+  ['a PyTorch zip', writeTorch],
+  ['ONNX', writeOnnx],
+] as const)(
+  // biome-ignore format: short
+  'tensors of %s are read into an array that is given, if it is as long',
+  async (_, write) => {
+    await using model = await openModel(await write())
+    for (const name of ['conv1.weight', 'fc.weight', 'bn1.running_mean']) {
+      const expected = await weights.read(name)
+      const memory = new Float32Array(expected.length + 9).fill(7)
+      const into = memory.subarray(4, 4 + expected.length)
+      const result = await model.weights.read(name, into)
+      expect(result).toEqual(expected)
+      if (name === 'conv1.weight') expect(result).toBe(into)
+      expect([...memory.subarray(0, 4), ...memory.subarray(-5)]).toEqual(Array(9).fill(7))
+      const other = new Float32Array(expected.length + 1)
+      expect(await model.weights.read(name, other)).toEqual(expected)
+      expect(other).toEqual(new Float32Array(expected.length + 1))
+    }
+  },
+)
 
 it('openCheckpoint refuses what is no checkpoint, by what it begins with', async () => {
   const path = join(folder, 'nothing.xyz')

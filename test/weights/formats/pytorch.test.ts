@@ -1,17 +1,11 @@
 import { mkdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import {
-  isPyTorchZip,
-  looksLikePyTorch,
-  openPyTorch,
-  readPyTorch,
-} from '../../../lib/weights/formats/pytorch.ts'
-import { zipNames } from '../../../lib/weights/formats/zip.ts'
+import { looksLikePyTorch, openPyTorch, readPyTorch } from '../../../lib/weights/formats/pytorch.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { memorySource } from '../../support/memory-source.ts'
 import * as p from '../../support/pickle.ts'
-import { oneTensor, plainTorch, torchZip, zip } from '../../support/zip.ts'
+import { oneTensor, plainTorch, torchZip, withoutChecksums, zip } from '../../support/zip.ts'
 
 const folder = temporaryFolder()
 const path = join(folder, 'model.pth')
@@ -176,12 +170,61 @@ describe('A zip', () => {
     })
   })
 
-  it('lists its names, by which formats are told apart', async () => {
-    writeFileSync(path, await torchZip(data, storages))
-    expect(await zipNames(path)).toEqual(['model/data.pkl', 'model/data/0'])
-    expect(isPyTorchZip(await zipNames(path))).toBe(true)
-    writeFileSync(path, await zip({ 'config.json': Buffer.from('{}'), 'model.weights.h5': Buffer.alloc(1) }))
-    expect(isPyTorchZip(await zipNames(path))).toBe(false)
+  it('without checksums is read: torch.serialization.set_crc32_options(False) writes such', async () => {
+    await using file = await open(withoutChecksums(await torchZip(data, storages)))
+    expect([...(await file.read('w'))]).toEqual([5])
+  })
+
+  it('whose storage is damaged is refused when a tensor of it is read, in whatever part', async () => {
+    const numbers = 3000
+    const storage = p.float32(...range(numbers))
+    const tensor = (changes: Partial<p.TorchTensor>) =>
+      p.torchTensor({ key: '0', numbers, shape: [10], strides: [1], ...changes })
+    const pickled = p.pickle(
+      p.dict({
+        whole: tensor({ shape: [numbers] }),
+        part: tensor({ offset: 7 }),
+        transposed: tensor({ shape: [50, 60], strides: [1, 50] }),
+      }),
+    )
+    const good = await torchZip(pickled, { 0: storage })
+    const bad = Buffer.from(good)
+    bad[bad.indexOf(storage) + 4 * 2000]! ^= 1
+    await using whole = await open(good)
+    await using damaged = await open(bad)
+    for (const name of ['part', 'transposed', 'whole', 'part']) {
+      expect((await whole.read(name))[1]).toBe({ whole: 1, part: 8, transposed: 50 }[name])
+      await expect(damaged.read(name)).rejects.toMatchObject({
+        code: 'CHECKPOINT_INVALID',
+        message: expect.stringMatching(
+          /'model\/data\/0' in it is damaged: its checksum is [0-9a-f]{8}, and was/,
+        ),
+      })
+    }
+  })
+
+  it('whose pickle is damaged is refused', async () => {
+    const bytes = await torchZip(data, storages)
+    bytes[bytes.indexOf(data) + 2]! ^= 1
+    await expect(open(bytes)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining("'data.pkl' in it is damaged"),
+    })
+  })
+
+  it('whose entries share their data is refused', async () => {
+    const bytes = await torchZip(data, { 0: Buffer.alloc(600), 1: Buffer.alloc(4) })
+    const second = bytes.lastIndexOf('PK\x01\x02', undefined, 'latin1')
+    const first = bytes.lastIndexOf('PK\x01\x02', second - 1, 'latin1')
+    for (const [at, length] of [
+      [16, 12],
+      [42, 4],
+    ] as const)
+      bytes.copy(bytes, second + at, first + at, first + at + length) // checksum and sizes, place
+    await expect(open(bytes)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('bytes together'),
+    })
   })
 })
 

@@ -1,7 +1,7 @@
 // What does the HDF5 library see of the computer's files? One, or a part of one, that is read when it asks for bytes.
 // The library has a file system of its own in memory; only this file of it leads out. Whatever other files a hostile one names, as
 // external links, raw data or virtual datasets, are not there.
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { readSync } from 'node:fs'
 import { sign } from './messages.ts'
 
 interface Stream {
@@ -28,16 +28,15 @@ const ioError = 29 // EIO, as WASI numbers it
 /** A message about the file itself, in which nothing of the library's is to be seen. */
 export class FileProblem extends Error {
   constructor(
-    readonly reason: 'missing' | 'unreadable' | 'invalid',
+    readonly reason: 'unreadable' | 'invalid',
     message: string,
   ) {
     super(message)
   }
 }
 
-/** An open file. */
+/** An open file, or a part of it. Whoever opened it closes it. */
 export class FileDevice {
-  readonly size: number
   /** What the library may still read: a loop in it ends here. */
   #budget = 0
   #failure: Error | undefined
@@ -48,39 +47,11 @@ export class FileDevice {
   #closed = false
 
   constructor(
-    private readonly fd: number,
+    private readonly descriptor: number,
     private readonly offset: number,
-    length: number | undefined,
-    private readonly modifiedNs: bigint,
+    readonly size: number,
     private readonly signs: Int32Array,
-  ) {
-    const whole = Number(fstatSync(fd).size)
-    this.size = length ?? whole
-    if (offset + this.size > whole) throw new FileProblem('invalid', 'it ends before its HDF5 part does')
-  }
-
-  static open(
-    path: string,
-    part: { offset: number; length: number } | undefined,
-    signs: Int32Array,
-  ): FileDevice {
-    let fd: number
-    try {
-      // A pipe nobody writes to would otherwise block; it is refused for not being a file.
-      fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
-    } catch (cause) {
-      const { code, message } = cause as NodeJS.ErrnoException
-      throw new FileProblem('missing', code === 'ENOENT' ? 'does not exist' : message)
-    }
-    try {
-      const stat = fstatSync(fd, { bigint: true })
-      if (!stat.isFile()) throw new FileProblem('invalid', 'it is not a file')
-      return new FileDevice(fd, part?.offset ?? 0, part?.length, stat.mtimeNs, signs)
-    } catch (error) {
-      closeSync(fd)
-      throw error
-    }
-  }
+  ) {}
 
   /** Puts it where the library finds it. */
   mount(fs: FileSystem): void {
@@ -114,17 +85,14 @@ export class FileDevice {
     this.#failure = undefined
   }
 
-  /** @throws FileProblem where the system failed to read since {@link allow}, or the file has changed since it was opened */
+  /** @throws FileProblem where the system failed to read since {@link allow} */
   check(): void {
     if (this.#failure) throw new FileProblem('unreadable', this.#failure.message)
-    if (fstatSync(this.fd, { bigint: true }).mtimeNs !== this.modifiedNs)
-      throw new FileProblem('invalid', 'it has changed since it was opened')
   }
 
   /** What of it the library has not let go of, as of damaged files, it can read no more. */
   close(fs: FileSystem): void {
     this.#closed = true
-    closeSync(this.fd)
     fs.unlink(this.devicePath)
   }
 
@@ -133,7 +101,13 @@ export class FileDevice {
     try {
       let done = 0
       while (done < count) {
-        const bytes = readSync(this.fd, memory, at + done, count - done, this.offset + position + done)
+        const bytes = readSync(
+          this.descriptor,
+          memory,
+          at + done,
+          count - done,
+          this.offset + position + done,
+        )
         if (bytes === 0) break // cut since it was opened: the library finds too little
         done += bytes
       }

@@ -1,13 +1,17 @@
 // How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
 import { Worker } from 'node:worker_threads'
+import { storedBytes } from '../../stored-type.ts'
 import type { Reply, Request, ThreadData } from './messages.ts'
 import { sign } from './messages.ts'
 
 // What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
 const thread = new URL('../../../../dist/weights/formats/hdf5/thread.js', import.meta.url)
 
-const ticks = 3 // without a sign of life, the time in which the system reads aside
-const tickMs = 200
+// How long it may work without a sign of life, the time in which the system reads aside. Objects take microseconds; of data a piece
+// or a compressed chunk, which may be all of a dataset, comes between two signs.
+const patienceMs = 250
+const patienceMsPerByte = 50 / 2 ** 20
+const tickMs = 50
 
 /** Why a request has no reply: the thread has ended, or was. */
 export class LibraryLost extends Error {}
@@ -71,7 +75,7 @@ export class Hdf5Library {
     })
     this.worker.ref()
     this.worker.postMessage(request)
-    const watch = this.#watch()
+    const watch = this.#watch(patienceOf(request))
     try {
       const said = await reply
       if ('failure' in said && said.failure.fatal) {
@@ -86,15 +90,16 @@ export class Hdf5Library {
     }
   }
 
-  /** Counts how often in a row nothing has happened; not by the clock, which goes on while this machine has no time for anyone. */
-  #watch(): NodeJS.Timeout {
-    let still = 0
-    let before = Atomics.load(this.signs, sign.progress)
+  /** Adds up the time in which it may have worked: this process's, as the clock goes on while the machine is busy elsewhere. */
+  #watch(patience: number): NodeJS.Timeout {
+    let stillMs = 0
+    let last = { progress: Atomics.load(this.signs, sign.progress), ...timesMs() }
     return setInterval(() => {
-      const now = Atomics.load(this.signs, sign.progress)
-      still = now === before && Atomics.load(this.signs, sign.reading) === 0 ? still + 1 : 0
-      before = now
-      if (still < ticks) return
+      const now = { progress: Atomics.load(this.signs, sign.progress), ...timesMs() }
+      const still = now.progress === last.progress && Atomics.load(this.signs, sign.reading) === 0
+      stillMs = still ? stillMs + Math.min(now.clock - last.clock, now.processor - last.processor) : 0
+      last = now
+      if (stillMs < patience) return
       this.#lose(`the HDF5 library comes to no end with it`)
       void this.end()
     }, tickMs)
@@ -104,4 +109,14 @@ export class Hdf5Library {
     this.#lost ??= new LibraryLost(message)
     this.#waiting?.reject(this.#lost)
   }
+}
+
+function patienceOf(request: Request): number {
+  const shape = request.kind === 'read' ? request.dataset.shape : [0]
+  return patienceMs + patienceMsPerByte * shape.reduce((product, size) => product * size, storedBytes.F32)
+}
+
+function timesMs(): { readonly clock: number; readonly processor: number } {
+  const { user, system } = process.cpuUsage()
+  return { clock: performance.now(), processor: (user + system) / 1000 }
 }

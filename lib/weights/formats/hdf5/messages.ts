@@ -16,11 +16,12 @@ export interface Tree {
   readonly attributes: ReadonlyMap<string, ReadonlyMap<string, string>>
 }
 
-/** Opens the HDF5 file that begins at byte `offset` of `path` and has `length` bytes; all of it where they are absent. */
+/** Opens the HDF5 file of `size` bytes that begins at byte `offset` of a file which is open already, and stays so. */
 export interface OpenRequest {
   readonly kind: 'open'
-  readonly path: string
-  readonly part?: { readonly offset: number; readonly length: number }
+  readonly descriptor: number
+  readonly offset: number
+  readonly size: number
   /** Of groups. */
   readonly attributes: readonly string[]
 }
@@ -31,11 +32,16 @@ export interface ReadRequest {
   readonly dataset: Dataset
 }
 
-export type Request = OpenRequest | ReadRequest
+/** What is open is read no more. */
+export interface CloseRequest {
+  readonly kind: 'close'
+}
 
-/** Why there is no result: the file is not there, cannot be read, is no such file, or takes more memory than there is. */
+export type Request = OpenRequest | ReadRequest | CloseRequest
+
+/** Why there is no result: the file cannot be read, is no HDF5 file, or takes more memory than there is. */
 export interface Failure {
-  readonly reason: 'missing' | 'unreadable' | 'invalid' | 'memory'
+  readonly reason: 'unreadable' | 'invalid' | 'memory'
   readonly message: string
   /** Whether the library is in no state to go on. */
   readonly fatal: boolean
@@ -45,6 +51,7 @@ export type Reply =
   | { readonly tree: Tree }
   | { readonly values: Float32Array<ArrayBuffer> }
   | { readonly failure: Failure }
+  | { readonly closed: true }
 
 /** What the thread is started with: shared memory in which it shows that it lives. */
 export interface ThreadData {

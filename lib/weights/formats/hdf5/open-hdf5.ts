@@ -1,52 +1,59 @@
 // How is an HDF5 file read, one dataset at a time? By a thread that has the library; what it says becomes results and errors.
 import { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint-error.ts'
+import type { CheckpointFile } from '../../checkpoint-file.ts'
 import { unreadable } from '../../read-fully.ts'
+import { closingOnError } from '../closing-on-error.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
 import type { Dataset, OpenRequest, Reply, Request, Tree } from './messages.ts'
 
 /** What every HDF5 file begins with. */
 export const hdf5Signature = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a] as const
 
-export interface Hdf5Options extends Pick<OpenRequest, 'part' | 'attributes'> {
-  /** For messages. */
-  readonly format: string
-  /** Where the bytes are, if not in the file that messages are about. */
-  readonly bytesIn?: string | undefined
+export interface Hdf5Options extends Pick<OpenRequest, 'attributes'> {
+  /** Where in the file the HDF5 file is; all of it where absent. */
+  readonly part?: { readonly at: number; readonly length: number }
   /** One that is used for one file after another. Without it a thread is started, and ended when the file is closed. */
   readonly library?: Hdf5Library | undefined
 }
 
 /**
- * Opens the file, or a part of it, and reads its tree.
+ * Reads the tree of `file`, which is the result's from then on: it is closed with it, also where this fails.
  *
- * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, OUT_OF_MEMORY
+ * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
  */
-export async function openHdf5(path: string, options: Hdf5Options): Promise<Hdf5File> {
-  const { format, part, attributes } = options
-  const library = options.library ?? (await Hdf5Library.start())
-  const ends = options.library === undefined
-  try {
-    const open = { kind: 'open', path: options.bytesIn ?? path, attributes, ...(part && { part }) } as const
-    const reply = await ask(library, open, { path, format })
-    return new Hdf5File(path, format, (reply as { tree: Tree }).tree, library, ends)
-  } catch (error) {
-    if (ends) await library.end()
-    throw error
-  }
+export async function openHdf5(file: CheckpointFile, options: Hdf5Options): Promise<Hdf5File> {
+  return closingOnError(file, async () => {
+    const { attributes, part } = options
+    const library = options.library ?? (await Hdf5Library.start())
+    const [offset, size] = [part?.at ?? 0, part?.length ?? file.size]
+    try {
+      if (offset + size > file.size) throw invalidCheckpoint(file, 'it ends before its HDF5 part does')
+      const request = { kind: 'open', descriptor: file.descriptor, offset, size, attributes } as const
+      const reply = await ask(library, request, file)
+      return new Hdf5File(file, (reply as { tree: Tree }).tree, library, options.library === undefined)
+    } catch (error) {
+      await letGo(library, options.library === undefined)
+      throw error
+    }
+  })
 }
 
 /** An open file. Made by {@link openHdf5}. */
 export class Hdf5File {
+  readonly path: string
+  readonly format: string
   #closed = false
 
   constructor(
-    readonly path: string,
-    readonly format: string,
+    private readonly file: CheckpointFile,
     readonly tree: Tree,
     private readonly library: Hdf5Library,
     private readonly endsLibrary: boolean,
-  ) {}
+  ) {
+    this.path = file.path
+    this.format = file.format
+  }
 
   /**
    * One dataset as float32, row-major; the caller owns it.
@@ -55,22 +62,31 @@ export class Hdf5File {
    */
   async read(dataset: Dataset): Promise<Float32Array> {
     if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
-    const reply = await ask(this.library, { kind: 'read', dataset }, this).catch(error => {
+    const reply = await ask(this.library, { kind: 'read', dataset }, this.file).catch(error => {
       throw this.#closed ? unreadable(this.path, new Error('it was closed')) : error
     })
     return (reply as { values: Float32Array }).values
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return
     this.#closed = true
-    if (this.endsLibrary) await this.library.end()
+    await letGo(this.library, this.endsLibrary)
+    await this.file.close()
   }
 }
 
+/** Only then may the file be closed: the system gives its number to the next one that is opened. */
+async function letGo(library: Hdf5Library, ends: boolean): Promise<void> {
+  if (!ends && !library.lost) await library.request({ kind: 'close' }).catch(() => {})
+  if (ends || library.lost) await library.end()
+}
+
+/** That a file was changed comes before what the library says of it. */
 async function ask(
   library: Hdf5Library,
   request: Request,
-  file: { readonly path: string; readonly format: string },
+  file: CheckpointFile,
 ): Promise<Exclude<Reply, { failure: unknown }>> {
   let reply: Reply
   try {
@@ -79,10 +95,9 @@ async function ask(
     if (!(cause instanceof LibraryLost)) throw cause
     throw invalidCheckpoint(file, cause.message, cause)
   }
+  await file.checkUnchanged()
   if (!('failure' in reply)) return reply
   const { reason, message } = reply.failure
-  if (reason === 'missing')
-    throw new ResidualError('FILE_NOT_FOUND', `The checkpoint ${file.path} cannot be opened: ${message}.`)
   if (reason === 'unreadable') throw unreadable(file.path, new Error(message))
   if (reason === 'memory')
     throw new ResidualError('OUT_OF_MEMORY', `${file.path} takes more memory than can be had: ${message}.`)

@@ -39,7 +39,9 @@ let file = -1n
 parentPort!.on('message', (request: Request) => {
   let reply: Reply
   try {
-    reply = request.kind === 'open' ? { tree: open(request) } : { values: read(request) }
+    if (request.kind === 'open') reply = { tree: open(request) }
+    else if (request.kind === 'read') reply = { values: read(request) }
+    else reply = { closed: close() }
   } catch (error) {
     reply = { failure: failureOf(error) }
   }
@@ -47,13 +49,8 @@ parentPort!.on('message', (request: Request) => {
 })
 parentPort!.postMessage('ready')
 
-/** Lets go of the file that was open before. */
-function open({ path, part, attributes }: OpenRequest) {
-  if (file >= 0n) module.close_file(file)
-  file = -1n
-  device?.close(fs)
-  device = undefined
-  device = FileDevice.open(path, part, signs)
+function open({ descriptor, offset, size, attributes }: OpenRequest) {
+  device = new FileDevice(descriptor, offset, size, signs)
   device.mount(fs)
   device.allow(2 * device.size + floor)
   file = module.open(device.devicePath, /*mode: read only*/ 0, /*trackOrder=*/ false, -1, -1)
@@ -76,6 +73,14 @@ function open({ path, part, attributes }: OpenRequest) {
   return tree
 }
 
+function close(): true {
+  if (file >= 0n) module.close_file(file)
+  file = -1n
+  device?.close(fs)
+  device = undefined
+  return true
+}
+
 function read({ dataset }: ReadRequest) {
   const values = readDataset(module, file, dataset, () => {
     progress()
@@ -94,11 +99,7 @@ function failureOf(error: unknown): Failure {
   try {
     device?.check() // what the library says of a file that cannot be read is not why
   } catch (problem) {
-    return {
-      reason: (problem as FileProblem).reason ?? 'unreadable',
-      message: (problem as Error).message,
-      fatal,
-    }
+    return { reason: 'unreadable', message: (problem as Error).message, fatal }
   }
   const message = error instanceof Error ? error.message : 'the HDF5 library fails'
   if (error instanceof FileProblem) return { reason: error.reason, message, fatal }

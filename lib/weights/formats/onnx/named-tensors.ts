@@ -9,7 +9,7 @@ import type { Wire } from './wire.ts'
 
 /** A tensor under its new name, and how it is had; the caller of `load` owns what it gives. */
 export interface NamedTensor extends CheckpointTensor {
-  load(): Promise<Float32Array>
+  load(into?: Float32Array): Promise<Float32Array>
 }
 
 /** @throws ResidualError CHECKPOINT_INVALID where batch norms differ in epsilon: a network has one */
@@ -25,25 +25,26 @@ export function namedTensors(
   if (!(epsilon > 0)) throw graph.refused(`its batch norms have the epsilon ${epsilon}`)
 
   const tensors = new Map<string, NamedTensor>()
-  const read = (tensor: OnnxTensor) => readOnnxTensor(wire, tensor)
+  const read = (tensor: OnnxTensor, into?: Float32Array) => readOnnxTensor(wire, tensor, into)
   const as = (
     { dtype, length }: OnnxTensor,
     shape: readonly number[],
-    load: () => Promise<Float32Array>,
+    load: NamedTensor['load'],
   ): NamedTensor => ({
     shape,
     dtype,
     length,
     load,
   })
-  const plain = (tensor: OnnxTensor) => as(tensor, tensor.dims, () => read(tensor))
+  const plain = (tensor: OnnxTensor) => as(tensor, tensor.dims, into => read(tensor, into))
   for (const [name, unit] of units) {
     tensors.set(`${name}.weight`, plain(unit.weight))
     const norm = unit.norm ? stored(unit.norm, unit, plain, read) : identity(unit, epsilon, plain)
     for (const [leaf, tensor] of Object.entries(norm)) tensors.set(`${normName(name)}.${leaf}`, tensor)
   }
   const { weight, channels, classes, channelsFirst, bias } = classifier
-  const load = async () => (channelsFirst ? transposed(await read(weight), channels) : await read(weight))
+  const load = async (into?: Float32Array) =>
+    channelsFirst ? transposed(await read(weight), channels) : await read(weight, into)
   tensors.set('fc.weight', as(weight, [classes, channels], load))
   tensors.set('fc.bias', bias ? as(bias, [classes], () => read(bias)) : constant(classes, 0))
   return { tensors, epsilon }

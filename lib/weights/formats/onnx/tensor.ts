@@ -138,17 +138,18 @@ export async function keyAndValue(wire: Wire, range: Range): Promise<[string, st
 }
 
 /**
- * The numbers of a tensor, in their order; the caller owns them. `path` is for messages.
+ * The numbers of a tensor, in their order; the caller owns them, or they are in `into`.
  *
  * @throws ResidualError NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID
  */
 export async function readOnnxTensor(
   wire: Wire,
   { name, dtype, length, data }: OnnxTensor,
+  into?: Float32Array,
 ): Promise<Float32Array> {
   const { file, parts, packedInts } = data
   if (!isStoredType(dtype)) throw wire.invalid(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
-  const result = allocateFloats(name, length, file.path)
+  const result = allocateFloats(name, length, file.path, into)
   if (packedInts) {
     const bits: number[] = []
     for (const { begin, end } of parts)

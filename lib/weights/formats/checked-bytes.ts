@@ -1,0 +1,68 @@
+// Are the bytes of a zip's entry those its checksum was made of? Whoever reads them from front to back finds out on the way.
+import type { ResidualError } from '../../errors.ts'
+import { invalidCheckpoint } from '../checkpoint-error.ts'
+import type { ByteSource } from '../checkpoint-file.ts'
+import { crc32 } from './crc32.ts'
+import type { DataReader } from './data-reader.ts'
+import { FileBytes } from './pickle/values.ts'
+
+const pieceBytes = 1 << 20 // read and summed up at once
+
+/** An entry that is stored as it is. */
+export class CheckedBytes extends FileBytes {
+  #checked: boolean
+
+  /** `checksum` is 0 where there is none: so writes `torch.serialization.set_crc32_options(False)`. */
+  constructor(
+    at: number,
+    length: number,
+    private readonly name: string,
+    private readonly checksum: number,
+  ) {
+    super(at, length)
+    this.#checked = checksum === 0
+  }
+
+  /** For one pass over them. */
+  reading(source: ByteSource): { readonly read: DataReader; finish(): Promise<void> } {
+    let sum = 0
+    let summed = 0 // of the bytes, from the front
+    const read: DataReader = async (target, position) => {
+      if (this.#checked || position !== summed) return await source.read([target], this.at + position)
+      for (let at = 0; at < target.length; at += pieceBytes) {
+        const piece = target.subarray(at, at + pieceBytes)
+        await source.read([piece], this.at + summed)
+        sum = crc32(piece, sum)
+        summed += piece.length
+      }
+    }
+    /** Reads what was left out. Once they were found to be right that is not done again. */
+    const finish = async () => {
+      const piece = Buffer.alloc(this.#checked ? 0 : Math.min(pieceBytes, this.length - summed))
+      while (!this.#checked && summed < this.length)
+        await read(piece.subarray(0, this.length - summed), summed)
+      if (!this.#checked && sum !== this.checksum) throw wrongChecksum(source, this.name, sum, this.checksum)
+      this.#checked = true
+    }
+    return { read, finish }
+  }
+
+  /**
+   * Reads them all.
+   *
+   * @throws ResidualError CHECKPOINT_INVALID where they are not what they were
+   */
+  async check(source: ByteSource): Promise<void> {
+    await this.reading(source).finish()
+  }
+}
+
+export function wrongChecksum(
+  source: ByteSource,
+  name: string,
+  found: number,
+  expected: number,
+): ResidualError {
+  const [is, was] = [found, expected].map(sum => sum.toString(16).padStart(8, '0'))
+  return invalidCheckpoint(source, `'${name}' in it is damaged: its checksum is ${is}, and was ${was}`)
+}
