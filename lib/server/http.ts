@@ -78,7 +78,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   app.decorateRequest('counted', false)
   app.addHook('onRequest', async (request, reply) => {
     const { socket } = request.raw
-    if (!socket.writable) socket.destroy() // it crossed the end of its connection
+    if (socket.writableEnded) socket.destroy() // it crossed the end of its connection
     request.held = service.bodies.open()
     request.client = whileConnected(request.raw, reply.raw, request.held)
     request.facts = {}

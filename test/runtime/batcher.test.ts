@@ -153,7 +153,7 @@ describe('a batcher', () => {
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const blocker = ask(batcher, 1)
     const controller = new AbortController()
-    const gone = ask(batcher, 6, { signal: controller.signal }) // its first four pictures will be under way
+    const gone = ask(batcher, 6, { signal: controller.signal }) // its first three pictures will be under way
     const stays = ask(batcher, 1)
     await settled()
     batches[0]!.finish()
@@ -163,9 +163,46 @@ describe('a batcher', () => {
     await expect(gone).rejects.toThrow('gone')
     batches[1]!.finish()
     await settled()
-    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4, 1])
-    batches[2]!.finish()
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4])
     expect((await stays).outputs.logits).toEqual((await session.run(tinyBytes(1))).logits)
+  })
+
+  it('lets small requests pass large ones, which have half of every batch however many small ones come', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
+    const done: string[] = []
+    const send = (name: string, pictures: number) => ask(batcher, pictures).then(() => done.push(name))
+    void send('first', 1)
+    void send('large', 8)
+    void send('medium', 3)
+    for (const name of ['a', 'b', 'c']) void send(name, 1)
+    const finishOne = async (more: string[]) => {
+      await settled()
+      for (const name of more) void send(name, 1)
+      batches.at(-1)!.finish()
+      await settled()
+      return done.splice(0)
+    }
+    expect(await finishOne([])).toEqual(['first'])
+    expect(await finishOne(['d', 'e'])).toEqual(['a', 'b']) // beside two of the large one
+    expect(await finishOne(['f', 'g'])).toEqual(['c', 'd'])
+    expect(await finishOne(['h', 'i'])).toEqual(['e', 'f'])
+    expect(await finishOne([])).toEqual(['large', 'g', 'h']) // after twice as many batches as alone
+    expect(await finishOne([])).toEqual(['medium', 'i'])
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4, 4, 4, 4, 4])
+    expect(batcher.waiting).toBe(0)
+  })
+
+  it('has bytes and floats take turns where both wait', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
+    const answers = [ask(batcher, 13), batcher.run(tinyInput(2), { outputs: ['logits'] })]
+    for (let i = 0; i < 5; i++) {
+      await settled()
+      batches[i]!.finish()
+    }
+    await Promise.all(answers)
+    expect(batches.map(({ pictures }) => pictures)).toEqual([4, 2, 4, 4, 1])
   })
 
   it('fails the requests of a batch that fails, and goes on', async () => {
