@@ -15,6 +15,7 @@ import { loadSync } from '@grpc/proto-loader'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { packageRoot } from '../runtime/native.ts'
 import { errorAnswer } from './answers.ts'
+import { takeContents } from './grpc-contents.ts'
 import { formatMessage, type ModelInferRequest, parseMessage } from './grpc-format.ts'
 import { connectionListener, connectionOptions, limitCalls, messageBytes } from './grpc-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
@@ -118,7 +119,8 @@ function protocolService() {
   const { service } = inference.GRPCInferenceService
   const { requestDeserialize, ...infer } = service.ModelInfer!
   const deserialize = (bytes: Buffer) => {
-    const message = requestDeserialize(bytes)
+    const { rest, contents, refusal } = takeContents(bytes)
+    const message = Object.assign(requestDeserialize(rest), { wire: contents, refusal })
     messageBytes.set(message, bytes.length)
     return message
   }
@@ -142,7 +144,7 @@ async function answerInfer(
       client: controller.signal,
       carrier: metadata.getMap(),
     },
-    async () => parseMessage(request),
+    signal => parseMessage(request, signal),
     (model, asked, signal) =>
       infer(model, asked, {
         decoder: service.decoder,
