@@ -1,5 +1,5 @@
-// How are the typed contents of a gRPC message read? Not with the message, whose reader makes an object of every number at once, but
-// taken out of its bytes before: packed floats are what raw contents are, packed integers are read by and by.
+// How are the typed contents of gRPC messages read and written? Not with the message, which would take an object for every number
+// and hold everyone up, but beside it: packed floats are what raw contents are, packed integers are read by and by.
 import protobuf from 'protobufjs'
 import { ResidualError } from '../errors.ts'
 
@@ -78,8 +78,7 @@ export function takeContents(message: Buffer): TakenApart {
   for (const { id, type, whole, inner } of fieldsOf(message)) {
     if (id === inputs && type === lengthDelimited) {
       const { kept, taken } = takeFromInput(inner, budget)
-      const head = protobuf.Writer.create().uint32((inputs << 3) | lengthDelimited)
-      if (!budget.exceeded) rest.push(Buffer.from(head.uint32(kept.length).finish()), kept)
+      if (!budget.exceeded) rest.push(header(inputs, kept.length), kept)
       found.push(taken)
       budget.spend(whole.length - inner.length)
     } else {
@@ -134,4 +133,34 @@ function packedParts(bytes: Buffer): Field[] | undefined {
     parts.push(field)
   }
   return parts.length > 0 ? parts : undefined
+}
+
+/** An output with its values as they travel, instead of contents. */
+export interface WireOutput {
+  readonly tensor: object
+  readonly packedFloats: Buffer
+}
+
+/**
+ * The bytes of a `ModelInferResponse` with `outputs` besides those in `response`. `serialize` writes a message without contents.
+ */
+export function writeResponse(
+  response: object,
+  outputs: readonly WireOutput[],
+  serialize: (response: object) => Buffer,
+): Buffer {
+  const written = outputs.flatMap(({ tensor, packedFloats }) => {
+    const [{ inner }] = [...fieldsOf(serialize({ outputs: [tensor] }))] as [Field]
+    const values = header(6, packedFloats.length)
+    const contentsHeader = header(contents, values.length + packedFloats.length)
+    const length = inner.length + contentsHeader.length + values.length + packedFloats.length
+    return [header(inputs, length), inner, contentsHeader, values, packedFloats] // outputs have the number of inputs
+  })
+  return Buffer.concat([serialize(response), ...written])
+}
+
+/** What stands before `length` bytes of a field. */
+function header(id: number, length: number): Buffer {
+  const writer = protobuf.Writer.create().uint32((id << 3) | lengthDelimited)
+  return Buffer.from(writer.uint32(length).finish())
 }

@@ -1,6 +1,6 @@
 // How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
 import type { ResidualError } from '../errors.ts'
-import type { WireContents } from './grpc-contents.ts'
+import type { WireContents, WireOutput } from './grpc-contents.ts'
 import type { InferRequest, RequestedOutput } from './infer.ts'
 import { parseTimeout } from './rest-json.ts'
 import { invalid } from './tensor-values.ts'
@@ -97,23 +97,34 @@ function chosen(parameter: Parameter | undefined): unknown {
   return integer === undefined ? (bool_param ?? string_param ?? double_param) : Number(integer)
 }
 
+/** An answer: what is written as a message, and what beside it. */
+export interface GrpcAnswer {
+  readonly response: object
+  readonly wire: readonly WireOutput[]
+}
+
 /** Writes the answer to `message`: raw if that was. */
 export function formatMessage(
   { id, parameters, raw_input_contents }: ModelInferRequest,
   model: { readonly name: string; readonly version: string },
   outputs: readonly OutputTensor[],
-): object {
+): GrpcAnswer {
   const raw = raw_input_contents.length > 0
+  const head = { model_name: model.name, model_version: model.version, id, parameters }
+  const tensors = outputs.map(({ name, datatype, shape }) => ({ name, datatype, shape }))
+  if (raw)
+    return { response: { ...head, outputs: tensors, raw_output_contents: outputs.map(toRaw) }, wire: [] }
+  // Text is written with the message, and all that stands before it, so that their order stays.
+  const beside = outputs.findLastIndex(({ datatype }) => datatype !== 'FP32') + 1
   return {
-    model_name: model.name,
-    model_version: model.version,
-    id,
-    parameters,
-    outputs: outputs.map(output => {
-      const { name, datatype, shape } = output
-      return { name, datatype, shape, ...(!raw && { contents: contents(output) }) }
-    }),
-    ...(raw && { raw_output_contents: outputs.map(toRaw) }),
+    response: {
+      ...head,
+      outputs: outputs.slice(0, beside).map((output, i) => ({ ...tensors[i], contents: contents(output) })),
+    },
+    wire: outputs.slice(beside).map((output, i) => ({
+      tensor: tensors[beside + i]!,
+      packedFloats: toRaw(output),
+    })),
   }
 }
 

@@ -20,12 +20,15 @@ export async function readVarints(
     for (let from = 0; from < part.length; from += bytesPerTurn) {
       if (from > 0) await nextTurn()
       signal.throwIfAborted()
-      for (const byte of part.subarray(from, from + bytesPerTurn)) {
-        value += (byte & 127) * 2 ** shift
-        shift += 7
-        if (byte & 128) continue
-        if (value > 255)
+      const to = Math.min(part.length, from + bytesPerTurn)
+      for (let at = from; at < to; at++) {
+        const byte = part[at]!
+        const bits = byte & 127 // seven at a time, the lowest first
+        if (shift > 0 && bits > (shift === 7 ? 1 : 0))
           throw invalid(`The input '${name}' holds a value at ${count} that is no integer from 0 to 255.`)
+        value |= bits << shift
+        shift = Math.min(shift + 7, 14)
+        if (byte > 127) continue
         values[count++] = value
         value = 0
         shift = 0

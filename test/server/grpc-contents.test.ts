@@ -3,7 +3,7 @@ import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader'
 import protobuf from 'protobufjs'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/runtime/native.ts'
-import { takeContents } from '../../lib/server/grpc-contents.ts'
+import { takeContents, writeResponse } from '../../lib/server/grpc-contents.ts'
 import { readVarints } from '../../lib/server/varints.ts'
 
 const definition = loadSync(join(packageRoot, 'protocol', 'open-inference.proto'), { keepCase: true })
@@ -82,6 +82,23 @@ describe('the typed contents of a message', () => {
     expect(refusal).toMatchObject({ code: 'REQUEST_TOO_LARGE' })
     expect(rest.length).toBeLessThan(70_000)
     expect(deserialize(rest)).toMatchObject({ model_name: 'a' })
+  })
+
+  it('are written beside a message as with it', () => {
+    const response = definition['inference.ModelInferResponse'] as MessageTypeDefinition<object, object>
+    const floats = Float32Array.from({ length: 300 }, (_, i) => i / 3)
+    const tensor = (name: string) => ({ name, datatype: 'FP32', shape: ['1', '300'] })
+    const head = { model_name: 'a', outputs: [{ name: 'first', contents: { bytes_contents: [] } }] }
+    const wire = ['x', 'y'].map(name => ({ tensor: tensor(name), packedFloats: Buffer.from(floats.buffer) }))
+    const contents = { fp32_contents: [...floats] }
+    expect(response.deserialize(writeResponse(head, wire, response.serialize))).toEqual(
+      response.deserialize(
+        response.serialize({
+          ...head,
+          outputs: [...head.outputs, ...['x', 'y'].map(name => ({ ...tensor(name), contents }))],
+        }),
+      ),
+    )
   })
 
   it('are an error where the bytes are no message', () => {
