@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { invalid } from './tensor-values.ts'
 
-const bytesPerTurn = 2 ** 20 // a few milliseconds
+const bytesPerTurn = 2 ** 18 // a millisecond
 
 /**
  * The bytes that packed integers stand for, letting others have their turn now and then.
