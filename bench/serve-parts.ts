@@ -3,9 +3,10 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { promisify } from 'node:util'
 import { noiseOf, type Peak } from '../lib/bench/noise.ts'
-import { quartiles } from '../lib/statistics.ts'
+import { median, quartiles } from '../lib/statistics.ts'
 import {
   ask,
   binaryRequest,
@@ -32,6 +33,8 @@ export interface Served {
   /** 99 of 100 turns of the server's event loop were late by at most so much. */
   readonly eventLoopMs: number
   readonly longestTurnMs: number
+  /** The same of this process, which does nothing meanwhile: so late the machine made any. */
+  readonly idleLoopMs: number
   /** Of each request; none where they were sent as fast as it goes. */
   readonly latencies: readonly number[]
   /** The latest that a request was begun after it was due. */
@@ -55,7 +58,8 @@ interface Load {
 
 /**
  * perf_hooks.monitorEventLoopDelay records the time from one firing of a timer to the next, so also where nothing is late the
- * 10 ms of that timer, which prom-client does not take off. A turn that is held up for long is one value, not many.
+ * 10 ms of that timer, which prom-client does not take off. A turn that is held up for long is one value, not many
+ * (https://github.com/nodejs/node/issues/34661): the longest is told besides.
  */
 const monitorMs = 10
 
@@ -98,11 +102,14 @@ export class LoadGenerator {
     const url = `${this.#server.url}/v2/models/${modelName}/infer`
     const child = new URL(script, import.meta.url).pathname
     const before = await watch(this.#server)
+    const idle = monitorEventLoopDelay({ resolution: monitorMs })
+    idle.enable()
     const { stdout } = await promisify(execFile)(
       process.execPath,
       [child, JSON.stringify({ url, headers, body: file, ...how })],
       { maxBuffer: 2 ** 28 },
     )
+    idle.disable()
     const after = await watch(this.#server)
     const load: Load = JSON.parse(stdout)
     if (load.failed > 0) throw new Error(`${load.failed} requests failed`)
@@ -114,6 +121,7 @@ export class LoadGenerator {
       loadCpuMs: (1000 * load.cpuSeconds) / served,
       eventLoopMs: after.eventLoopMs,
       longestTurnMs: after.longestTurnMs,
+      idleLoopMs: Math.max(0, idle.percentile(99) / 1e6 - monitorMs),
       latencies: load.latencies ?? [],
       worstLateMs: load.worstLateMs ?? 0,
     }
@@ -136,20 +144,32 @@ async function watch(server: ServerProcess) {
 }
 
 const mostLateMs = 10
+const mostIdleMs = 5
 
 /** Why the figures cannot be believed, a sentence each; none where they can. */
 export function serveNoise(
   peak: Peak,
-  pairs: readonly (readonly Pair[])[],
+  cases: readonly { readonly name: string; readonly pairs: readonly Pair[] }[],
   relaxed: readonly Served[],
 ): string[] {
-  const ratios = pairs.map(all => ({
-    engine: 'session.run',
-    ratio: quartiles(all.map(({ direct, served }) => served.imagesPerSecond / direct.rate)),
+  const ratios = cases.map(({ name, pairs }) => ({
+    engine: `session.run of ${name}`,
+    ratio: quartiles(pairs.map(({ direct, served }) => served.imagesPerSecond / direct.rate)),
   }))
   const late = Math.max(...relaxed.map(({ worstLateMs }) => worstLateMs))
+  const idle = median(
+    [...cases.flatMap(({ pairs }) => pairs.map(({ served }) => served)), ...relaxed].map(
+      ({ idleLoopMs }) => idleLoopMs,
+    ),
+  )
   return [
     ...noiseOf(peak, ratios),
+    ...(idle > mostIdleMs
+      ? [
+          `the event loop of a process that did nothing was late by ${idle.toFixed(0)} ms at p99 ` +
+            `(more than ${mostIdleMs} ms)`,
+        ]
+      : []),
     ...(late > mostLateMs
       ? [`requests were begun up to ${late.toFixed(0)} ms late (more than ${mostLateMs} ms)`]
       : []),
