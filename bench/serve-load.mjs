@@ -1,6 +1,25 @@
-// One load of bench/serve.ts, in a process of its own. autocannon's command line would read a binary body as text.
+// How much does a server take? One load of bench/serve.ts as fast as it goes, by autocannon, in a process of its own.
+// autocannon's command line would read a binary body as text. Its rates are of no use for latency: it sends what is due in a
+// second all at the beginning of that second.
 import { readFileSync } from 'node:fs'
 import autocannon from 'autocannon'
 
-const { body, ...options } = JSON.parse(process.argv[2])
-console.log(JSON.stringify(await autocannon({ ...options, method: 'POST', body: readFileSync(body) })))
+const { url, connections, seconds, headers, body } = JSON.parse(process.argv[2])
+const before = process.cpuUsage()
+const result = await autocannon({
+  url,
+  connections,
+  duration: seconds,
+  headers,
+  method: 'POST',
+  body: readFileSync(body),
+})
+const { user, system } = process.cpuUsage(before)
+console.log(
+  JSON.stringify({
+    answered: result['2xx'],
+    failed: result.errors + result.non2xx,
+    seconds: result.duration,
+    cpuSeconds: (user + system) / 1e6,
+  }),
+)

@@ -174,12 +174,13 @@ function showTimes(element, { decodeMs, queueMs, computeMs }) {
   const stages = Object.entries({ decode: decodeMs, queue: queueMs, compute: computeMs })
   const texts = stages.map(([name, ms]) => {
     element.querySelector(`i.${name}`).style.flexGrow = ms
-    const label = document.createElement('b')
+    const [stage, label] = ['span', 'b'].map(tag => document.createElement(tag))
     label.className = name
     label.textContent = name
-    return [label, ` ${ms.toFixed(1)} ms `]
+    stage.append(label, ` ${ms.toFixed(1)} ms `)
+    return stage
   })
-  element.querySelector('p').replaceChildren(...texts.flat())
+  element.querySelector('p').replaceChildren(...texts)
 }
 
 function tellCounts(name, { predictions, model, error }) {

@@ -1,5 +1,6 @@
-import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { validate } from 'dockerfile-utils'
 import { Deployment } from 'kubernetes-models/apps/v1'
 import { HorizontalPodAutoscaler } from 'kubernetes-models/autoscaling/v2'
 import { PodDisruptionBudget } from 'kubernetes-models/policy/v1'
@@ -126,6 +127,13 @@ describe('the manifests', () => {
     const server = await startServer({ threads: 1 })
     for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe'])
       expect((await ask(server.url + container[probe].httpGet.path)).status).toBe(200)
+    const predictor = inferenceService.spec.predictor.containers[0]
+    const { path: ready, port } = predictor.readinessProbe.httpGet
+    expect((await ask(server.url + ready)).status).toBe(200)
+    expect([port, port]).toEqual([
+      predictor.ports[0].containerPort,
+      Number(predictor.args[predictor.args.indexOf('--port') + 1]),
+    ])
     const { path, metrics } = {
       path: deployment.spec.template.metadata.annotations['prometheus.io/path'],
       metrics: autoscaler.spec.metrics,
@@ -162,6 +170,50 @@ describe('the image', () => {
     new RegExp(`^FROM \\S+ AS ${name}\\n((?:(?!FROM ).*\\n)*)`, 'm').exec(dockerfile)![1]!
   const copied = (name: string) =>
     [...stage(name).matchAll(/^COPY --from=build \/residual\/(\S+) /gm)].map(([, path]) => path!)
+
+  /** What is wrong with it by a linter, and what that passes over: stages and files that are not there, commands in no JSON. */
+  function dockerfileProblems(text: string): string[] {
+    const found = validate(text).map(({ message }) => (typeof message === 'string' ? message : message.value))
+    const ignored = readFileSync(join(packageRoot, '.dockerignore'), 'utf8').split('\n')
+    const stages = new Set<string>()
+    for (const line of text.replaceAll('\\\n', ' ').split('\n')) {
+      const [, stage] = /^FROM \S+ AS (\S+)$/.exec(line) ?? []
+      if (stage) stages.add(stage)
+      const [, copied = ''] = /^COPY (.*)$/.exec(line) ?? []
+      const [, from] = /^--from=(\S+) /.exec(copied) ?? []
+      if (from !== undefined && !(stages.has(from) || from.includes(':'))) found.push(`no stage ${from}`)
+      if (copied && from === undefined)
+        for (const path of copied.split(' ').slice(0, -1))
+          if (!existsSync(join(packageRoot, path)) || ignored.includes(path)) found.push(`no file ${path}`)
+      const [, command] = /^(?:ENTRYPOINT|CMD) (.*)$/.exec(line) ?? []
+      if (command !== undefined && !isList(command)) found.push(`no list ${command}`)
+    }
+    return found
+  }
+
+  function isList(text: string): boolean {
+    try {
+      return Array.isArray(JSON.parse(text))
+    } catch {
+      return false
+    }
+  }
+
+  it('has no faults that can be seen without building it', () => {
+    expect(dockerfileProblems(dockerfile)).toEqual([])
+  })
+
+  it.each([
+    ['WORKDIR', 'WORKDR', /Unknown instruction: WORKDR/],
+    ['--from=build ', '--form=build ', /Unknown flag: form/],
+    ['--from=build-cuda', '--from=buld-cuda', /no stage buld-cuda/],
+    ['AS cpu', 'AS build', /duplicate name build/],
+    ['EXPOSE 8000', 'EXPOSE http', /Invalid containerPort: http/],
+    ['COPY package.json', 'COPY pakage.json', /no file pakage.json/],
+    ['["node", ', '["node" ', /no list/],
+  ])('would be found out with %j as %j', (right, wrong, problem) => {
+    expect(dockerfileProblems(dockerfile.replaceAll(right, wrong)).join('\n')).toMatch(problem)
+  })
 
   it('holds all a server needs, and starts with options that exist', async () => {
     const folder = temporaryFolder()

@@ -65,6 +65,8 @@ interface Part {
   readonly to: number
 }
 
+const left = ({ pictures, taken }: Job) => pictures - taken
+
 const longestTimeoutMs = 2 ** 31 - 1 // of Node's timers
 
 /** Puts requests together to batches for one or several sessions of the same plan. The sessions stay the caller's. */
@@ -79,6 +81,8 @@ export class Batcher {
   readonly #queues: readonly [Job[], Job[]] = [[], []]
   /** A session is in it once for every run that it may yet begin. */
   readonly #free: BatchRunner[]
+  /** The queue that the last batch was of. */
+  #last: Job[] | undefined
   #waiting = 0
   #running = 0
   #timer: NodeJS.Timeout | undefined
@@ -194,7 +198,7 @@ export class Batcher {
     const at = queue.indexOf(job)
     if (at >= 0) {
       queue.splice(at, 1)
-      this.#waiting -= job.pictures - job.taken
+      this.#waiting -= left(job)
     }
     job.reject(error)
     this.#settleClose()
@@ -205,20 +209,23 @@ export class Batcher {
     clearTimeout(this.#timer)
     while (this.#free.length > 0 && this.#waiting > 0) {
       const now = performance.now()
-      const [soonest, due] = this.#soonest()
+      const [soonest, due] = this.#soonest(now)
       if (due > now) {
         this.#timer = setTimeout(() => this.#pump(), Math.ceil(due - now))
         return
       }
+      this.#last = soonest
       void this.#runBatch(this.#free.shift()!, this.#take(soonest))
     }
   }
 
-  /** The queue whose next batch must start first, and when. */
-  #soonest(): readonly [Job[], number] {
+  /** The queue whose next batch must start first, and when. Where both are due they take turns. */
+  #soonest(now: number): readonly [Job[], number] {
     const [bytes, floats] = this.#queues
     const [dueBytes, dueFloats] = [this.#due(bytes), this.#due(floats)]
-    return dueBytes <= dueFloats ? [bytes, dueBytes] : [floats, dueFloats]
+    const bytesFirst =
+      this.#last && Math.max(dueBytes, dueFloats) <= now ? this.#last === floats : dueBytes <= dueFloats
+    return bytesFirst ? [bytes, dueBytes] : [floats, dueFloats]
   }
 
   /** When the next batch of a queue is to start: as soon as the oldest has waited long enough, or at once if it is full. */
@@ -227,25 +234,40 @@ export class Batcher {
     if (!oldest) return Number.POSITIVE_INFINITY
     let pictures = 0
     for (const job of queue) {
-      pictures += job.pictures - job.taken
+      pictures += left(job)
       if (pictures >= this.#maxBatch) break
     }
     return this.#closed || pictures >= this.#maxBatch ? oldest.arrived : oldest.arrived + this.#maxWaitMs
   }
 
+  /**
+   * The next batch: one half of it is for the oldest requests, the other for those with the fewest pictures left. So small
+   * requests pass large ones, and nobody waits more than twice as long as in order of arrival.
+   */
   #take(queue: Job[]): Part[] {
-    const parts: Part[] = []
+    const first = new Map<Job, number>() // of the pictures of each request that are in the batch
     let room = this.#maxBatch
-    while (room > 0 && queue.length > 0) {
-      const job = queue[0]!
-      const from = job.taken
-      job.taken = Math.min(job.pictures, from + room)
-      parts.push({ job, from, to: job.taken })
-      room -= job.taken - from
-      if (job.taken === job.pictures) queue.shift()
+    const take = (jobs: readonly Job[], most: number) => {
+      let rest = most
+      for (const job of jobs) {
+        const count = Math.min(rest, left(job))
+        if (count > 0 && !first.has(job)) first.set(job, job.taken)
+        job.taken += count
+        rest -= count
+        if (rest === 0) break
+      }
+      room -= most - rest
     }
+    take(queue, Math.ceil(room / 2))
+    take(
+      queue.toSorted((a, b) => left(a) - left(b)),
+      room,
+    )
+    let kept = 0
+    for (const job of queue) if (left(job) > 0) queue[kept++] = job
+    queue.length = kept
     this.#waiting -= this.#maxBatch - room
-    return parts
+    return [...first].map(([job, from]) => ({ job, from, to: job.taken }))
   }
 
   async #runBatch(runner: BatchRunner, parts: readonly Part[]): Promise<void> {

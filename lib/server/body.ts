@@ -1,4 +1,5 @@
 // How does the body of a request come in? Whole, counted as it arrives against what one and all requests may hold.
+import { IncomingMessage } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
 import { createGunzip, createInflate } from 'node:zlib'
 import { ResidualError } from '../errors.ts'
@@ -36,7 +37,7 @@ export class BodyBudget {
       read: async (stream, announced) => {
         if (announced > this.bodyBytes) throw tooLarge() // before a byte of it is kept
         try {
-          return await collect(stream, take)
+          return await collect(stream, take, announced)
         } catch (cause) {
           if (cause instanceof ResidualError) throw cause
           throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.', { cause })
@@ -91,12 +92,40 @@ const inflaters: ReadonlyMap<string, () => Transform> = new Map([
 /** What a body may be packed with, as headers list it. */
 export const contentEncodings = [...inflaters.keys()].join(', ')
 
-/** All of a stream, unless `take` refuses a part of it. */
-async function collect(stream: Readable, take: (bytes: number) => void): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    take(chunk.length)
-    chunks.push(chunk)
-  }
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)
+const mostAhead = 2 ** 20 // bytes of memory for what was announced and may never come
+
+/** All of a stream, unless `take` refuses a part of it; of `announced` bytes, or 0 for unknown. */
+function collect(stream: Readable, take: (bytes: number) => void, announced = 0): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = []
+    let whole: Buffer | undefined
+    let length = 0
+    const add = (part: Buffer) => {
+      try {
+        take(part.length)
+      } catch (error) {
+        if (stream instanceof IncomingMessage)
+          stream.pause() // its connection is needed for the answer
+        else stream.destroy()
+        return fail(error)
+      }
+      // Where it belongs at once, so that nothing is in memory twice when the last part comes.
+      if (length === 0 && part.length < announced && announced <= mostAhead)
+        whole = Buffer.allocUnsafeSlow(announced)
+      if (whole) part.copy(whole, length)
+      else parts.push(part)
+      length += part.length
+    }
+    const end = () => {
+      stream.off('close', cut)
+      resolve(whole?.subarray(0, length) ?? (parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
+    }
+    const fail = (error: unknown) => {
+      stream.off('data', add).off('end', end)
+      reject(error)
+    }
+    const cut = () => fail(new Error('The stream was cut before its end.'))
+    stream.on('data', add).once('end', end).once('error', fail).once('close', cut)
+    if (stream.destroyed) cut()
+  })
 }

@@ -1,10 +1,12 @@
-// How is a task kept from being done too often at a time? It passes a gate, in order of arrival. Whoever waits for it may stop
-// waiting; the place is free once the task has really ended.
+// How is a task kept from being done too often at a time? It passes a gate. Requests take turns there, so that one with many tasks
+// does not keep out all who come after it. Whoever waits may stop waiting; the place is free once the task has really ended.
 import { ResidualError } from '../errors.ts'
 
 export class Gate {
   #running = 0
-  readonly #waiting: (() => void)[] = []
+  /** What waits, by the signal of its request, whose turn is next at the front. */
+  readonly #lanes = new Map<AbortSignal, (() => void)[]>()
+  #waiting = 0
 
   /** Lets `atOnce` tasks run while up to `maxWaiting` wait. */
   constructor(
@@ -13,11 +15,11 @@ export class Gate {
   ) {}
 
   get waiting(): number {
-    return this.#waiting.length
+    return this.#waiting
   }
 
   /**
-   * Runs `task` when it is its turn, unless `signal` is aborted before. Aborted while it runs, the promise rejects at once, and
+   * Runs `task` when it is its turn, unless `signal`, that of its request, is aborted before. Aborted while it runs, the promise rejects at once, and
    * the task keeps its place until it has ended.
    *
    * @throws ResidualError QUEUE_FULL, the signal's reason, or what the task throws
@@ -34,28 +36,45 @@ export class Gate {
       signal.throwIfAborted()
       return await task()
     } finally {
-      const next = this.#waiting.shift()
+      const next = this.#next()
       if (next) next()
       else this.#running--
     }
   }
 
+  /** What is next, whose request has its next turn after all others. */
+  #next(): (() => void) | undefined {
+    for (const [signal, lane] of this.#lanes) {
+      const enter = lane.shift()
+      this.#lanes.delete(signal)
+      if (lane.length > 0) this.#lanes.set(signal, lane)
+      this.#waiting--
+      return enter
+    }
+    return undefined
+  }
+
   /** Waits until another task hands its place on. */
   #turn(signal: AbortSignal): Promise<void> {
-    if (this.#waiting.length >= this.maxWaiting) {
-      const message = `${this.#waiting.length} pictures and bodies wait to be unpacked, as many as may. Try again later.`
+    if (this.#waiting >= this.maxWaiting) {
+      const message = `${this.#waiting} pictures and bodies wait to be unpacked, as many as may. Try again later.`
       throw new ResidualError('QUEUE_FULL', message)
     }
+    const lane = this.#lanes.get(signal) ?? []
+    this.#lanes.set(signal, lane)
+    this.#waiting++
     return new Promise((resolve, reject) => {
       const enter = () => {
         signal.removeEventListener('abort', leave)
         resolve()
       }
       const leave = () => {
-        this.#waiting.splice(this.#waiting.indexOf(enter), 1)
+        lane.splice(lane.indexOf(enter), 1)
+        if (lane.length === 0) this.#lanes.delete(signal)
+        this.#waiting--
         reject(signal.reason)
       }
-      this.#waiting.push(enter)
+      lane.push(enter)
       signal.addEventListener('abort', leave, { once: true })
     })
   }

@@ -1,8 +1,11 @@
 // How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
+import type { ResidualError } from '../errors.ts'
+import type { WireContents, WireOutput } from './grpc-contents.ts'
 import type { InferRequest, RequestedOutput } from './infer.ts'
 import { parseTimeout } from './rest-json.ts'
 import { invalid } from './tensor-values.ts'
 import { type InputTensor, type OutputTensor, toRaw } from './tensors.ts'
+import { readVarints } from './varints.ts'
 
 /** `InferParameter`: one of these is set. Integers of 64 bits are text. */
 interface Parameter {
@@ -37,6 +40,10 @@ export interface ModelInferRequest {
   }[]
   readonly outputs: readonly { readonly name: string; readonly parameters: Parameters }[]
   readonly raw_input_contents: readonly Uint8Array[]
+  /** Contents of the inputs that were taken out before it was read. */
+  readonly wire?: readonly (WireContents | undefined)[]
+  /** Why not all of it was read. */
+  readonly refusal?: ResidualError | undefined
 }
 
 const contentsOf: { readonly [datatype: string]: keyof Contents } = {
@@ -45,25 +52,36 @@ const contentsOf: { readonly [datatype: string]: keyof Contents } = {
   BYTES: 'bytes_contents',
 }
 
-/** @throws ResidualError REQUEST_INVALID */
-export function parseMessage(message: ModelInferRequest): InferRequest & { timeoutMs: number | undefined } {
-  const { inputs, outputs, parameters, raw_input_contents: raw } = message
+/** @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, or the signal's reason */
+export async function parseMessage(
+  message: ModelInferRequest,
+  signal: AbortSignal,
+): Promise<InferRequest & { timeoutMs: number | undefined }> {
+  const { inputs, outputs, parameters, raw_input_contents: raw, wire, refusal } = message
+  if (refusal) throw refusal
   if (raw.length > 0 && raw.length !== inputs.length)
     throw invalid(`There are ${raw.length} raw contents for ${inputs.length} inputs.`)
   return {
-    inputs: inputs.map((input, i) => parseInput(input, raw[i])),
+    inputs: await Promise.all(inputs.map((input, i) => parseInput(input, raw[i], wire?.[i], signal))),
     outputs: outputs.map(parseOutput),
     timeoutMs: parseTimeout({ timeout: chosen(parameters.timeout) }),
   }
 }
 
-function parseInput(
+async function parseInput(
   { name, datatype, shape, contents }: ModelInferRequest['inputs'][number],
   raw: Uint8Array | undefined,
-): InputTensor {
+  wire: WireContents | undefined,
+  signal: AbortSignal,
+): Promise<InputTensor> {
   const tensor = { name, datatype, shape: shape.map(Number) }
-  if (!raw) return { ...tensor, values: contents?.[contentsOf[datatype]!] ?? [] }
-  if (contents && Object.values(contents).some(values => values.length > 0))
+  if (!raw) {
+    if (wire && datatype === 'UINT8')
+      return { ...tensor, raw: await readVarints(name, wire.uint_contents, signal) }
+    if (wire && datatype === 'FP32') return { ...tensor, raw: Buffer.concat(wire.fp32_contents) }
+    return { ...tensor, values: wire?.bytes_contents ?? contents?.[contentsOf[datatype]!] ?? [] }
+  }
+  if (wire || (contents && Object.values(contents).some(values => values.length > 0)))
     throw invalid(`There are contents and raw contents for the input '${name}'.`)
   return { ...tensor, raw }
 }
@@ -79,23 +97,34 @@ function chosen(parameter: Parameter | undefined): unknown {
   return integer === undefined ? (bool_param ?? string_param ?? double_param) : Number(integer)
 }
 
+/** An answer: what is written as a message, and what beside it. */
+export interface GrpcAnswer {
+  readonly response: object
+  readonly wire: readonly WireOutput[]
+}
+
 /** Writes the answer to `message`: raw if that was. */
 export function formatMessage(
   { id, parameters, raw_input_contents }: ModelInferRequest,
   model: { readonly name: string; readonly version: string },
   outputs: readonly OutputTensor[],
-): object {
+): GrpcAnswer {
   const raw = raw_input_contents.length > 0
+  const head = { model_name: model.name, model_version: model.version, id, parameters }
+  const tensors = outputs.map(({ name, datatype, shape }) => ({ name, datatype, shape }))
+  if (raw)
+    return { response: { ...head, outputs: tensors, raw_output_contents: outputs.map(toRaw) }, wire: [] }
+  // Text is written with the message, and all that stands before it, so that their order stays.
+  const beside = outputs.findLastIndex(({ datatype }) => datatype !== 'FP32') + 1
   return {
-    model_name: model.name,
-    model_version: model.version,
-    id,
-    parameters,
-    outputs: outputs.map(output => {
-      const { name, datatype, shape } = output
-      return { name, datatype, shape, ...(!raw && { contents: contents(output) }) }
-    }),
-    ...(raw && { raw_output_contents: outputs.map(toRaw) }),
+    response: {
+      ...head,
+      outputs: outputs.slice(0, beside).map((output, i) => ({ ...tensors[i], contents: contents(output) })),
+    },
+    wire: outputs.slice(beside).map((output, i) => ({
+      tensor: tensors[beside + i]!,
+      packedFloats: toRaw(output),
+    })),
   }
 }
 

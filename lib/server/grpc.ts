@@ -15,7 +15,8 @@ import { loadSync } from '@grpc/proto-loader'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { packageRoot } from '../runtime/native.ts'
 import { errorAnswer } from './answers.ts'
-import { formatMessage, type ModelInferRequest, parseMessage } from './grpc-format.ts'
+import { takeContents, writeResponse } from './grpc-contents.ts'
+import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'
 import { connectionListener, connectionOptions, limitCalls, messageBytes } from './grpc-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
@@ -85,7 +86,7 @@ export async function startGrpc(
     ModelMetadata: unary<NamedModel, object>(({ request: { name, version } }) =>
       service.find(name, version).use(async model => modelMetadata(model)),
     ),
-    ModelInfer: unary<ModelInferRequest, object>(call => answerInfer(service, call)),
+    ModelInfer: unary<ModelInferRequest, GrpcAnswer>(call => answerInfer(service, call)),
   })
   const listener = connectionListener(
     service,
@@ -116,19 +117,22 @@ function protocolService() {
     inference: { GRPCInferenceService: ServiceClientConstructor }
   }
   const { service } = inference.GRPCInferenceService
-  const { requestDeserialize, ...infer } = service.ModelInfer!
+  const { requestDeserialize, responseSerialize, ...infer } = service.ModelInfer!
   const deserialize = (bytes: Buffer) => {
-    const message = requestDeserialize(bytes)
+    const { rest, contents, refusal } = takeContents(bytes)
+    const message = Object.assign(requestDeserialize(rest), { wire: contents, refusal })
     messageBytes.set(message, bytes.length)
     return message
   }
-  return { ...service, ModelInfer: { ...infer, requestDeserialize: deserialize } }
+  const serialize = ({ response, wire }: GrpcAnswer) => writeResponse(response, wire, responseSerialize)
+  const ModelInfer = { ...infer, requestDeserialize: deserialize, responseSerialize: serialize }
+  return { ...service, ModelInfer }
 }
 
 async function answerInfer(
   service: Service,
-  call: ServerUnaryCall<ModelInferRequest, object>,
-): Promise<object> {
+  call: ServerUnaryCall<ModelInferRequest, GrpcAnswer>,
+): Promise<GrpcAnswer> {
   const { request, metadata } = call
   const controller = new AbortController()
   call.on('cancelled', () =>
@@ -142,7 +146,7 @@ async function answerInfer(
       client: controller.signal,
       carrier: metadata.getMap(),
     },
-    async () => parseMessage(request),
+    signal => parseMessage(request, signal),
     (model, asked, signal) =>
       infer(model, asked, {
         decoder: service.decoder,

@@ -8,6 +8,7 @@ import { errorAnswer, retryAfterSeconds } from './answers.ts'
 import { contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
 import { within } from './deadline.ts'
+import { logStream } from './log-stream.ts'
 import type { Protocol } from './metrics.ts'
 import { pageRoutes } from './page.ts'
 import { restRoutes } from './rest.ts'
@@ -37,7 +38,7 @@ const keepAliveMs = 65_000 // longer than load balancers keep theirs, so that th
 export async function createHttp(service: Service): Promise<FastifyInstance> {
   const { limits, logLevel } = service.options
   const app = fastify({
-    logger: logLevel === 'silent' ? false : { level: logLevel },
+    logger: logLevel === 'silent' ? false : { level: logLevel, stream: logStream() },
     logController: new LogController({ disableRequestLogging: true }), // a line per request is written below
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
@@ -76,6 +77,8 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   app.decorateRequest('facts')
   app.decorateRequest('counted', false)
   app.addHook('onRequest', async (request, reply) => {
+    const { socket } = request.raw
+    if (socket.writableEnded) socket.destroy() // it crossed the end of its connection
     request.held = service.bodies.open()
     request.client = whileConnected(request.raw, reply.raw, request.held)
     request.facts = {}

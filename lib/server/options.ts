@@ -58,6 +58,11 @@ export interface ServeOptions extends SessionOptions, Omit<BatcherOptions, 'onBa
   readonly limits?: Partial<Limits>
   /** How long requests that were accepted may take to finish once the server is told to stop. */
   readonly drainMs?: number
+  /**
+   * How long a connection on which nothing happens stays open once the server is told to stop: the next request may be on its
+   * way. 1000 unless given.
+   */
+  readonly graceMs?: number
   /** Whether clients may have models loaded anew (`POST v2/repository/models/NAME/load`). */
   readonly repository?: boolean
   readonly logLevel?: LogLevel
@@ -66,6 +71,7 @@ export interface ServeOptions extends SessionOptions, Omit<BatcherOptions, 'onBa
 export const defaultHost = '127.0.0.1'
 export const defaultPort = 8000
 export const defaultDrainMs = 30_000
+const defaultGraceMs = 1000 // no longer than most clients take from one request to the next
 
 export interface CheckedServeOptions {
   readonly models: readonly string[]
@@ -77,6 +83,7 @@ export interface CheckedServeOptions {
   readonly decoders: number
   readonly limits: Limits
   readonly drainMs: number
+  readonly graceMs: number
   readonly repository: boolean
   readonly logLevel: LogLevel
   readonly session: SessionOptions
@@ -94,6 +101,7 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   const {
     grpcPort,
     drainMs = defaultDrainMs,
+    graceMs = defaultGraceMs,
     limits = {},
     instances = 1,
     maxWaitMs = defaultMaxWaitMs,
@@ -110,6 +118,7 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   checkInteger('maxBatch', maxBatch, 1)
   checkInteger('maxQueue', maxQueue, 1)
   checkInteger('drainMs', drainMs, 0, longestTimeoutMs)
+  checkInteger('graceMs', graceMs, 0, longestTimeoutMs)
   const threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / instances))
   return {
     models,
@@ -121,6 +130,7 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
     decoders: checkInteger('decoders', options.decoders ?? decodersBeside(instances), 1, maxDecoders),
     limits: checkLimits(limits, maxQueue),
     drainMs,
+    graceMs,
     repository,
     logLevel,
     session: { ...sessionOptions(options), threads, maxBatch },

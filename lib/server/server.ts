@@ -1,15 +1,13 @@
 // How does a server live? It listens, becomes ready once its models are warm, and stops when what it accepted is done.
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import { Connections } from './connections.ts'
 import type { GrpcServer } from './grpc.ts'
 import { createHttp } from './http.ts'
 import { checkServeOptions, type ServeOptions } from './options.ts'
 import { Service } from './service.ts'
 import { startTracing } from './tracing.ts'
-
-/** How long connections stay open for requests that are already on their way when the server is told to stop. */
-const graceMs = 250
 
 /**
  * Serves models over HTTP. Resolves once it listens and the models are warm; while they are not, `v2/health/ready` says so.
@@ -34,7 +32,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 export class RunningServer {
   readonly #service: Service
   readonly #app: FastifyInstance
-  readonly #sockets = new Set<Socket>()
+  readonly #connections: Connections
   #grpc: GrpcServer | undefined
   #endTracing: (() => Promise<void>) | undefined
   #stopped: Promise<boolean> | undefined
@@ -43,10 +41,7 @@ export class RunningServer {
   constructor(service: Service, app: FastifyInstance) {
     this.#service = service
     this.#app = app
-    app.server.on('connection', socket => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
-    })
+    this.#connections = new Connections(app.server)
   }
 
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -113,15 +108,20 @@ export class RunningServer {
 
   async #stop(): Promise<boolean> {
     const { server } = this.#app
-    const { drainMs } = this.#service.options
+    const { drainMs, graceMs, limits } = this.#service.options
     const until = performance.now() + drainMs
+    const quietMs = Math.min(graceMs, drainMs / 2) // with nothing to answer it ends in time
     this.#service.draining = true
     // The method of http.Server would cut connections on which a request may just be arriving.
     const closed = new Promise<boolean>(resolve =>
       NetServer.prototype.close.call(server, () => resolve(true)),
     )
     const answered = await inTime(
-      Promise.all([closed, this.#closeIdle(closed), this.#grpc?.stop()]),
+      Promise.all([
+        closed,
+        this.#connections.closeQuiet(quietMs, limits.headersTimeoutMs),
+        this.#grpc?.stop(),
+      ]),
       until - performance.now(),
     )
     if (!answered) {
@@ -133,22 +133,6 @@ export class RunningServer {
     // Models that are being loaded are freed once they have been: nobody waits for that any longer than for a request.
     await inTime(Promise.all([this.#service.close(), this.#endTracing?.()]), until - performance.now())
     return answered
-  }
-
-  /** After a while, closes connections that carry no request, until all are closed. */
-  async #closeIdle(closed: Promise<unknown>): Promise<void> {
-    const { server } = this.#app
-    let open = true
-    void closed.then(() => {
-      open = false
-    })
-    await Promise.race([closed, delay(graceMs, undefined, { ref: false })])
-    while (open) {
-      server.closeIdleConnections()
-      // For Node, a connection is not idle before its first request.
-      for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy()
-      await Promise.race([closed, delay(graceMs)])
-    }
   }
 }
 

@@ -39,6 +39,17 @@ function held() {
 /** Until everything that can happen without a timer of more than `ms` has happened. */
 const settled = (ms = 5) => new Promise(resolve => setTimeout(resolve, ms))
 
+/** Batch `i` of a held session, as soon as it has begun, however busy the machine is. */
+async function begun<T>(batches: readonly T[], i: number): Promise<T> {
+  while (batches.length <= i) await settled(1)
+  return batches[i]!
+}
+
+const finish = async (batches: ReturnType<typeof held>['batches'], i: number, error?: Error) => {
+  const batch = await begun(batches, i)
+  batch.finish(error)
+}
+
 const ask = (batcher: Batcher, pictures: number, options = {}) =>
   batcher.run(tinyBytes(pictures), { outputs, ...options })
 
@@ -85,8 +96,7 @@ describe('a batcher', () => {
     const answers = [ask(batcher, 1), batcher.run(tinyInput(2), { outputs }), ask(batcher, 3)]
     answers.push(batcher.run(tinyInput(3), { outputs: ['probabilities'] as never }))
     for (let i = 0; i < 3; i++) {
-      await settled()
-      batches[i]!.finish()
+      await finish(batches, i)
     }
     await Promise.all(answers)
     expect(batches.map(({ pictures }) => pictures)).toEqual([1, 5, 3])
@@ -115,14 +125,10 @@ describe('a batcher', () => {
     const accepted = [ask(batcher, 2), ask(batcher, 2)]
     await expect(ask(batcher, 2)).rejects.toEqual(coded('QUEUE_FULL'))
     accepted.push(ask(batcher, 1))
-    await settled()
-    batches[0]!.finish()
+    await finish(batches, 0)
     await accepted[0]
     accepted.push(ask(batcher, 2))
-    for (const i of [1, 2, 3]) {
-      await settled()
-      batches[i]?.finish()
-    }
+    for (const i of [1, 2, 3]) await finish(batches, i)
     expect(await Promise.all(accepted)).toHaveLength(4)
   })
 
@@ -153,19 +159,58 @@ describe('a batcher', () => {
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const blocker = ask(batcher, 1)
     const controller = new AbortController()
-    const gone = ask(batcher, 6, { signal: controller.signal }) // its first four pictures will be under way
+    const gone = ask(batcher, 6, { signal: controller.signal }) // its first three pictures will be under way
     const stays = ask(batcher, 1)
-    await settled()
-    batches[0]!.finish()
+    await finish(batches, 0)
     await blocker
     await settled()
     controller.abort(new Error('gone'))
     await expect(gone).rejects.toThrow('gone')
     batches[1]!.finish()
     await settled()
-    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4, 1])
-    batches[2]!.finish()
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4])
     expect((await stays).outputs.logits).toEqual((await session.run(tinyBytes(1))).logits)
+  })
+
+  it('lets small requests pass large ones, which have half of every batch however many small ones come', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
+    const done: string[] = []
+    const send = (name: string, pictures: number) => ask(batcher, pictures).then(() => done.push(name))
+    void send('first', 1)
+    void send('large', 8)
+    void send('medium', 3)
+    for (const name of ['a', 'b', 'c']) void send(name, 1)
+    let finished = 0
+    const finishOne = async (more: string[]) => {
+      await begun(batches, finished)
+      for (const name of more) void send(name, 1)
+      await finish(batches, finished++)
+      if (batcher.waiting > 0)
+        await begun(batches, finished) // results are dealt when it has
+      else while (done.length === 0) await settled(1)
+      await settled(1)
+      return done.splice(0)
+    }
+    expect(await finishOne([])).toEqual(['first'])
+    expect(await finishOne(['d', 'e'])).toEqual(['a', 'b']) // beside two of the large one
+    expect(await finishOne(['f', 'g'])).toEqual(['c', 'd'])
+    expect(await finishOne(['h', 'i'])).toEqual(['e', 'f'])
+    expect(await finishOne([])).toEqual(['large', 'g', 'h']) // after twice as many batches as alone
+    expect(await finishOne([])).toEqual(['medium', 'i'])
+    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4, 4, 4, 4, 4])
+    expect(batcher.waiting).toBe(0)
+  })
+
+  it('has bytes and floats take turns where both wait', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
+    const answers = [ask(batcher, 13), batcher.run(tinyInput(2), { outputs: ['logits'] })]
+    for (let i = 0; i < 5; i++) {
+      await finish(batches, i)
+    }
+    await Promise.all(answers)
+    expect(batches.map(({ pictures }) => pictures)).toEqual([4, 2, 4, 4, 1])
   })
 
   it('fails the requests of a batch that fails, and goes on', async () => {
@@ -173,11 +218,9 @@ describe('a batcher', () => {
     const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0 })
     const failing = ask(batcher, 5).catch((error: Error) => error.message)
     const next = ask(batcher, 1)
-    await settled()
-    batches[0]!.finish(new Error('the device is gone'))
+    await finish(batches, 0, new Error('the device is gone'))
     expect(await failing).toBe('the device is gone')
-    await settled()
-    batches[1]!.finish()
+    await finish(batches, 1)
     expect((await next).outputs.logits).toHaveLength(4)
     expect(batcher.waiting).toBe(0)
   })

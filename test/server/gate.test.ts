@@ -43,6 +43,23 @@ describe('a gate', () => {
     expect(await waiting).toBe('done')
   })
 
+  it('lets requests take turns, whatever each has waiting', async () => {
+    const gate = new Gate(1, 10)
+    const order: string[] = []
+    const first = task()
+    void gate.run(first.run, never)
+    const signals = { a: new AbortController(), b: new AbortController(), c: new AbortController() }
+    const send = (name: keyof typeof signals) =>
+      gate.run(async () => order.push(name), signals[name].signal).catch(() => {})
+    const all = [...'aaaabbca'].map(name => send(name as keyof typeof signals))
+    expect(gate.waiting).toBe(8)
+    signals.c.abort()
+    expect(gate.waiting).toBe(7)
+    first.state.end('')
+    await Promise.all(all)
+    expect([order.join(''), gate.waiting]).toEqual(['ababaaa', 0])
+  })
+
   it('begins nothing that is late already, and hands its place on', async () => {
     const gate = new Gate(1, 10)
     const [first, late, last] = [task(), task(), task()]

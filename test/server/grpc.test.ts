@@ -216,10 +216,17 @@ describe('the service', () => {
     ],
     [
       'an input with a very long name',
-      { inputs: [{ ...pixelInput, name: 'x'.repeat(200_000) }] },
+      { inputs: [{ ...pixelInput, name: 'x'.repeat(50_000) }] },
       {},
       status.INVALID_ARGUMENT,
       'REQUEST_INVALID',
+    ],
+    [
+      'much besides the data',
+      { inputs: [{ ...pixelInput, name: 'x'.repeat(70_000) }] },
+      {},
+      status.INVALID_ARGUMENT,
+      'REQUEST_TOO_LARGE',
     ],
     [
       'a datatype there is not',

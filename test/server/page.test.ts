@@ -141,6 +141,21 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
+  it('takes a folder, with those in it', async () => {
+    const { page, complaints } = await open()
+    const folder = temporaryFolder()
+    mkdirSync(join(folder, 'more', 'inside'), { recursive: true })
+    writeFileSync(join(folder, 'frog.jpg'), samplePicture('frog'))
+    writeFileSync(join(folder, 'notes.txt'), 'no picture')
+    writeFileSync(join(folder, 'more', 'inside', 'ship.jpg'), samplePicture('ship'))
+    await page.setInputFiles('#folder', folder)
+    await haveClasses(page, 10)
+    const titles = await page.locator('.card .title').allTextContents()
+    expect(titles.sort()).toEqual(['frog.jpg', 'ship.jpg'])
+    expect(complaints).toEqual([])
+    await page.close()
+  })
+
   it('keeps no whole picture, and listens to the map’s box once for all pictures', async () => {
     const page = await browser.newPage()
     await page.addInitScript(`

@@ -9,15 +9,18 @@ const flatWithin = 1.15 // the last quarter's memory over the second's: the firs
 
 const server = await spawnServer(['--log-level', 'info'])
 const classifier = await load(modelName, { device: 'cpu', threads: 1 })
-const samples: { readonly answered: number; readonly rssMiB: number; readonly lagMs: number }[] = []
+const samples: { readonly answered: number; readonly rssMiB: number; readonly longestMs: number }[] = []
 
 const metric = (text: string, name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
 const sample = async (answered: number) => {
   const text = (await ask(`${server.url}/metrics`)).json as string
   const rssMiB = metric(text, 'process_resident_memory_bytes') / 2 ** 20
   const lagMs = metric(text, 'nodejs_eventloop_lag_p99_seconds') * 1000
-  samples.push({ answered, rssMiB, lagMs })
-  console.log(`${answered} answered, ${rssMiB.toFixed(0)} MiB, event loop p99 ${lagMs.toFixed(1)} ms`)
+  const longestMs = metric(text, 'nodejs_eventloop_lag_max_seconds') * 1000
+  samples.push({ answered, rssMiB, longestMs })
+  console.log(
+    `${answered} answered, ${rssMiB.toFixed(0)} MiB, event loop p99 ${lagMs.toFixed(1)} ms, at most ${longestMs.toFixed(0)} ms`,
+  )
 }
 
 const every = Math.ceil(requests / 20)
@@ -40,6 +43,11 @@ console.log(
 console.log(result.kinds)
 for (const line of result.wrong.slice(0, 20)) console.log(line)
 console.log(`${result.wrong.length} wrong or lost`)
+const longest = Math.max(...samples.map(({ longestMs }) => longestMs))
+if (result.wrong.length > 0)
+  console.log(
+    `the server's event loop stood still for at most ${longest.toFixed(0)} ms: deadlines (30 s) pass meanwhile`,
+  )
 const mean = (from: number, to: number) => {
   const part = samples.filter(({ answered }) => answered > from * requests && answered <= to * requests)
   return part.reduce((sum, { rssMiB }) => sum + rssMiB, 0) / part.length

@@ -11,9 +11,9 @@ export const modelName = 'resnet50-cifar10'
 export const pictureShape = [64, 64, 3] as const
 export const pictureBytes = 64 * 64 * 3
 
-/** A server of the bundled model, on any free port. */
+/** A server of the bundled model, on any free port, which stops soon. */
 export const startServer = (options: Partial<ServeOptions> = {}): Promise<RunningServer> =>
-  serve({ models: [modelName], device: 'cpu', port: 0, logLevel: 'silent', ...options })
+  serve({ models: [modelName], device: 'cpu', port: 0, logLevel: 'silent', graceMs: 100, ...options })
 
 export const samplePicture = (name: string): Buffer =>
   readFileSync(join(packageRoot, 'samples', `${name}.jpg`))

@@ -1,0 +1,177 @@
+// What is a load on a server, and what did it do to it? The loads of bench/serve.ts, and whether they can be believed.
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { promisify } from 'node:util'
+import { noiseOf, type Peak } from '../lib/bench/noise.ts'
+import { median, quartiles } from '../lib/statistics.ts'
+import {
+  ask,
+  binaryRequest,
+  modelName,
+  pictureBytes,
+  pictureShape,
+  type ServerProcess,
+} from '../test/support/server.ts'
+
+/** `session.run` alone. */
+export interface Direct {
+  readonly rate: number
+  readonly cpuMs: number
+}
+
+/** What a load did to the server. CPU time per image says what serving costs even where others use the machine. */
+export interface Served {
+  readonly requestsPerSecond: number
+  readonly imagesPerSecond: number
+  /** Of the server's process, per image. */
+  readonly cpuMs: number
+  /** Of the load's process, per image: it runs on the same cores. */
+  readonly loadCpuMs: number
+  /** 99 of 100 turns of the server's event loop were late by at most so much. */
+  readonly eventLoopMs: number
+  readonly longestTurnMs: number
+  /** The same of this process, which does nothing meanwhile: so late the machine made any. */
+  readonly idleLoopMs: number
+  /** Of each request; none where they were sent as fast as it goes. */
+  readonly latencies: readonly number[]
+  /** The latest that a request was begun after it was due. */
+  readonly worstLateMs: number
+}
+
+export interface Pair {
+  readonly direct: Direct
+  readonly served: Served
+}
+
+/** What the process of a load prints. */
+interface Load {
+  readonly answered: number
+  readonly failed: number
+  readonly seconds: number
+  readonly cpuSeconds: number
+  readonly latencies?: readonly number[]
+  readonly worstLateMs?: number
+}
+
+/**
+ * perf_hooks.monitorEventLoopDelay records the time from one firing of a timer to the next, so also where nothing is late the
+ * 10 ms of that timer, which prom-client does not take off. A turn that is held up for long is one value, not many
+ * (https://github.com/nodejs/node/issues/34661): the longest is told besides.
+ */
+const monitorMs = 10
+
+const mostConnections = 512 // of a load at a constant rate
+
+export class LoadGenerator {
+  readonly #server: ServerProcess
+  readonly #folder: string
+
+  private constructor(server: ServerProcess, folder: string) {
+    this.#server = server
+    this.#folder = folder
+  }
+
+  static async open(server: ServerProcess): Promise<LoadGenerator> {
+    return new LoadGenerator(server, await mkdtemp(join(tmpdir(), 'residual-bench-')))
+  }
+
+  /** Requests of `pictures` each, as pixels in binary, from so many connections as fast as it goes. */
+  saturate(pictures: number, connections: number, seconds: number): Promise<Served> {
+    return this.#run('serve-load.mjs', pictures, { connections, seconds })
+  }
+
+  /** The same, `rate` per second. */
+  pace(pictures: number, rate: number, seconds: number): Promise<Served> {
+    return this.#run('serve-rate.mjs', pictures, { rate, connections: mostConnections, seconds })
+  }
+
+  close(): Promise<void> {
+    return rm(this.#folder, { recursive: true })
+  }
+
+  async #run(script: string, pictures: number, how: object): Promise<Served> {
+    const input = { name: 'pixels', datatype: 'UINT8', shape: [pictures, ...pictureShape] }
+    const output = { name: 'logits', parameters: { binary_data: true } }
+    const pixels = Uint8Array.from({ length: pictures * pictureBytes }, (_, i) => (i * 37) % 251)
+    const { body, headers } = binaryRequest({ inputs: [input], outputs: [output] }, pixels)
+    const file = join(this.#folder, `body-${pictures}`)
+    await writeFile(file, body)
+    const url = `${this.#server.url}/v2/models/${modelName}/infer`
+    const child = new URL(script, import.meta.url).pathname
+    const before = await watch(this.#server)
+    const idle = monitorEventLoopDelay({ resolution: monitorMs })
+    idle.enable()
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [child, JSON.stringify({ url, headers, body: file, ...how })],
+      { maxBuffer: 2 ** 28 },
+    )
+    idle.disable()
+    const after = await watch(this.#server)
+    const load: Load = JSON.parse(stdout)
+    if (load.failed > 0) throw new Error(`${load.failed} requests failed`)
+    const served = after.pictures - before.pictures // also what autocannon did not wait for
+    return {
+      requestsPerSecond: load.answered / load.seconds,
+      imagesPerSecond: (load.answered * pictures) / load.seconds,
+      cpuMs: (1000 * (after.cpuSeconds - before.cpuSeconds)) / served,
+      loadCpuMs: (1000 * load.cpuSeconds) / served,
+      eventLoopMs: after.eventLoopMs,
+      longestTurnMs: after.longestTurnMs,
+      idleLoopMs: Math.max(0, idle.percentile(99) / 1e6 - monitorMs),
+      latencies: load.latencies ?? [],
+      worstLateMs: load.worstLateMs ?? 0,
+    }
+  }
+}
+
+/** What the server tells of itself; of its event loop since it was last asked. */
+async function watch(server: ServerProcess) {
+  const text = (await ask(`${server.url}/metrics`)).json as string
+  const metric = (name: string) =>
+    Number(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'm').exec(text)?.[1] ?? 0)
+  const late = (name: string) =>
+    Math.max(0, metric(`nodejs_eventloop_lag_${name}_seconds`) * 1000 - monitorMs)
+  return {
+    eventLoopMs: late('p99'),
+    longestTurnMs: late('max'),
+    cpuSeconds: metric('process_cpu_seconds_total'),
+    pictures: metric('residual_pictures_total'),
+  }
+}
+
+const mostLateMs = 10
+const mostIdleMs = 5
+
+/** Why the figures cannot be believed, a sentence each; none where they can. */
+export function serveNoise(
+  peak: Peak,
+  cases: readonly { readonly name: string; readonly pairs: readonly Pair[] }[],
+  relaxed: readonly Served[],
+): string[] {
+  const ratios = cases.map(({ name, pairs }) => ({
+    engine: `session.run of ${name}`,
+    ratio: quartiles(pairs.map(({ direct, served }) => served.imagesPerSecond / direct.rate)),
+  }))
+  const late = Math.max(...relaxed.map(({ worstLateMs }) => worstLateMs))
+  const idle = median(
+    [...cases.flatMap(({ pairs }) => pairs.map(({ served }) => served)), ...relaxed].map(
+      ({ idleLoopMs }) => idleLoopMs,
+    ),
+  )
+  return [
+    ...noiseOf(peak, ratios),
+    ...(idle > mostIdleMs
+      ? [
+          `the event loop of a process that did nothing was late by ${idle.toFixed(0)} ms at p99 ` +
+            `(more than ${mostIdleMs} ms)`,
+        ]
+      : []),
+    ...(late > mostLateMs
+      ? [`requests were begun up to ${late.toFixed(0)} ms late (more than ${mostLateMs} ms)`]
+      : []),
+  ]
+}

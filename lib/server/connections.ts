@@ -1,0 +1,77 @@
+// When may a connection be closed? Not while it carries a request, nor while its client may just be sending one.
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { setImmediate as afterReading, setTimeout as delay } from 'node:timers/promises'
+
+interface Connection {
+  /** Requests whose headers are there and whose answers are not out. */
+  underWay: number
+  /** Of what had been read when that was last looked at, or when the last answer went out. */
+  bytesRead: number
+  quietSince: number
+  /** Whether something has come since, of which no headers were whole yet. */
+  begun: boolean
+}
+
+const checkMs = 25
+const lingerMs = 500 // for a client to close its end
+
+/** The connections of a server. */
+export class Connections {
+  readonly #all = new Map<Socket, Connection>()
+
+  constructor(server: Server) {
+    server.on('connection', socket => {
+      this.#all.set(socket, { underWay: 0, bytesRead: 0, quietSince: performance.now(), begun: false })
+      socket.once('close', () => this.#all.delete(socket))
+    })
+    server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+      const connection = this.#all.get(socket)
+      if (!connection) return
+      connection.underWay++
+      response.once('close', () => {
+        connection.underWay--
+        connection.bytesRead = socket.bytesRead
+        connection.begun = false
+        connection.quietSince = performance.now()
+      })
+    })
+  }
+
+  /**
+   * Closes every connection that has been quiet for `graceMs` from now on, or for `headersMs` within a request's headers, until
+   * all are closed. HTTP has no other way to tell a client that nothing more will be answered than to close its connection, so a
+   * request that is sent in that moment crosses the close; it is not begun. The longer the connection was quiet, the less likely
+   * that is.
+   */
+  async closeQuiet(graceMs: number, headersMs: number): Promise<void> {
+    const begin = performance.now()
+    for (const connection of this.#all.values()) connection.quietSince = begin
+    while (this.#all.size > 0) {
+      const isQuiet = ([socket, connection]: [Socket, Connection]) =>
+        quietMs(socket, connection) >= (connection.begun ? headersMs : graceMs)
+      const quiet = [...this.#all].filter(isQuiet)
+      if (quiet.length > 0) await afterReading() // what the system has already is read in between
+      for (const [socket] of quiet.filter(isQuiet)) closeSoftly(socket)
+      await delay(checkMs)
+    }
+  }
+}
+
+/** For how long nothing has come, beginning when the last answer was out. */
+function quietMs(socket: Socket, connection: Connection): number {
+  if (connection.underWay > 0) return 0
+  if (socket.bytesRead !== connection.bytesRead) {
+    connection.bytesRead = socket.bytesRead
+    connection.quietSince = performance.now()
+    connection.begun = true
+  }
+  return performance.now() - connection.quietSince
+}
+
+/** Says that nothing more will come, and gives the client time to do the same. */
+function closeSoftly(socket: Socket): void {
+  if (!socket.writable) return
+  socket.end()
+  setTimeout(() => socket.destroy(), lingerMs).unref()
+}

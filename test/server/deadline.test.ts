@@ -1,0 +1,38 @@
+import { stat } from 'node:fs/promises'
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
+import { expect, it } from 'vitest'
+import { within } from '../../lib/server/deadline.ts'
+
+const client = new AbortController().signal
+const coded = expect.objectContaining({ code: 'DEADLINE_EXCEEDED' })
+
+/** Settles as soon as its signal is aborted, as all that waits for something in the server does. */
+const unless = <T>(signal: AbortSignal, work: Promise<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason))
+    work.then(resolve, reject)
+  })
+
+it('a deadline ends what is not done, and one that was shortened sooner', async () => {
+  await expect(
+    within(20, client, ({ signal }) => unless(signal, delay(5000, '', { signal }))),
+  ).rejects.toEqual(coded)
+  const begin = performance.now()
+  const shortened = within(60_000, client, ({ signal, shorten }) => {
+    shorten(20)
+    return unless(signal, delay(60_000, '', { signal }))
+  })
+  await expect(shortened).rejects.toEqual(coded)
+  expect(performance.now() - begin).toBeLessThan(10_000)
+})
+
+it('a deadline that passed while the process stood still does not take what was done meanwhile', async () => {
+  await turn() // after which timers are next
+  const done = within(50, client, ({ signal }) => {
+    const work = stat('.') // on another thread
+    const end = performance.now() + 200
+    while (performance.now() < end); // nothing of ours runs
+    return unless(signal, work)
+  })
+  expect((await done).isDirectory()).toBe(true)
+})
