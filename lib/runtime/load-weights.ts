@@ -16,6 +16,9 @@ import { type NativeSession, translateError } from './native.ts'
 /** Operations under way together: each holds its weights in memory and takes a thread of libuv's four; one is left to others. */
 export const mostAtOnce = 3
 
+/** Larger operations than this, in bytes of weights, take turns in one place: of wide networks each lane's would be tens of MB. */
+const mostOfALane = 10 << 20
+
 /**
  * Loads the weights of every operation, `atOnce` of them at a time. When it settles nothing is under way any more; of several
  * failures it rejects with that of the first operation.
@@ -32,14 +35,25 @@ export async function loadWeights(
   const ops = [...plan.ops.entries()].filter((entry): entry is [number, WeightedOp] => takesWeights(entry[1]))
   const usualBytes = Math.max(0, ...ops.map(([, op]) => foldingBytes(plan, op)))
   const queue = ops.values() // shared: each lane takes the next
+  const large = new Staging(usualBytes) // shared too, in turn
+  let largeIsFree: Promise<unknown> = Promise.resolve()
   const failures = new Map<number, unknown>() // by operation
   const lane = async () => {
-    const staging = new Staging(usualBytes)
+    const own = new Staging(Math.min(usualBytes, mostOfALane))
     for (const [index, op] of queue) {
       if (failures.size > 0) return
-      try {
+      const loadInto = async (staging: Staging) => {
         const { memory, type, scale, bias } = await readOpWeights(plan, op, source, staging)
         await native.loadWeights(index, memory, type, scale, bias).catch(error => explain(error, op, source))
+      }
+      try {
+        if (foldingBytes(plan, op) <= mostOfALane) {
+          await loadInto(own)
+          continue
+        }
+        const turn = largeIsFree.then(() => loadInto(large))
+        largeIsFree = turn.catch(() => {})
+        await turn
       } catch (error) {
         failures.set(index, error)
       }
