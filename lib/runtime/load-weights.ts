@@ -2,11 +2,11 @@
 import { ResidualError } from '../errors.ts'
 import type { Plan } from '../model/plan.ts'
 import {
-  foldingBytes,
   ofOperation,
   readOpWeights,
   takesWeights,
   type WeightedOp,
+  weightBytes,
   weightName,
 } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
@@ -33,7 +33,7 @@ export async function loadWeights(
   atOnce: number,
 ): Promise<void> {
   const ops = [...plan.ops.entries()].filter((entry): entry is [number, WeightedOp] => takesWeights(entry[1]))
-  const usualBytes = Math.max(0, ...ops.map(([, op]) => foldingBytes(plan, op)))
+  const usualBytes = Math.max(0, ...ops.map(([, op]) => weightBytes(plan, op)))
   const queue = ops.values() // shared: each lane takes the next
   const large = new Staging(usualBytes) // shared too, in turn
   let largeIsFree: Promise<unknown> = Promise.resolve()
@@ -43,20 +43,14 @@ export async function loadWeights(
     for (const [index, op] of queue) {
       if (failures.size > 0) return
       const loadInto = async (staging: Staging) => {
-        const { memory, type, scale, bias } = await readOpWeights(plan, op, source, staging)
-        await native.loadWeights(index, memory, type, scale, bias).catch(error => explain(error, op, source))
+        const { stored, type, scale, bias } = await readOpWeights(plan, op, source, staging)
+        await native.loadWeights(index, stored, type, scale, bias).catch(error => explain(error, op, source))
       }
-      try {
-        if (foldingBytes(plan, op) <= mostOfALane) {
-          await loadInto(own)
-          continue
-        }
-        const turn = largeIsFree.then(() => loadInto(large))
-        largeIsFree = turn.catch(() => {})
-        await turn
-      } catch (error) {
-        failures.set(index, error)
-      }
+      const isLarge = weightBytes(plan, op) > mostOfALane
+      const loaded = isLarge ? largeIsFree.then(() => loadInto(large)) : loadInto(own)
+      const settled = loaded.catch(error => failures.set(index, error))
+      if (isLarge) largeIsFree = settled
+      await settled
     }
   }
   await Promise.all(Array.from({ length: atOnce }, lane))

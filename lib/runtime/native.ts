@@ -23,13 +23,12 @@ export interface ResizeGeometry {
 /** One backend's session. Lengths are checked in C++; states and arguments are the business of `Session`. */
 export interface NativeSession {
   /**
-   * Multiplies each output channel by its scale, turns `[K,C,R,S]` to `[K,R,S,C]` and packs that. `memory` has room for the
-   * numbers as `type` and as float32, they lie in its last bytes, and it is overwritten; nobody else may touch the arrays until
-   * the promise settles. Rejects with NON_FINITE, naming the channel. Several operations may be loaded at once.
+   * Multiplies each output channel of `stored`, `[K,C,R,S]` of `type`, by its scale and packs that. Nobody may change the arrays
+   * until the promise settles. Rejects with NON_FINITE, naming the channel. Several operations may be loaded at once.
    */
   loadWeights(
     op: number,
-    memory: Uint8Array,
+    stored: Uint8Array,
     type: StoredType,
     scale: Float64Array,
     bias: Float32Array,

@@ -46,7 +46,7 @@ export async function createSession(
   const checked = checkOptions(options)
   const native = openNative(plan, checked)
   try {
-    await loadWeights(plan, weights, native.session, Math.min(checked.threads, mostAtOnce))
+    await loadWeights(plan, weights, native.session, Math.min(checked.threads + 1, mostAtOnce)) // one reads
   } catch (error) {
     native.session.dispose()
     throw translateError(error)

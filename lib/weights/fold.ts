@@ -18,7 +18,7 @@ export interface ChannelFactors {
 
 /**
  * `scale = weight / sqrt(variance + epsilon)`, and `bias - mean * scale`, which is rounded once; all in float64. Without `bn`
- * they are 1 and 0. What multiplies by `scale` is `core::fold_weights`, or {@link scaleChannels}.
+ * they are 1 and 0. What multiplies by `scale` is `core::StoredWeights`, or {@link scaleChannels}.
  *
  * @throws ResidualError NON_FINITE where a scale or a bias comes to no finite number
  */
@@ -39,7 +39,7 @@ export function foldBatchNorm(channels: number, bn: BatchNormTensors | null): Ch
 
 /**
  * `weight`, `[K,...]`, with each channel multiplied by its scale, in float64 and rounded once: a new array. For what is run,
- * `core::fold_weights` does the same.
+ * `core::StoredWeights` does the same.
  *
  * @throws ResidualError NON_FINITE where a product is no finite float32
  */

@@ -27,14 +27,14 @@ export function weightName(op: WeightedOp): string | null {
 
 /** What the addon takes of one operation: see `NativeSession.loadWeights`. */
 export interface OpWeights extends ChannelFactors {
-  /** Room for the weights as `type` and as float32. In its last bytes: {@link weightShape} of `type`. */
-  readonly memory: Uint8Array
+  /** {@link weightShape} of `type`. */
+  readonly stored: Uint8Array
   readonly type: StoredType
 }
 
-/** Bytes that weights take while the addon folds them: as they are stored and as float32, whichever is more. */
-export function foldingBytes(plan: Plan, op: WeightedOp, type: StoredType = 'F32'): number {
-  return count(weightShape(plan, op)) * Math.max(storedBytes[type], storedBytes.F32)
+/** Bytes that the weights of an operation take. */
+export function weightBytes(plan: Plan, op: WeightedOp, type: StoredType = 'F32'): number {
+  return count(weightShape(plan, op)) * storedBytes[type]
 }
 
 /**
@@ -51,11 +51,11 @@ export async function readOpWeights(
 ): Promise<OpWeights> {
   const stored = storedNames(op, source)
   if (stored) return readFromFile(plan, op, source, stored, staging)
-  const memory = staging.take(foldingBytes(plan, op), op.name)
+  const memory = staging.take(weightBytes(plan, op), op.name)
   const target = new Float32Array(memory.buffer, memory.byteOffset, count(weightShape(plan, op)))
   const { weight, ...factors } = await readUnfolded(plan, op, source, target)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
-  return { memory, type: 'F32', ...factors }
+  return { stored: memory, type: 'F32', ...factors }
 }
 
 /**
@@ -139,10 +139,9 @@ async function readFromFile(
   checkLength(name, source, file.info(name).length, count(shape))
   for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
 
-  const memory = staging.take(foldingBytes(plan, op, type), op.name)
-  const stored = memory.subarray(memory.length - count(shape) * storedBytes[type])
+  const stored = staging.take(weightBytes(plan, op, type), op.name)
   const values = await file.readTogether(name, stored, vectors)
-  return { memory, type, ...channelFactors(op, shape[0]!, values, source) }
+  return { stored, type, ...channelFactors(op, shape[0]!, values, source) }
 }
 
 /** What a channel has one number of: the bias of a linear operation, the batch normalisation of a convolution. */

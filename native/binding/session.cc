@@ -172,10 +172,10 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
     const core::WeightShape shape = core::weight_shape(state->plan, target);
     if (shape.count() == 0) internal("Operation '", target.name, "' takes no weights");
     if (!type) internal("The weights of '", target.name, "' have an unknown type");
-    if (stored.ByteLength() != core::folding_bytes(shape, *type) || scale.ElementLength() != shape.outputs ||
-        bias.ElementLength() != shape.outputs)
+    if (stored.ByteLength() != shape.count() * core::bytes_of(*type) ||
+        scale.ElementLength() != shape.outputs || bias.ElementLength() != shape.outputs)
       internal("The weights of '", target.name, "' have the wrong size");
-    if (reinterpret_cast<uintptr_t>(stored.Data()) % alignof(double) != 0)
+    if (reinterpret_cast<uintptr_t>(stored.Data()) % core::bytes_of(*type) != 0)
       internal("The weights of '", target.name, "' are not aligned");
     // The arrays come from lib/runtime, which leaves them alone until this is done: references are enough,
     // copies would double the memory.
@@ -186,9 +186,10 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
     auto memory = std::make_shared<size_t>(0);
     return PromiseWorker::start(
         env,
-        [state, op, shape, type = *type, memory, bytes = reinterpret_cast<std::byte*>(stored.Data()),
-         scales = scale.Data(), biases = bias.Data()] {
-          state->backend->load_weights(op, core::fold_weights(bytes, type, shape, scales), biases);
+        [state, op, memory, biases = bias.Data(),
+         weights = core::StoredWeights(reinterpret_cast<const std::byte*>(stored.Data()), *type, shape,
+                                       scale.Data())] {
+          state->backend->load_weights(op, weights, biases);
           // V8 is told once, when all is there. Told of every operation it collects garbage all the while: a
           // fifth of the time to load ResNet-50.
           if (state->set_loaded(op)) *memory = state->backend->bytes();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "core/stored_weights.h"
 
 namespace residual::core {
 
@@ -48,9 +49,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Copies the weights of plan.ops[op]: `weight` [K,R,S,C/groups] or [K,C], `bias` [K], sizes checked by the
-  // caller. To be done before the first run.
-  virtual void load_weights(size_t op, const float* weight, const float* bias) = 0;
+  // Copies the weights of plan.ops[op]; `weights` are of its shape, `bias` is [K]. To be done before the
+  // first run. Throws NON_FINITE.
+  virtual void load_weights(size_t op, const StoredWeights& weights, const float* bias) = 0;
 
   // Runs the plan on one batch of any size >= 1. `times` is filled where it is not null; throws
   // BACKEND_UNAVAILABLE where the backend cannot tell.

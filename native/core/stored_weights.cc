@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 #include "core/error.h"
 
@@ -49,53 +48,6 @@ float to_float(BFloat16 value) { return float_of_bits(uint32_t(value.bits) << 16
 // How JavaScript would print it.
 const char* name_of(float value) { return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"; }
 
-// Inputs turned at a time: where there are enough, whole cache lines for each tap, and all in the first-level
-// cache.
-size_t block_inputs(const WeightShape& shape) {
-  return std::min(shape.inputs, std::max(size_t(1), 64 / shape.taps) * 16);
-}
-
-// One output channel: [C,R*S] becomes [R*S,C]. `scaled` has room for block_inputs().
-template <typename Stored>
-void fold_channel(float* to, const Stored* from, const WeightShape& shape, size_t k, double scale,
-                  float* scaled) {
-  const size_t block = block_inputs(shape);
-  for (size_t first = 0; first < shape.inputs; first += block) {
-    const size_t inputs = std::min(block, shape.inputs - first), count = inputs * shape.taps;
-    const Stored* const stored = from + first * shape.taps;
-    uint32_t not_finite = 0;
-    for (size_t i = 0; i < count; i++) {
-      scaled[i] = static_cast<float>(double(to_float(stored[i])) * scale);
-      not_finite |= (bits_of(scaled[i]) & kExponent) == kExponent;
-    }
-    if (not_finite) {
-      const auto is_finite = [](float value) { return std::isfinite(value); };
-      throw Error(ErrorCode::kNonFinite, "A weight of channel " + std::to_string(k) + " comes to " +
-                                             name_of(*std::find_if_not(scaled, scaled + count, is_finite)) +
-                                             ".");
-    }
-    for (size_t tap = 0; tap < shape.taps; tap++)
-      for (size_t c = 0; c < inputs; c++) to[tap * shape.inputs + first + c] = scaled[c * shape.taps + tap];
-  }
-}
-
-template <typename Stored>
-const float* fold_channels(std::byte* memory, const WeightShape& shape, const double* scale) {
-  const size_t length = shape.inputs * shape.taps, step = length * sizeof(Stored);
-  const size_t room = shape.count() * std::max(sizeof(Stored), sizeof(float));
-  const std::byte* from = memory + room - shape.outputs * step;
-  float* const result = reinterpret_cast<float*>(memory);
-  // Writing never gets ahead of reading: what is still to be read lies at the end of the room, and what it
-  // comes to has room behind what is written. The channel itself is copied before its place is taken.
-  std::vector<Stored> channel(length);
-  std::vector<float> scaled(block_inputs(shape) * shape.taps);
-  for (size_t k = 0; k < shape.outputs; k++) {
-    std::memcpy(channel.data(), from + k * step, step);
-    fold_channel(result + k * length, channel.data(), shape, k, scale[k], scaled.data());
-  }
-  return result;
-}
-
 }  // namespace
 
 std::optional<StoredType> stored_type(const std::string& name) {
@@ -106,20 +58,47 @@ std::optional<StoredType> stored_type(const std::string& name) {
   return std::nullopt;
 }
 
-size_t folding_bytes(const WeightShape& shape, StoredType type) {
-  return shape.count() * (type == StoredType::kF64 ? sizeof(double) : sizeof(float));
-}
-
-const float* fold_weights(std::byte* memory, StoredType type, const WeightShape& shape, const double* scale) {
+size_t bytes_of(StoredType type) {
   switch (type) {
     case StoredType::kF16:
-      return fold_channels<Half>(memory, shape, scale);
     case StoredType::kBF16:
-      return fold_channels<BFloat16>(memory, shape, scale);
+      return 2;
     case StoredType::kF64:
-      return fold_channels<double>(memory, shape, scale);
+      return 8;
     default:
-      return fold_channels<float>(memory, shape, scale);
+      return 4;
+  }
+}
+
+template <typename Stored>
+void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begin, size_t size) const {
+  const size_t length = shape_.inputs * shape_.taps;
+  for (size_t k = first; k < first + count; k++, to += size) {
+    const Stored* const from = reinterpret_cast<const Stored*>(data_) + k * length + begin;
+    const double scale = scale_[k];
+    uint32_t not_finite = 0;
+    for (size_t i = 0; i < size; i++) {
+      to[i] = static_cast<float>(double(to_float(from[i])) * scale);
+      not_finite |= (bits_of(to[i]) & kExponent) == kExponent;
+    }
+    if (!not_finite) continue;
+    const float* const culprit =
+        std::find_if_not(to, to + size, [](float value) { return std::isfinite(value); });
+    throw Error(ErrorCode::kNonFinite,
+                "A weight of channel " + std::to_string(k) + " comes to " + name_of(*culprit) + ".");
+  }
+}
+
+void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, size_t size) const {
+  switch (type_) {
+    case StoredType::kF16:
+      return fold_from<Half>(to, first, count, begin, size);
+    case StoredType::kBF16:
+      return fold_from<BFloat16>(to, first, count, begin, size);
+    case StoredType::kF64:
+      return fold_from<double>(to, first, count, begin, size);
+    default:
+      return fold_from<float>(to, first, count, begin, size);
   }
 }
 

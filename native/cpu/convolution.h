@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/plan.h"
+#include "core/stored_weights.h"
 #include "cpu/kernels.h"
 #include "cpu/page_arena.h"
 #include "cpu/thread_pool.h"
@@ -40,11 +41,11 @@ class Convolution {
   virtual size_t bytes() const = 0;
 };
 
-// The fastest way known for these numbers, always the same one. `weight` is [K,R,S,C/groups], `bias` [K];
-// both are copied into `arena`. `exact` allows only sums of the products themselves, without transforms that
-// round more.
+// The fastest way known for these numbers, always the same one. `bias` is [K]; it and the weights
+// are copied into `arena`. `exact` allows only sums of the products themselves, without transforms that round
+// more. Throws NON_FINITE.
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
-                                              const float* weight, const float* bias, bool exact,
-                                              PageArena& arena);
+                                              const core::StoredWeights& weights, const float* bias,
+                                              bool exact, PageArena& arena);
 
 }  // namespace residual::cpu

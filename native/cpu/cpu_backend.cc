@@ -30,7 +30,7 @@ class CpuBackend final : public core::Backend {
         convs_(plan_.ops.size()),
         pool_(options.threads) {}
 
-  void load_weights(size_t op_index, const float* weight, const float* bias) override {
+  void load_weights(size_t op_index, const core::StoredWeights& weights, const float* bias) override {
     const core::Op& op = plan_.ops[op_index];
     ConvGeometry geometry;
     geometry.src = plan_.src(op);
@@ -40,7 +40,7 @@ class CpuBackend final : public core::Backend {
     geometry.padding = op.padding;
     geometry.groups = op.groups;
     geometry.relu = op.relu;
-    auto packed = make_convolution(geometry, kernels_, weight, bias, exact_, weights_);  // several at once
+    auto packed = make_convolution(geometry, kernels_, weights, bias, exact_, weights_);  // several at once
     const std::lock_guard<std::mutex> lock(mutex_);
     convs_[op_index] = std::move(packed);
   }

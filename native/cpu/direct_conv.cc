@@ -27,8 +27,8 @@ int merge_factor(const ConvGeometry& g, int lanes) {
 
 }  // namespace
 
-DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight,
-                       const float* bias, PageArena& arena)
+DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels,
+                       const core::StoredWeights& weights, const float* bias, PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       depthwise_(geometry.groups > 1 && geometry.group_inputs() == 1 && geometry.group_outputs() == 1),
@@ -39,11 +39,11 @@ DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, con
   taps_ = by_rows_ ? geometry.kernel : geometry.taps();
   length_ = geometry.group_inputs() * merge_ * (by_rows_ ? geometry.kernel : 1);
   if (depthwise_) {
-    pack_depthwise(weight, bias, arena);
+    pack_depthwise(weights, bias, arena);
   } else {
     plan_depth();
     plan_runs(arena);
-    pack(weight, bias);
+    pack(weights, bias);
   }
 }
 

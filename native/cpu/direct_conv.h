@@ -6,15 +6,15 @@
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
 #include "cpu/parts.h"
+#include "cpu/turned_weights.h"
 
 namespace residual::cpu {
 
 class DirectConv final : public Convolution {
  public:
-  // `weight` is [K,R,S,C/groups], `bias` [K]; both are copied into `arena`, in the order the kernels read
-  // them.
-  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const float* weight, const float* bias,
-             PageArena& arena);
+  // `bias` is [K]; it and the weights are copied into `arena`, in the order the kernels read them.
+  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const core::StoredWeights& weights,
+             const float* bias, PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
@@ -49,10 +49,11 @@ class DirectConv final : public Convolution {
 
   void plan_depth();
   void plan_runs(PageArena& arena);
-  void pack(const float* weight, const float* bias);
-  void pack_panel(const Run& run, const DepthBlock& block, int panel, const float* weight);
-  void pack_depthwise(const float* weight, const float* bias, PageArena& arena);
+  void pack(const core::StoredWeights& weights, const float* bias);
+  void pack_panel(const Run& run, int panel, TurnedWeights& turned);
+  void pack_depthwise(const core::StoredWeights& weights, const float* bias, PageArena& arena);
   size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
+  float* packed_row(const Run& run, int panel, size_t depth);
   void pad(float* dst, const float* src, int row) const;
   template <typename At>
   void each_pixel(Range pixels, const At& at) const;

@@ -1,6 +1,7 @@
 // In which order do the weights of a DirectConv lie? In that in which run_panels() reads them.
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "cpu/direct_conv.h"
 #include "cpu/parts.h"
@@ -10,7 +11,7 @@ namespace {
 
 // Taps x channels summed up in one pass: between two passes the sums go through memory.
 constexpr int kBlockDepth = 512;
-constexpr size_t kPackedDepth = 64;
+constexpr int kPackedDepth = 256;  // of the weights that are put in order together: they stay in cache
 
 }  // namespace
 
@@ -48,55 +49,59 @@ void DirectConv::plan_runs(PageArena& arena) {
   bias_ = AlignedBuffer(biases, arena);
 }
 
-void DirectConv::pack_depthwise(const float* weight, const float* bias, PageArena& arena) {
+void DirectConv::pack_depthwise(const core::StoredWeights& weights, const float* bias, PageArena& arena) {
   const int taps = geometry_.taps(), channels = geometry_.dst.channels;
   weight_ = AlignedBuffer(size_t(taps) * channels, arena);
   bias_ = AlignedBuffer(channels, arena);
   std::memcpy(bias_.data(), bias, bias_.bytes());
-  for (int c = 0; c < channels; c++)
-    for (int tap = 0; tap < taps; tap++)
-      weight_.data()[size_t(tap) * channels + c] = weight[size_t(c) * taps + tap];
+  std::vector<float> folded(size_t(channels) * taps);
+  weights.fold(folded.data(), /*first=*/0, channels, /*begin=*/0, taps);
+  kernels_.transpose(weight_.data(), channels, folded.data(), taps, channels, taps);
 }
 
 size_t DirectConv::packed_offset(const Run& run, const DepthBlock& block, int panel) const {
   return run.weight + (block.depth * run.panels + block.size() * panel) * run.vectors * kernels_.lanes;
 }
 
-void DirectConv::pack(const float* weight, const float* bias) {
+void DirectConv::pack(const core::StoredWeights& weights, const float* bias) {
   std::memset(bias_.data(), 0, bias_.bytes());
   if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // places that no weight goes to
     std::memset(weight_.data(), 0, weight_.bytes());
+  TurnedWeights turned(weights, kernels_);
   for (const Run& run : runs_) {
     std::memcpy(bias_.data() + run.bias, bias + run.channel, run.columns * sizeof(float));
-    for (const DepthBlock& block : depth_)
-      for (int panel = 0; panel < run.panels; panel++) pack_panel(run, block, panel, weight);
+    for (int panel = 0; panel < run.panels; panel++) pack_panel(run, panel, turned);
   }
 }
 
-void DirectConv::pack_panel(const Run& run, const DepthBlock& block, int panel, const float* weight) {
-  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
-  const size_t depth = size_t(geometry_.taps()) * inputs;  // of a channel's weights as they come
+void DirectConv::pack_panel(const Run& run, int panel, TurnedWeights& turned) {
+  const int taps = geometry_.taps(), inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
   const int width = run.vectors * kernels_.lanes, first = run.channel + panel * width;
   const int columns = std::min(width, run.columns - panel * width);
-  float* const to = weight_.data() + packed_offset(run, block, panel);
-  if (merge_ == 1) {
-    // A little of the depth at a time: what it fills of the panel stays in cache until it is complete.
-    for (size_t i = 0; i < block.size(); i += kPackedDepth)
-      for (int column = 0; column < columns; column++) {
-        const float* const from = weight + (first + column) * depth + block.depth;
-        for (size_t j = i; j < std::min(i + kPackedDepth, block.size()); j++)
-          to[j * width + column] = from[j];
-      }
-    return;
-  }
-  for (int column = 0; column < columns; column++) {
+  const int step = std::max(1, kPackedDepth / taps);
+  int end = 0;
+  for (int column = 0; column < columns; column = end) {  // those of one group, of the groups that are merged
     const int k = first + column;
+    end = merge_ == 1 ? columns : std::min(columns, column + outputs - k % outputs);
     const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
-    for (int tap = 0; tap < block.taps; tap++)
-      for (int c = 0; c < inputs; c++)
-        to[(size_t(tap) * length_ + offset + c) * width + column] =
-            weight[k * depth + size_t(block.tap + tap) * inputs + c];
+    for (int c = 0; c < inputs; c += step) {
+      const int count = std::min(step, inputs - c);
+      const float* from = turned.take(k, end - column, c, count);
+      for (int i = 0; i < count; i++)
+        for (int tap = 0; tap < taps; tap++, from += end - column) {
+          const size_t depth = size_t(tap) * inputs * merge_ + offset + c + i;
+          std::memcpy(packed_row(run, panel, depth) + column, from, (end - column) * sizeof(float));
+        }
+    }
   }
+}
+
+// Where a panel's weights for one input channel of one tap lie, which `depth` of them come before.
+float* DirectConv::packed_row(const Run& run, int panel, size_t depth) {
+  size_t i = depth_.size() - 1;
+  while (depth_[i].depth > depth) i--;
+  return weight_.data() + packed_offset(run, depth_[i], panel) +
+         (depth - depth_[i].depth) * run.vectors * kernels_.lanes;
 }
 
 }  // namespace residual::cpu

@@ -117,6 +117,10 @@ struct Kernels {
                     const float* shift,  // [channels]
                     size_t pixels, int channels);
 
+  // dst[c][r] = src[r][c]; the lines of both lie a stride apart, in floats.
+  void (*transpose)(float* dst, size_t dst_stride, const float* src, size_t src_stride, int rows,
+                    int columns);
+
   // As many multiply-adds as the processor can do, in registers: `rounds` times kPeakChains vectors of them.
   // Returns a value that depends on all.
   float (*multiply_adds)(size_t rounds);

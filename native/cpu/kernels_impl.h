@@ -203,6 +203,55 @@ void normalize(float* dst, const uint8_t* src, const float* scale, const float* 
     for (int c = 0; c < channels; c++) dst[p * channels + c] = src[p * channels + c] * scale[c] + shift[c];
 }
 
+typedef int Lanes __attribute__((vector_size(VECTOR_BYTES)));
+
+// Lane i is lane from[i] of `a`, or from kLanes on of `b`.
+inline Vec shuffle(Vec a, Vec b, Lanes from) {
+#if defined(__clang__)  // has no such function, but makes a shuffle of this
+  Vec result;
+  for (int i = 0; i < kLanes; i++) result[i] = from[i] < kLanes ? a[from[i]] : b[from[i] - kLanes];
+  return result;
+#else
+  return __builtin_shuffle(a, b, from);
+#endif
+}
+
+// Turns the squares of kSize x kSize squares, then those within: two by two they change places across the
+// diagonal.
+template <int kSize>
+inline void turn_square(Vec* lines) {
+  Lanes above, below;
+  for (int i = 0; i < kLanes; i++) {
+    const bool left = i / kSize % 2 == 0;
+    above[i] = left ? i : kLanes + i - kSize;
+    below[i] = left ? i + kSize : kLanes + i;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; i++) {
+    if (i & kSize) continue;
+    const Vec a = lines[i], b = lines[i + kSize];
+    lines[i] = shuffle(a, b, above);
+    lines[i + kSize] = shuffle(a, b, below);
+  }
+  if constexpr (kSize > 1) turn_square<kSize / 2>(lines);
+}
+
+void transpose(float* dst, size_t dst_stride, const float* src, size_t src_stride, int rows, int columns) {
+  const int whole_rows = rows / kLanes * kLanes, whole_columns = columns / kLanes * kLanes;
+  for (int c = 0; c < whole_columns; c += kLanes)
+    for (int r = 0; r < whole_rows; r += kLanes) {
+      Vec lines[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) lines[i] = load(src + (r + i) * src_stride + c);
+      turn_square<kLanes / 2>(lines);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) store(dst + (c + i) * dst_stride + r, lines[i]);
+    }
+  for (int c = 0; c < columns; c++)
+    for (int r = c < whole_columns ? whole_rows : 0; r < rows; r++)
+      dst[c * dst_stride + r] = src[r * src_stride + c];
+}
+
 float multiply_adds(size_t rounds) {
   Vec acc[kPeakChains];
   for (int i = 0; i < kPeakChains; i++) acc[i] = splat(1.0f + i);
@@ -241,11 +290,12 @@ constexpr void (*tile_or_null())(const ConvTile&) {
 #define TILE_ROW(rows) \
   { tile_or_null<rows, 1>(), tile_or_null<rows, 2>(), tile_or_null<rows, 3>(), tile_or_null<rows, 4>() }
 extern const Kernels KERNELS = {
-    KERNELS_NAME, kLanes,
-    TILE_VECTORS, {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
-    depthwise,    {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
-    maximum,      mean,
-    normalize,    multiply_adds,
+    KERNELS_NAME,  kLanes,
+    TILE_VECTORS,  {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
+    depthwise,     {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
+    maximum,       mean,
+    normalize,     transpose,
+    multiply_adds,
 };
 #undef TILE_ROW
 

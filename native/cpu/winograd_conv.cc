@@ -5,6 +5,7 @@
 
 #include "cpu/parts.h"
 #include "cpu/prefetch.h"
+#include "cpu/turned_weights.h"
 
 namespace residual::cpu {
 namespace {
@@ -38,8 +39,8 @@ bool WinogradConv::supports(const ConvGeometry& g, const Kernels& kernels,
 }
 
 WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
-                           const WinogradKernels& transforms, const float* weight, const float* bias,
-                           PageArena& arena)
+                           const WinogradKernels& transforms, const core::StoredWeights& weights,
+                           const float* bias, PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       transforms_(transforms),
@@ -54,7 +55,7 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
       zeros_(std::max(geometry.src.channels, geometry.dst.channels)) {
   std::memset(zeros_.data(), 0, zeros_.bytes());
   std::memcpy(bias_.data(), bias, bias_.bytes());
-  transform_weights(weight);
+  transform_weights(weights);
 }
 
 // Output channels of a group: whole panels.
@@ -64,26 +65,20 @@ Range WinogradConv::columns(int group) const {
 }
 
 // A few input channels at a time: what they fill stays in cache until it is complete.
-void WinogradConv::transform_weights(const float* weight) {
+void WinogradConv::transform_weights(const core::StoredWeights& weights) {
   const int inputs = geometry_.src.channels;
-  AlignedBuffer packed(size_t(kPackedChannels) * 9 * panel());  // [channels][9][panel]
+  TurnedWeights turned(weights, kernels_);
   for (int group = 0; group < groups_; group++) {
     const Range mine = columns(group);
     for (int k = mine.begin; k < mine.end; k += panel())
       for (int c = 0; c < inputs; c += kPackedChannels) {
-        const int count = std::min(kPackedChannels, inputs - c);
-        for (int column = 0; column < panel(); column++)
-          for (int tap = 0; tap < 9; tap++) {
-            const float* const from = weight + (size_t(k + column) * 9 + tap) * inputs + c;
-            for (int i = 0; i < count; i++) packed.data()[(i * 9 + tap) * panel() + column] = from[i];
-          }
         WinogradWeight job = {};
         job.dst =
             weight_.data() + weight_offset(mine.begin) + (size_t(k - mine.begin) * inputs + c * panel());
         job.stride = size_t(inputs) * mine.size();
-        job.kernel = packed.data();
-        job.channels = count;
+        job.channels = std::min(kPackedChannels, inputs - c);
         job.columns = panel();
+        job.kernel = turned.take(k, panel(), c, job.channels);
         transforms_.weight(job);
       }
   }

@@ -46,10 +46,10 @@ class CudaBackend final : public core::Backend {
     network_.weights.front() = upload_normalization(network_.plan.ops.front(), device_, *stream_);
   }
 
-  void load_weights(size_t op, const float* weight, const float* bias) override {
+  void load_weights(size_t op, const core::StoredWeights& weights, const float* bias) override {
     guarded([&] {
       const std::lock_guard<std::mutex> lock(mutex_);
-      network_.weights[op] = upload_weights(network_.plan, network_.layout, network_.plan.ops[op], weight,
+      network_.weights[op] = upload_weights(network_.plan, network_.layout, network_.plan.ops[op], weights,
                                             bias, device_, *stream_);
     });
   }

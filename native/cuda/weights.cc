@@ -47,7 +47,7 @@ float power_of_two_above(const float* values, size_t count) {
   return std::ldexp(1.0f, exponent);  // max / this is in [0.5, 1), or 0
 }
 
-// [K, R*S, C] -> [padded K, R*S, padded C] of T, each output channel divided by its scale.
+// [K, C, R*S] -> [padded K, R*S, padded C] of T, each output channel divided by its scale.
 template <typename T>
 std::vector<T> pack(const float* weight, const std::vector<float>& scale, size_t k_count, size_t padded_k,
                     size_t window, size_t channels, size_t padded_channels, bool tf32) {
@@ -55,7 +55,7 @@ std::vector<T> pack(const float* weight, const std::vector<float>& scale, size_t
   for (size_t k = 0; k < k_count; k++)
     for (size_t rs = 0; rs < window; rs++)
       for (size_t c = 0; c < channels; c++) {
-        const float value = weight[(k * window + rs) * channels + c] / (scale.empty() ? 1.0f : scale[k]);
+        const float value = weight[(k * channels + c) * window + rs] / (scale.empty() ? 1.0f : scale[k]);
         result[(k * window + rs) * padded_channels + c] = from_float<T>(tf32 ? round_to_tf32(value) : value);
       }
   return result;
@@ -70,14 +70,17 @@ std::vector<float> padded(const float* values, size_t count, size_t size, float 
 }  // namespace
 
 OpWeights upload_weights(const core::Plan& plan, const Layout& layout, const core::Op& op,
-                         const float* weight, const float* bias, const std::shared_ptr<Device>& device,
-                         Stream& stream) {
+                         const core::StoredWeights& weights, const float* bias,
+                         const std::shared_ptr<Device>& device, Stream& stream) {
   const size_t k_count = plan.dst(op).channels, padded_k = layout.value(op.dst).padded;
   const size_t channels = plan.src(op).channels / op.groups, window = size_t(op.kernel) * op.kernel;
   const size_t weight_channels = layout.weight_channels(op);
   const Precision precision = layout.precision();
   const bool pointwise = layout.method(op) == ConvMethod::kPointwise;
 
+  std::vector<float> folded(weights.shape().count());
+  weights.fold(folded.data(), /*first=*/0, k_count, /*begin=*/0, window * channels);
+  const float* const weight = folded.data();
   Parts parts;
   const size_t bias_at = parts.add(padded(bias, k_count, padded_k, 0.0f));
   std::vector<float> scale;

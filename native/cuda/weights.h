@@ -1,6 +1,7 @@
 // How do an operation's weights come onto the GPU? Turned into the precision, padded, and uploaded once.
 #pragma once
 
+#include "core/stored_weights.h"
 #include "cuda/device.h"
 #include "cuda/layout.h"
 
@@ -17,10 +18,10 @@ struct OpWeights {
   const float* bias = nullptr;   // [dst_padded]. normalize: [channels]
 };
 
-// Of a conv or linear op: `weight` [K,R,S,C/groups] and `bias` [K] on the host.
+// Of a conv or linear op: its weights and `bias` [K] on the host. Throws NON_FINITE.
 OpWeights upload_weights(const core::Plan& plan, const Layout& layout, const core::Op& op,
-                         const float* weight, const float* bias, const std::shared_ptr<Device>& device,
-                         Stream& stream);
+                         const core::StoredWeights& weights, const float* bias,
+                         const std::shared_ptr<Device>& device, Stream& stream);
 
 // Of normalize: what turns a byte into a normalised number.
 OpWeights upload_normalization(const core::Op& op, const std::shared_ptr<Device>& device, Stream& stream);

@@ -30,14 +30,15 @@ describe('the addon', () => {
     expect(await loading(0)).toBe('INTERNAL')
     expect(await loading(99)).toBe('INTERNAL')
     expect(await loading(1, 92)).toBe('INTERNAL')
-    expect(await loading(1, 96, 'F16')).toBe('no error')
-    expect(await loading(1, 48, 'F16')).toBe('INTERNAL')
+    expect(await loading(1, 48, 'F16')).toBe('no error')
+    expect(await loading(1, 96, 'F16')).toBe('INTERNAL')
     expect(await loading(1, 96, 'F64')).toBe('INTERNAL')
     expect(await loading(1, 192, 'F64')).toBe('no error')
     expect(await loading(1, 24, 'I8')).toBe('INTERNAL')
     expect(await loading(1, 96, 'F32', 7)).toBe('INTERNAL')
     expect(await loading(1, 96, 'F32', 8, 9)).toBe('INTERNAL')
-    expect(await loading(1, 96, 'F32', 8, 8, /*offset=*/ 4)).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F32', 8, 8, /*offset=*/ 2)).toBe('INTERNAL')
+    expect(await loading(1, 192, 'F64', 8, 8, /*offset=*/ 4)).toBe('INTERNAL')
   })
 
   it('refuses to run before all weights are there, and after dispose', async () => {
