@@ -90,8 +90,10 @@ export function nameAt(
       .replace(/\{([ijk])([+-]1)?\}/g, (_, index: 'i' | 'j' | 'k', step = 0) =>
         String({ i, j, k }[index] + Number(step)),
       )
-  const names = [expand(letter(j)), expand(j === 0 ? 'a' : `b${j}`)]
-  return names.find(has) ?? names[0]!
+  const usual = expand(letter(j))
+  if (has(usual)) return usual
+  const other = expand(j === 0 ? 'a' : `b${j}`)
+  return has(other) ? other : usual
 }
 
 const mostBlocks = 200 // of any network

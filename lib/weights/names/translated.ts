@@ -9,7 +9,7 @@ import type { Scheme, TensorNames } from './scheme.ts'
 /** What one of our tensors is made of: names in the file, prefix included. */
 interface Recipe {
   readonly part: Part
-  /** Undefined where the scheme has no such tensor, and a batch norm is the identity as wide as `conv`. */
+  /** Undefined where the scheme has no such tensor: then a batch norm is the identity, as wide as `conv`. */
   readonly own: string | undefined
   readonly conv: string | undefined
   /** Of a mean: what is subtracted of it, for the convolution before adds that. */
@@ -79,10 +79,11 @@ function makeRecipe(file: Checkpoint, scheme: Scheme, prefix: string, name: stri
     const found = find(member)
     return found !== undefined && file.tensors.has(found) ? found : undefined
   }
+  const own = find(part)
   return {
     part,
-    own: find(part),
-    conv: find('weight'),
+    own,
+    conv: own === undefined ? find('weight') : undefined,
     bias: part === 'mean' ? ifThere('bias') : undefined,
     factor: part === 'mean' || part === 'variance' ? ifThere('factor') : undefined,
     turned:
