@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
+import type { FilePlace } from '../weights/checkpoint-file.ts'
 import type { StoredType } from '../weights/stored-type.ts'
 
 /** A crop window of a picture resized to `outHeight` x `outWidth`; all in pixels. */
@@ -24,11 +25,12 @@ export interface ResizeGeometry {
 export interface NativeSession {
   /**
    * Multiplies each output channel of `stored`, `[K,C,R,S]` of `type`, by its scale and packs that. Nobody may change the arrays
-   * until the promise settles. Rejects with NON_FINITE, naming the channel. Several operations may be loaded at once.
+   * or close the file until the promise settles. Rejects with NON_FINITE, naming the channel; FILE_NOT_FOUND and CHECKPOINT_INVALID
+   * where the file cannot be read or ends before. Several operations may be loaded at once.
    */
   loadWeights(
     op: number,
-    stored: Uint8Array,
+    stored: Uint8Array | FilePlace,
     type: StoredType,
     scale: Float64Array,
     bias: Float32Array,

@@ -4,12 +4,21 @@ import type { FileHandle } from 'node:fs/promises'
 import { invalidCheckpoint } from './checkpoint-error.ts'
 import { openFile, readFully, unreadable } from './read-fully.ts'
 
+/** Where bytes begin in an open file. */
+export interface FilePlace {
+  /** The system's number for it, until it is closed. */
+  readonly descriptor: number
+  readonly position: number
+}
+
 /** Bytes that are read by position. Only files are, outside of tests. */
 export interface ByteSource {
   readonly path: string
   /** For messages: `safetensors`, `PyTorch`. */
   readonly format: string
   readonly size: number
+  /** Of a file alone. */
+  readonly descriptor?: number
   /**
    * Fills the targets, one after another, from `position` on.
    *
@@ -53,7 +62,6 @@ export class CheckpointFile implements ByteSource {
     return new CheckpointFile(path, format, this.handle, this.size, this.modifiedNs)
   }
 
-  /** The system's number for it, until it is closed. */
   get descriptor(): number {
     return this.handle.fd
   }

@@ -1,11 +1,12 @@
 // Which numbers does one operation of a plan compute with?
 import { ResidualError } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
+import type { FilePlace } from './checkpoint-file.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { Safetensors } from './safetensors.ts'
 import { storedOf, type WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
-import { type StoredType, storedBytes } from './stored-type.ts'
+import type { StoredType } from './stored-type.ts'
 
 export type WeightedOp = ConvOp | LinearOp
 
@@ -27,18 +28,18 @@ export function weightName(op: WeightedOp): string | null {
 
 /** What the addon takes of one operation: see `NativeSession.loadWeights`. */
 export interface OpWeights extends ChannelFactors {
-  /** {@link weightShape} of `type`. */
-  readonly stored: Uint8Array
+  /** {@link weightShape} of `type`: in memory, or in a file that must stay open and may have changed. */
+  readonly stored: Uint8Array | FilePlace
   readonly type: StoredType
 }
 
-/** Bytes that the weights of an operation take. */
-export function weightBytes(plan: Plan, op: WeightedOp, type: StoredType = 'F32'): number {
-  return count(weightShape(plan, op)) * storedBytes[type]
+/** Bytes that {@link readOpWeights} needs of memory: as float32, unless they stay in a file. */
+export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): number {
+  return storedPlaces(op, source) ? 0 : count(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
 }
 
 /**
- * Reads one operation's weights into `staging`: from a file as they are stored, as float32 from elsewhere.
+ * One operation's weights: where they lie in a file as they are stored, from elsewhere as float32 in `staging`.
  *
  * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, NON_FINITE for a batch normalisation that comes to no
  *   finite numbers, OUT_OF_MEMORY, or whatever reading throws
@@ -49,9 +50,9 @@ export async function readOpWeights(
   source: WeightSource,
   staging: Staging,
 ): Promise<OpWeights> {
-  const stored = storedNames(op, source)
-  if (stored) return readFromFile(plan, op, source, stored, staging)
-  const memory = staging.take(weightBytes(plan, op), op.name)
+  const places = storedPlaces(op, source)
+  if (places) return ofFile(plan, op, source, places)
+  const memory = staging.take(stagedBytes(plan, op, source), op.name)
   const target = new Float32Array(memory.buffer, memory.byteOffset, count(weightShape(plan, op)))
   const { weight, ...factors } = await readUnfolded(plan, op, source, target)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
@@ -111,37 +112,35 @@ function spread(weight: Float32Array, pixels: number): Float32Array {
   )
 }
 
-/** Where all tensors of an operation lie as they are in a file: their names there. */
-interface StoredNames {
+/** Where all tensors of an operation lie as they are in a file: their names there, and where its weights begin. */
+interface StoredPlaces {
   readonly file: Safetensors
   readonly name: string
+  readonly place: FilePlace
   readonly vectors: readonly string[]
 }
 
-function storedNames(op: WeightedOp, source: WeightSource): StoredNames | undefined {
+function storedPlaces(op: WeightedOp, source: WeightSource): StoredPlaces | undefined {
   const { file, nameOf } = storedOf(source) ?? {}
   const weight = weightName(op)
   const name = weight === null ? undefined : nameOf?.(weight)
   if (!file || name === undefined || windowOf(op) !== 1) return undefined
   const vectors = vectorNames(op).flatMap(vector => nameOf!(vector) ?? [])
-  return vectors.length === vectorNames(op).length ? { file, name, vectors } : undefined
+  const place = file.place(name)
+  return place && vectors.length === vectorNames(op).length ? { file, name, place, vectors } : undefined
 }
 
-async function readFromFile(
+async function ofFile(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
-  { file, name, vectors }: StoredNames,
-  staging: Staging,
+  { file, name, place, vectors }: StoredPlaces,
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
-  const type = file.storedType(name)
   checkLength(name, source, file.info(name).length, count(shape))
   for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
-
-  const stored = staging.take(weightBytes(plan, op, type), op.name)
-  const values = await file.readTogether(name, stored, vectors)
-  return { stored, type, ...channelFactors(op, shape[0]!, values, source) }
+  const values = await file.readTogether(vectors)
+  return { stored: place, type: file.storedType(name), ...channelFactors(op, shape[0]!, values, source) }
 }
 
 /** What a channel has one number of: the bias of a linear operation, the batch normalisation of a convolution. */

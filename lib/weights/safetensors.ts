@@ -1,6 +1,6 @@
 // How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
 import type { Checkpoint } from './checkpoint.ts'
-import { type ByteSource, openCheckpointFile } from './checkpoint-file.ts'
+import { type ByteSource, type FilePlace, openCheckpointFile } from './checkpoint-file.ts'
 import { allocateFloats, checkFinite } from './float-tensor.ts'
 import { readFloats } from './read-floats.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
@@ -80,34 +80,42 @@ export class Safetensors implements Checkpoint {
   }
 
   /**
-   * Fills `stored` with the bytes of one tensor as the file has them, and returns the (small) tensors `names` as float32. What
-   * lies side by side in the file is read in one go.
-   *
-   * @throws ResidualError what {@link read} throws; whether the numbers in `stored` are finite is not looked at
+   * Several small tensors as {@link read} returns them. What lies side by side in the file is read in one go. Whether the file has
+   * changed is not looked at: see {@link checkUnchanged}.
    */
-  async readTogether(name: string, stored: Uint8Array, names: readonly string[]): Promise<Float32Array[]> {
-    const small = names.map(each => ({
-      info: this.info(each),
-      bytes: new Uint8Array(this.info(each).end - this.info(each).begin),
-    }))
-    const all = [{ info: this.info(name), bytes: stored }, ...small].sort(
-      (a, b) => a.info.begin - b.info.begin,
-    )
+  async readTogether(names: readonly string[]): Promise<Float32Array[]> {
+    const all = names.map(name => {
+      const info = this.info(name)
+      return { info, bytes: new Uint8Array(info.end - info.begin) }
+    })
+    const inOrder = all.toSorted((a, b) => a.info.begin - b.info.begin)
     const reads: Promise<void>[] = []
-    for (let first = 0; first < all.length; ) {
+    for (let first = 0; first < inOrder.length; ) {
       let end = first + 1
-      while (end < all.length && all[end]!.info.begin === all[end - 1]!.info.end) end++
-      const targets = all.slice(first, end).map(({ bytes }) => bytes)
-      reads.push(this.file.read(targets, this.dataStart + all[first]!.info.begin))
+      while (end < inOrder.length && inOrder[end]!.info.begin === inOrder[end - 1]!.info.end) end++
+      const targets = inOrder.slice(first, end).map(({ bytes }) => bytes)
+      reads.push(this.file.read(targets, this.dataStart + inOrder[first]!.info.begin))
       first = end
     }
     await Promise.all(reads)
-    await this.file.checkUnchanged()
-    return small.map(({ info, bytes }) => {
+    return all.map(({ info, bytes }) => {
       const result = new Float32Array(info.length)
       toFloat32(this.storedType(info.name), bytes, result)
       return checkFinite(info.name, result, this.path)
     })
+  }
+
+  /** Where a tensor lies, of {@link storedType}, for those that read it themselves; undefined where not in a file. */
+  place(name: string): FilePlace | undefined {
+    const { descriptor } = this.file
+    return descriptor === undefined
+      ? undefined
+      : { descriptor, position: this.dataStart + this.info(name).begin }
+  }
+
+  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where the file was changed since it was opened */
+  checkUnchanged(): Promise<void> {
+    return this.file.checkUnchanged()
   }
 
   /** @throws ResidualError TENSOR_NOT_FOUND */

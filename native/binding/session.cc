@@ -156,14 +156,37 @@ void NativeSession::report_memory(Napi::BasicEnv env, size_t bytes) {
   reported_bytes_ = bytes;
 }
 
-// loadWeights(op: number, stored: Uint8Array, type: string, scale: Float64Array, bias: Float32Array):
-// Promise<void>
+namespace {
+
+// Where `stored` says that so many numbers lie. Throws INTERNAL.
+core::WeightPlace weight_place(const Napi::Object& stored, size_t count, size_t bytes_each,
+                               const std::string& name) {
+  core::WeightPlace place;
+  if (!stored.IsTypedArray()) {
+    const int64_t position = stored.Get("position").ToNumber().Int64Value();
+    place.file = stored.Get("descriptor").ToNumber().Int32Value();
+    place.position = position;
+    if (place.file < 0 || position < 0) internal("The weights of '", name, "' are in no file");
+    return place;
+  }
+  const auto bytes = stored.As<Napi::Uint8Array>();
+  if (bytes.ByteLength() != count * bytes_each) internal("The weights of '", name, "' have the wrong size");
+  if (reinterpret_cast<uintptr_t>(bytes.Data()) % bytes_each != 0)
+    internal("The weights of '", name, "' are not aligned");
+  place.memory = reinterpret_cast<const std::byte*>(bytes.Data());
+  return place;
+}
+
+}  // namespace
+
+// loadWeights(op: number, stored: Uint8Array | { descriptor: number, position: number }, type: string,
+// scale: Float64Array, bias: Float32Array): Promise<void>
 Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open();
     const size_t op = info[0].As<Napi::Number>().Uint32Value();
-    auto stored = info[1].As<Napi::Uint8Array>();
+    const auto stored = info[1].As<Napi::Object>();
     const auto type = core::stored_type(info[2].As<Napi::String>().Utf8Value());
     const auto scale = info[3].As<Napi::Float64Array>();
     const auto bias = info[4].As<Napi::Float32Array>();
@@ -172,23 +195,20 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
     const core::WeightShape shape = core::weight_shape(state->plan, target);
     if (shape.count() == 0) internal("Operation '", target.name, "' takes no weights");
     if (!type) internal("The weights of '", target.name, "' have an unknown type");
-    if (stored.ByteLength() != shape.count() * core::bytes_of(*type) ||
-        scale.ElementLength() != shape.outputs || bias.ElementLength() != shape.outputs)
-      internal("The weights of '", target.name, "' have the wrong size");
-    if (reinterpret_cast<uintptr_t>(stored.Data()) % core::bytes_of(*type) != 0)
-      internal("The weights of '", target.name, "' are not aligned");
+    if (scale.ElementLength() != shape.outputs || bias.ElementLength() != shape.outputs)
+      internal("The factors of '", target.name, "' have the wrong size");
+    const core::WeightPlace place = weight_place(stored, shape.count(), core::bytes_of(*type), target.name);
     // The arrays come from lib/runtime, which leaves them alone until this is done: references are enough,
     // copies would double the memory.
     auto held = std::make_shared<std::array<Napi::ObjectReference, 3>>();
-    (*held)[0] = Napi::Persistent(stored.As<Napi::Object>());
+    (*held)[0] = Napi::Persistent(stored);
     (*held)[1] = Napi::Persistent(scale.As<Napi::Object>());
     (*held)[2] = Napi::Persistent(bias.As<Napi::Object>());
     auto memory = std::make_shared<size_t>(0);
     return PromiseWorker::start(
         env,
-        [state, op, memory, biases = bias.Data(),
-         weights = core::StoredWeights(reinterpret_cast<const std::byte*>(stored.Data()), *type, shape,
-                                       scale.Data())] {
+        [state, op, shape, place, memory, type = *type, scales = scale.Data(), biases = bias.Data()] {
+          core::StoredWeights weights(place, type, shape, scales);
           state->backend->load_weights(op, weights, biases);
           // V8 is told once, when all is there. Told of every operation it collects garbage all the while: a
           // fifth of the time to load ResNet-50.

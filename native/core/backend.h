@@ -50,8 +50,8 @@ class Backend {
   virtual ~Backend() = default;
 
   // Copies the weights of plan.ops[op]; `weights` are of its shape, `bias` is [K]. To be done before the
-  // first run. Throws NON_FINITE.
-  virtual void load_weights(size_t op, const StoredWeights& weights, const float* bias) = 0;
+  // first run. Throws what StoredWeights::fold() throws.
+  virtual void load_weights(size_t op, StoredWeights& weights, const float* bias) = 0;
 
   // Runs the plan on one batch of any size >= 1. `times` is filled where it is not null; throws
   // BACKEND_UNAVAILABLE where the backend cannot tell.

@@ -8,7 +8,9 @@ namespace residual::core {
 
 enum class ErrorCode {
   kBackendUnavailable,
+  kCheckpointInvalid,
   kDeviceLost,
+  kFileNotFound,
   kGpuInvalid,
   kInternal,
   kNonFinite,
@@ -22,8 +24,12 @@ constexpr const char* error_code_name(ErrorCode code) {
   switch (code) {
     case ErrorCode::kBackendUnavailable:
       return "BACKEND_UNAVAILABLE";
+    case ErrorCode::kCheckpointInvalid:
+      return "CHECKPOINT_INVALID";
     case ErrorCode::kDeviceLost:
       return "DEVICE_LOST";
+    case ErrorCode::kFileNotFound:
+      return "FILE_NOT_FOUND";
     case ErrorCode::kGpuInvalid:
       return "GPU_INVALID";
     case ErrorCode::kInternal:

@@ -1,6 +1,9 @@
 #include "core/stored_weights.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -22,7 +25,8 @@ uint32_t bits_of(float value) {
   return bits;
 }
 
-constexpr uint32_t kExponent = 0x7f800000;  // of infinity and NaN alone: all ones
+constexpr size_t kMostRead = size_t(1) << 30;  // some systems refuse to read 2 GiB or more at once
+constexpr uint32_t kExponent = 0x7f800000;     // of infinity and NaN alone: all ones
 
 float to_float(float value) { return value; }
 float to_float(double value) { return static_cast<float>(value); }
@@ -48,6 +52,21 @@ float to_float(BFloat16 value) { return float_of_bits(uint32_t(value.bits) << 16
 // How JavaScript would print it.
 const char* name_of(float value) { return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"; }
 
+void read_fully(int file, std::byte* to, size_t bytes, uint64_t position) {
+  while (bytes > 0) {
+    const ssize_t read = pread(file, to, std::min(bytes, kMostRead), static_cast<off_t>(position));
+    if (read < 0 && errno == EINTR) continue;
+    if (read < 0)
+      throw Error(ErrorCode::kFileNotFound, std::string("Reading failed: ") + std::strerror(errno) + ".");
+    if (read == 0)
+      throw Error(ErrorCode::kCheckpointInvalid,
+                  "The file ends at " + std::to_string(position) + " bytes, in the middle of a tensor.");
+    to += read;
+    bytes -= read;
+    position += read;
+  }
+}
+
 }  // namespace
 
 std::optional<StoredType> stored_type(const std::string& name) {
@@ -70,11 +89,28 @@ size_t bytes_of(StoredType type) {
   }
 }
 
+StoredWeights::StoredWeights(const WeightPlace& place, StoredType type, const WeightShape& shape,
+                             const double* scale)
+    : place_(place), type_(type), shape_(shape), scale_(scale) {}
+
+// Where the channels from `first` on lie in memory.
+const std::byte* StoredWeights::channels(size_t first, size_t count) {
+  if (place_.memory) return place_.memory + first * channel_bytes();
+  if (first < first_read_ || first + count > first_read_ + channels_read_) {
+    channels_read_ = 0;
+    read_.resize(count * channel_bytes());
+    read_fully(place_.file, read_.data(), read_.size(), place_.position + first * channel_bytes());
+    first_read_ = first;
+    channels_read_ = count;
+  }
+  return read_.data() + (first - first_read_) * channel_bytes();
+}
+
 template <typename Stored>
-void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begin, size_t size) const {
-  const size_t length = shape_.inputs * shape_.taps;
-  for (size_t k = first; k < first + count; k++, to += size) {
-    const Stored* const from = reinterpret_cast<const Stored*>(data_) + k * length + begin;
+void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begin, size_t size) {
+  const std::byte* stored = channels(first, count);
+  for (size_t k = first; k < first + count; k++, to += size, stored += channel_bytes()) {
+    const Stored* const from = reinterpret_cast<const Stored*>(stored) + begin;
     const double scale = scale_[k];
     uint32_t not_finite = 0;
     for (size_t i = 0; i < size; i++) {
@@ -89,7 +125,7 @@ void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begi
   }
 }
 
-void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, size_t size) const {
+void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, size_t size) {
   switch (type_) {
     case StoredType::kF16:
       return fold_from<Half>(to, first, count, begin, size);

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/plan.h"
 
@@ -17,28 +19,40 @@ std::optional<StoredType> stored_type(const std::string& name);
 
 size_t bytes_of(StoredType type);
 
+// Where weights lie: in memory, aligned for their type, or in an open file from a byte on.
+struct WeightPlace {
+  const std::byte* memory = nullptr;  // null: in the file
+  int file = -1;
+  uint64_t position = 0;
+};
+
 // One operation's weights, [K,C,R,S] as they are stored, and what each output channel is to be multiplied by.
+// For one thread.
 class StoredWeights {
  public:
-  // Both must outlive it, `data` aligned for `type`.
-  StoredWeights(const std::byte* data, StoredType type, const WeightShape& shape, const double* scale)  // [K]
-      : data_(data), type_(type), shape_(shape), scale_(scale) {}
+  // What `place` and `scale`, [K], refer to must outlive it.
+  StoredWeights(const WeightPlace& place, StoredType type, const WeightShape& shape, const double* scale);
 
   const WeightShape& shape() const { return shape_; }
 
   // The numbers [begin, begin + size) of each of `count` output channels from `first` on, in the order they
   // are stored in, to `to`, [count][size]: each is rounded to float32 (only F64 has to be), multiplied in
-  // double and rounded once more. Throws NON_FINITE.
-  void fold(float* to, size_t first, size_t count, size_t begin, size_t size) const;
+  // double and rounded once more. Of a file the channels are read whole and kept until others are wanted.
+  // Throws NON_FINITE, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before.
+  void fold(float* to, size_t first, size_t count, size_t begin, size_t size);
 
  private:
+  size_t channel_bytes() const { return shape_.inputs * shape_.taps * bytes_of(type_); }
+  const std::byte* channels(size_t first, size_t count);
   template <typename Stored>
-  void fold_from(float* to, size_t first, size_t count, size_t begin, size_t size) const;
+  void fold_from(float* to, size_t first, size_t count, size_t begin, size_t size);
 
-  const std::byte* data_;
+  WeightPlace place_;
   StoredType type_;
   WeightShape shape_;
   const double* scale_;
+  std::vector<std::byte> read_;  // of a file: the channels that were read last
+  size_t first_read_ = 0, channels_read_ = 0;
 };
 
 }  // namespace residual::core

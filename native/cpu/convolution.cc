@@ -44,8 +44,8 @@ const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& ker
 }  // namespace
 
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
-                                              const core::StoredWeights& weights, const float* bias,
-                                              bool exact, PageArena& arena) {
+                                              core::StoredWeights& weights, const float* bias, bool exact,
+                                              PageArena& arena) {
   const WinogradKernels* const transforms = exact ? nullptr : choose_winograd(geometry, kernels);
   if (transforms) return std::make_unique<WinogradConv>(geometry, kernels, *transforms, weights, bias, arena);
   return std::make_unique<DirectConv>(geometry, kernels, weights, bias, arena);

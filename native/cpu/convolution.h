@@ -43,9 +43,9 @@ class Convolution {
 
 // The fastest way known for these numbers, always the same one. `bias` is [K]; it and the weights
 // are copied into `arena`. `exact` allows only sums of the products themselves, without transforms that round
-// more. Throws NON_FINITE.
+// more. Throws what folding the weights throws.
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
-                                              const core::StoredWeights& weights, const float* bias,
-                                              bool exact, PageArena& arena);
+                                              core::StoredWeights& weights, const float* bias, bool exact,
+                                              PageArena& arena);
 
 }  // namespace residual::cpu

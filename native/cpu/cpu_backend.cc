@@ -30,7 +30,7 @@ class CpuBackend final : public core::Backend {
         convs_(plan_.ops.size()),
         pool_(options.threads) {}
 
-  void load_weights(size_t op_index, const core::StoredWeights& weights, const float* bias) override {
+  void load_weights(size_t op_index, core::StoredWeights& weights, const float* bias) override {
     const core::Op& op = plan_.ops[op_index];
     ConvGeometry geometry;
     geometry.src = plan_.src(op);

@@ -27,8 +27,8 @@ int merge_factor(const ConvGeometry& g, int lanes) {
 
 }  // namespace
 
-DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels,
-                       const core::StoredWeights& weights, const float* bias, PageArena& arena)
+DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, core::StoredWeights& weights,
+                       const float* bias, PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       depthwise_(geometry.groups > 1 && geometry.group_inputs() == 1 && geometry.group_outputs() == 1),

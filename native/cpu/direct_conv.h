@@ -13,7 +13,7 @@ namespace residual::cpu {
 class DirectConv final : public Convolution {
  public:
   // `bias` is [K]; it and the weights are copied into `arena`, in the order the kernels read them.
-  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, const core::StoredWeights& weights,
+  DirectConv(const ConvGeometry& geometry, const Kernels& kernels, core::StoredWeights& weights,
              const float* bias, PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
@@ -49,9 +49,9 @@ class DirectConv final : public Convolution {
 
   void plan_depth();
   void plan_runs(PageArena& arena);
-  void pack(const core::StoredWeights& weights, const float* bias);
+  void pack(core::StoredWeights& weights, const float* bias);
   void pack_panel(const Run& run, int panel, TurnedWeights& turned);
-  void pack_depthwise(const core::StoredWeights& weights, const float* bias, PageArena& arena);
+  void pack_depthwise(core::StoredWeights& weights, const float* bias, PageArena& arena);
   size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
   float* packed_row(const Run& run, int panel, size_t depth);
   void pad(float* dst, const float* src, int row) const;

@@ -49,7 +49,7 @@ void DirectConv::plan_runs(PageArena& arena) {
   bias_ = AlignedBuffer(biases, arena);
 }
 
-void DirectConv::pack_depthwise(const core::StoredWeights& weights, const float* bias, PageArena& arena) {
+void DirectConv::pack_depthwise(core::StoredWeights& weights, const float* bias, PageArena& arena) {
   const int taps = geometry_.taps(), channels = geometry_.dst.channels;
   weight_ = AlignedBuffer(size_t(taps) * channels, arena);
   bias_ = AlignedBuffer(channels, arena);
@@ -63,7 +63,7 @@ size_t DirectConv::packed_offset(const Run& run, const DepthBlock& block, int pa
   return run.weight + (block.depth * run.panels + block.size() * panel) * run.vectors * kernels_.lanes;
 }
 
-void DirectConv::pack(const core::StoredWeights& weights, const float* bias) {
+void DirectConv::pack(core::StoredWeights& weights, const float* bias) {
   std::memset(bias_.data(), 0, bias_.bytes());
   if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // places that no weight goes to
     std::memset(weight_.data(), 0, weight_.bytes());

@@ -12,11 +12,11 @@ namespace residual::cpu {
 class TurnedWeights {
  public:
   // Both must outlive it.
-  TurnedWeights(const core::StoredWeights& weights, const Kernels& kernels)
+  TurnedWeights(core::StoredWeights& weights, const Kernels& kernels)
       : weights_(weights), kernels_(kernels) {}
 
   // The weights of `columns` output channels from `k` on for `count` input channels from `c` on:
-  // [count][R*S][columns], until the next call. Throws NON_FINITE.
+  // [count][R*S][columns], until the next call. Throws what folding throws.
   const float* take(int k, int columns, int c, int count) {
     const size_t taps = weights_.shape().taps, size = count * taps;
     if (turned_.size() < columns * size) {
@@ -29,7 +29,7 @@ class TurnedWeights {
   }
 
  private:
-  const core::StoredWeights& weights_;
+  core::StoredWeights& weights_;
   const Kernels& kernels_;
   std::vector<float> folded_, turned_;
 };

@@ -39,8 +39,8 @@ bool WinogradConv::supports(const ConvGeometry& g, const Kernels& kernels,
 }
 
 WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
-                           const WinogradKernels& transforms, const core::StoredWeights& weights,
-                           const float* bias, PageArena& arena)
+                           const WinogradKernels& transforms, core::StoredWeights& weights, const float* bias,
+                           PageArena& arena)
     : geometry_(geometry),
       kernels_(kernels),
       transforms_(transforms),
@@ -65,7 +65,7 @@ Range WinogradConv::columns(int group) const {
 }
 
 // A few input channels at a time: what they fill stays in cache until it is complete.
-void WinogradConv::transform_weights(const core::StoredWeights& weights) {
+void WinogradConv::transform_weights(core::StoredWeights& weights) {
   const int inputs = geometry_.src.channels;
   TurnedWeights turned(weights, kernels_);
   for (int group = 0; group < groups_; group++) {

@@ -18,7 +18,7 @@ class WinogradConv final : public Convolution {
 
   // `bias` is [K]; it and the weights are copied into `arena`, in the order they are read in.
   WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
-               const core::StoredWeights& weights, const float* bias, PageArena& arena);
+               core::StoredWeights& weights, const float* bias, PageArena& arena);
 
   void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
@@ -47,7 +47,7 @@ class WinogradConv final : public Convolution {
   Range columns(int group) const;
   size_t weight_offset(int column) const;
   size_t product_stride(int tiles, Range columns) const;
-  void transform_weights(const core::StoredWeights& weights);
+  void transform_weights(core::StoredWeights& weights);
 
   int tiles(int batch) const { return batch * rows_ * row_tiles_; }
   Tile tile(int index) const;

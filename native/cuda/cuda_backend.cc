@@ -46,7 +46,7 @@ class CudaBackend final : public core::Backend {
     network_.weights.front() = upload_normalization(network_.plan.ops.front(), device_, *stream_);
   }
 
-  void load_weights(size_t op, const core::StoredWeights& weights, const float* bias) override {
+  void load_weights(size_t op, core::StoredWeights& weights, const float* bias) override {
     guarded([&] {
       const std::lock_guard<std::mutex> lock(mutex_);
       network_.weights[op] = upload_weights(network_.plan, network_.layout, network_.plan.ops[op], weights,

@@ -70,7 +70,7 @@ std::vector<float> padded(const float* values, size_t count, size_t size, float 
 }  // namespace
 
 OpWeights upload_weights(const core::Plan& plan, const Layout& layout, const core::Op& op,
-                         const core::StoredWeights& weights, const float* bias,
+                         core::StoredWeights& weights, const float* bias,
                          const std::shared_ptr<Device>& device, Stream& stream) {
   const size_t k_count = plan.dst(op).channels, padded_k = layout.value(op.dst).padded;
   const size_t channels = plan.src(op).channels / op.groups, window = size_t(op.kernel) * op.kernel;

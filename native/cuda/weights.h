@@ -18,9 +18,9 @@ struct OpWeights {
   const float* bias = nullptr;   // [dst_padded]. normalize: [channels]
 };
 
-// Of a conv or linear op: its weights and `bias` [K] on the host. Throws NON_FINITE.
+// Of a conv or linear op: its weights and `bias` [K] on the host. Throws what folding throws.
 OpWeights upload_weights(const core::Plan& plan, const Layout& layout, const core::Op& op,
-                         const core::StoredWeights& weights, const float* bias,
+                         core::StoredWeights& weights, const float* bias,
                          const std::shared_ptr<Device>& device, Stream& stream);
 
 // Of normalize: what turns a byte into a normalised number.

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes, outputNames } from '../../lib/index.ts'
@@ -39,6 +39,29 @@ describe('the addon', () => {
     expect(await loading(1, 96, 'F32', 8, 9)).toBe('INTERNAL')
     expect(await loading(1, 96, 'F32', 8, 8, /*offset=*/ 2)).toBe('INTERNAL')
     expect(await loading(1, 192, 'F64', 8, 8, /*offset=*/ 4)).toBe('INTERNAL')
+  })
+
+  it('refuses weights of a file that cannot be read, ends before or is none', async () => {
+    const session = open()
+    const file = openSync(import.meta.filename, 'r')
+    const { size } = fstatSync(file)
+    const loading = (descriptor: number, position: number) =>
+      code(() =>
+        session.loadWeights(
+          1,
+          { descriptor, position },
+          'BF16', // in which no text is a NaN
+          new Float64Array(8).fill(0),
+          new Float32Array(8),
+        ),
+      )
+    expect(await loading(file, size - 47)).toBe('CHECKPOINT_INVALID')
+    expect(await loading(file, size + 1)).toBe('CHECKPOINT_INVALID')
+    expect(await loading(file, size - 48)).toBe('no error')
+    closeSync(file)
+    expect(await loading(2 ** 30, 0)).toBe('FILE_NOT_FOUND')
+    expect(await loading(-1, 0)).toBe('INTERNAL')
+    expect(await loading(0, -1)).toBe('INTERNAL')
   })
 
   it('refuses to run before all weights are there, and after dispose', async () => {
