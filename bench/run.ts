@@ -7,7 +7,13 @@ import { chartSvg } from '../lib/bench/chart.ts'
 import { type Engine, residualEngine } from '../lib/bench/engine.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
 import { reportText } from '../lib/bench/report.ts'
-import { type BenchSettings, benchOptions, runBenchmark, writeText } from '../lib/cli/bench.ts'
+import {
+  type BenchSettings,
+  benchOptions,
+  runBenchmark,
+  sessionOptions,
+  writeText,
+} from '../lib/cli/bench.ts'
 import { packageVersion } from '../lib/package-version.ts'
 import { packageRoot } from '../lib/runtime/native.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
@@ -50,7 +56,10 @@ const wanted = options.engines?.filter(name => name !== 'residual') ?? peers.map
 const unknown = wanted.filter(name => !peers.some(peer => peer.name === name))
 if (unknown.length > 0) command.error(`error: there is no ${unknown.join(', no ')} here`)
 
-const engines = [residualEngine(packageVersion()), ...peers.filter(({ name }) => wanted.includes(name))]
+const engines = [
+  residualEngine(packageVersion(), sessionOptions(options)),
+  ...peers.filter(({ name }) => wanted.includes(name)),
+]
 const report = await runBenchmark(options.models, engines, found.module, options)
 console.log(reportText(report))
 await mkdir(options.out, { recursive: true })

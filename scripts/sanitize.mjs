@@ -28,7 +28,9 @@ const sanitizers = {
   ASAN_OPTIONS: 'detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
 }
-const tests = ['op-cases', 'session', 'addon', 'load-weights'].map(name => `test/runtime/${name}.test.ts`)
+const tests = ['op-cases', 'session', 'addon', 'cpu-autotune', 'load-weights'].map(
+  name => `test/runtime/${name}.test.ts`,
+)
 run(process.execPath, [vitest, 'run', ...tests, 'test/image'], {
   ...sanitizers,
   RESIDUAL_ADDON_DIR: join(output, 'Release'),

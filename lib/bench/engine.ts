@@ -2,6 +2,7 @@
 import type { Network } from '../model/graph.ts'
 import type { Plan } from '../model/plan.ts'
 import { createSession, type Session } from '../runtime/session.ts'
+import type { SessionOptions } from '../runtime/session-options.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { nodeStart } from './start.ts'
 
@@ -48,16 +49,17 @@ export async function timed(run: () => Promise<unknown>): Promise<number> {
 }
 
 /** A session on the CPU with the weights of a subject. */
-export function openSession({ plan, weights }: Subject, threads: number): Promise<Session> {
-  return createSession(plan, weights, { device: 'cpu', threads })
+export function openSession({ plan, weights }: Subject, options: SessionOptions): Promise<Session> {
+  return createSession(plan, weights, { ...options, device: 'cpu' })
 }
 
-export function residualEngine(version: string): Engine {
+/** `options`: of its sessions, but not of those in processes of their own. */
+export function residualEngine(version: string, options: SessionOptions = {}): Engine {
   return {
     name: 'residual',
-    version,
+    version: options.autotune ? `${version} with autotune` : version,
     async open(subject, threads) {
-      const session = await openSession(subject, threads)
+      const session = await openSession(subject, { ...options, threads })
       const outputs = ['logits'] as const
       let pictures: Float32Array
       return {

@@ -1,5 +1,6 @@
 // Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
 import { opCost, type Shape } from '../model/plan.ts'
+import type { SessionOptions } from '../runtime/session-options.ts'
 import { median, quartiles } from '../statistics.ts'
 import type { CaseSettings } from './case-name.ts'
 import { openSession, type Subject, timed } from './engine.ts'
@@ -15,6 +16,8 @@ export interface OpResult {
   readonly kind: string
   readonly from: Shape | null
   readonly to: Shape
+  /** As of `session.algorithms`. */
+  readonly algorithm: string | null
   readonly gflop: number
   readonly milliseconds: number
   /** The sum over the nodes it is made of there; null without onnxruntime. */
@@ -38,16 +41,17 @@ export interface OpOptions {
   readonly batch: number
   readonly seconds: number
   readonly isa: string
+  readonly session: SessionOptions
 }
 
 export async function opBenchmark(
   subject: Subject,
   onnxRuntime: OnnxRuntime | null,
-  { threads, batch, seconds, isa }: OpOptions,
+  { threads, batch, seconds, isa, session: options }: OpOptions,
 ): Promise<OpCase> {
   const { plan } = subject
   const pictures = picturesFor(plan, batch)
-  await using session = await openSession(subject, threads)
+  await using session = await openSession(subject, { ...options, threads })
   await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
   const times: number[][] = plan.ops.map(() => [])
   const ratios: number[] = [] // of whole rounds: whether the machine was quiet
@@ -72,6 +76,7 @@ export async function opBenchmark(
       kind: op.kind,
       from: op.kind === 'normalize' ? null : plan.values[op.src]!,
       to: plan.values[op.dst]!,
+      algorithm: session.algorithms[i]!,
       gflop: (opCost(plan, op).flops * batch) / 1e9,
       milliseconds: median(times[i]!),
       onnxRuntimeMs: theirs?.ops[i] ?? null,

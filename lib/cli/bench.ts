@@ -13,6 +13,7 @@ import { caseText, type Report, reportText } from '../bench/report.ts'
 import { makeSubject } from '../bench/subject.ts'
 import { packageVersion } from '../package-version.ts'
 import { cpuInstructionSet } from '../runtime/native.ts'
+import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
 import { index, positive, positiveSeconds, positives } from './numbers.ts'
 import { openNamedModel } from './plan-of.ts'
@@ -25,6 +26,7 @@ export interface BenchSettings {
   readonly starts: number
   readonly size: number
   readonly op?: boolean
+  readonly autotune?: boolean
 }
 
 export interface BenchArguments extends BenchSettings {
@@ -42,12 +44,13 @@ export function benchOptions(command: Command): Command {
     .option('--starts <n>', 'fresh starts of each, for load time and peak memory', index, 3)
     .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
     .option('--op', 'operation by operation instead')
+    .option('--autotune', 'have residual choose by timing how to compute each convolution')
 }
 
 export async function bench(options: BenchArguments): Promise<number> {
   const { model, json, svg } = options
   const found = findOnnxRuntime(process.cwd())
-  const engines = [residualEngine(packageVersion())]
+  const engines = [residualEngine(packageVersion(), sessionOptions(options))]
   if ('module' in found) engines.push(onnxRuntimeEngine(found))
   else
     console.error(
@@ -58,6 +61,11 @@ export async function bench(options: BenchArguments): Promise<number> {
   if (svg !== undefined) await writeText(svg, chartSvg(report))
   console.log(json ? JSON.stringify(report, null, 2) : reportText(report))
   return 0
+}
+
+/** Of residual's sessions: as they are by default, but made for no larger batches than are measured. */
+export function sessionOptions({ batch, autotune = false }: BenchSettings): SessionOptions {
+  return { maxBatch: Math.min(Math.max(...batch), defaultMaxBatch), autotune }
 }
 
 /** `engines`: residual first. Tells on standard error how it gets on. */
@@ -77,7 +85,13 @@ export async function runBenchmark(
         for (const threadCount of threads)
           for (const batch of batches)
             opCases.push(
-              await opBenchmark(subject, onnxRuntime, { threads: threadCount, batch, seconds, isa }),
+              await opBenchmark(subject, onnxRuntime, {
+                threads: threadCount,
+                batch,
+                seconds,
+                isa,
+                session: sessionOptions({ ...settings, batch: [batch] }),
+              }),
             )
         return
       }

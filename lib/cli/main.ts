@@ -164,6 +164,7 @@ function commands(exit: (code: number) => void): Command {
     )
     .option('--threads <n>', 'CPU: threads of each instance (default: all there are, shared)', positive)
     .option('--exact', 'CPU: slower convolutions that round less')
+    .option('--autotune', 'choose by timing how to compute each convolution, once a machine')
     .addOption(
       new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
     )

@@ -37,7 +37,7 @@ export function alignColumns(rows: readonly (readonly string[])[], right: readon
   )
 }
 
-function shapeText({ height, width, channels }: Shape): string {
+export function shapeText({ height, width, channels }: Shape): string {
   return `${height}x${width}x${channels}`
 }
 
@@ -53,7 +53,8 @@ function details(plan: Plan, op: Op): string {
   return parts.join(' ')
 }
 
-function windowText({
+/** Of a convolution or a pool. */
+export function windowText({
   kernel,
   stride,
   padding,

@@ -43,6 +43,8 @@ export interface NativeSession {
   profile(input: Uint8Array | Float32Array): Promise<Float64Array>
   dispose(): void
   description(): string
+  /** By operation of the plan: the names of the ways it could be computed, first the one in use. None where nothing is to choose. */
+  algorithms(): string[][]
 }
 
 /** What a session's backend is told; each looks at its own. `core::BackendOptions` is its twin. */
@@ -50,6 +52,8 @@ export interface NativeOptions {
   readonly threads?: number
   readonly isa?: string
   readonly exact?: boolean
+  /** By operation of the plan, of those that `NativeSession.algorithms` lists; '' for its first, which does not depend on the machine. */
+  readonly algorithms?: readonly string[]
   readonly deviceIndex?: number
   readonly precision?: string
   readonly batchSizes?: readonly number[]

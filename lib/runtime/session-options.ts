@@ -29,11 +29,18 @@ export interface SessionOptions {
    * `maxBatch`, and that, unless given; then the largest takes the place of `maxBatch`.
    */
   readonly batchSizes?: readonly number[]
-  /** CUDA: time the candidates for every convolution on first use and keep the fastest, instead of believing cuDNN. */
+  /**
+   * Time the candidates for every convolution and keep the fastest, instead of believing cuDNN or, on the CPU, a fixed table. A GPU
+   * does so on first use of a batch size, the CPU while the session is created and for batches of up to 8. What is chosen
+   * waits in `planCache`. It depends on the machine, and with it the last bits of results; never on what is batched together.
+   */
   readonly autotune?: boolean
   /** CUDA: replay the network as one captured graph; true unless given. False queues every kernel anew. */
   readonly cudaGraph?: boolean
-  /** CUDA: the folder of compiled plans; null for none. Whoever can write to it decides what runs on the GPU. */
+  /**
+   * The folder of compiled plans, and of what `autotune` chose on the CPU; null for none. Whoever can write to it decides what runs on
+   * the GPU.
+   */
   readonly planCache?: string | null
 }
 

@@ -3,6 +3,7 @@ import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import { median } from '../statistics.ts'
 import type { WeightSource } from '../weights/source.ts'
+import { cpuAutotune } from './cpu-autotune.ts'
 import { resolveDevice } from './device.ts'
 import { loadWeights, mostAtOnce } from './load-weights.ts'
 import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
@@ -44,7 +45,7 @@ export async function createSession(
   options: SessionOptions = {},
 ): Promise<Session> {
   const checked = checkOptions(options)
-  const native = openNative(plan, checked)
+  const native = await openNative(plan, checked)
   try {
     await loadWeights(plan, weights, native.session, Math.min(checked.threads + 1, mostAtOnce)) // one reads
   } catch (error) {
@@ -64,16 +65,19 @@ interface OpenNative {
   readonly concurrency: number
 }
 
-function openNative(plan: Plan, options: CheckedOptions): OpenNative {
+async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNative> {
   const { backend, addon, reason } = resolveDevice(options.device)
   const open = (native: NativeOptions) => translated(() => new addon.NativeSession(plan, native))
+  const { autotune, planCache } = options
   if (backend === 'cpu') {
     const { threads, exact, maxBatch } = options
-    const session = open({ threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' })
+    const native = { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' }
+    const algorithms = autotune && (await cpuAutotune.choose(addon, plan, native, maxBatch, planCache ?? ''))
+    const session = open({ ...native, ...(algorithms && { algorithms }) })
     const device = { kind: backend, isa: session.description(), threads, ...(reason && { reason }) }
     return { session, device, maxPart: maxBatch, concurrency: 1 }
   }
-  const { deviceIndex, precision, batchSizes, autotune, cudaGraph, planCache } = options
+  const { deviceIndex, precision, batchSizes, cudaGraph } = options
   const session = open({
     deviceIndex,
     precision,
@@ -107,6 +111,11 @@ export type SessionDevice =
 export class Session {
   /** What computes. */
   readonly device: SessionDevice
+  /**
+   * How each operation of the plan is computed on the CPU: 'direct', or 'winograd2' or 'winograd4' by the size of their patches; null
+   * for one that is no sum of products, and on a GPU.
+   */
+  readonly algorithms: readonly (string | null)[]
   /** Runs that may be under way together; more wait their turn. */
   readonly concurrency: number
   readonly #native: NativeSession
@@ -120,6 +129,8 @@ export class Session {
     { session, device, maxPart, concurrency }: OpenNative,
   ) {
     this.device = device
+    const names = session.algorithms()
+    this.algorithms = plan.ops.map((_, op) => names[op]?.[0] ?? null)
     this.concurrency = concurrency
     this.#native = session
     this.#maxPart = maxPart

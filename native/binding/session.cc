@@ -65,8 +65,22 @@ Batch read_batch(const Napi::Value& value, const core::Plan& plan) {
   return batch;
 }
 
+// A name for each of `ops` operations.
+std::vector<std::string> read_algorithms(const Napi::Value& value, size_t ops) {
+  if (!value.IsArray() || value.As<Napi::Array>().Length() != ops)
+    internal("algorithms is not an array of a name for each operation");
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::string> names;
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    const Napi::Value name = array.Get(i);
+    if (!name.IsString()) internal("algorithms holds something that is not a string");
+    names.push_back(name.As<Napi::String>().Utf8Value());
+  }
+  return names;
+}
+
 // As lib/runtime/native.ts describes them; what is absent keeps its default.
-core::BackendOptions read_options(const Napi::Value& value) {
+core::BackendOptions read_options(const Napi::Value& value, const core::Plan& plan) {
   const Napi::Object from = value.As<Napi::Object>();
   const auto there = [&](const char* name) { return !from.Get(name).IsUndefined(); };
   core::BackendOptions options;
@@ -74,6 +88,7 @@ core::BackendOptions read_options(const Napi::Value& value) {
   if (options.threads < 1 || options.threads > 1024) internal("threads out of range");
   if (there("exact")) options.exact = from.Get("exact").ToBoolean();
   if (there("isa")) options.isa = from.Get("isa").As<Napi::String>().Utf8Value();
+  if (there("algorithms")) options.algorithms = read_algorithms(from.Get("algorithms"), plan.ops.size());
   if (there("deviceIndex")) options.device_index = from.Get("deviceIndex").As<Napi::Number>().Int32Value();
   if (there("precision")) options.precision = from.Get("precision").As<Napi::String>().Utf8Value();
   if (there("autotune")) options.autotune = from.Get("autotune").ToBoolean();
@@ -135,12 +150,17 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                                                InstanceMethod<&NativeSession::profile>("profile"),
                                                InstanceMethod<&NativeSession::dispose>("dispose"),
                                                InstanceMethod<&NativeSession::description>("description"),
+                                               InstanceMethod<&NativeSession::algorithms>("algorithms"),
                                            }));
 }
 
 // new NativeSession(plan, options)
 NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info) {
-  guarded(info.Env(), [&] { state_ = std::make_shared<State>(read_plan(info[0]), read_options(info[1])); });
+  guarded(info.Env(), [&] {
+    core::Plan plan = read_plan(info[0]);
+    const core::BackendOptions options = read_options(info[1], plan);
+    state_ = std::make_shared<State>(std::move(plan), options);
+  });
 }
 
 void NativeSession::Finalize(Napi::BasicEnv env) { report_memory(env, 0); }
@@ -297,6 +317,21 @@ Napi::Value NativeSession::dispose(const Napi::CallbackInfo& info) {
 // description(): string
 Napi::Value NativeSession::description(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return Napi::String::New(info.Env(), open()->backend->description()); });
+}
+
+// algorithms(): string[][]
+Napi::Value NativeSession::algorithms(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const std::vector<std::vector<std::string>> all = open()->backend->algorithms();
+    const Napi::Array result = Napi::Array::New(env, all.size());
+    for (uint32_t op = 0; op < all.size(); op++) {
+      const Napi::Array names = Napi::Array::New(env, all[op].size());
+      for (uint32_t i = 0; i < all[op].size(); i++) names.Set(i, all[op][i]);
+      result.Set(op, names);
+    }
+    return result;
+  });
 }
 
 }  // namespace residual::binding

@@ -22,6 +22,7 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Napi::Value description(const Napi::CallbackInfo& info);
+  Napi::Value algorithms(const Napi::CallbackInfo& info);
 
   const std::shared_ptr<State>& open() const;
   void report_memory(Napi::BasicEnv env, size_t bytes);

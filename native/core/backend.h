@@ -18,6 +18,8 @@ struct BackendOptions {
   int threads = 1;     // threads that compute, the caller's included
   bool exact = false;  // compute convolutions only as sums of their products, however slow
   std::string isa;     // the instruction set to use; empty: the best this machine has
+  // By op, of those that Backend::algorithms() lists; "" for its first. Empty: that of every op.
+  std::vector<std::string> algorithms;
 
   // CUDA
   int device_index = 0;
@@ -62,6 +64,10 @@ class Backend {
 
   // The instruction set or device that computes, for `session.device` and `residual info`.
   virtual std::string description() const = 0;
+
+  // By op: the ways it could be computed, first the one that is used: unless told otherwise, always the same
+  // one for the same numbers. None for an op, or for a backend, that has nothing to choose from by name.
+  virtual std::vector<std::vector<std::string>> algorithms() const { return {}; }
 };
 
 // Paths of shared libraries to try, best first, by what they are: what a backend cannot do without but is not

@@ -43,11 +43,26 @@ const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& ker
 
 }  // namespace
 
+std::string Algorithm::name() const {
+  return winograd ? "winograd" + std::to_string(winograd->out) : "direct";
+}
+
+std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels, bool exact) {
+  std::vector<Algorithm> all = {{nullptr}};
+  if (exact) return all;
+  for (const WinogradKernels& transforms : kernels.winograd)
+    if (WinogradConv::supports(geometry, kernels, transforms)) all.push_back({&transforms});
+  const WinogradKernels* const chosen = choose_winograd(geometry, kernels);
+  std::stable_partition(all.begin(), all.end(),
+                        [&](const Algorithm& algorithm) { return algorithm.winograd == chosen; });
+  return all;
+}
+
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
-                                              core::StoredWeights& weights, const float* bias, bool exact,
-                                              PageArena& arena) {
-  const WinogradKernels* const transforms = exact ? nullptr : choose_winograd(geometry, kernels);
-  if (transforms) return std::make_unique<WinogradConv>(geometry, kernels, *transforms, weights, bias, arena);
+                                              const Algorithm& algorithm, core::StoredWeights& weights,
+                                              const float* bias, PageArena& arena) {
+  if (algorithm.winograd)
+    return std::make_unique<WinogradConv>(geometry, kernels, *algorithm.winograd, weights, bias, arena);
   return std::make_unique<DirectConv>(geometry, kernels, weights, bias, arena);
 }
 

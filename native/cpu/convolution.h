@@ -1,7 +1,9 @@
-// What can execute a convolution on the CPU? Whatever is behind this interface; make_convolution() chooses.
+// What can execute a convolution on the CPU? Whatever is behind this interface; algorithms_for() says which.
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "core/plan.h"
 #include "core/stored_weights.h"
@@ -41,11 +43,22 @@ class Convolution {
   virtual size_t bytes() const = 0;
 };
 
-// The fastest way known for these numbers, always the same one. `bias` is [K]; it and the weights
-// are copied into `arena`. `exact` allows only sums of the products themselves, without transforms that round
-// more. Throws what folding the weights throws.
+// A way to compute a convolution.
+struct Algorithm {
+  const WinogradKernels* winograd = nullptr;  // the transforms to go through; null: none
+
+  std::string name() const;  // "direct", or "winograd2" or "winograd4" for patches of 2x2 or 4x4
+};
+
+// All ways for these numbers. The first is the fastest as far as a fixed table knows: for the same numbers it
+// is always the same. `exact` allows only sums of the products themselves, without transforms that round
+// more.
+std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels, bool exact);
+
+// By one of algorithms_for(). `bias` is [K]; it and the weights are copied into `arena`. Throws what folding
+// the weights throws.
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
-                                              core::StoredWeights& weights, const float* bias, bool exact,
-                                              PageArena& arena);
+                                              const Algorithm& algorithm, core::StoredWeights& weights,
+                                              const float* bias, PageArena& arena);
 
 }  // namespace residual::cpu

@@ -21,26 +21,50 @@ namespace {
 
 using core::OpKind;
 
+// Of an op that takes weights.
+ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
+  ConvGeometry geometry;
+  geometry.src = plan.src(op);
+  geometry.dst = plan.dst(op);
+  geometry.kernel = op.kernel;
+  geometry.stride = op.stride;
+  geometry.padding = op.padding;
+  geometry.groups = op.groups;
+  geometry.relu = op.relu;
+  return geometry;
+}
+
+// The ways to compute an op, first the one called `wanted` ("": the table's). None for an op without weights.
+std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Kernels& kernels,
+                                          bool exact, const std::string& wanted) {
+  std::vector<Algorithm> all;
+  if (core::weight_shape(plan, op).count() > 0) all = algorithms_for(geometry_of(plan, op), kernels, exact);
+  if (wanted.empty()) return all;
+  const auto is_wanted = [&](const Algorithm& algorithm) { return algorithm.name() == wanted; };
+  const auto chosen = std::find_if(all.begin(), all.end(), is_wanted);
+  if (chosen == all.end())
+    throw core::Error(core::ErrorCode::kInternal, "Operation '" + op.name + "' cannot be computed by '" +
+                                                      wanted + "'" + (exact ? " exactly." : "."));
+  std::rotate(all.begin(), chosen, chosen + 1);
+  return all;
+}
+
 class CpuBackend final : public core::Backend {
  public:
   CpuBackend(core::Plan plan, const core::BackendOptions& options)
       : plan_(std::move(plan)),
         kernels_(select_kernels(options.isa)),
-        exact_(options.exact),
         convs_(plan_.ops.size()),
-        pool_(options.threads) {}
+        pool_(options.threads) {
+    for (size_t i = 0; i < plan_.ops.size(); i++)
+      algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], kernels_, options.exact,
+                                               options.algorithms.empty() ? "" : options.algorithms[i]));
+  }
 
   void load_weights(size_t op_index, core::StoredWeights& weights, const float* bias) override {
-    const core::Op& op = plan_.ops[op_index];
-    ConvGeometry geometry;
-    geometry.src = plan_.src(op);
-    geometry.dst = plan_.dst(op);
-    geometry.kernel = op.kernel;
-    geometry.stride = op.stride;
-    geometry.padding = op.padding;
-    geometry.groups = op.groups;
-    geometry.relu = op.relu;
-    auto packed = make_convolution(geometry, kernels_, weights, bias, exact_, weights_);  // several at once
+    auto packed =
+        make_convolution(geometry_of(plan_, plan_.ops[op_index]), kernels_, algorithms_[op_index].front(),
+                         weights, bias, weights_);  // several at once
     const std::lock_guard<std::mutex> lock(mutex_);
     convs_[op_index] = std::move(packed);
   }
@@ -67,6 +91,15 @@ class CpuBackend final : public core::Backend {
   }
 
   std::string description() const override { return kernels_.name; }
+
+  std::vector<std::vector<std::string>> algorithms() const override {
+    std::vector<std::vector<std::string>> names;
+    for (const std::vector<Algorithm>& all : algorithms_) {
+      names.emplace_back();
+      for (const Algorithm& algorithm : all) names.back().push_back(algorithm.name());
+    }
+    return names;
+  }
 
  private:
   // Slices, arena and workspace for batches of `batch` pictures.
@@ -141,8 +174,8 @@ class CpuBackend final : public core::Backend {
   mutable std::mutex mutex_;  // one thing at a time: a run uses every thread already
   core::Plan plan_;
   const Kernels& kernels_;
-  bool exact_;
-  PageArena weights_;                                // what the convolutions hold
+  std::vector<std::vector<Algorithm>> algorithms_;  // by op: all it can be computed by; the first one is used
+  PageArena weights_;                               // what the convolutions hold
   std::vector<std::unique_ptr<Convolution>> convs_;  // by op; loaded weights, packed
   AlignedBuffer arena_;
   Slices slices_;

@@ -1,9 +1,11 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { OpResult } from '../../lib/bench/ops.ts'
 import { lower, resnet } from '../../lib/index.ts'
+import type { Shape } from '../../lib/model/plan.ts'
 import { packageRoot } from '../../lib/runtime/native.ts'
 import { residual } from '../support/command-line.ts'
 
@@ -71,13 +73,34 @@ describe('residual bench', () => {
     const compared = await residual(packageRoot, ['bench', '--op', ...shortly])
     const alone = await residual(folder, ['bench', '--op', ...shortly])
     const row = (ratio: string) =>
-      new RegExp(`^fc linear +1x1x512 -> 1x1x10( +[\\d.]+ +\\d+ +\\d+ %)${ratio}$`, 'm')
+      new RegExp(`^fc linear +1x1x512 -> 1x1x10 +direct( +[\\d.]+ +\\d+ +\\d+ %)${ratio}$`, 'm')
     expect(compared.stdout).toMatch(row('{2} +[\\d.]+'))
     expect(alone.stdout).toMatch(row(''))
     for (const { code, stdout } of [compared, alone]) {
       expect(code).toBe(0)
       expect(stdout).toMatch(/^all +[\d.]+/m)
     }
+  })
+
+  it('has residual choose by timing where that is asked for, and says what it chose', async () => {
+    const cache = await mkdtemp(join(folder, 'cache-'))
+    vi.stubEnv('RESIDUAL_CACHE_DIR', cache)
+    const { stdout } = await residual(folder, ['bench', '--op', '--autotune', '--json', ...shortly])
+    const [name, ...others] = await readdir(cache)
+    expect(others).toEqual([])
+    const { choices } = JSON.parse(await readFile(join(cache, name!), 'utf8'))
+    const { opCases, versions } = JSON.parse(stdout)
+    expect(versions.residual).toMatch(/ with autotune$/)
+    const text = ({ height, width, channels }: Shape) => `${height}x${width}x${channels}`
+    for (const [convolution, choice] of Object.entries(choices)) {
+      const [shapes] = convolution.split(',')
+      const used = (opCases[0].ops as OpResult[]).find(
+        ({ name, from, to }) => /conv2$/.test(name) && `${text(from!)} -> ${text(to)}` === shapes,
+      )
+      expect(used, convolution).toMatchObject({ algorithm: choice })
+    }
+    expect(Object.keys(choices)).not.toEqual([])
+    vi.unstubAllEnvs()
   })
 
   it('leaves no files behind', async () => {

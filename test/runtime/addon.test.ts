@@ -9,6 +9,7 @@ import { tinyBytes, tinyPlan } from '../support/tiny.ts'
 describe('the addon', () => {
   const { NativeSession, resize } = loadNative()
   const open = () => new NativeSession(tinyPlan, { threads: 2, isa: '', exact: false })
+  const op3x3 = tinyPlan.ops.findIndex(op => op.kind === 'conv' && op.kernel === 3)
   const code = async (call: () => unknown) => {
     try {
       await call()
@@ -71,6 +72,42 @@ describe('the addon', () => {
     session.dispose()
     expect(await code(() => session.run(tinyBytes(1), ['logits']))).toBe('SESSION_CLOSED')
     expect(await code(() => session.description())).toBe('SESSION_CLOSED')
+  })
+
+  it('lists the ways to compute an operation, the one in use first, and takes no others', async () => {
+    const given = (algorithms: unknown, exact = false) =>
+      new NativeSession(tinyPlan, { isa: 'baseline', exact, algorithms: algorithms as string[] })
+    const ways = given(undefined).algorithms()
+    expect(ways.map(names => names.toSorted())).toEqual(
+      tinyPlan.ops.map(op => {
+        if (op.kind === 'conv' && op.kernel === 3) return ['direct', 'winograd2', 'winograd4']
+        return op.kind === 'conv' || op.kind === 'linear' ? ['direct'] : []
+      }),
+    )
+    const choose = (choice: string, kernel: number) =>
+      tinyPlan.ops.map(op => (op.kind === 'conv' && op.kernel === kernel ? choice : ''))
+    for (const choice of ['direct', 'winograd2', 'winograd4', '']) {
+      const [first] = given(choose(choice, 3)).algorithms()[op3x3]!
+      expect(first).toBe(choice || ways[op3x3]![0])
+    }
+    expect(given(undefined, /*exact=*/ true).algorithms()[op3x3]).toEqual(['direct'])
+    const refused = [
+      choose('fastest', 3),
+      choose('winograd3', 3),
+      choose('winograd2', 1),
+      [...choose('', 3), ''],
+      [],
+      tinyPlan.ops.map(() => 2),
+      { length: tinyPlan.ops.length },
+      new Array(2 ** 32 - 1),
+      'direct',
+      null,
+    ]
+    for (const algorithms of refused) expect(await code(() => given(algorithms))).toBe('INTERNAL')
+    expect(await code(() => given(choose('winograd2', 3), /*exact=*/ true))).toBe('INTERNAL')
+    const session = given([...choose('direct', 3)])
+    session.dispose()
+    expect(await code(() => session.algorithms())).toBe('SESSION_CLOSED')
   })
 
   it('refuses inputs that are no batch and outputs it does not know', async () => {
