@@ -1,6 +1,7 @@
 // Which numbers does one operation of a plan compute with?
 import { ResidualError } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
+import { product } from '../model/product.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { Safetensors } from './safetensors.ts'
 import { storedOf, type WeightSource } from './source.ts'
@@ -34,7 +35,7 @@ export interface OpWeights extends ChannelFactors {
 
 /** Bytes that weights take while the addon folds them: as they are stored and as float32, whichever is more. */
 export function foldingBytes(plan: Plan, op: WeightedOp, type: StoredType = 'F32'): number {
-  return count(weightShape(plan, op)) * Math.max(storedBytes[type], storedBytes.F32)
+  return product(weightShape(plan, op)) * Math.max(storedBytes[type], storedBytes.F32)
 }
 
 /**
@@ -52,7 +53,7 @@ export async function readOpWeights(
   const stored = storedNames(op, source)
   if (stored) return readFromFile(plan, op, source, stored, staging)
   const memory = staging.take(foldingBytes(plan, op), op.name)
-  const target = new Float32Array(memory.buffer, memory.byteOffset, count(weightShape(plan, op)))
+  const target = new Float32Array(memory.buffer, memory.byteOffset, product(weightShape(plan, op)))
   const { weight, ...factors } = await readUnfolded(plan, op, source, target)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
   return { memory, type: 'F32', ...factors }
@@ -91,7 +92,7 @@ async function readUnfolded(
   const shape = weightShape(plan, op)
   const name = weightName(op)
   const pixels = windowOf(op)
-  const length = count(shape) / pixels
+  const length = product(shape) / pixels
   const target = pixels === 1 ? into : undefined
   const own = name === null ? new Float32Array(length).fill(1) : await read(name, length, target)
   const weight = pixels === 1 ? own : spread(own, pixels)
@@ -136,11 +137,11 @@ async function readFromFile(
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
   const type = file.storedType(name)
-  checkLength(name, source, file.info(name).length, count(shape))
+  checkLength(name, source, file.info(name).length, product(shape))
   for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
 
   const memory = staging.take(foldingBytes(plan, op, type), op.name)
-  const stored = memory.subarray(memory.length - count(shape) * storedBytes[type])
+  const stored = memory.subarray(memory.length - product(shape) * storedBytes[type])
   const values = await file.readTogether(name, stored, vectors)
   return { memory, type, ...channelFactors(op, shape[0]!, values, source) }
 }
@@ -182,5 +183,3 @@ function checkLength(name: string, source: WeightSource, length: number, expecte
     `'${name}' of ${source.description} has ${length} values, not the ${expected} the network takes.`,
   )
 }
-
-const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)
