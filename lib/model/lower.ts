@@ -96,8 +96,10 @@ class Lowering {
         return
       }
       case 'localAvgPool': {
-        const readers = this.graph.layers.filter(other => 'src' in other && other.src === id)
-        if (readers.length === 1 && this.pooledFor(readers[0]!)) return // that takes it in
+        const reader = this.graph.layers.find(
+          (other, i) => this.wanted.has(i) && 'src' in other && other.src === id,
+        )
+        if (reader && this.pooledFor(reader)) return // that takes it in
         const pass = { name: `avgpool${id}`, groups: channels, convName: null }
         this.open(id, layer.src, averaging(layer.kernel, pass))
         return
