@@ -10,6 +10,7 @@ import { findModel, type ModelFile, readJson, readModelRecord } from './model-re
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
 import type { Checkpoint } from './weights/checkpoint.ts'
+import { closingOnError } from './weights/closing-on-error.ts'
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
 
@@ -41,13 +42,7 @@ export interface OpenModel extends Recognised {
  */
 export async function openModel(model: string, options: ModelOptions = {}): Promise<OpenModel> {
   const file = findModel(model)
-  const checkpoint = await openCheckpoint(file.path)
-  try {
-    return await understand(file, checkpoint, options)
-  } catch (error) {
-    await checkpoint.close()
-    throw error
-  }
+  return closingOnError(await openCheckpoint(file.path), checkpoint => understand(file, checkpoint, options))
 }
 
 /**

@@ -6,6 +6,7 @@ import { parametersOf } from '../model/parameters.ts'
 import type { Plan } from '../model/plan.ts'
 import { resnet, supportedLayers } from '../model/resnet.ts'
 import { lowerModel, openModel } from '../open-model.ts'
+import { closingOnError } from '../weights/closing-on-error.ts'
 import { initialise } from '../weights/init.ts'
 import type { WeightSource } from '../weights/source.ts'
 
@@ -32,14 +33,10 @@ export async function openNamedModel(model: string, size: number): Promise<Named
     const plan = lower(network, { height: size, width: size, mean, std })
     return { network, plan, weights: initialise(parametersOf(network), 1), path: null, close: async () => {} }
   }
-  const opened = await openModel(model)
-  const { network, weights, checkpoint, close } = opened
-  try {
+  return closingOnError(await openModel(model), async opened => {
+    const { network, weights, checkpoint, close } = opened
     return { network, plan: lowerModel(opened), weights, path: checkpoint.path, close }
-  } catch (error) {
-    await close()
-    throw error
-  }
+  })
 }
 
 /** The plan of such a model. */

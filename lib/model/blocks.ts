@@ -2,7 +2,17 @@
 import type { Value } from './graph.ts'
 import { add, convBN, defaultEpsilon, localAvgPool, relu } from './layers.ts'
 
-/** One 7x7 convolution, or three 3x3 under the names that timm has for them. */
+/** The names of a stem's convolutions and batch normalisations: torchvision's, and timm's, which has ReLUs at the numbers between. */
+export const stemNames = {
+  plain: [{ conv: 'conv1', bn: 'bn1' }],
+  deep: [
+    { conv: 'conv1.0', bn: 'conv1.1' },
+    { conv: 'conv1.3', bn: 'conv1.4' },
+    { conv: 'conv1.6', bn: 'bn1' },
+  ],
+} as const
+
+/** One 7x7 convolution, or three 3x3. */
 export function stem(
   x: Value,
   {
@@ -11,14 +21,9 @@ export function stem(
     epsilon,
   }: { channels: number; deepStem: readonly [number, number] | undefined; epsilon: number },
 ): Value {
-  if (!deepStem)
-    return convBN(x, { names: { conv: 'conv1', bn: 'bn1' }, channels, kernel: 7, stride: 2, epsilon })
+  if (!deepStem) return convBN(x, { names: stemNames.plain[0], channels, kernel: 7, stride: 2, epsilon })
   const [first, second] = deepStem
-  const [a, b, c] = [
-    { conv: 'conv1.0', bn: 'conv1.1' },
-    { conv: 'conv1.3', bn: 'conv1.4' },
-    { conv: 'conv1.6', bn: 'bn1' },
-  ] as const
+  const [a, b, c] = stemNames.deep
   let y = convBN(x, { names: a, channels: first, kernel: 3, stride: 2, epsilon })
   y = convBN(y, { names: b, channels: second, kernel: 3, epsilon })
   return convBN(y, { names: c, channels, kernel: 3, epsilon })

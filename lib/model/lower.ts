@@ -15,6 +15,9 @@ export interface LowerOptions {
 /** A conv op that may still absorb what follows. It is emitted when something needs its value. */
 type OpenConv = { -readonly [key in keyof ConvOp]: ConvOp[key] }
 
+/** A conv op without what it reads, writes and absorbs. */
+type BareConv = Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName' | 'averaged'>
+
 /**
  * Lowers a network to the fused operations that compute its outputs for pictures of `height` x `width`.
  *
@@ -93,8 +96,10 @@ class Lowering {
         return
       }
       case 'localAvgPool': {
-        const readers = this.graph.layers.filter(other => 'src' in other && other.src === id)
-        if (readers.length === 1 && this.pooledFor(readers[0]!)) return // that takes it in
+        const reader = this.graph.layers.find(
+          (other, i) => this.wanted.has(i) && 'src' in other && other.src === id,
+        )
+        if (reader && this.pooledFor(reader)) return // that takes it in
         const pass = { name: `avgpool${id}`, groups: channels, convName: null }
         this.open(id, layer.src, averaging(layer.kernel, pass))
         return
@@ -159,11 +164,7 @@ class Lowering {
   }
 
   /** Opens a conv op for layer `id`. Its destination is known only when it is emitted. */
-  private open(
-    id: number,
-    srcLayer: number,
-    op: Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName' | 'averaged'>,
-  ): OpenConv {
+  private open(id: number, srcLayer: number, op: BareConv): OpenConv {
     const src = this.need(srcLayer)
     const { height, width } = this.values[src]!
     // Windows that reach over the edge would be means of fewer pixels.
@@ -254,9 +255,6 @@ class Lowering {
 }
 
 /** What a convolution of means over windows is like. */
-function averaging(
-  kernel: number,
-  op: Pick<ConvOp, 'name' | 'groups' | 'convName'>,
-): Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName' | 'averaged'> {
+function averaging(kernel: number, op: Pick<BareConv, 'name' | 'groups' | 'convName'>): BareConv {
   return { ...op, kernel, stride: kernel, padding: 0, averaged: true }
 }

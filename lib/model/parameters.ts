@@ -1,5 +1,6 @@
 // Which tensors does a network want of its checkpoint?
 import type { Network } from './graph.ts'
+import { product } from './product.ts'
 
 /** One tensor: convolution weights are `[K, C/groups, R, S]`, linear ones `[K, C]`, all others `[C]`. */
 export interface Parameter {
@@ -40,5 +41,5 @@ export function parametersOf({ graph }: Network): Parameter[] {
 export function trainableCount(parameters: readonly Parameter[]): number {
   return parameters
     .filter(({ role }) => role !== 'bnMean' && role !== 'bnVar')
-    .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0)
+    .reduce((sum, { shape }) => sum + product(shape), 0)
 }

@@ -19,8 +19,8 @@ export class Gate {
   }
 
   /**
-   * Runs `task` when it is its turn, unless `signal`, that of its request, is aborted before. Aborted while it runs, the promise rejects at once, and
-   * the task keeps its place until it has ended.
+   * Runs `task` when it is its turn, unless `signal`, that of its request, is aborted before. Aborted while it runs, the promise
+   * rejects at once, and the task keeps its place until it has ended.
    *
    * @throws ResidualError QUEUE_FULL, the signal's reason, or what the task throws
    */

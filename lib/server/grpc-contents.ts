@@ -49,17 +49,13 @@ function* fieldsOf(bytes: Buffer): Generator<Field> {
     const from = reader.pos
     const tag = reader.uint32()
     const [id, type] = [tag >>> 3, tag & 7]
-    const start = reader.pos
-    reader.skipType(type)
-    const whole = bytes.subarray(from, reader.pos)
-    const head = protobuf.Reader.create(bytes.subarray(start, reader.pos))
-    if (type === lengthDelimited) head.uint32()
-    yield {
-      id,
-      type,
-      whole,
-      inner: type === lengthDelimited ? bytes.subarray(start + head.pos, reader.pos) : empty,
-    }
+    let inner: Buffer = empty
+    if (type === lengthDelimited) {
+      const length = reader.size()
+      inner = bytes.subarray(reader.pos, reader.pos + length)
+      reader.skip(length)
+    } else reader.skipType(type)
+    yield { id, type, whole: bytes.subarray(from, reader.pos), inner }
   }
 }
 

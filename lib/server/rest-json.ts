@@ -1,6 +1,7 @@
 // What does the JSON of an `infer` request in REST say? Read on the event loop or, if there is much of it, on another thread.
+import { product } from '../model/product.ts'
 import type { RequestedOutput } from './infer.ts'
-import { invalid, product, readValues } from './tensor-values.ts'
+import { invalid, readValues } from './tensor-values.ts'
 import type { InputTensor } from './tensors.ts'
 
 type Json = { readonly [key: string]: unknown }

@@ -1,10 +1,9 @@
 // How are the elements of a tensor read where they come as numbers and text? Into the bytes that binary has at once.
 import { ResidualError } from '../errors.ts'
+import { product } from '../model/product.ts'
 import type { InputTensor } from './tensors.ts'
 
 export const invalid = (message: string) => new ResidualError('REQUEST_INVALID', message)
-
-export const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1)
 
 export const wrongSize = ({ name, shape }: InputTensor, found: string) =>
   invalid(`The input '${name}' of shape [${shape}] has ${found}.`)

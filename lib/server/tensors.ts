@@ -2,7 +2,8 @@
 import { setImmediate } from 'node:timers/promises'
 import { ResidualError } from '../errors.ts'
 import type { Shape } from '../model/plan.ts'
-import { invalid, product, readValues, wrongSize } from './tensor-values.ts'
+import { product } from '../model/product.ts'
+import { invalid, readValues, wrongSize } from './tensor-values.ts'
 
 /** A tensor of a request. Exactly one of `raw`, `values` and `elements` is there. */
 export interface InputTensor {

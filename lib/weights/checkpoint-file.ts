@@ -2,6 +2,7 @@
 // Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
 import type { FileHandle } from 'node:fs/promises'
 import { invalidCheckpoint } from './checkpoint-error.ts'
+import { closingOnError } from './closing-on-error.ts'
 import { openFile, readFully, unreadable } from './read-fully.ts'
 
 /** Where bytes begin in an open file. */
@@ -36,15 +37,11 @@ export interface ByteSource {
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where it is no file
  */
 export async function openCheckpointFile(path: string, format: string): Promise<CheckpointFile> {
-  const handle = await openFile(path)
-  try {
+  return closingOnError(await openFile(path), async handle => {
     const stat = await handle.stat({ bigint: true })
     if (!stat.isFile()) throw invalidCheckpoint({ path, format }, 'it is not a file')
     return new CheckpointFile(path, format, handle, Number(stat.size), stat.mtimeNs)
-  } catch (error) {
-    await handle.close()
-    throw error
-  }
+  })
 }
 
 /** An open file. Made by {@link openCheckpointFile}. */

@@ -1,6 +1,7 @@
 // What are the weights of a network that has no checkpoint? Random, and the same for the same seed everywhere.
 import { checkInteger } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
+import { product } from '../model/product.ts'
 import { tensorNotFound, type WeightSource } from './source.ts'
 
 /**
@@ -25,7 +26,7 @@ export function initialise(parameters: readonly Parameter[], seed: number): Weig
 }
 
 function values({ role, shape }: Parameter, random: () => number): Float32Array {
-  const result = new Float32Array(shape.reduce((a, b) => a * b, 1))
+  const result = new Float32Array(product(shape))
   switch (role) {
     case 'convWeight': {
       const std = Math.sqrt(2 / (shape[1]! * shape[2]! * shape[3]!))

@@ -1,6 +1,7 @@
 // Which numbers does one operation of a plan compute with?
 import { ResidualError } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
+import { product } from '../model/product.ts'
 import type { FilePlace } from './checkpoint-file.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { Safetensors } from './safetensors.ts'
@@ -35,7 +36,7 @@ export interface OpWeights extends ChannelFactors {
 
 /** Bytes that {@link readOpWeights} needs of memory: as float32, unless they stay in a file. */
 export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): number {
-  return storedPlaces(op, source) ? 0 : count(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
+  return storedPlaces(op, source) ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
 }
 
 /**
@@ -53,7 +54,7 @@ export async function readOpWeights(
   const places = storedPlaces(op, source)
   if (places) return ofFile(plan, op, source, places)
   const memory = staging.take(stagedBytes(plan, op, source), op.name)
-  const target = new Float32Array(memory.buffer, memory.byteOffset, count(weightShape(plan, op)))
+  const target = new Float32Array(memory.buffer, memory.byteOffset, product(weightShape(plan, op)))
   const { weight, ...factors } = await readUnfolded(plan, op, source, target)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
   return { stored: memory, type: 'F32', ...factors }
@@ -92,7 +93,7 @@ async function readUnfolded(
   const shape = weightShape(plan, op)
   const name = weightName(op)
   const pixels = windowOf(op)
-  const length = count(shape) / pixels
+  const length = product(shape) / pixels
   const target = pixels === 1 ? into : undefined
   const own = name === null ? new Float32Array(length).fill(1) : await read(name, length, target)
   const weight = pixels === 1 ? own : spread(own, pixels)
@@ -137,7 +138,7 @@ async function ofFile(
   { file, name, place, vectors }: StoredPlaces,
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
-  checkLength(name, source, file.info(name).length, count(shape))
+  checkLength(name, source, file.info(name).length, product(shape))
   for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
   const values = await file.readTogether(vectors)
   return { stored: place, type: file.storedType(name), ...channelFactors(op, shape[0]!, values, source) }
@@ -180,5 +181,3 @@ function checkLength(name: string, source: WeightSource, length: number, expecte
     `'${name}' of ${source.description} has ${length} values, not the ${expected} the network takes.`,
   )
 }
-
-const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)

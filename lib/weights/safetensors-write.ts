@@ -1,6 +1,7 @@
 // How are tensors written to a safetensors file, so that there is never half of one?
 import type { FileHandle } from 'node:fs/promises'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
+import { product } from '../model/product.ts'
 import { writeAtomically } from './atomic-file.ts'
 import { encodeBFloat16, encodeFloat16, indexOutside } from './float16.ts'
 
@@ -59,10 +60,8 @@ export async function writeSafetensors(
   })
 }
 
-const lengthOf = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)
-
 function checkData({ name, shape, data }: NamedTensor, dtype: keyof typeof limits): void {
-  const length = lengthOf(shape)
+  const length = product(shape)
   if (length !== data.length)
     throw outOfRange(`${length} values for [${shape.join(',')}]`, `'${name}'`, data.length)
   const bad = indexOutside(data, limits[dtype])
@@ -81,7 +80,7 @@ function header(
   let at = 0
   const entries = tensors.map(({ name, shape }): [string, object] => {
     const begin = at
-    at += lengthOf(shape) * elementBytes[dtype]
+    at += product(shape) * elementBytes[dtype]
     return [name, { dtype, shape, data_offsets: [begin, at] }]
   })
   const json = JSON.stringify(

@@ -1,6 +1,7 @@
 // How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
 import type { Checkpoint } from './checkpoint.ts'
 import { type ByteSource, type FilePlace, openCheckpointFile } from './checkpoint-file.ts'
+import { closingOnError } from './closing-on-error.ts'
 import { allocateFloats, checkFinite } from './float-tensor.ts'
 import { readFloats } from './read-floats.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
@@ -20,13 +21,10 @@ export async function openSafetensors(path: string): Promise<Safetensors> {
 
 /** As {@link openSafetensors}, from what is open already; it is closed where it is no such file. */
 export async function readSafetensors(file: ByteSource): Promise<Safetensors> {
-  try {
+  return closingOnError(file, async () => {
     const { header, dataStart } = await readHeader(file)
     return new Safetensors(file, header, dataStart)
-  } catch (error) {
-    await file.close()
-    throw error
-  }
+  })
 }
 
 async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart: number }> {

@@ -1,6 +1,7 @@
 // Where do tensors come from? A checkpoint, an initialisation or memory; and are they the ones a network wants?
 import { outOfRange, ResidualError } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
+import { product } from '../model/product.ts'
 import type { Safetensors } from './safetensors.ts'
 
 /** Named float32 tensors, read one at a time. */
@@ -65,7 +66,7 @@ export function fromTensors(
   description = 'the given tensors',
 ): WeightSource {
   for (const [name, { shape, data }] of tensors) {
-    const length = shape.reduce((product, size) => product * size, 1)
+    const length = product(shape)
     if (data.length !== length) throw outOfRange(`${length} values`, `the data of '${name}'`, data.length)
   }
   return {

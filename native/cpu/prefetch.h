@@ -12,7 +12,6 @@ namespace residual::cpu {
 
 class Prefetch {
  public:
-  Prefetch() = default;
   // `floats` from `from` on, over `tiles` tiles of as many taps, channels and panels as `tile`. Null:
   // nothing.
   Prefetch(const float* from, size_t floats, const ConvTile& tile, int panels, int tiles) : from_(from) {

@@ -49,8 +49,7 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
       panel_vectors_(panel_vectors(geometry, kernels)),
       groups_(divide_up(geometry.dst.channels,
                         std::max(transforms.out == 2 ? kGroupChannels2 : kGroupChannels4, panel()))),
-      weight_(size_t(transforms.weights) * transforms.weights * geometry.src.channels * geometry.dst.channels,
-              arena),
+      weight_(weight_offset(geometry.dst.channels), arena),
       bias_(geometry.dst.channels, arena),
       zeros_(std::max(geometry.src.channels, geometry.dst.channels)) {
   std::memset(zeros_.data(), 0, zeros_.bytes());

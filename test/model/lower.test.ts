@@ -8,6 +8,7 @@ import {
   globalAvgPool,
   input,
   linear,
+  localAvgPool,
   lower,
   maxPool,
   type Network,
@@ -118,6 +119,22 @@ describe('lower', () => {
     conv(x, { name: 'unused', channels: 8, kernel: 3 })
     const plan = lower(ending(relu(x)), small)
     expect(convs(plan).map(op => [op.name, op.relu])).toEqual([['c', true]])
+  })
+
+  it('takes an average pool into the one convolution that reads it, of those that are not left out', () => {
+    const pooled = (x: Value) => {
+      const y = localAvgPool(x, { kernel: 2 })
+      conv(y, { name: 'unused', channels: 8, kernel: 1 })
+      return y
+    }
+    const taken = ending(conv(pooled(input()), { name: 'c', channels: 4, kernel: 1 }))
+    expect(convs(lower(taken, small)).map(op => [op.name, op.averaged])).toEqual([['c', true]])
+    expect(() => lower(taken, { ...small, width: 7 })).toThrow(/the average pool before 'c'/)
+
+    const x = input()
+    const [network, featureMaps] = [ending(x), pooled(x)]
+    const plan = lower({ ...network, outputs: { ...network.outputs, featureMaps } }, small)
+    expect(convs(plan).map(op => [op.name, op.dst])).toEqual([['avgpool3', plan.outputs.featureMaps]])
   })
 
   it('keeps values that are outputs apart', () => {

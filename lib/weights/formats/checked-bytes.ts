@@ -1,5 +1,4 @@
 // Are the bytes of a zip's entry those its checksum was made of? Whoever reads them from front to back finds out on the way.
-import type { ResidualError } from '../../errors.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import type { ByteSource } from '../checkpoint-file.ts'
 import { crc32 } from './crc32.ts'
@@ -8,11 +7,13 @@ import { FileBytes } from './pickle/values.ts'
 
 const pieceBytes = 1 << 20 // read and summed up at once
 
+/** Whether an entry has a checksum. 0 is none: so writes `torch.serialization.set_crc32_options(False)`. */
+const isSummed = (checksum: number) => checksum !== 0
+
 /** An entry that is stored as it is. */
 export class CheckedBytes extends FileBytes {
   #checked: boolean
 
-  /** `checksum` is 0 where there is none: so writes `torch.serialization.set_crc32_options(False)`. */
   constructor(
     at: number,
     length: number,
@@ -20,7 +21,7 @@ export class CheckedBytes extends FileBytes {
     private readonly checksum: number,
   ) {
     super(at, length)
-    this.#checked = checksum === 0
+    this.#checked = !isSummed(checksum)
   }
 
   /** For one pass over them. */
@@ -41,7 +42,7 @@ export class CheckedBytes extends FileBytes {
       const piece = Buffer.alloc(this.#checked ? 0 : Math.min(pieceBytes, this.length - summed))
       while (!this.#checked && summed < this.length)
         await read(piece.subarray(0, this.length - summed), summed)
-      if (!this.#checked && sum !== this.checksum) throw wrongChecksum(source, this.name, sum, this.checksum)
+      if (!this.#checked) checkSum(source, this.name, sum, this.checksum)
       this.#checked = true
     }
     return { read, finish }
@@ -57,12 +58,9 @@ export class CheckedBytes extends FileBytes {
   }
 }
 
-export function wrongChecksum(
-  source: ByteSource,
-  name: string,
-  found: number,
-  expected: number,
-): ResidualError {
-  const [is, was] = [found, expected].map(sum => sum.toString(16).padStart(8, '0'))
-  return invalidCheckpoint(source, `'${name}' in it is damaged: its checksum is ${is}, and was ${was}`)
+/** @throws ResidualError CHECKPOINT_INVALID where `found` is not the checksum of the entry, which may have none */
+export function checkSum(source: ByteSource, name: string, found: number, checksum: number): void {
+  if (!isSummed(checksum) || found === checksum) return
+  const [is, was] = [found, checksum].map(sum => sum.toString(16).padStart(8, '0'))
+  throw invalidCheckpoint(source, `'${name}' in it is damaged: its checksum is ${is}, and was ${was}`)
 }

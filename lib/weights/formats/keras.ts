@@ -1,10 +1,11 @@
 // How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
+import { product } from '../../model/product.ts'
 import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import { type CheckpointFile, openCheckpointFile } from '../checkpoint-file.ts'
+import { closingOnError } from '../closing-on-error.ts'
 import { checkFinite } from '../float-tensor.ts'
 import { tensorNotFound } from '../source.ts'
-import { closingOnError } from './closing-on-error.ts'
 import type { Hdf5Library } from './hdf5/library.ts'
 import type { Dataset } from './hdf5/messages.ts'
 import { type Hdf5File, hdf5Signature, openHdf5 } from './hdf5/open-hdf5.ts'
@@ -97,7 +98,7 @@ class KerasCheckpoint implements Checkpoint {
     this.format = file.format
     this.tensors = new Map(
       [...datasets].map(([name, { shape, dtype }]) => {
-        const length = shape.reduce((product, size) => product * size, 1)
+        const length = product(shape)
         return [name, { shape, dtype, length }]
       }),
     )

@@ -2,8 +2,8 @@
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint.ts'
 import { openCheckpointFile } from '../checkpoint-file.ts'
+import { closingOnError } from '../closing-on-error.ts'
 import { openFile, unreadable } from '../read-fully.ts'
-import { closingOnError } from './closing-on-error.ts'
 
 /** Readers are loaded when they are needed: some take packages that most who load this package never use. */
 interface Format {

@@ -2,7 +2,7 @@
 import type { ResidualError } from '../../errors.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
-import { closingOnError } from './closing-on-error.ts'
+import { closingOnError } from '../closing-on-error.ts'
 import { readPickle } from './pickle/machine.ts'
 import { findTensors } from './pickle/tensors.ts'
 import { Dict, List, NumpyArray, type Value } from './pickle/values.ts'

@@ -1,7 +1,7 @@
 // How is what torch.save wrote opened? It writes a zip with a pickle and storages; before 1.6, pickles and storages in a row.
 import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
-import { closingOnError } from './closing-on-error.ts'
+import { closingOnError } from '../closing-on-error.ts'
 import { readPickle } from './pickle/machine.ts'
 import { storageOf } from './pickle/torch-globals.ts'
 import type { Storage } from './pickle/values.ts'

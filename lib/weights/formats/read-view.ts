@@ -1,4 +1,5 @@
 // How does a view of a storage become a float32 tensor? By walking the storage forwards, a megabyte of it at a time.
+import { product } from '../../model/product.ts'
 import { type StoredType, storedBytes, toFloat32 } from '../stored-type.ts'
 import type { DataReader } from './data-reader.ts'
 import type { TensorView } from './view.ts'
@@ -60,7 +61,7 @@ export async function readView(
 
 /** Outermost first in the storage's order; what lies together in both is one. */
 function dimensionsOf({ shape, strides }: TensorView): Dimension[] {
-  const steps = shape.map((_, i) => shape.slice(i + 1).reduce((product, size) => product * size, 1))
+  const steps = shape.map((_, i) => product(shape.slice(i + 1)))
   const sorted = shape
     .map((size, i) => ({ size, stride: strides[i]!, step: steps[i]! }))
     .filter(({ size }) => size > 1)

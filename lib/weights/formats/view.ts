@@ -1,4 +1,5 @@
 // Which numbers of a storage are a tensor's, and can what a file says of that be believed?
+import { product } from '../../model/product.ts'
 import { elementBytes } from '../safetensors-header.ts'
 import type { FileBytes, LongText, Storage } from './pickle/values.ts'
 
@@ -30,7 +31,7 @@ export class TensorView<D extends Data = Data> {
 
   /** Numbers in the tensor. */
   get length(): number {
-    return this.shape.reduce((product, size) => product * size, 1)
+    return product(this.shape)
   }
 
   get elementBytes(): number {

@@ -4,7 +4,7 @@ import type { Entry, RandomAccessReader, ZipFile } from 'yauzl'
 import type { ResidualError } from '../../errors.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
 import type { ByteSource } from '../checkpoint-file.ts'
-import { CheckedBytes, wrongChecksum } from './checked-bytes.ts'
+import { CheckedBytes, checkSum } from './checked-bytes.ts'
 import { crc32 } from './crc32.ts'
 import { FileWindow } from './window.ts'
 
@@ -60,7 +60,7 @@ export class Zip {
     } catch (cause) {
       throw translated(this.source, cause)
     }
-    if (entry.crc32 !== 0 && sum !== entry.crc32) throw wrongChecksum(this.source, name, sum, entry.crc32)
+    checkSum(this.source, name, sum, entry.crc32)
   }
 }
 

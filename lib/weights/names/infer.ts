@@ -1,5 +1,6 @@
 // Which ResNet do these tensors make, under our names, which are torchvision's?
 import { ResidualError } from '../../errors.ts'
+import { stemNames } from '../../model/blocks.ts'
 import { bottleneckExpansion, findLayers, type ResNetOptions, resnet } from '../../model/resnet.ts'
 import type { WeightSource } from '../source.ts'
 
@@ -25,8 +26,9 @@ export function inferResNet(source: WeightSource): ResNetOptions {
 /** The options that the names and a few of the shapes speak for; they may be none that exist. */
 function guess(source: WeightSource): ResNetOptions {
   const has = (name: string) => source.shape(name) !== undefined
-  const isDeep = has('conv1.0.weight')
-  const stemName = isDeep ? 'conv1.6.weight' : 'conv1.weight'
+  const [first, second, third] = stemNames.deep
+  const isDeep = has(`${first.conv}.weight`)
+  const stemName = `${(isDeep ? third : stemNames.plain[0]).conv}.weight`
   const stem = source.shape(stemName)
   const classifier = source.shape('fc.weight')
   if (!stem || !classifier) {
@@ -53,7 +55,7 @@ function guess(source: WeightSource): ResNetOptions {
   const width = result(4) / lastWidth
   if (stem[0] !== Math.round(width * stemWidth))
     throw notResNet(source, 'its stem and its last stage differ in width')
-  const deepStem = ['conv1.0.weight', 'conv1.3.weight'].map(name => source.shape(name)?.[0] ?? 0) as [
+  const deepStem = [first, second].map(({ conv }) => source.shape(`${conv}.weight`)?.[0] ?? 0) as [
     number,
     number,
   ]

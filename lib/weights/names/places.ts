@@ -1,4 +1,5 @@
 // Where in a file of some scheme does a tensor lie that we call by torchvision's name?
+import { stemNames } from '../../model/blocks.ts'
 import type { LayerNames, Scheme, TensorNames } from './scheme.ts'
 
 /** What a tensor is to its layer: a member of {@link TensorNames}. */
@@ -15,7 +16,7 @@ export interface Place {
 }
 
 const ourName =
-  /^(?:(?<stem>conv|bn)1(?:\.(?<deep>\d))?|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[012]))|(?<fc>fc))\.(?<leaf>\w+)$/
+  /^(?:(?<stem>(?:conv|bn)1(?:\.\d)?)|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[012]))|(?<fc>fc))\.(?<leaf>\w+)$/
 
 const normParts: { readonly [leaf: string]: Part } = {
   weight: 'gamma',
@@ -24,16 +25,14 @@ const normParts: { readonly [leaf: string]: Part } = {
   running_var: 'variance',
 }
 
-/** The layers of a deep stem by our names: `conv1.0`, and so on until `bn1`. Between them are ReLUs. */
-const deepStem: { readonly [layer: string]: { readonly k: number; readonly kind: 'conv' | 'bn' } } = {
-  'conv.0': { k: 1, kind: 'conv' },
-  'conv.1': { k: 1, kind: 'bn' },
-  'conv.3': { k: 2, kind: 'conv' },
-  'conv.4': { k: 2, kind: 'bn' },
-  'conv.6': { k: 3, kind: 'conv' },
-  bn: { k: 3, kind: 'bn' },
+/** The layers of a stem by our names. */
+function layersOf(stem: readonly { readonly conv: string; readonly bn: string }[]) {
+  const layers = new Map<string, { readonly k: number; readonly kind: 'conv' | 'bn' }>()
+  for (const [i, { conv, bn }] of stem.entries())
+    layers.set(conv, { k: i + 1, kind: 'conv' }).set(bn, { k: i + 1, kind: 'bn' })
+  return layers
 }
-const plainStem: typeof deepStem = { conv: { k: 1, kind: 'conv' }, bn: { k: 1, kind: 'bn' } }
+const [plainStem, deepStem] = [layersOf(stemNames.plain), layersOf(stemNames.deep)]
 
 /**
  * The place of a tensor by our name for it, in a network of the kind that the scheme is for; undefined for names that no such network
@@ -42,14 +41,14 @@ const plainStem: typeof deepStem = { conv: { k: 1, kind: 'conv' }, bn: { k: 1, k
 export function placeOf(name: string, scheme: Pick<Scheme, 'stem' | 'averagedShortcut'>): Place | undefined {
   const found = ourName.exec(name)?.groups
   if (!found) return undefined
-  const { stem, deep, block, projection, fc, leaf } = found
+  const { stem, block, projection, fc, leaf } = found
   const numbers = { i: Number(found.i), j: Number(found.j), k: Number(found.k) }
   if (fc) {
     if (leaf !== 'weight' && leaf !== 'bias') return undefined
     return { part: leaf === 'weight' ? 'linearWeight' : 'linearBias', layer: 'classifier', ...numbers }
   }
   const layer = stem ? 'stem' : block ? 'block' : 'projection'
-  const inStem = (scheme.stem.length > 1 ? deepStem : plainStem)[deep ? `${stem}.${deep}` : stem!]
+  const inStem = (scheme.stem.length > 1 ? deepStem : plainStem).get(stem ?? '')
   const inProjection = ['conv', 'bn'][Number(projection) - (scheme.averagedShortcut ? 1 : 0)]
   const kind = stem ? inStem?.kind : (block ?? inProjection)
   if (kind === undefined) return undefined

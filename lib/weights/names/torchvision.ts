@@ -1,5 +1,6 @@
 // What do torchvision, timm and those who build on them call the tensors of a ResNet? Our own names are these.
-import type { Scheme } from './scheme.ts'
+import { stemNames } from '../../model/blocks.ts'
+import type { LayerNames, Scheme } from './scheme.ts'
 
 export const torchvision: Scheme = {
   name: 'torchvision',
@@ -41,19 +42,15 @@ export const folded: Scheme = {
   epsilon: 0,
 }
 
-const deepStem = [
-  { conv: 'conv1.0', norm: 'conv1.1' },
-  { conv: 'conv1.3', norm: 'conv1.4' },
-  { conv: 'conv1.6', norm: 'bn1' },
-] as const
-const foldedDeepStem = [{ conv: 'conv1.0' }, { conv: 'conv1.3' }, { conv: 'conv1.6' }] as const
+const [first, second, third] = stemNames.deep
+const named = ({ conv, bn }: (typeof stemNames.deep)[number]): LayerNames => ({ conv, norm: bn })
 
 /** timm's ResNet-C: a stem of three convolutions. */
 export const timmC: Scheme = {
   ...torchvision,
   name: 'timm, deep stem',
   marks: ['conv1.0.weight', 'layer1.0.conv1.weight', 'layer2.0.downsample.0.weight'],
-  stem: deepStem,
+  stem: [named(first), named(second), named(third)],
 }
 
 /** timm's ResNet-D: an average pool before projections as well, which has the number 0 among their layers. */
@@ -69,7 +66,7 @@ export const foldedC: Scheme = {
   ...folded,
   name: 'timm, deep stem, folded',
   marks: ['conv1.0.bias', 'layer1.0.conv1.bias', 'layer2.0.downsample.0.bias'],
-  stem: foldedDeepStem,
+  stem: [{ conv: first.conv }, { conv: second.conv }, { conv: third.conv }],
 }
 
 export const foldedD: Scheme = {

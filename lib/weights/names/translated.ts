@@ -1,5 +1,6 @@
 // How does a file of some scheme become tensors with our names, in our layout?
 import { ResidualError } from '../../errors.ts'
+import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint.ts'
 import { Safetensors } from '../safetensors.ts'
 import { keepStored, tensorNotFound, type WeightSource } from '../source.ts'
@@ -138,7 +139,7 @@ function channelsFirst(
   into?: Float32Array,
 ): Float32Array {
   const [K, C] = [channels!, inputs!]
-  const pixels = window.reduce((product, size) => product * size, 1) // R * S
+  const pixels = product(window) // R * S
   const result = into?.length === data.length ? into : new Float32Array(data.length)
   let from = 0
   for (let pixel = 0; pixel < pixels; pixel++)

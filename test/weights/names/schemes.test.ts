@@ -68,6 +68,16 @@ async function write(tensors: readonly NamedTensor[], rename: Rename): Promise<s
   return path
 }
 
+/** Writes a network of these options, and expects the scheme and the architecture to be found in its file. */
+async function written(scheme: string, options: ResNetOptions, rename: Rename) {
+  const tensors = await makeNetwork(options)
+  const path = await write(tensors, rename)
+  await using model = await openModel(path)
+  expect(model.scheme.name).toBe(scheme)
+  expect(model.architecture).toMatchObject(options)
+  return { tensors, path }
+}
+
 async function loadedLogits(path: string): Promise<Float32Array> {
   await using classifier = await load(path, { ...session, preprocessing: normal })
   return (await classifier.run(picture, { outputs: ['logits'] })).logits
@@ -92,11 +102,7 @@ const cases: [string, string, Rename, Partial<ResNetOptions>][] = [
 describe.each(cases)('a file with the names of %s', (_, scheme, rename, architecture) => {
   it.each([18, 50])('gives the logits of the same ResNet-%d under our names', async layers => {
     const options = { layers, ...small, ...architecture }
-    const tensors = await makeNetwork(options)
-    const path = await write(tensors, rename)
-    await using model = await openModel(path)
-    expect(model.scheme.name).toBe(scheme)
-    expect(model.architecture).toMatchObject(options)
+    const { tensors, path } = await written(scheme, options, rename)
     const expected = await logitsOf(options, tensors)
     const found = await loadedLogits(path)
     if (!scheme.startsWith('Keras')) return expect(found).toEqual(expected)
@@ -116,11 +122,7 @@ describe('a file of PaddleClas since 2.2', () => {
     'gives the logits of the same ResNet-%d under our names: blocks %j',
     async (layers, blocks, first) => {
       const options = { layers, ...small, ...(first && { projectFirst: true }) }
-      const tensors = await makeNetwork(options)
-      const path = await write(tensors, paddleClasBlocks(blocks))
-      await using model = await openModel(path)
-      expect(model.scheme.name).toBe('PaddleClas 2.2')
-      expect(model.architecture).toMatchObject(options)
+      const { tensors, path } = await written('PaddleClas 2.2', options, paddleClasBlocks(blocks))
       expect(await loadedLogits(path)).toEqual(await logitsOf(options, tensors))
     },
   )
@@ -160,11 +162,7 @@ describe('a ResNet-D', () => {
     'with the names of %s, of %d layers, gives the logits of the same under our names',
     async (scheme, layers, rename, architecture) => {
       const options = { layers, ...small, ...architecture }
-      const tensors = await makeNetwork(options)
-      const path = await write(tensors, rename)
-      await using model = await openModel(path)
-      expect(model.scheme.name).toBe(scheme)
-      expect(model.architecture).toMatchObject(options)
+      const { tensors, path } = await written(scheme, options, rename)
       const source = fromTensors(new Map(tensors.map(t => [t.name, t])))
       await using made = await createSession(plan(options), source, session)
       expect(await ofFile(path)).toEqual((await made.run(inputs, { outputs: ['logits'] })).logits)

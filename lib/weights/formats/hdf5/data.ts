@@ -1,4 +1,5 @@
 // How does a dataset become float32 without being in the library's memory as a whole? In pieces, each a part of one dimension.
+import { product } from '../../../model/product.ts'
 import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
 import type { Dataset } from './messages.ts'
 import { type Hdf5Module, pathOf } from './tree.ts'
@@ -14,7 +15,7 @@ interface Piece {
 /** Parts of at most `most` elements, each contiguous, that together are an array of `shape`, in order. */
 export function* pieces(shape: readonly number[], most: number): Generator<Piece> {
   let axis = 0
-  let inner = shape.slice(1).reduce((product, size) => product * size, 1)
+  let inner = product(shape.slice(1))
   if (inner === 0 || shape.includes(0)) return
   while (inner > most) inner /= shape[++axis]!
   const step = Math.min(Math.max(1, Math.floor(most / inner)), shape[axis] ?? 1)
@@ -43,7 +44,7 @@ export function readDataset(
   const name = path.join('/')
   if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
   const size = storedBytes[dtype]
-  const length = shape.reduce((product, count) => product * count, 1)
+  const length = product(shape)
   const result = new Float32Array(length)
   const memory = Math.min(length * size, pieceBytes)
   const pointer = memory === 0 ? 0 : module._malloc(memory)

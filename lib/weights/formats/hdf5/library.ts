@@ -1,5 +1,6 @@
 // How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
 import { Worker } from 'node:worker_threads'
+import { product } from '../../../model/product.ts'
 import { storedBytes } from '../../stored-type.ts'
 import type { Reply, Request, ThreadData } from './messages.ts'
 import { sign } from './messages.ts'
@@ -113,7 +114,7 @@ export class Hdf5Library {
 
 function patienceOf(request: Request): number {
   const shape = request.kind === 'read' ? request.dataset.shape : [0]
-  return patienceMs + patienceMsPerByte * shape.reduce((product, size) => product * size, storedBytes.F32)
+  return patienceMs + patienceMsPerByte * product([storedBytes.F32, ...shape])
 }
 
 function timesMs(): { readonly clock: number; readonly processor: number } {

@@ -2,8 +2,8 @@
 import { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint-error.ts'
 import type { CheckpointFile } from '../../checkpoint-file.ts'
+import { closingOnError } from '../../closing-on-error.ts'
 import { unreadable } from '../../read-fully.ts'
-import { closingOnError } from '../closing-on-error.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
 import type { Dataset, OpenRequest, Reply, Request, Tree } from './messages.ts'
 

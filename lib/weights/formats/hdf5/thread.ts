@@ -2,6 +2,7 @@
 // A thread of its own, since a damaged file may bring the library to loop without end or to reach for memory that is not its own:
 // then this ends, and nothing else does.
 import { parentPort, workerData } from 'node:worker_threads'
+import { product } from '../../../model/product.ts'
 import { readDataset } from './data.ts'
 import { FileDevice, FileProblem, type FileSystem } from './file-device.ts'
 import {
@@ -66,7 +67,7 @@ function open({ descriptor, offset, size, attributes }: OpenRequest) {
     (path, name) => new Attribute(opened, path, name).value,
     progress,
   )
-  const bytes = tree.datasets.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0)
+  const bytes = tree.datasets.reduce((sum, { shape }) => sum + 4 * product(shape), 0)
   const most = expansion * device.size + floor
   if (bytes > most)
     throw new FileProblem('invalid', `its data is said to be ${bytes} bytes, and it has ${device.size}`)
