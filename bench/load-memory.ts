@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
 import { initialise, openModel, parametersOf, resnet, saveModel } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
-import { packageRoot } from '../lib/runtime/native.ts'
+import { packageRoot } from '../lib/package-root.ts'
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import type { Engine, OpenEngine, Pictures, Subject } from '../lib/bench/engine.ts'
-import { packageRoot } from '../lib/runtime/native.ts'
+import { packageRoot } from '../lib/package-root.ts'
 
 export const pythonEngineNames = ['pytorch', 'opencv', 'tensorflow'] as const
 type PythonEngineName = (typeof pythonEngineNames)[number]

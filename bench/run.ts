@@ -14,8 +14,8 @@ import {
   sessionOptions,
   writeText,
 } from '../lib/cli/bench.ts'
+import { packageRoot } from '../lib/package-root.ts'
 import { packageVersion } from '../lib/package-version.ts'
-import { packageRoot } from '../lib/runtime/native.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
 
 const names = (text: string) => text.split(',')

@@ -10,8 +10,8 @@ import { starts } from '../lib/bench/start.ts'
 import { makeSubject, picturesFor } from '../lib/bench/subject.ts'
 import { openNamedModel } from '../lib/cli/plan-of.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
+import { packageRoot } from '../lib/package-root.ts'
 import { packageVersion } from '../lib/package-version.ts'
-import { packageRoot } from '../lib/runtime/native.ts'
 import { quartiles, quartilesText } from '../lib/statistics.ts'
 
 const { values: options } = parseArgs({

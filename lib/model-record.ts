@@ -5,9 +5,9 @@ import { basename, join, resolve } from 'node:path'
 import { ResidualError } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
 import { pullHint } from './registry/source.ts'
-import { packageRoot } from './runtime/native.ts'
 import { checkpointStem, recordPath } from './weights/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */

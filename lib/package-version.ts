@@ -1,7 +1,7 @@
 // Which version is this?
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from './runtime/native.ts'
+import { packageRoot } from './package-root.ts'
 
 export function packageVersion(): string {
   return JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).version

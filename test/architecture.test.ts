@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes } from '../lib/index.ts'
-import { packageRoot } from '../lib/runtime/native.ts'
+import { packageRoot } from '../lib/package-root.ts'
 
 /** Which layer may import which, beside itself. The order of ARCHITECTURE.md: everything points to the right. */
 const mayImport: { readonly [layer: string]: readonly string[] } = {
@@ -25,6 +25,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
     'errors',
   ],
   server: [
+    'package-root',
     'package-version',
     'classifier',
     'greatest',
@@ -34,7 +35,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
     'model',
     'errors',
   ],
-  bench: ['export', 'classifier', 'runtime', 'weights', 'model', 'statistics', 'errors'],
+  bench: ['package-root', 'export', 'classifier', 'runtime', 'weights', 'model', 'statistics', 'errors'],
   index: [
     'export',
     'classifier',
@@ -53,14 +54,15 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   'open-model': ['model-record', 'sidecars', 'image', 'weights', 'model', 'errors'],
   'save-model': ['image', 'weights', 'model', 'errors'],
   sidecars: ['image', 'model', 'errors'],
-  'model-record': ['registry', 'image', 'runtime', 'weights', 'model', 'errors'],
+  'model-record': ['package-root', 'registry', 'image', 'runtime', 'weights', 'model', 'errors'],
   registry: ['package-version', 'image', 'weights', 'model', 'errors'],
-  'package-version': ['runtime'],
+  'package-version': ['package-root', 'runtime'],
   export: ['weights', 'model', 'errors'],
   image: ['runtime', 'errors'],
-  runtime: ['weights', 'model', 'statistics', 'errors'],
-  weights: ['model', 'errors'],
+  runtime: ['package-root', 'weights', 'model', 'statistics', 'errors'],
+  weights: ['package-root', 'model', 'errors'],
   model: ['errors'],
+  'package-root': [],
   statistics: [],
   greatest: [],
   errors: [],

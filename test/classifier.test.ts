@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Classifier, load } from '../lib/index.ts'
 import { bundledModels } from '../lib/model-record.ts'
-import { packageRoot } from '../lib/runtime/native.ts'
+import { packageRoot } from '../lib/package-root.ts'
 import { haveShared, sharedFolder } from './support/shared.ts'
 
 const samples = join(packageRoot, 'samples')

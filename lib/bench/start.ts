@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ResidualError } from '../errors.ts'
-import { packageRoot } from '../runtime/native.ts'
+import { packageRoot } from '../package-root.ts'
 import type { Engine, Pictures, Subject } from './engine.ts'
 
 /** The command line of such a process for an engine of Node's: `residual`, or the file of the module onnxruntime-node. */

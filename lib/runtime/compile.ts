@@ -4,9 +4,10 @@ import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
 import type { Plan } from '../model/plan.ts'
+import { packageRoot } from '../package-root.ts'
 import { compileLibraries } from './cuda-libraries.ts'
 import { parseCudnnPlan } from './cudnn-plan.ts'
-import { addonPath, loadCuda, packageRoot, translated, translateError } from './native.ts'
+import { addonPath, loadCuda, translated, translateError } from './native.ts'
 import { type Precision, precisions } from './session-options.ts'
 
 const gpuFolder = join(packageRoot, 'gpus')

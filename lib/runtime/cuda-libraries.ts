@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { packageRoot } from './native.ts'
+import { packageRoot } from '../package-root.ts'
 
 /** Shared libraries to open, by what they are, each with the paths and names to try, best first. */
 export type LibraryCandidates = { readonly [library: string]: readonly string[] }

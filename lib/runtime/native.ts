@@ -1,10 +1,10 @@
 // Where is the native addon, and what does it offer?
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
+import { packageRoot } from '../package-root.ts'
 import type { FilePlace } from '../weights/checkpoint-file.ts'
 import type { StoredType } from '../weights/stored-type.ts'
 
@@ -94,9 +94,6 @@ export interface NativeAddon {
   ): Promise<CompiledOp[]>
   readonly info: { readonly backend: string; readonly compiler: string }
 }
-
-/** The folder that holds `package.json`. The sources and `dist/` lie at the same depth below it. */
-export const packageRoot: string = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
 /** A backend's binary: where `RESIDUAL_ADDON_DIR` or `RESIDUAL_CUDA_ADDON` (a file) says, or where the build puts it. */
 export function addonPath(backend: 'cpu' | 'cuda'): string {

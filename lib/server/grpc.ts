@@ -13,7 +13,7 @@ import {
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { type ErrorCode, ResidualError } from '../errors.ts'
-import { packageRoot } from '../runtime/native.ts'
+import { packageRoot } from '../package-root.ts'
 import { errorAnswer } from './answers.ts'
 import { takeContents, writeResponse } from './grpc-contents.ts'
 import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, ResidualError } from '../errors.ts'
-import { packageRoot } from '../runtime/native.ts'
+import { packageRoot } from '../package-root.ts'
 import { Gate } from './gate.ts'
 import type { ParsedJson } from './rest-json.ts'
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import { packageRoot } from '../runtime/native.ts'
+import { packageRoot } from '../package-root.ts'
 import type { Service } from './service.ts'
 
 const files = [

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { OpResult } from '../../lib/bench/ops.ts'
 import { lower, resnet } from '../../lib/index.ts'
 import type { Shape } from '../../lib/model/plan.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { residual } from '../support/command-line.ts'
 
 const shortly = ['--seconds', '0.01', '--batch', '1', '--threads', '1', '--starts', '0']

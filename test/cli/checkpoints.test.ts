@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { writeSafetensors } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { residual as runResidual } from '../support/command-line.ts'
 import { temporaryFolder } from '../support/files.ts'
 

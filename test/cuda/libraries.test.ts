@@ -3,7 +3,8 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { addonPath, packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
+import { addonPath } from '../../lib/runtime/native.ts'
 import { twinGpu, twinPlanCache } from '../support/twin.ts'
 
 const addon = addonPath('cuda')

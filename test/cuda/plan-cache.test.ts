@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { compilePlan, createSession, readGpu } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { noTwin, twinGpu, useTwin } from '../support/twin.ts'
 

@@ -7,7 +7,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toNchw } from '../../lib/bench/nchw.ts'
 import { createSession, load, lower, networkToOnnx, planToOnnx } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { imagenet, parsePreprocessing } from '../../lib/image/preprocess.ts'
 import { ResidualError } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 
 const models = join(packageRoot, 'models')
 const records = readdirSync(models).filter(name => name.endsWith('.json'))

@@ -5,8 +5,8 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { packageRoot } from '../../lib/package-root.ts'
 import { findCudnnIncludes } from '../../lib/runtime/cuda-libraries.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
 import { type Mutation, mutations } from './mutations.ts'
 
 const place = join(packageRoot, 'build-mutants')

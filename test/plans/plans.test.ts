@@ -14,8 +14,9 @@ import {
   readGpu,
   resnet,
 } from '../../lib/index.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { type CudnnTensor, parseCudnnPlan } from '../../lib/runtime/cudnn-plan.ts'
-import { addonPath, packageRoot } from '../../lib/runtime/native.ts'
+import { addonPath } from '../../lib/runtime/native.ts'
 
 const models: readonly (readonly [name: string, plan: Plan])[] = [
   ...([50, 101, 152] as const).map(layers => {

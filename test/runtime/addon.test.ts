@@ -2,7 +2,8 @@ import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes, outputNames } from '../../lib/index.ts'
-import { loadNative, packageRoot, translateError } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
+import { loadNative, translateError } from '../../lib/runtime/native.ts'
 import { tinyBytes, tinyPlan } from '../support/tiny.ts'
 
 // C++ re-checks what JavaScript has checked: these calls go past lib/.

@@ -15,7 +15,7 @@ import {
   openSafetensors,
   type Tensor,
 } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { type StoredType, storedBytes } from '../../lib/weights/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
 import { tinyPlan, tinyWeights } from '../support/tiny.ts'

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { expect, it } from 'vitest'
 import { load } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 
 // The package as built: a worker or a child process has no TypeScript loader.
 const entry = pathToFileURL(join(packageRoot, 'dist', 'index.js')).href

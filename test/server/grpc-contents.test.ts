@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader'
 import protobuf from 'protobufjs'
 import { describe, expect, it } from 'vitest'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { takeContents, writeResponse } from '../../lib/server/grpc-contents.ts'
 import { readVarints } from '../../lib/server/varints.ts'
 

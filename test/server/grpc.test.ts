@@ -11,7 +11,7 @@ import { loadSync } from '@grpc/proto-loader'
 import protobuf from 'protobufjs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Classifier, load } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
 import {
   ask,

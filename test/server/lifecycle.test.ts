@@ -7,7 +7,7 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { findModel } from '../../lib/model-record.ts'
-import { packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
 import { serve } from '../../lib/server/index.ts'
 import { temporaryFolder } from '../support/files.ts'
 import {

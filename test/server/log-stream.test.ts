@@ -55,9 +55,9 @@ describe('the stream of the log', () => {
   })
 
   it('loses nothing when the process exits', () => {
-    const module = new URL('../../dist/server/log-stream.js', import.meta.url)
+    const module = new URL('../../lib/server/log-stream.ts', import.meta.url)
     const script = `import { logStream } from '${module}'; logStream().write('the last\\n'); process.exit(0)`
-    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    const { stdout } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
       encoding: 'utf8',
     })
     expect(stdout).toBe('the last\n')

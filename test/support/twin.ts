@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, vi } from 'vitest'
 import type { SessionOptions } from '../../lib/index.ts'
-import { loadCuda, packageRoot } from '../../lib/runtime/native.ts'
+import { packageRoot } from '../../lib/package-root.ts'
+import { loadCuda } from '../../lib/runtime/native.ts'
 
 /** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */
 export const twin =

@@ -1,12 +1,14 @@
 // How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
+import { packageRoot } from '../../../package-root.ts'
 import { storedBytes } from '../../stored-type.ts'
 import type { Reply, Request, ThreadData } from './messages.ts'
 import { sign } from './messages.ts'
 
 // What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
-const thread = new URL('../../../../dist/weights/formats/hdf5/thread.js', import.meta.url)
+const thread = join(packageRoot, 'dist', 'weights', 'formats', 'hdf5', 'thread.js')
 
 // How long it may work without a sign of life, the time in which the system reads aside. Objects take microseconds; of data a piece
 // or a compressed chunk, which may be all of a dataset, comes between two signs.

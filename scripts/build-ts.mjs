@@ -1,0 +1,45 @@
+// Makes dist/: declarations by the TypeScript compiler, and JavaScript by esbuild, which puts what several entries share into a
+// few files. Node takes half a millisecond to find, read and compile a file, and there are more than a hundred.
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+/** What is imported or started by its path in dist/, from package.json, bin/, scripts/ or as a thread or process of its own. */
+const entries = [
+  'index.ts',
+  'server/index.ts',
+  'cli/main.ts',
+  'runtime/cuda-libraries.ts',
+  'server/json-worker.ts',
+  'weights/formats/hdf5/thread.ts',
+  'bench/start-child.ts',
+  'bench/load-memory-child.ts',
+]
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const dist = join(root, 'dist')
+rmSync(dist, { recursive: true, force: true })
+
+const require = createRequire(import.meta.url)
+const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin', 'tsc')
+const { status } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], {
+  stdio: 'inherit',
+})
+if (status !== 0) process.exit(1)
+
+await build({
+  entryPoints: entries.map(entry => join(root, 'lib', entry)),
+  outbase: join(root, 'lib'),
+  outdir: dist,
+  chunkNames: 'shared/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  packages: 'external',
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  logLevel: 'warning',
+})
