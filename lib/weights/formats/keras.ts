@@ -6,11 +6,15 @@ import { type CheckpointFile, openCheckpointFile } from '../checkpoint-file.ts'
 import { closingOnError } from '../closing-on-error.ts'
 import { checkFinite } from '../float-tensor.ts'
 import { tensorNotFound } from '../source.ts'
+import { isStoredType, storedBytes } from '../stored-type.ts'
 import type { Hdf5Library } from './hdf5/library.ts'
 import type { Dataset } from './hdf5/messages.ts'
 import { type Hdf5File, hdf5Signature, openHdf5 } from './hdf5/open-hdf5.ts'
 import { readKerasArchive } from './keras-archive.ts'
 import { type ConfiguredLayer, kerasTensors } from './keras-names.ts'
+import { FileBytes } from './pickle/values.ts'
+import { denseStrides, TensorView } from './view.ts'
+import { ViewCheckpoint } from './view-checkpoint.ts'
 import { readZip, type Zip } from './zip.ts'
 
 const hdf5Format = 'Keras HDF5'
@@ -76,14 +80,32 @@ async function checkpointOf(
 ): Promise<Checkpoint> {
   try {
     const root = file.tree.attributes.get('') ?? file.tree.attributes.get('model_weights') ?? new Map()
-    return new KerasCheckpoint(file, kerasTensors(file.tree, layers), new Map([...root, ...said]))
+    const datasets = kerasTensors(file.tree, layers)
+    const metadata = new Map([...root, ...said])
+    const views = viewsOf(datasets)
+    if (views) return new ViewCheckpoint(await file.release(), file.format, views, metadata)
+    return new KerasCheckpoint(file, datasets, metadata)
   } catch (error) {
     await file.close()
     throw invalidCheckpoint(file, (error as Error).message, error)
   }
 }
 
-/** An open file. */
+/** Where the numbers lie, where all can be read without the library. */
+function viewsOf(datasets: ReadonlyMap<string, Dataset>): Map<string, TensorView<FileBytes>> | undefined {
+  const views = new Map<string, TensorView<FileBytes>>()
+  for (const [name, { shape, dtype, at }] of datasets) {
+    const bytes = isStoredType(dtype)
+      ? shape.reduce((product, size) => product * size, storedBytes[dtype])
+      : 0
+    if (at === undefined && isStoredType(dtype)) return undefined // others are refused whenever they are read
+    const data = new FileBytes(at ?? 0, bytes)
+    views.set(name, new TensorView(data, dtype, /*swapped=*/ false, shape, denseStrides(shape), 0))
+  }
+  return views
+}
+
+/** An open file of which the library has to read something. */
 class KerasCheckpoint implements Checkpoint {
   readonly path: string
   readonly format: string

@@ -34,6 +34,20 @@ export function* pieces(shape: readonly number[], most: number): Generator<Piece
   }
 }
 
+/** Reads what lies at `offset` and is `count` large to the library's memory at `pointer`; whether it could. */
+export function readPart(
+  module: Hdf5Module,
+  file: bigint,
+  path: Dataset['path'],
+  { offset, count }: Pick<Piece, 'offset' | 'count'>,
+  pointer: number,
+): boolean {
+  // Nothing can be chosen of a single number.
+  const chosen = (values: readonly number[]) => (values.length === 0 ? null : values.map(BigInt))
+  const [counts, offsets, strides] = [chosen(count), chosen(offset), chosen(count.map(() => 1))]
+  return module.get_dataset_data(file, pathOf(path), counts, offsets, strides, BigInt(pointer)) >= 0
+}
+
 /** Calls `before` each piece. Throws what the library throws, and RangeError where there is no memory for the result. */
 export function readDataset(
   module: Hdf5Module,
@@ -53,11 +67,7 @@ export function readDataset(
     let done = 0
     for (const { offset, count, length } of pieces(shape, pieceBytes / size)) {
       before()
-      // Nothing can be chosen of a single number.
-      const chosen = (values: readonly number[]) => (shape.length === 0 ? null : values.map(BigInt))
-      const strides = chosen(shape.map(() => 1))
-      const target = BigInt(pointer)
-      if (module.get_dataset_data(file, pathOf(path), chosen(count), chosen(offset), strides, target) < 0)
+      if (!readPart(module, file, path, { offset, count }, pointer))
         throw new Error(`'${name}' cannot be read`)
       // Read anew each time: the library's memory moves when it grows.
       toFloat32(

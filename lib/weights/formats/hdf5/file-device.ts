@@ -8,6 +8,12 @@ interface Stream {
   position: number
 }
 
+/** Bytes of a file. */
+export interface Piece {
+  readonly position: number
+  readonly length: number
+}
+
 /** The part of emscripten's file system that is used: https://emscripten.org/docs/api_reference/Filesystem-API.html. */
 export interface FileSystem {
   writeFile(path: string, data: Uint8Array): void
@@ -40,6 +46,8 @@ export class FileDevice {
   /** What the library may still read: a loop in it ends here. */
   #budget = 0
   #failure: Error | undefined
+  /** What the library has asked for last: two pieces at most. */
+  #asked: Piece[] = []
   static #opened = 0
   readonly #number = ++FileDevice.#opened // the library takes two open files with the same number for one
   /** Where the library finds it. */
@@ -48,7 +56,7 @@ export class FileDevice {
 
   constructor(
     private readonly descriptor: number,
-    private readonly offset: number,
+    readonly offset: number,
     readonly size: number,
     private readonly signs: Int32Array,
   ) {}
@@ -66,6 +74,7 @@ export class FileDevice {
       read: (_: Stream, memory: Uint8Array, at: number, length: number, position: number) => {
         const count = Math.max(Math.min(length, this.size - position), 0)
         this.#budget -= count
+        if (this.#asked.length < 2) this.#asked.push({ position, length: count })
         if (this.#closed || this.#budget < 0) throw new fs.ErrnoError(ioError)
         try {
           return this.#read(memory, at, count, position)
@@ -83,6 +92,12 @@ export class FileDevice {
   allow(bytes: number): void {
     this.#budget = bytes
     this.#failure = undefined
+  }
+
+  /** What the library asks for while it does that, if it is one piece and comes to a good end. */
+  askedBy(work: () => boolean): Piece | undefined {
+    this.#asked = []
+    return work() && this.#asked.length === 1 ? this.#asked[0] : undefined
   }
 
   /** @throws FileProblem where the system failed to read since {@link allow} */

@@ -7,6 +7,11 @@ export interface Dataset {
   readonly shape: readonly number[]
   /** In safetensors' words; of types it has no word for, `HDF5 class 3`. */
   readonly dtype: string
+  /**
+   * Where in the opened file its numbers lie as they are, one after another; undefined where the library has to read them: they are compressed,
+   * in chunks, of another byte order, in a header, or not there.
+   */
+  readonly at: number | undefined
 }
 
 /** What a file has in it. */

@@ -5,6 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
 import { readDataset } from './data.ts'
 import { FileDevice, FileProblem, type FileSystem } from './file-device.ts'
+import { locate } from './locate.ts'
 import {
   type Failure,
   type OpenRequest,
@@ -65,6 +66,7 @@ function open({ descriptor, offset, size, attributes }: OpenRequest) {
     opened,
     attributes,
     (path, name) => new Attribute(opened, path, name).value,
+    (dataset, metadata) => locate(module, opened, device!, dataset, metadata),
     progress,
   )
   const bytes = tree.datasets.reduce((sum, { shape }) => sum + 4 * product(shape), 0)

@@ -30,7 +30,7 @@ const most = { objects: 20_000, depth: 16, pathLength: 2_000, dimensions: 8, att
 // The numbers of H5G_obj_t and H5T_class_t: https://support.hdfgroup.org/documentation/hdf5/latest/
 const groupType = 0
 const datasetType = 1
-const typeClass = { integer: 0, float: 1, string: 3, opaque: 5 } as const
+export const typeClass = { integer: 0, float: 1, string: 3, opaque: 5 } as const
 
 export const pathOf = (names: readonly string[]) => `/${names.join('/')}`
 
@@ -40,6 +40,7 @@ export function readTree(
   file: bigint,
   wanted: readonly string[],
   readString: (path: string, attribute: string) => unknown,
+  locate: (dataset: Omit<Dataset, 'at'>, metadata: Metadata) => number | undefined,
   done: () => void,
 ): Tree {
   const datasets: Dataset[] = []
@@ -72,8 +73,11 @@ export function readTree(
       const childPath = pathOf(childNames)
       const type = module.get_type(file, childPath)
       if (type === groupType) visit(childNames)
-      else if (type === datasetType)
-        datasets.push(describe(module.get_dataset_metadata(file, childPath), childNames))
+      else if (type === datasetType) {
+        const metadata = module.get_dataset_metadata(file, childPath)
+        const dataset = describe(metadata, childNames)
+        datasets.push({ ...dataset, at: locate(dataset, metadata) })
+      }
       done()
     }
   }
@@ -84,7 +88,7 @@ export function readTree(
 function describe(
   { shape, type, size, signed, virtual_sources: virtual }: Metadata,
   path: readonly string[],
-): Dataset {
+): Omit<Dataset, 'at'> {
   const name = path.join('/')
   if (shape === null) return { path, shape: [0], dtype: 'HDF5 null' }
   if (virtual) throw new Error(`'${name}' is put together from other files`)

@@ -1,0 +1,35 @@
+// Where in a file do the numbers of a dataset lie? The library does not say: it is watched as it reads the first and the last.
+import type { Metadata } from 'h5wasm'
+import { isStoredType, storedBytes } from '../../stored-type.ts'
+import { readPart } from './data.ts'
+import type { FileDevice } from './file-device.ts'
+import type { Dataset } from './messages.ts'
+import { type Hdf5Module, typeClass } from './tree.ts'
+
+/** Undefined where they do not lie there one after another as they are, or where it cannot be told. */
+export function locate(
+  module: Hdf5Module,
+  file: bigint,
+  device: FileDevice,
+  { path, shape, dtype }: Omit<Dataset, 'at'>,
+  { chunks, littleEndian, type }: Metadata,
+): number | undefined {
+  if (!isStoredType(dtype) || chunks !== null || !(littleEndian || type === typeClass.opaque))
+    return undefined
+  const size = storedBytes[dtype]
+  const bytes = shape.reduce((product, count) => product * count, size)
+  if (bytes === 0) return device.offset
+  const pointer = module._malloc(size)
+  if (pointer === 0) return undefined
+  try {
+    const count = shape.map(() => 1)
+    const asked = (offset: readonly number[]) =>
+      device.askedBy(() => readPart(module, file, path, { offset, count }, pointer))
+    // From the first on the library reads ahead, as far as the dataset goes at most; what it knows of the dataset is in its memory.
+    const [first, last] = [asked(shape.map(() => 0)), asked(shape.map(count => count - 1))]
+    if (!first || last?.length !== size || last.position - first.position !== bytes - size) return undefined
+    return device.offset + first.position
+  } finally {
+    module._free(pointer)
+  }
+}
