@@ -27,6 +27,12 @@ export interface Checkpoint {
    */
   read(name: string, into?: Float32Array): Promise<Float32Array>
 
+  /**
+   * As {@link read}, with the tensor's dimensions in the order of `axes`: `[1, 0]` transposes a matrix. There where the file's own
+   * order then takes no memory.
+   */
+  readTurned?(name: string, axes: readonly number[], into?: Float32Array): Promise<Float32Array>
+
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }

@@ -2,7 +2,7 @@
 import { ResidualError } from '../errors.ts'
 
 export class Staging {
-  #memory = new Uint8Array(0)
+  #memory: Uint8Array<ArrayBuffer> = new Uint8Array(0)
 
   /** `usualBytes` are what most will need at most: allocated at the first use, and touched as far as they are used. */
   constructor(private readonly usualBytes: number) {}
@@ -12,7 +12,7 @@ export class Staging {
    *
    * @throws ResidualError OUT_OF_MEMORY
    */
-  take(bytes: number, name: string): Uint8Array {
+  take(bytes: number, name: string): Uint8Array<ArrayBuffer> {
     if (bytes > this.#memory.length) {
       try {
         this.#memory = new Uint8Array(Math.max(bytes, this.usualBytes))

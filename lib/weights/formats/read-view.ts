@@ -1,11 +1,28 @@
 // How does a view of a storage become a float32 tensor? By walking the storage forwards, a megabyte of it at a time.
 import { product } from '../../model/product.ts'
+import { Staging } from '../staging.ts'
 import { type StoredType, storedBytes, toFloat32 } from '../stored-type.ts'
 import type { DataReader } from './data-reader.ts'
 import type { TensorView } from './view.ts'
 
 const chunkBytes = 1 << 20 // of the storage, in memory at once
 const maxWholeBytes = 64 << 20 // of a storage whose numbers a view takes in no order, which is then in memory as a whole
+
+/** For one view after another: of new memory for each the garbage collector keeps tens of MB. */
+export class ViewMemory {
+  readonly #staging = new Staging(chunkBytes)
+
+  /** Room for `count` stored numbers and for what they are as float32: of F32 the same. */
+  take(count: number, type: StoredType): { readonly stored: Buffer; readonly numbers: Float32Array } {
+    const bytes = count * storedBytes[type]
+    const at = type === 'F32' ? 0 : Math.ceil(bytes / 4) * 4
+    const { buffer, byteOffset } = this.#staging.take(Math.max(bytes, at + count * 4), 'a view')
+    return {
+      stored: Buffer.from(buffer, byteOffset, bytes),
+      numbers: new Float32Array(buffer, byteOffset + at, count),
+    }
+  }
+}
 
 /** A dimension as it lies in the storage, and in the row-major result. */
 interface Dimension {
@@ -19,12 +36,13 @@ export function isReadable(view: TensorView): boolean {
   return isForward(dimensionsOf(view)) || (view.end - view.offset) * view.elementBytes <= maxWholeBytes
 }
 
-/** Fills `result`, which is as long as the view, row-major. */
+/** Fills `result`, which is as long as the view, row-major. What of the storage is in memory at once is in `memory`. */
 export async function readView(
   view: TensorView,
   type: StoredType,
   read: DataReader,
   result: Float32Array,
+  memory: ViewMemory,
 ): Promise<void> {
   if (result.length === 0) return
   const bytes = storedBytes[type]
@@ -34,17 +52,17 @@ export async function readView(
     return read(new Uint8Array(result.buffer, result.byteOffset, result.byteLength), view.offset * bytes)
 
   const forward = isForward(dimensions)
-  const most = forward ? chunkBytes / bytes : view.end - view.offset
-  const memory = Buffer.alloc(Math.min(most, view.end - view.offset) * bytes)
-  const numbers = new Float32Array(memory.length / bytes)
+  const extent = view.end - view.offset
+  const most = forward ? Math.min(chunkBytes / bytes, extent) : extent
+  const { stored, numbers } = forward ? memory.take(most, type) : new ViewMemory().take(most, type)
   let window = numbers.subarray(0, 0)
   let windowAt = view.offset
   const load = async (at: number) => {
     window = numbers.subarray(0, view.end - at)
-    const source = memory.subarray(0, window.length * bytes)
+    const source = stored.subarray(0, window.length * bytes)
     await read(source, at * bytes)
     if (view.swapped) swap(source, bytes)
-    toFloat32(type, source, window)
+    if (type !== 'F32') toFloat32(type, source, window)
     windowAt = at
   }
   for (const { from, to } of places(dimensions.slice(0, -1), view.offset)) {

@@ -8,7 +8,7 @@ import { tensorNotFound } from '../source.ts'
 import { isStoredType } from '../stored-type.ts'
 import { CheckedBytes } from './checked-bytes.ts'
 import { readerOf } from './data-reader.ts'
-import { isReadable, readView } from './read-view.ts'
+import { isReadable, readView, ViewMemory } from './read-view.ts'
 import type { StoredData, TensorView } from './view.ts'
 
 /** Made by the functions that open the formats. */
@@ -17,6 +17,7 @@ export class ViewCheckpoint implements Checkpoint {
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
   readonly #views: ReadonlyMap<string, TensorView<StoredData>>
+  readonly #idle: ViewMemory[] = [] // as many as there were reads at once
 
   constructor(
     private readonly source: ByteSource,
@@ -32,16 +33,31 @@ export class ViewCheckpoint implements Checkpoint {
     )
   }
 
-  async read(name: string, into?: Float32Array): Promise<Float32Array> {
-    const view = this.#views.get(name)
-    if (!view) throw tensorNotFound(name, this.path)
+  read(name: string, into?: Float32Array): Promise<Float32Array> {
+    return this.#read(name, view => view, into)
+  }
+
+  readTurned(name: string, axes: readonly number[], into?: Float32Array): Promise<Float32Array> {
+    return this.#read(name, view => view.turned(axes), into)
+  }
+
+  async #read(
+    name: string,
+    seen: (view: TensorView<StoredData>) => TensorView<StoredData>,
+    into?: Float32Array,
+  ): Promise<Float32Array> {
+    const stored = this.#views.get(name)
+    if (!stored) throw tensorNotFound(name, this.path)
+    const view = seen(stored)
     const { dtype, data } = view
     if (!isStoredType(dtype))
       throw invalidCheckpoint(this.source, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
     if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
     const result = allocateFloats(name, view.length, this.path, into)
     const checked = data instanceof CheckedBytes ? data.reading(this.source) : undefined
-    await readView(view, dtype, checked?.read ?? readerOf(this.source, data), result)
+    const memory = this.#idle.pop() ?? new ViewMemory()
+    await readView(view, dtype, checked?.read ?? readerOf(this.source, data), result, memory)
+    this.#idle.push(memory)
     await checked?.finish()
     await this.source.checkUnchanged()
     return checkFinite(name, result, this.path)

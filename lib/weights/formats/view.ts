@@ -29,6 +29,12 @@ export class TensorView<D extends Data = Data> {
     return new TensorView(data, dtype, swapped, this.shape, this.strides, this.offset)
   }
 
+  /** The same numbers with the dimensions in the order of `axes`. */
+  turned(axes: readonly number[]): TensorView<D> {
+    const [shape, strides] = [this.shape, this.strides].map(list => axes.map(axis => list[axis]!))
+    return new TensorView(this.data, this.dtype, this.swapped, shape!, strides!, this.offset)
+  }
+
   /** Numbers in the tensor. */
   get length(): number {
     return product(this.shape)

@@ -113,7 +113,7 @@ async function make(
   into?: Float32Array,
 ): Promise<Float32Array> {
   const { part, own, bias, factor, turned } = recipe
-  if (turned) return channelsFirst(await file.read(own!), shape, into)
+  if (turned) return readChannelsFirst(file, own!, shape, into)
   const data =
     own === undefined ? new Float32Array(shape[0]!).fill(identity[part]!) : await file.read(own, into)
   if (factor !== undefined) {
@@ -132,7 +132,18 @@ async function make(
   return data
 }
 
-/** `[R,S,C,K]` to `[K,C,R,S]`, the `shape` of the result; `[C,K]` to `[K,C]`. */
+/** Of `[R,S,C,K]` in the file `[K,C,R,S]`, the `shape` of the result; of `[C,K]` `[K,C]`. */
+async function readChannelsFirst(
+  file: Checkpoint,
+  name: string,
+  shape: readonly number[],
+  into?: Float32Array,
+): Promise<Float32Array> {
+  const axes = shape.length === 4 ? [3, 2, 0, 1] : shape.map((_, i) => shape.length - 1 - i)
+  if (file.readTurned) return file.readTurned(name, axes, into)
+  return channelsFirst(await file.read(name), shape, into)
+}
+
 function channelsFirst(
   data: Float32Array,
   [channels, inputs, ...window]: readonly number[],
