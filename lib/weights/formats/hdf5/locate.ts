@@ -1,5 +1,6 @@
 // Where in a file do the numbers of a dataset lie? The library does not say: it is watched as it reads the first and the last.
 import type { Metadata } from 'h5wasm'
+import { product } from '../../../model/product.ts'
 import { isStoredType, storedBytes } from '../../stored-type.ts'
 import { readPart } from './data.ts'
 import type { FileDevice } from './file-device.ts'
@@ -17,7 +18,7 @@ export function locate(
   if (!isStoredType(dtype) || chunks !== null || !(littleEndian || type === typeClass.opaque))
     return undefined
   const size = storedBytes[dtype]
-  const bytes = shape.reduce((product, count) => product * count, size)
+  const bytes = product(shape) * size
   if (bytes === 0) return device.offset
   const pointer = module._malloc(size)
   if (pointer === 0) return undefined
