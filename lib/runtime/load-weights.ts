@@ -17,7 +17,7 @@ import { type NativeSession, translateError } from './native.ts'
 export const mostAtOnce = 3
 
 /** Larger operations than this, in bytes of weights, take turns in one place: of wide networks each lane's would be tens of MB. */
-const mostOfALane = 10 << 20
+const mostOfALane = 4 << 20
 
 /**
  * Loads the weights of every operation, `atOnce` of them at a time. When it settles nothing is under way any more; of several

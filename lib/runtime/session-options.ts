@@ -15,7 +15,8 @@ export interface SessionOptions {
   readonly threads?: number
   /**
    * CPU: compute convolutions as sums of their products and nothing else. Otherwise those where it is faster go through
-   * a transform (Winograd) that rounds more: logits within 1e-5 or so of the exact ones, relative to their norm.
+   * a transform (Winograd) that rounds more: logits within 1e-5 or so of the exact ones, relative to their norm. In networks of more
+   * than 400 MB of weights they do so only where `autotune` has it, for the memory.
    */
   readonly exact?: boolean
   /** Batches larger than this are run in parts of at most this size. */

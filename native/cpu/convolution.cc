@@ -47,11 +47,13 @@ std::string Algorithm::name() const {
   return winograd ? "winograd" + std::to_string(winograd->out) : "direct";
 }
 
-std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels, bool exact) {
+std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels,
+                                      Precedence precedence) {
   std::vector<Algorithm> all = {{nullptr}};
-  if (exact) return all;
+  if (precedence == Precedence::kExactness) return all;
   for (const WinogradKernels& transforms : kernels.winograd)
     if (WinogradConv::supports(geometry, kernels, transforms)) all.push_back({&transforms});
+  if (precedence == Precedence::kMemory) return all;
   const WinogradKernels* const chosen = choose_winograd(geometry, kernels);
   std::stable_partition(all.begin(), all.end(),
                         [&](const Algorithm& algorithm) { return algorithm.winograd == chosen; });

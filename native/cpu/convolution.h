@@ -50,10 +50,17 @@ struct Algorithm {
   std::string name() const;  // "direct", or "winograd2" or "winograd4" for patches of 2x2 or 4x4
 };
 
-// All ways for these numbers. The first is the fastest as far as a fixed table knows: for the same numbers it
-// is always the same. `exact` allows only sums of the products themselves, without transforms that round
-// more.
-std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels, bool exact);
+// What matters in the choice of an algorithm besides the convolution's numbers.
+enum class Precedence {
+  kSpeed,
+  kMemory,    // of its weights
+  kExactness  // only sums of the products themselves, without transforms that round more
+};
+
+// All ways for these numbers. The first is the best as far as a fixed table knows: for the same numbers it is
+// always the same.
+std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels,
+                                      Precedence precedence);
 
 // By one of algorithms_for(). `bias` is [K]; it and the weights are copied into `arena`. Throws what folding
 // the weights throws.

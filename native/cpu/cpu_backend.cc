@@ -21,6 +21,18 @@ namespace {
 
 using core::OpKind;
 
+// Networks with more weights are computed directly unless told otherwise. Winograd's weights take up to four
+// times as much: of a ResNet-152 of twice the usual width a gigabyte, half as much again as onnxruntime
+// takes.
+constexpr size_t kMostWeightBytes = 400'000'000;
+
+Precedence precedence_of(const core::Plan& plan, bool exact) {
+  size_t weights = 0;
+  for (const core::Op& op : plan.ops) weights += core::weight_shape(plan, op).count();
+  if (exact) return Precedence::kExactness;
+  return weights * sizeof(float) > kMostWeightBytes ? Precedence::kMemory : Precedence::kSpeed;
+}
+
 // Of an op that takes weights.
 ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
   ConvGeometry geometry;
@@ -36,15 +48,17 @@ ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
 
 // The ways to compute an op, first the one called `wanted` ("": the table's). None for an op without weights.
 std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Kernels& kernels,
-                                          bool exact, const std::string& wanted) {
+                                          Precedence precedence, const std::string& wanted) {
   std::vector<Algorithm> all;
-  if (core::weight_shape(plan, op).count() > 0) all = algorithms_for(geometry_of(plan, op), kernels, exact);
+  if (core::weight_shape(plan, op).count() > 0)
+    all = algorithms_for(geometry_of(plan, op), kernels, precedence);
   if (wanted.empty()) return all;
   const auto is_wanted = [&](const Algorithm& algorithm) { return algorithm.name() == wanted; };
   const auto chosen = std::find_if(all.begin(), all.end(), is_wanted);
   if (chosen == all.end())
-    throw core::Error(core::ErrorCode::kInternal, "Operation '" + op.name + "' cannot be computed by '" +
-                                                      wanted + "'" + (exact ? " exactly." : "."));
+    throw core::Error(core::ErrorCode::kInternal,
+                      "Operation '" + op.name + "' cannot be computed by '" + wanted + "'" +
+                          (precedence == Precedence::kExactness ? " exactly." : "."));
   std::rotate(all.begin(), chosen, chosen + 1);
   return all;
 }
@@ -56,8 +70,9 @@ class CpuBackend final : public core::Backend {
         kernels_(select_kernels(options.isa)),
         convs_(plan_.ops.size()),
         pool_(options.threads) {
+    const Precedence precedence = precedence_of(plan_, options.exact);
     for (size_t i = 0; i < plan_.ops.size(); i++)
-      algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], kernels_, options.exact,
+      algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], kernels_, precedence,
                                                options.algorithms.empty() ? "" : options.algorithms[i]));
   }
 

@@ -36,6 +36,28 @@ beforeEach(() => {
   folder = mkdtempSync(join(root, 'cache-'))
 })
 
+describe('the fixed table', () => {
+  const algorithmsOf = (options: { layers: 152; widthPerGroup?: number }) => {
+    const large = lower(resnet(options), { height: 224, width: 224, mean: [0, 0, 0], std: [1, 1, 1] })
+    const session = new (loadNative().NativeSession)(large, {})
+    const algorithms = session.algorithms()
+    session.dispose()
+    return algorithms
+  }
+
+  it('has Winograd for networks as large as ResNet-152', () => {
+    expect(algorithmsOf({ layers: 152 }).filter(([first]) => first === 'winograd4').length).toBeGreaterThan(
+      30,
+    )
+  })
+
+  it('spares the memory of its weights for larger ones, which may be told to take it', () => {
+    const wide = algorithmsOf({ layers: 152, widthPerGroup: 112 })
+    expect(new Set(wide.map(([first]) => first))).toEqual(new Set([undefined, 'direct']))
+    expect(wide.filter(all => all.includes('winograd4')).length).toBeGreaterThan(30)
+  })
+})
+
 /** The CPU's addon with a clock that says what `milliseconds` says; `timed` collects what was asked for, in order. */
 function addonWithClock(milliseconds: (algorithm: string) => number) {
   const timed: { algorithm: string; plan: Plan; pictures: number }[] = []

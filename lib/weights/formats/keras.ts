@@ -95,9 +95,7 @@ async function checkpointOf(
 function viewsOf(datasets: ReadonlyMap<string, Dataset>): Map<string, TensorView<FileBytes>> | undefined {
   const views = new Map<string, TensorView<FileBytes>>()
   for (const [name, { shape, dtype, at }] of datasets) {
-    const bytes = isStoredType(dtype)
-      ? shape.reduce((product, size) => product * size, storedBytes[dtype])
-      : 0
+    const bytes = isStoredType(dtype) ? product(shape) * storedBytes[dtype] : 0
     if (at === undefined && isStoredType(dtype)) return undefined // others are refused whenever they are read
     const data = new FileBytes(at ?? 0, bytes)
     views.set(name, new TensorView(data, dtype, /*swapped=*/ false, shape, denseStrides(shape), 0))
