@@ -121,6 +121,31 @@ describe('openKerasHdf5', () => {
     await expect(checkpoint.read('d/step')).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
   })
 
+  it('needs the library no more for numbers that lie in the file as they are, and turns them as they are read', async () => {
+    const own = await Hdf5Library.start()
+    const large = someFloats([3, 3, 70, 200], 6)
+    await writeHdf5(path, [
+      { path: 'a/a/kernel', shape: [3, 3, 70, 200], data: large },
+      { path: 'b/b/kernel', shape: [2], data: new Float64Array([0.1, -2]) },
+      { path: 'c/c/scalar', shape: [], data: new Float32Array([3]) },
+      { path: 'd/d/step', shape: [2], data: new Int32Array([1, 2]) },
+    ])
+    await using checkpoint = await openKerasHdf5(path, { library: own })
+    await own.end()
+    expect(Buffer.from((await checkpoint.read('a/kernel')).buffer).equals(Buffer.from(large.buffer))).toBe(
+      true,
+    )
+    expect(await checkpoint.read('b/kernel')).toEqual(new Float32Array([0.1, -2]))
+    expect(await checkpoint.read('c/scalar')).toEqual(new Float32Array([3]))
+    await expect(checkpoint.read('d/step')).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
+    const turned = await checkpoint.readTurned!('a/kernel', [3, 2, 0, 1])
+    const expected = Float32Array.from({ length: large.length }, (_, i) => {
+      const [pixel, c, k] = [i % 9, Math.floor(i / 9) % 70, Math.floor(i / 630)]
+      return large[(pixel * 70 + c) * 200 + k]!
+    })
+    expect(Buffer.from(turned.buffer).equals(Buffer.from(expected.buffer))).toBe(true)
+  })
+
   it('refuses numbers that are not finite', async () => {
     await writeHdf5(path, [{ path: 'a/a/kernel', shape: [2], data: new Float32Array([1, Number.NaN]) }])
     await using checkpoint = await open()
