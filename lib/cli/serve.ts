@@ -40,7 +40,7 @@ export async function serveUntilStopped(args: ServeArguments): Promise<number> {
 
 /**
  * Bodies lie outside of V8's heap but count towards the limit at which it marks all of that. The limit is set by what is alive,
- * which is little: three times a second the event loop was held up for 10 to 20 ms. Now it is some 50 MB higher.
+ * which is little: three times a second the event loop was held up for 10 to 20 ms. Now it is at five times what is alive, some 50 MB higher.
  */
 function collectSeldom(): void {
   setFlagsFromString('--heap-growing-percent=400') // read whenever the limit is set anew; at most `--max-old-space-size` as ever

@@ -1,7 +1,7 @@
 // Which way to compute each convolution is the fastest on this machine? Timed once, then remembered.
 import { cpus } from 'node:os'
 import { shapeText, windowText } from '../model/format-plan.ts'
-import type { Plan } from '../model/plan.ts'
+import { type Plan, planCost } from '../model/plan.ts'
 import { type Choices, readChoices, writeChoices } from './choice-cache.ts'
 import { type NativeAddon, type NativeOptions, translateError } from './native.ts'
 import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
@@ -50,16 +50,14 @@ export class CpuAutotune {
     maxBatch: number,
     cacheFolder: string,
   ): Promise<string[]> {
-    const session = new addon.NativeSession(plan, options)
-    const [algorithms, isa] = [session.algorithms(), session.description()]
-    session.dispose()
+    const { algorithms, isa } = describe(addon, plan, options)
     const { names, candidates } = toChoose(plan, algorithms)
     if (candidates.size === 0) return names
 
     const batch = Math.min(maxBatch, mostPictures)
     const machine =
       `${cpus()[0]?.model}, ${isa}, ${options.threads} threads, batch ${batch}, ` +
-      `kernels ${kernelsVersion}, ${addon.info.compiler}`
+      `networks of ${Math.ceil(planCost(plan).weightBytes / 2 ** 20)} MiB, kernels ${kernelsVersion}, ${addon.info.compiler}`
     const chosen = this.#chosen.get(machine) ?? new Map<string, string>()
     this.#chosen.set(machine, chosen)
 
@@ -87,6 +85,15 @@ export class CpuAutotune {
 
 /** That of this process. */
 export const cpuAutotune = new CpuAutotune()
+
+function describe(addon: NativeAddon, plan: Plan, options: NativeOptions) {
+  const session = new addon.NativeSession(plan, options)
+  try {
+    return { algorithms: session.algorithms(), isa: session.description() }
+  } finally {
+    session.dispose()
+  }
+}
 
 interface ToChoose {
   /** By operation: equal for those that take as long, '' where there is nothing to choose. */

@@ -16,7 +16,10 @@ import { type NativeSession, translateError } from './native.ts'
 /** Operations under way together: each takes memory for its weights and a thread of libuv's four; one is left to others. */
 export const mostAtOnce = 3
 
-/** Larger operations than this, in bytes of weights, take turns in one place: of wide networks each lane's would be tens of MB. */
+/**
+ * Larger operations than this, in bytes of weights that are not read from a file in place, take turns in one memory: of wide networks
+ * each lane's would be tens of MB.
+ */
 const mostOfALane = 4 << 20
 
 /**

@@ -7,7 +7,7 @@ import type { NativeAddon, NativeOptions } from './native.ts'
 
 const rounds = 7 // that count; the best of them does, as whatever disturbs makes it slower
 const mostInput = 16 << 20 // elements: more pictures than that do not pass through an operation together
-const mostRest = 32 << 20 // bytes: more than caches hold
+const mostRest = 32 << 20 // bytes: more than second-level caches hold
 const name = 'timed'
 
 /** A convolution, and the names of ways to compute it. */

@@ -103,12 +103,12 @@ export class Safetensors implements Checkpoint {
     })
   }
 
-  /** Where a tensor lies, of {@link storedType}, for those that read it themselves; undefined where not in a file. */
+  /** Where a tensor lies, of {@link storedType}, for those that read it themselves; undefined where it is not in a file. */
   place(name: string): FilePlace | undefined {
-    const { descriptor } = this.file
-    return descriptor === undefined
+    const [{ descriptor }, info] = [this.file, this.tensors.get(name)]
+    return descriptor === undefined || !info
       ? undefined
-      : { descriptor, position: this.dataStart + this.info(name).begin }
+      : { descriptor, position: this.dataStart + info.begin }
   }
 
   /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where the file was changed since it was opened */

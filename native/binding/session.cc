@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 
@@ -183,12 +184,19 @@ core::WeightPlace weight_place(const Napi::Object& stored, size_t count, size_t 
                                const std::string& name) {
   core::WeightPlace place;
   if (!stored.IsTypedArray()) {
-    const int64_t position = stored.Get("position").ToNumber().Int64Value();
-    place.file = stored.Get("descriptor").ToNumber().Int32Value();
-    place.position = position;
-    if (place.file < 0 || position < 0) internal("The weights of '", name, "' are in no file");
+    const auto whole = [&](const char* member, double most) {
+      const Napi::Value value = stored.Get(member);
+      const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+      if (!(number >= 0 && number <= most && number == std::floor(number)))
+        internal("The weights of '", name, "' are in no file");
+      return number;
+    };
+    place.file = static_cast<int>(whole("descriptor", INT_MAX));
+    place.position = static_cast<uint64_t>(whole("position", 0x1p53));
     return place;
   }
+  if (stored.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    internal("The weights of '", name, "' are no Uint8Array");
   const auto bytes = stored.As<Napi::Uint8Array>();
   if (bytes.ByteLength() != count * bytes_each) internal("The weights of '", name, "' have the wrong size");
   if (reinterpret_cast<uintptr_t>(bytes.Data()) % bytes_each != 0)

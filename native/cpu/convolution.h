@@ -57,8 +57,8 @@ enum class Precedence {
   kExactness  // only sums of the products themselves, without transforms that round more
 };
 
-// All ways for these numbers. The first is the best as far as a fixed table knows: for the same numbers it is
-// always the same.
+// All ways for these numbers. The first is the best as far as a fixed table knows: for the same numbers
+// and precedence it is always the same.
 std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels,
                                       Precedence precedence);
 

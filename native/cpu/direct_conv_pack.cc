@@ -1,6 +1,7 @@
 // In which order do the weights of a DirectConv lie? In that in which run_panels() reads them.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "cpu/direct_conv.h"
@@ -98,10 +99,10 @@ void DirectConv::pack_panel(const Run& run, int panel, TurnedWeights& turned) {
 
 // Where a panel's weights for one input channel of one tap lie, which `depth` of them come before.
 float* DirectConv::packed_row(const Run& run, int panel, size_t depth) {
-  size_t i = depth_.size() - 1;
-  while (depth_[i].depth > depth) i--;
-  return weight_.data() + packed_offset(run, depth_[i], panel) +
-         (depth - depth_[i].depth) * run.vectors * kernels_.lanes;
+  const auto begins_after = [](size_t at, const DepthBlock& block) { return at < block.depth; };
+  const DepthBlock& block = *std::prev(std::upper_bound(depth_.begin(), depth_.end(), depth, begins_after));
+  return weight_.data() + packed_offset(run, block, panel) +
+         (depth - block.depth) * run.vectors * kernels_.lanes;
 }
 
 }  // namespace residual::cpu

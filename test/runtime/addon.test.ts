@@ -64,6 +64,10 @@ describe('the addon', () => {
     expect(await loading(2 ** 30, 0)).toBe('FILE_NOT_FOUND')
     expect(await loading(-1, 0)).toBe('INTERNAL')
     expect(await loading(0, -1)).toBe('INTERNAL')
+    expect(await loading(2 ** 32, 0)).toBe('INTERNAL')
+    expect(await loading(0.5, 0)).toBe('INTERNAL')
+    expect(await loading('0' as unknown as number, 0)).toBe('INTERNAL')
+    expect(await loading(0, undefined as unknown as number)).toBe('INTERNAL')
   })
 
   it('refuses to run before all weights are there, and after dispose', async () => {
