@@ -1,8 +1,7 @@
-import { readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Checkpoint } from '../../../lib/weights/checkpoint.ts'
 import { pieces } from '../../../lib/weights/formats/hdf5/data.ts'
 import { Hdf5Library } from '../../../lib/weights/formats/hdf5/library.ts'
@@ -267,7 +266,6 @@ describe('openKerasArchive', () => {
     const weights = { bytes: readFileSync(path) }
     writeFileSync(archive, zip({ ...Object.fromEntries(entries), 'model.weights.h5': weights, ...more }))
   }
-  const unpacked = () => readdirSync(tmpdir()).filter(name => name.startsWith('residual-keras-'))
 
   it.each([
     ['says them itself', namedGroups],
@@ -285,13 +283,16 @@ describe('openKerasArchive', () => {
   )
 
   it('unpacks weights that are compressed, and leaves nothing behind', async () => {
-    const before = unpacked()
+    const own = mkdtempSync(join(folder, 'tmp-')) // in the usual place other processes unpack theirs
+    const unpacked = () => readdirSync(own)
+    vi.stubEnv('TMPDIR', own)
+    onTestFinished(() => void vi.unstubAllEnvs())
     await writeHdf5(path, byNumber, namedGroups)
     const bytes = readFileSync(path)
     await write(namedGroups, { 'model.weights.h5': { bytes, deflated: deflateRawSync(bytes) } })
     await using checkpoint = await openKerasArchive(archive, { library })
     await expectLayers(checkpoint)
-    expect(unpacked()).toEqual(before)
+    expect(unpacked()).toEqual([])
     const bomb = Buffer.alloc(40 << 20)
     await write(namedGroups, { 'model.weights.h5': { bytes: bomb, deflated: deflateRawSync(bomb) } })
     await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({
@@ -302,7 +303,7 @@ describe('openKerasArchive', () => {
       'model.weights.h5': { bytes, deflated: deflateRawSync(bytes).fill(7, 100, 200) },
     })
     await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })
-    expect(unpacked()).toEqual(before)
+    expect(unpacked()).toEqual([])
   })
 
   it.each([
