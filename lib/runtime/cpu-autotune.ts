@@ -11,6 +11,8 @@ const kernelsVersion = 1
 const mostPictures = 8 // larger batches hardly differ
 const worthwhile = 0.97 // of the time of the fixed table's way: less is as likely noise, and the table is the same everywhere
 
+type Asked = [addon: NativeAddon, plan: Plan, options: NativeOptions, maxBatch: number, cacheFolder: string]
+
 /**
  * Chooses for the sessions of a process. What it has once chosen it keeps, so that several sessions of a network, which share the
  * work of a server, compute the same to the bit even where nothing can be written.
@@ -27,15 +29,9 @@ export class CpuAutotune {
    *
    * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID
    */
-  choose(
-    addon: NativeAddon,
-    plan: Plan,
-    options: NativeOptions,
-    maxBatch: number,
-    cacheFolder: string,
-  ): Promise<string[]> {
+  choose(...asked: Asked): Promise<string[]> {
     const choice = this.#last
-      .then(() => this.#choose(addon, plan, options, maxBatch, cacheFolder))
+      .then(() => this.#choose(...asked))
       .catch(error => {
         throw translateError(error)
       })
@@ -43,13 +39,7 @@ export class CpuAutotune {
     return choice
   }
 
-  async #choose(
-    addon: NativeAddon,
-    plan: Plan,
-    options: NativeOptions,
-    maxBatch: number,
-    cacheFolder: string,
-  ): Promise<string[]> {
+  async #choose(...[addon, plan, options, maxBatch, cacheFolder]: Asked): Promise<string[]> {
     const { algorithms, isa } = describe(addon, plan, options)
     const { names, candidates } = toChoose(plan, algorithms)
     if (candidates.size === 0) return names

@@ -53,8 +53,9 @@ export async function readOpWeights(
 ): Promise<OpWeights> {
   const places = storedPlaces(op, source)
   if (places) return ofFile(plan, op, source, places)
-  const memory = staging.take(stagedBytes(plan, op, source), op.name)
-  const target = new Float32Array(memory.buffer, memory.byteOffset, product(weightShape(plan, op)))
+  const length = product(weightShape(plan, op))
+  const memory = staging.take(length * Float32Array.BYTES_PER_ELEMENT, op.name)
+  const target = new Float32Array(memory.buffer, memory.byteOffset, length)
   const { weight, ...factors } = await readUnfolded(plan, op, source, target)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
   return { stored: memory, type: 'F32', ...factors }
