@@ -9,8 +9,9 @@ import {
   type WeightedOp,
   weightName,
 } from '../weights/op-weights.ts'
-import { storedOf, type WeightSource } from '../weights/source.ts'
+import type { WeightSource } from '../weights/source.ts'
 import { Staging } from '../weights/staging.ts'
+import { storedOf } from '../weights/stored-tensors.ts'
 import { type NativeSession, translateError } from './native.ts'
 
 /** Operations under way together: each takes memory for its weights and a thread of libuv's four; one is left to others. */

@@ -4,9 +4,9 @@ import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
 import { product } from '../model/product.ts'
 import type { FilePlace } from './checkpoint-file.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
-import type { Safetensors } from './safetensors.ts'
-import { storedOf, type WeightSource } from './source.ts'
+import type { WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
+import { type StoredTensor, storedOf } from './stored-tensors.ts'
 import type { StoredType } from './stored-type.ts'
 
 export type WeightedOp = ConvOp | LinearOp
@@ -36,7 +36,7 @@ export interface OpWeights extends ChannelFactors {
 
 /** Bytes that {@link readOpWeights} needs of memory: as float32, unless they stay in a file. */
 export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): number {
-  return storedPlaces(op, source) ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
+  return storedWeight(op, source) ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
 }
 
 /**
@@ -51,8 +51,8 @@ export async function readOpWeights(
   source: WeightSource,
   staging: Staging,
 ): Promise<OpWeights> {
-  const places = storedPlaces(op, source)
-  if (places) return ofFile(plan, op, source, places)
+  const stored = storedWeight(op, source)
+  if (stored) return ofFile(plan, op, source, stored)
   const length = product(weightShape(plan, op))
   const memory = staging.take(length * Float32Array.BYTES_PER_ELEMENT, op.name)
   const target = new Float32Array(memory.buffer, memory.byteOffset, length)
@@ -86,21 +86,15 @@ async function readUnfolded(
   source: WeightSource,
   into?: Float32Array,
 ): Promise<ChannelFactors & { readonly weight: Float32Array }> {
-  const read = async (name: string, length: number, into?: Float32Array) => {
-    const data = await source.read(name, into)
-    checkLength(name, source, data.length, length)
-    return data
-  }
   const shape = weightShape(plan, op)
   const name = weightName(op)
   const pixels = windowOf(op)
   const length = product(shape) / pixels
   const target = pixels === 1 ? into : undefined
-  const own = name === null ? new Float32Array(length).fill(1) : await read(name, length, target)
+  const own = name === null ? new Float32Array(length).fill(1) : await source.read(name, target)
+  if (name !== null) checkLength(name, source, own.length, length)
   const weight = pixels === 1 ? own : spread(own, pixels)
-  const vectors: Float32Array[] = []
-  for (const vector of vectorNames(op)) vectors.push(await read(vector, shape[0]!))
-  return { weight, ...channelFactors(op, shape[0]!, vectors, source) }
+  return { weight, ...channelFactors(op, shape[0]!, await readVectors(op, source, shape[0]!), source) }
 }
 
 /** Over how many pixels the weights of the tensor are spread. */
@@ -114,35 +108,40 @@ function spread(weight: Float32Array, pixels: number): Float32Array {
   )
 }
 
-/** Where all tensors of an operation lie as they are in a file: their names there, and where its weights begin. */
-interface StoredPlaces {
-  readonly file: Safetensors
-  readonly name: string
-  readonly place: FilePlace
-  readonly vectors: readonly string[]
-}
-
-function storedPlaces(op: WeightedOp, source: WeightSource): StoredPlaces | undefined {
-  const { file, nameOf } = storedOf(source) ?? {}
+/** The tensor that an operation multiplies by, where it can be had as it lies in a file. */
+function storedWeight(op: WeightedOp, source: WeightSource): StoredTensor | undefined {
   const weight = weightName(op)
-  const name = weight === null ? undefined : nameOf?.(weight)
-  if (!file || name === undefined || windowOf(op) !== 1) return undefined
-  const vectors = vectorNames(op).flatMap(vector => nameOf!(vector) ?? [])
-  const place = file.place(name)
-  return place && vectors.length === vectorNames(op).length ? { file, name, place, vectors } : undefined
+  if (weight === null || windowOf(op) !== 1) return undefined
+  const { file, nameOf } = storedOf(source) ?? {}
+  const name = nameOf?.(weight)
+  return name === undefined ? undefined : file!.stored(name)
 }
 
 async function ofFile(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
-  { file, name, place, vectors }: StoredPlaces,
+  { place, type, check }: StoredTensor,
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
-  checkLength(name, source, file.info(name).length, product(shape))
-  for (const vector of vectors) checkLength(vector, source, file.info(vector).length, shape[0]!)
-  const values = await file.readTogether(vectors)
-  return { stored: place, type: file.storedType(name), ...channelFactors(op, shape[0]!, values, source) }
+  const name = weightName(op)!
+  checkLength(name, source, product(source.shape(name)!), product(shape))
+  await check?.()
+  const vectors = await readVectors(op, source, shape[0]!)
+  return { stored: place, type, ...channelFactors(op, shape[0]!, vectors, source) }
+}
+
+/** As {@link vectorNames} has them. */
+async function readVectors(op: WeightedOp, source: WeightSource, channels: number): Promise<Float32Array[]> {
+  const names = vectorNames(op)
+  for (const name of names) checkLength(name, source, product(source.shape(name) ?? [channels]), channels)
+  const { file, nameOf } = storedOf(source) ?? {}
+  const inFile = names.flatMap(name => nameOf?.(name) ?? [])
+  if (file?.readTogether && inFile.length === names.length) return file.readTogether(inFile)
+  const vectors: Float32Array[] = []
+  for (const name of names) vectors.push(await source.read(name))
+  for (const [i, name] of names.entries()) checkLength(name, source, vectors[i]!.length, channels)
+  return vectors
 }
 
 /** What a channel has one number of: the bias of a linear operation, the batch normalisation of a convolution. */

@@ -1,11 +1,11 @@
 // How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
-import type { Checkpoint } from './checkpoint.ts'
-import { type ByteSource, type FilePlace, openCheckpointFile } from './checkpoint-file.ts'
+import { type ByteSource, openCheckpointFile } from './checkpoint-file.ts'
 import { closingOnError } from './closing-on-error.ts'
 import { allocateFloats, checkFinite } from './float-tensor.ts'
 import { readFloats } from './read-floats.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
+import type { StoredCheckpoint, StoredTensor } from './stored-tensors.ts'
 import { isStoredType, type StoredType, toFloat32 } from './stored-type.ts'
 
 const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
@@ -45,7 +45,7 @@ async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart
 }
 
 /** An open file. Made by {@link openSafetensors}. */
-export class Safetensors implements Checkpoint {
+export class Safetensors implements StoredCheckpoint {
   readonly format = 'safetensors'
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, TensorInfo>
@@ -77,14 +77,13 @@ export class Safetensors implements Checkpoint {
     return checkFinite(name, result, this.path)
   }
 
-  /**
-   * Several small tensors as {@link read} returns them. What lies side by side in the file is read in one go. Whether the file has
-   * changed is not looked at: see {@link checkUnchanged}.
-   */
+  /** What lies side by side in the file is read in one go. Whether the file has changed is not looked at. */
   async readTogether(names: readonly string[]): Promise<Float32Array[]> {
     const all = names.map(name => {
-      const info = this.info(name)
-      return { info, bytes: new Uint8Array(info.end - info.begin) }
+      const [info, type] = [this.info(name), this.storedType(name)]
+      const result = new Float32Array(info.length)
+      const bytes = type === 'F32' ? new Uint8Array(result.buffer) : new Uint8Array(info.end - info.begin)
+      return { info, type, result, bytes }
     })
     const inOrder = all.toSorted((a, b) => a.info.begin - b.info.begin)
     const reads: Promise<void>[] = []
@@ -96,35 +95,31 @@ export class Safetensors implements Checkpoint {
       first = end
     }
     await Promise.all(reads)
-    return all.map(({ info, bytes }) => {
-      const result = new Float32Array(info.length)
-      toFloat32(this.storedType(info.name), bytes, result)
+    return all.map(({ info, type, result, bytes }) => {
+      if (type !== 'F32') toFloat32(type, bytes, result)
       return checkFinite(info.name, result, this.path)
     })
   }
 
-  /** Where a tensor lies, of {@link storedType}, for those that read it themselves; undefined where it is not in a file. */
-  place(name: string): FilePlace | undefined {
+  stored(name: string): StoredTensor | undefined {
     const [{ descriptor }, info] = [this.file, this.tensors.get(name)]
-    return descriptor === undefined || !info
-      ? undefined
-      : { descriptor, position: this.dataStart + info.begin }
+    if (descriptor === undefined || !info || !isStoredType(info.dtype)) return undefined
+    return { place: { descriptor, position: this.dataStart + info.begin }, type: info.dtype }
   }
 
-  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where the file was changed since it was opened */
   checkUnchanged(): Promise<void> {
     return this.file.checkUnchanged()
   }
 
   /** @throws ResidualError TENSOR_NOT_FOUND */
-  info(name: string): TensorInfo {
+  private info(name: string): TensorInfo {
     const info = this.tensors.get(name)
     if (!info) throw tensorNotFound(name, this.path)
     return info
   }
 
   /** @throws ResidualError TENSOR_NOT_FOUND, CHECKPOINT_INVALID for types that weights cannot have */
-  storedType(name: string): StoredType {
+  private storedType(name: string): StoredType {
     const { dtype } = this.info(name)
     if (!isStoredType(dtype))
       throw invalid(this.path, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)

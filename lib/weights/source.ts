@@ -3,6 +3,7 @@ import { outOfRange, ResidualError } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import { product } from '../model/product.ts'
 import type { Safetensors } from './safetensors.ts'
+import { keepStored } from './stored-tensors.ts'
 
 /** Named float32 tensors, read one at a time. */
 export interface WeightSource {
@@ -18,25 +19,6 @@ export interface WeightSource {
    * ResidualError TENSOR_NOT_FOUND and what the reader throws.
    */
   read(name: string, into?: Float32Array): Promise<Float32Array>
-}
-
-/** A file whose bytes can be had as they are. */
-export interface StoredTensors {
-  readonly file: Safetensors
-  /** The name in the file of a tensor that is just what the file has; undefined for others. */
-  readonly nameOf: (name: string) => string | undefined
-}
-
-/** By the source made of it. A source made of such a one, with a `read` of its own, is another object and not in here. */
-const stored = new WeakMap<WeightSource, StoredTensors>()
-
-/** Remembers that `source` does nothing but read what `tensors` has a name for. */
-export function keepStored(source: WeightSource, tensors: StoredTensors): void {
-  stored.set(source, tensors)
-}
-
-export function storedOf(source: WeightSource): StoredTensors | undefined {
-  return stored.get(source)
 }
 
 export function fromSafetensors(file: Safetensors): WeightSource {

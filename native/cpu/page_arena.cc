@@ -13,8 +13,8 @@ namespace residual::cpu {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
-// What is not used of the last block is never touched, so it costs nothing.
-constexpr size_t kBlock = size_t(32) << 20;
+// What is not used of a block is never touched, so it costs no more than the rest of its last page.
+constexpr size_t kBlock = size_t(128) << 20;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -36,16 +36,15 @@ float* allocate_pages(size_t bytes) {
 void* PageArena::allocate(size_t bytes) {
   const size_t rounded = round_up(bytes, kAlignment);
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (rounded > left_) {
-    const size_t block = std::max(rounded, kBlock);
-    std::unique_ptr<char, Free> memory(reinterpret_cast<char*>(allocate_pages(block)));
-    blocks_.push_back(std::move(memory));
-    next_ = blocks_.back().get();
-    left_ = block;
+  auto block = std::find_if(blocks_.begin(), blocks_.end(),
+                            [&](const Block& each) { return rounded <= each.size - each.used; });
+  if (block == blocks_.end()) {
+    const size_t size = std::max(rounded, kBlock);
+    std::unique_ptr<char, Free> memory(reinterpret_cast<char*>(allocate_pages(size)));
+    block = blocks_.insert(block, Block{std::move(memory), size, 0});
   }
-  void* const result = next_;
-  next_ += rounded;
-  left_ -= rounded;
+  void* const result = block->memory.get() + block->used;
+  block->used += rounded;
   return result;
 }
 

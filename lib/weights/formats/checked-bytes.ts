@@ -5,7 +5,8 @@ import { crc32 } from './crc32.ts'
 import type { DataReader } from './data-reader.ts'
 import { FileBytes } from './pickle/values.ts'
 
-const pieceBytes = 1 << 20 // read and summed up at once
+/** What is read and summed up at once. */
+export const pieceBytes = 1 << 20
 
 /** Whether an entry has a checksum. 0 is none: so writes `torch.serialization.set_crc32_options(False)`. */
 const isSummed = (checksum: number) => checksum !== 0
@@ -24,8 +25,11 @@ export class CheckedBytes extends FileBytes {
     this.#checked = !isSummed(checksum)
   }
 
-  /** For one pass over them. */
-  reading(source: ByteSource): { readonly read: DataReader; finish(): Promise<void> } {
+  /** For one pass over them. What is read only to be summed up is in `memory`, of {@link pieceBytes}. */
+  reading(
+    source: ByteSource,
+    memory: () => Uint8Array = () => Buffer.alloc(Math.min(pieceBytes, this.length)),
+  ) {
     let sum = 0
     let summed = 0 // of the bytes, from the front
     const read: DataReader = async (target, position) => {
@@ -39,10 +43,12 @@ export class CheckedBytes extends FileBytes {
     }
     /** Reads what was left out. Once they were found to be right that is not done again. */
     const finish = async () => {
-      const piece = Buffer.alloc(this.#checked ? 0 : Math.min(pieceBytes, this.length - summed))
-      while (!this.#checked && summed < this.length)
-        await read(piece.subarray(0, this.length - summed), summed)
-      if (!this.#checked) checkSum(source, this.name, sum, this.checksum)
+      if (this.#checked) return
+      if (summed < this.length) {
+        const piece = memory()
+        while (summed < this.length) await read(piece.subarray(0, this.length - summed), summed)
+      }
+      checkSum(source, this.name, sum, this.checksum)
       this.#checked = true
     }
     return { read, finish }
@@ -53,8 +59,8 @@ export class CheckedBytes extends FileBytes {
    *
    * @throws ResidualError CHECKPOINT_INVALID where they are not what they were
    */
-  async check(source: ByteSource): Promise<void> {
-    await this.reading(source).finish()
+  async check(source: ByteSource, memory?: () => Uint8Array): Promise<void> {
+    await this.reading(source, memory).finish()
   }
 }
 

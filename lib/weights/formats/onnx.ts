@@ -1,7 +1,8 @@
 // How are tensors read from an ONNX file that holds a ResNet? Found by the graph's structure, named as torchvision names them.
-import { architectureKey, type Checkpoint, type CheckpointTensor } from '../checkpoint.ts'
-import { openCheckpointFile } from '../checkpoint-file.ts'
+import { architectureKey, type Checkpoint } from '../checkpoint.ts'
+import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
 import { tensorNotFound } from '../source.ts'
+import type { StoredCheckpoint, StoredTensor } from '../stored-tensors.ts'
 import { OnnxGraph } from './onnx/graph.ts'
 import { parseModel } from './onnx/model.ts'
 import { type NamedTensor, namedTensors } from './onnx/named-tensors.ts'
@@ -35,12 +36,10 @@ export function looksLikeOnnx(bytes: Uint8Array): boolean {
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, also for graphs that are no ResNet's, saying why
  */
 export async function openOnnx(path: string): Promise<Checkpoint> {
-  const { default: protobuf } = await import('protobufjs')
+  const { default: protobuf } = await import('protobufjs/minimal.js')
   const file = await openCheckpointFile(path, format)
   const externals: ExternalFiles = new Map()
-  const close = async () => {
-    await Promise.all([file, ...externals.values()].map(each => each.close()))
-  }
+  const files = () => [file, ...externals.values()]
   try {
     const wire = new Wire(file, bytes => protobuf.Reader.create(bytes))
     const model = await parseModel(wire, externals)
@@ -52,22 +51,26 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
     const { tensors, epsilon } = namedTensors(graph, structure, wire)
     const architecture = JSON.stringify({ epsilon, ...(stride && { stride }) })
     const metadata = new Map([...model.metadata, [architectureKey, architecture]])
-    return new OnnxCheckpoint(path, metadata, tensors, close)
+    return new OnnxCheckpoint(path, metadata, tensors, files())
   } catch (error) {
-    await close()
+    await closeAll(files())
     throw error
   }
 }
 
+async function closeAll(files: readonly ByteSource[]): Promise<void> {
+  await Promise.all(files.map(file => file.close()))
+}
+
 /** Open files. Made by {@link openOnnx}. */
-class OnnxCheckpoint implements Checkpoint {
+class OnnxCheckpoint implements StoredCheckpoint {
   readonly format = format
 
   constructor(
     readonly path: string,
     readonly metadata: ReadonlyMap<string, string>,
-    readonly tensors: ReadonlyMap<string, CheckpointTensor & NamedTensor>,
-    private readonly closeFiles: () => Promise<void>,
+    readonly tensors: ReadonlyMap<string, NamedTensor>,
+    private readonly files: readonly ByteSource[],
   ) {}
 
   async read(name: string, into?: Float32Array): Promise<Float32Array> {
@@ -76,8 +79,16 @@ class OnnxCheckpoint implements Checkpoint {
     return await tensor.load(into)
   }
 
+  stored(name: string): StoredTensor | undefined {
+    return this.tensors.get(name)?.stored
+  }
+
+  async checkUnchanged(): Promise<void> {
+    for (const file of this.files) await file.checkUnchanged()
+  }
+
   close(): Promise<void> {
-    return this.closeFiles()
+    return closeAll(this.files)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -12,11 +12,16 @@ const maxWholeBytes = 64 << 20 // of a storage whose numbers a view takes in no 
 export class ViewMemory {
   readonly #staging = new Staging(chunkBytes)
 
+  /** As they were before, or zeros. */
+  bytes(count: number): Uint8Array {
+    return this.#staging.take(count, 'a view')
+  }
+
   /** Room for `count` stored numbers and for what they are as float32: of F32 the same. */
   take(count: number, type: StoredType): { readonly stored: Buffer; readonly numbers: Float32Array } {
     const bytes = count * storedBytes[type]
     const at = type === 'F32' ? 0 : Math.ceil(bytes / 4) * 4
-    const { buffer, byteOffset } = this.#staging.take(Math.max(bytes, at + count * 4), 'a view')
+    const { buffer, byteOffset } = this.bytes(Math.max(bytes, at + count * 4))
     return {
       stored: Buffer.from(buffer, byteOffset, bytes),
       numbers: new Float32Array(buffer, byteOffset + at, count),

@@ -7,6 +7,7 @@ import { openSafetensors, type Safetensors } from '../safetensors.ts'
 import { maxHeaderBytes, type TensorInfo } from '../safetensors-header.ts'
 import { scanHeader } from '../safetensors-scan.ts'
 import { tensorNotFound } from '../source.ts'
+import type { StoredCheckpoint, StoredTensor } from '../stored-tensors.ts'
 import { besideFile } from './beside.ts'
 
 const format = 'safetensors (sharded)'
@@ -93,7 +94,7 @@ function tensorsOf(
 }
 
 /** Open files. Made by {@link openShardedSafetensors}. */
-class ShardedSafetensors implements Checkpoint {
+class ShardedSafetensors implements StoredCheckpoint {
   readonly format = format
   readonly #shardOf: ReadonlyMap<string, Safetensors>
 
@@ -109,9 +110,30 @@ class ShardedSafetensors implements Checkpoint {
   }
 
   async read(name: string, into?: Float32Array): Promise<Float32Array> {
+    return await this.#shard(name).read(name, into)
+  }
+
+  stored(name: string): StoredTensor | undefined {
+    return this.#shardOf.get(name)?.stored(name)
+  }
+
+  async readTogether(names: readonly string[]): Promise<Float32Array[]> {
+    const values = new Map<string, Float32Array>()
+    for (const shard of new Set(names.map(name => this.#shard(name)))) {
+      const held = names.filter(name => shard.tensors.has(name))
+      for (const [i, tensor] of (await shard.readTogether(held)).entries()) values.set(held[i]!, tensor)
+    }
+    return names.map(name => values.get(name)!)
+  }
+
+  async checkUnchanged(): Promise<void> {
+    for (const shard of this.shards.values()) await shard.checkUnchanged()
+  }
+
+  #shard(name: string): Safetensors {
     const shard = this.#shardOf.get(name)
     if (!shard) throw tensorNotFound(name, this.path)
-    return await shard.read(name, into)
+    return shard
   }
 
   async close(): Promise<void> {

@@ -1,18 +1,20 @@
 // What is a checkpoint whose tensors are views of ranges of a file?
 
-import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
+import type { CheckpointTensor } from '../checkpoint.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import type { ByteSource } from '../checkpoint-file.ts'
 import { allocateFloats, checkFinite } from '../float-tensor.ts'
 import { tensorNotFound } from '../source.ts'
-import { isStoredType } from '../stored-type.ts'
-import { CheckedBytes } from './checked-bytes.ts'
+import type { StoredCheckpoint, StoredTensor } from '../stored-tensors.ts'
+import { isStoredType, storedBytes } from '../stored-type.ts'
+import { CheckedBytes, pieceBytes } from './checked-bytes.ts'
 import { readerOf } from './data-reader.ts'
+import { FileBytes } from './pickle/values.ts'
 import { isReadable, readView, ViewMemory } from './read-view.ts'
 import type { StoredData, TensorView } from './view.ts'
 
 /** Made by the functions that open the formats. */
-export class ViewCheckpoint implements Checkpoint {
+export class ViewCheckpoint implements StoredCheckpoint {
   readonly path: string
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
@@ -41,6 +43,20 @@ export class ViewCheckpoint implements Checkpoint {
     return this.#read(name, view => view.turned(axes), into)
   }
 
+  stored(name: string): StoredTensor | undefined {
+    const [{ descriptor }, view] = [this.source, this.#views.get(name)]
+    if (descriptor === undefined || !view?.isDense) return undefined
+    const { data, dtype, offset } = view
+    if (!(data instanceof FileBytes) || !isStoredType(dtype)) return undefined
+    const place = { descriptor, position: data.at + offset * storedBytes[dtype] }
+    if (!(data instanceof CheckedBytes)) return { place, type: dtype }
+    return { place, type: dtype, check: () => this.#check(data) }
+  }
+
+  checkUnchanged(): Promise<void> {
+    return this.source.checkUnchanged()
+  }
+
   async #read(
     name: string,
     seen: (view: TensorView<StoredData>) => TensorView<StoredData>,
@@ -54,13 +70,20 @@ export class ViewCheckpoint implements Checkpoint {
       throw invalidCheckpoint(this.source, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
     if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
     const result = allocateFloats(name, view.length, this.path, into)
-    const checked = data instanceof CheckedBytes ? data.reading(this.source) : undefined
     const memory = this.#idle.pop() ?? new ViewMemory()
+    const checked =
+      data instanceof CheckedBytes ? data.reading(this.source, () => memory.bytes(pieceBytes)) : undefined
     await readView(view, dtype, checked?.read ?? readerOf(this.source, data), result, memory)
-    this.#idle.push(memory)
     await checked?.finish()
+    this.#idle.push(memory)
     await this.source.checkUnchanged()
     return checkFinite(name, result, this.path)
+  }
+
+  async #check(data: CheckedBytes): Promise<void> {
+    const memory = this.#idle.pop() ?? new ViewMemory()
+    await data.check(this.source, () => memory.bytes(pieceBytes))
+    this.#idle.push(memory)
   }
 
   close(): Promise<void> {

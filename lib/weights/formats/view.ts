@@ -40,6 +40,12 @@ export class TensorView<D extends Data = Data> {
     return product(this.shape)
   }
 
+  /** Whether the numbers lie one after another, row-major, in this machine's byte order. */
+  get isDense(): boolean {
+    const dense = denseStrides(this.shape)
+    return !this.swapped && this.shape.every((size, i) => size === 1 || this.strides[i] === dense[i])
+  }
+
   get elementBytes(): number {
     return elementBytes[this.dtype]!
   }

@@ -2,8 +2,8 @@
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint.ts'
-import { Safetensors } from '../safetensors.ts'
-import { keepStored, tensorNotFound, type WeightSource } from '../source.ts'
+import { tensorNotFound, type WeightSource } from '../source.ts'
+import { isStored, keepStored } from '../stored-tensors.ts'
 import { nameAt, type Part, placeOf } from './places.ts'
 import type { Scheme, TensorNames } from './scheme.ts'
 
@@ -58,7 +58,7 @@ export function translate(
       return make(recipe, wanted, file, into)
     },
   }
-  if (file instanceof Safetensors) {
+  if (isStored(file)) {
     const nameOf = (name: string) => {
       const { own, bias, factor, turned } = recipeOf(name) ?? {}
       return bias || factor || turned ? undefined : own

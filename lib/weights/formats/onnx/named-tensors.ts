@@ -1,15 +1,18 @@
 // Which tensors does a ResNet that was an ONNX graph have, and what are the batch norms of one whose were folded away?
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint.ts'
+import type { StoredTensor } from '../../stored-tensors.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
-import { type OnnxTensor, readOnnxTensor } from './tensor.ts'
+import { type OnnxTensor, readOnnxTensor, storedTensor } from './tensor.ts'
 import type { Norm, Unit } from './unit.ts'
 import type { Wire } from './wire.ts'
 
 /** A tensor under its new name, and how it is had; the caller of `load` owns what it gives. */
 export interface NamedTensor extends CheckpointTensor {
   load(into?: Float32Array): Promise<Float32Array>
+  /** Where `load` does no more than read. */
+  readonly stored?: StoredTensor | undefined
 }
 
 /** @throws ResidualError CHECKPOINT_INVALID where batch norms differ in epsilon: a network has one */
@@ -36,16 +39,23 @@ export function namedTensors(
     length,
     load,
   })
-  const plain = (tensor: OnnxTensor) => as(tensor, tensor.dims, into => read(tensor, into))
+  const plain = (tensor: OnnxTensor): NamedTensor => ({
+    ...as(tensor, tensor.dims, into => read(tensor, into)),
+    stored: storedTensor(tensor),
+  })
   for (const [name, unit] of units) {
     tensors.set(`${name}.weight`, plain(unit.weight))
     const norm = unit.norm ? stored(unit.norm, unit, plain, read) : identity(unit, epsilon, plain)
     for (const [leaf, tensor] of Object.entries(norm)) tensors.set(`${normName(name)}.${leaf}`, tensor)
   }
   const { weight, channels, classes, channelsFirst, bias } = classifier
-  const load = async (into?: Float32Array) =>
-    channelsFirst ? transposed(await read(weight), channels) : await read(weight, into)
-  tensors.set('fc.weight', as(weight, [classes, channels], load))
+  const turned = async () => transposed(await read(weight), channels)
+  tensors.set(
+    'fc.weight',
+    channelsFirst
+      ? as(weight, [classes, channels], turned)
+      : { ...plain(weight), shape: [classes, channels] },
+  )
   tensors.set('fc.bias', bias ? as(bias, [classes], () => read(bias)) : constant(classes, 0))
   return { tensors, epsilon }
 }
@@ -75,7 +85,7 @@ function stored(
   return {
     weight: plain(gamma),
     bias: plain(beta),
-    running_mean: bias ? { ...plain(mean), load: shifted } : plain(mean),
+    running_mean: bias ? { ...plain(mean), load: shifted, stored: undefined } : plain(mean),
     running_var: plain(variance),
   }
 }

@@ -2,6 +2,7 @@
 import { type ByteSource, openCheckpointFile } from '../../checkpoint-file.ts'
 import { allocateFloats, checkFinite } from '../../float-tensor.ts'
 import { readFloats } from '../../read-floats.ts'
+import type { StoredTensor } from '../../stored-tensors.ts'
 import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
 import { besideFile } from '../beside.ts'
 import type { Field, Range, Wire } from './wire.ts'
@@ -86,7 +87,11 @@ async function smallIntegers(
   ints: readonly Field[],
 ): Promise<readonly number[] | undefined> {
   if (dtype !== 'I64' || length > smallLength) return undefined
-  if (!raw) return (await Promise.all(ints.map(field => wire.numbers(field)))).flat()
+  if (!raw) {
+    const numbers: number[] = []
+    for (const field of ints) numbers.push(...(await wire.numbers(field)))
+    return numbers
+  }
   const bytes = await wire.bytes(raw, smallLength * 8)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) => Number(view.getBigInt64(8 * i, true)))
@@ -135,6 +140,15 @@ export async function keyAndValue(wire: Wire, range: Range): Promise<[string, st
     return field ? await wire.text(field) : ''
   }
   return [await text(1), await text(2)]
+}
+
+/** Where the numbers lie, if they lie together and as they are. */
+export function storedTensor({ dtype, data }: OnnxTensor): StoredTensor | undefined {
+  const { descriptor } = data.file
+  const [part, ...others] = data.parts
+  if (descriptor === undefined || !part || others.length > 0 || data.packedInts || !isStoredType(dtype))
+    return undefined
+  return { place: { descriptor, position: part.begin }, type: dtype }
 }
 
 /**

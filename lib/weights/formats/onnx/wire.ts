@@ -24,8 +24,9 @@ export interface Field extends Range {
 
 /** A window onto the file, which moves to where it is read. */
 export class Wire {
+  readonly #memory = new Uint8Array(windowBytes)
   #start = 0
-  #bytes = new Uint8Array(0)
+  #bytes = this.#memory.subarray(0, 0)
   #reader: Reader | undefined
   #fields = 0
 
@@ -96,7 +97,7 @@ export class Wire {
   }
 
   async #load(at: number): Promise<void> {
-    this.#bytes = new Uint8Array(Math.min(windowBytes, this.file.size - at))
+    this.#bytes = this.#memory.subarray(0, this.file.size - at)
     this.#start = at
     await this.file.read([this.#bytes], at)
     this.#reader = this.readerOf(this.#bytes)
