@@ -17,6 +17,7 @@ import {
   ask,
   bytesTensor,
   channelsFirst,
+  metric,
   modelName,
   pictureBytes,
   pictureShape,
@@ -297,6 +298,9 @@ describe('the service', () => {
       `127.0.0.1:${stopping.grpcPort}`,
       credentials.createInsecure(),
     )
+    await new Promise<void>((resolve, reject) => {
+      other.waitForReady(Date.now() + 30_000, (error?: Error) => (error ? reject(error) : resolve()))
+    })
     const request = {
       model_name: modelName,
       inputs: [{ ...pixelInput, shape: [64, ...pictureShape] }],
@@ -313,7 +317,10 @@ describe('the service', () => {
           }),
       ),
     )
-    await new Promise(resolve => setTimeout(resolve, 100))
+    // The first has been read to its end: then the others, sent in the same turn on the same connection, have begun.
+    await expect
+      .poll(() => metric(stopping, 'residual_queue_pictures{'), { interval: 5, timeout: 30_000 })
+      .toBeGreaterThan(0)
     expect(await stopping.stop()).toBe(true)
     for (const { outputs } of await answers) expect(outputs).toHaveLength(3)
     other.close()

@@ -11,6 +11,7 @@ import {
   inferBinary,
   inferJson,
   inferUrl,
+  metric,
   modelName,
   pictureBytes,
   pictureShape,
@@ -45,17 +46,6 @@ function open(server: RunningServer, data = ''): Socket {
 }
 
 const closed = (socket: Socket) => new Promise<void>(resolve => socket.once('close', () => resolve()))
-
-const metric = async (server: RunningServer, line: string) => {
-  const text = (await ask(`${server.url}/metrics`)).json as string
-  return Number(
-    text
-      .split('\n')
-      .find(found => found.startsWith(line))
-      ?.split(' ')
-      .at(-1) ?? Number.NaN,
-  )
-}
 
 describe('a full server', () => {
   it('answers 503 with Retry-After, and answers again once there is room', async () => {

@@ -42,6 +42,13 @@ export const post = (
   headers: Record<string, string> = {},
 ): Promise<Answer> => ask(url, { method: 'POST', body, headers })
 
+/** The value of the first line of `/metrics` that begins like this; NaN where there is none. */
+export async function metric(server: RunningServer, line: string): Promise<number> {
+  const text = (await ask(`${server.url}/metrics`)).json as string
+  const found = text.split('\n').find(each => each.startsWith(line))
+  return Number(found?.split(' ').at(-1) ?? Number.NaN)
+}
+
 export const inferUrl = (server: RunningServer, model = modelName): string =>
   `${server.url}/v2/models/${model}/infer`
 
