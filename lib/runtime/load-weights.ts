@@ -49,8 +49,9 @@ export async function loadWeights(
     for (const { index, op, bytes } of queue) {
       if (failures.size > 0) return
       const loadInto = async (staging: Staging) => {
-        const { stored, type, scale, bias } = await readOpWeights(plan, op, source, staging)
-        await native.loadWeights(index, stored, type, scale, bias).catch(error => explain(error, op, source))
+        const { stored, layout, type, scale, bias } = await readOpWeights(plan, op, source, staging)
+        const loaded = native.loadWeights(index, stored, layout, type, scale, bias)
+        await loaded.catch(error => explain(error, op, source))
       }
       const isLarge = bytes > mostOfALane
       const loaded = isLarge ? largeIsFree.then(() => loadInto(large)) : loadInto(own)
@@ -60,7 +61,7 @@ export async function loadWeights(
     }
   }
   await Promise.all(Array.from({ length: atOnce }, lane))
-  await storedOf(source)?.file.checkUnchanged() // or nothing that was read means anything
+  await storedOf(source)?.file.checkUnchanged?.() // or nothing that was read means anything
   if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
 }
 

@@ -6,6 +6,7 @@ import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
 import { packageRoot } from '../package-root.ts'
 import type { FilePlace } from '../weights/checkpoint-file.ts'
+import type { WeightLayout } from '../weights/stored-tensors.ts'
 import type { StoredType } from '../weights/stored-type.ts'
 
 /** A crop window of a picture resized to `outHeight` x `outWidth`; all in pixels. */
@@ -24,13 +25,14 @@ export interface ResizeGeometry {
 /** One backend's session. Lengths are checked in C++; states and arguments are the business of `Session`. */
 export interface NativeSession {
   /**
-   * Multiplies each output channel of `stored`, `[K,C,R,S]` of `type`, by its scale and packs that. Nobody may change the arrays
+   * Multiplies each output channel of `stored`, of `layout` and `type`, by its scale and packs that. Nobody may change the arrays
    * or close the file until the promise settles. Rejects with NON_FINITE, naming the channel; FILE_NOT_FOUND and CHECKPOINT_INVALID
    * where the file cannot be read or ends before. Several operations may be loaded at once.
    */
   loadWeights(
     op: number,
     stored: Uint8Array | FilePlace,
+    layout: WeightLayout,
     type: StoredType,
     scale: Float64Array,
     bias: Float32Array,

@@ -1,5 +1,7 @@
 // What is a checkpoint, whatever kind of file it lies in? Named tensors that are read one at a time.
 
+import type { StoredTensor } from './stored-tensors.ts'
+
 /** What a file says of one tensor. */
 export interface CheckpointTensor {
   readonly shape: readonly number[]
@@ -32,6 +34,18 @@ export interface Checkpoint {
    * order then takes no memory.
    */
   readTurned?(name: string, axes: readonly number[], into?: Float32Array): Promise<Float32Array>
+
+  /** Where a tensor lies in a file; undefined where there is more to it than its bytes, and then `read` says what. */
+  stored?(name: string): StoredTensor | undefined
+
+  /**
+   * Several small tensors as {@link read} returns them, in fewer readings. Whether the file has changed may not have been looked at:
+   * see {@link checkUnchanged}.
+   */
+  readTogether?(names: readonly string[]): Promise<Float32Array[]>
+
+  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where a file was changed since it was opened */
+  checkUnchanged?(): Promise<void>
 
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>

@@ -6,7 +6,7 @@ import type { FilePlace } from './checkpoint-file.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
-import { type StoredTensor, storedOf } from './stored-tensors.ts'
+import { storedOf, type WeightLayout } from './stored-tensors.ts'
 import type { StoredType } from './stored-type.ts'
 
 export type WeightedOp = ConvOp | LinearOp
@@ -29,14 +29,15 @@ export function weightName(op: WeightedOp): string | null {
 
 /** What the addon takes of one operation: see `NativeSession.loadWeights`. */
 export interface OpWeights extends ChannelFactors {
-  /** {@link weightShape} of `type`: in memory, or in a file that must stay open and may have changed. */
+  /** {@link weightShape}, in this layout and of this type: in memory, or in a file that must stay open and may have changed. */
   readonly stored: Uint8Array | FilePlace
+  readonly layout: WeightLayout
   readonly type: StoredType
 }
 
 /** Bytes that {@link readOpWeights} needs of memory: as float32, unless they stay in a file. */
 export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): number {
-  return storedWeight(op, source) ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
+  return locate(op, source)?.inFile ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
 }
 
 /**
@@ -51,14 +52,21 @@ export async function readOpWeights(
   source: WeightSource,
   staging: Staging,
 ): Promise<OpWeights> {
-  const stored = storedWeight(op, source)
-  if (stored) return ofFile(plan, op, source, stored)
-  const length = product(weightShape(plan, op))
+  const [shape, name, located] = [weightShape(plan, op), weightName(op), locate(op, source)]
+  const { layout = 'KCRS', inFile } = located ?? {}
+  if (name !== null) checkStated(name, source, product(shape) / windowOf(op))
+  if (inFile) {
+    await inFile.check?.()
+    const factors = await readFactors(op, source, shape[0]!)
+    return { stored: inFile.place, layout, type: inFile.type, ...factors }
+  }
+  const length = product(shape)
   const memory = staging.take(length * Float32Array.BYTES_PER_ELEMENT, op.name)
   const target = new Float32Array(memory.buffer, memory.byteOffset, length)
-  const { weight, ...factors } = await readUnfolded(plan, op, source, target)
+  const weight = await (located ? located.read(target) : readWeight(plan, op, source, target))
+  checkLength(name ?? op.name, source, weight.length, length)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
-  return { stored: memory, type: 'F32', ...factors }
+  return { stored: memory, layout, type: 'F32', ...(await readFactors(op, source, shape[0]!)) }
 }
 
 /**
@@ -71,7 +79,8 @@ export async function readFolded(
   op: WeightedOp,
   source: WeightSource,
 ): Promise<{ readonly weight: Float32Array; readonly bias: Float32Array }> {
-  const { weight, scale, bias } = await readUnfolded(plan, op, source)
+  const weight = await readWeight(plan, op, source)
+  const { scale, bias } = await readFactors(op, source, weightShape(plan, op)[0]!)
   try {
     return { weight: scaleChannels(weight, scale), bias }
   } catch (cause) {
@@ -79,22 +88,22 @@ export async function readFolded(
   }
 }
 
-/** Before `scale` is applied. */
-async function readUnfolded(
+/** In {@link weightShape}, before anything is folded into it. */
+async function readWeight(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
   into?: Float32Array,
-): Promise<ChannelFactors & { readonly weight: Float32Array }> {
-  const shape = weightShape(plan, op)
+): Promise<Float32Array> {
   const name = weightName(op)
   const pixels = windowOf(op)
-  const length = product(shape) / pixels
-  const target = pixels === 1 ? into : undefined
-  const own = name === null ? new Float32Array(length).fill(1) : await source.read(name, target)
+  const length = product(weightShape(plan, op)) / pixels
+  const own =
+    name === null
+      ? new Float32Array(length).fill(1)
+      : await source.read(name, pixels === 1 ? into : undefined)
   if (name !== null) checkLength(name, source, own.length, length)
-  const weight = pixels === 1 ? own : spread(own, pixels)
-  return { weight, ...channelFactors(op, shape[0]!, await readVectors(op, source, shape[0]!), source) }
+  return pixels === 1 ? own : spread(own, pixels)
 }
 
 /** Over how many pixels the weights of the tensor are spread. */
@@ -108,35 +117,27 @@ function spread(weight: Float32Array, pixels: number): Float32Array {
   )
 }
 
-/** The tensor that an operation multiplies by, where it can be had as it lies in a file. */
-function storedWeight(op: WeightedOp, source: WeightSource): StoredTensor | undefined {
-  const weight = weightName(op)
-  if (weight === null || windowOf(op) !== 1) return undefined
-  const { file, nameOf } = storedOf(source) ?? {}
-  const name = nameOf?.(weight)
-  return name === undefined ? undefined : file!.stored(name)
+/** How the tensor that an operation multiplies by is had in the layout that the source's file has for it, if it has it. */
+function locate(op: WeightedOp, source: WeightSource) {
+  const [weight, { file, locate } = {}] = [weightName(op), storedOf(source)]
+  const found = weight === null || windowOf(op) !== 1 ? undefined : locate?.(weight)
+  if (!file || !found) return undefined
+  const { name, layout } = found
+  const read = (into: Float32Array) => file.read(name, into)
+  return { layout, inFile: file.stored?.(name), read }
 }
 
-async function ofFile(
-  plan: Plan,
-  op: WeightedOp,
-  source: WeightSource,
-  { place, type, check }: StoredTensor,
-): Promise<OpWeights> {
-  const shape = weightShape(plan, op)
-  const name = weightName(op)!
-  checkLength(name, source, product(source.shape(name)!), product(shape))
-  await check?.()
-  const vectors = await readVectors(op, source, shape[0]!)
-  return { stored: place, type, ...channelFactors(op, shape[0]!, vectors, source) }
+/** What the batch normalisation of an operation comes to, or its bias. */
+async function readFactors(op: WeightedOp, source: WeightSource, channels: number): Promise<ChannelFactors> {
+  return channelFactors(op, channels, await readVectors(op, source, channels), source)
 }
 
 /** As {@link vectorNames} has them. */
 async function readVectors(op: WeightedOp, source: WeightSource, channels: number): Promise<Float32Array[]> {
   const names = vectorNames(op)
-  for (const name of names) checkLength(name, source, product(source.shape(name) ?? [channels]), channels)
-  const { file, nameOf } = storedOf(source) ?? {}
-  const inFile = names.flatMap(name => nameOf?.(name) ?? [])
+  for (const name of names) checkStated(name, source, channels)
+  const { file, locate } = storedOf(source) ?? {}
+  const inFile = names.flatMap(name => locate?.(name)?.name ?? [])
   if (file?.readTogether && inFile.length === names.length) return file.readTogether(inFile)
   const vectors: Float32Array[] = []
   for (const name of names) vectors.push(await source.read(name))
@@ -172,6 +173,12 @@ function channelFactors(
 export function ofOperation(op: WeightedOp, source: WeightSource, cause: unknown): unknown {
   if (!(cause instanceof ResidualError && cause.code === 'NON_FINITE')) return cause
   return new ResidualError(cause.code, `'${op.name}' of ${source.description}: ${cause.message}`, { cause })
+}
+
+/** Before anything is read. */
+function checkStated(name: string, source: WeightSource, expected: number): void {
+  const shape = source.shape(name)
+  if (shape) checkLength(name, source, product(shape), expected) // where there is none reading says so
 }
 
 function checkLength(name: string, source: WeightSource, length: number, expected: number): void {

@@ -1,11 +1,12 @@
 // How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
+import type { Checkpoint } from './checkpoint.ts'
 import { type ByteSource, openCheckpointFile } from './checkpoint-file.ts'
 import { closingOnError } from './closing-on-error.ts'
 import { allocateFloats, checkFinite } from './float-tensor.ts'
 import { readFloats } from './read-floats.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensors-header.ts'
 import { tensorNotFound } from './source.ts'
-import type { StoredCheckpoint, StoredTensor } from './stored-tensors.ts'
+import type { StoredTensor } from './stored-tensors.ts'
 import { isStoredType, type StoredType, toFloat32 } from './stored-type.ts'
 
 const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
@@ -45,7 +46,7 @@ async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart
 }
 
 /** An open file. Made by {@link openSafetensors}. */
-export class Safetensors implements StoredCheckpoint {
+export class Safetensors implements Checkpoint {
   readonly format = 'safetensors'
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, TensorInfo>

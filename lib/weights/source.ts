@@ -28,7 +28,7 @@ export function fromSafetensors(file: Safetensors): WeightSource {
     shape: name => file.tensors.get(name)?.shape,
     read: (name, into) => file.read(name, into),
   }
-  keepStored(source, { file, nameOf: name => name })
+  keepStored(source, { file, locate: name => ({ name, layout: 'KCRS' }) })
   return source
 }
 

@@ -16,34 +16,20 @@ export interface StoredTensor {
   readonly check?: () => Promise<void>
 }
 
-/** A checkpoint whose bytes can be had as they are. */
-export interface StoredCheckpoint extends Checkpoint {
-  /** Undefined where there is more to a tensor than its bytes in a file; then `read` says what. */
-  stored(name: string): StoredTensor | undefined
-  /**
-   * Several small tensors as {@link Checkpoint.read} returns them, in fewer readings. Whether the file has changed may not have been
-   * looked at: see {@link checkUnchanged}.
-   */
-  readTogether?(names: readonly string[]): Promise<Float32Array[]>
-  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where a file was changed since it was opened */
-  checkUnchanged(): Promise<void>
-}
+/** In which order weights lie: PyTorch's, `[K,C,R,S]`, or that of Keras, `[R,S,C,K]`, which for a matrix is `[C,K]`. */
+export type WeightLayout = 'KCRS' | 'RSCK'
 
-export function isStored(file: Checkpoint): file is StoredCheckpoint {
-  return 'stored' in file
-}
-
-/** What a source reads from. */
+/** What a source makes its tensors of. */
 export interface StoredTensors {
-  readonly file: StoredCheckpoint
-  /** The name in the file of a tensor that is just what the file has; undefined for others. */
-  readonly nameOf: (name: string) => string | undefined
+  readonly file: Checkpoint
+  /** The tensor of the file that is, in some layout, just that of the name; undefined for others. */
+  readonly locate: (name: string) => { readonly name: string; readonly layout: WeightLayout } | undefined
 }
 
 /** By the source made of it. A source made of such a one, with a `read` of its own, is another object and not in here. */
 const stored = new WeakMap<WeightSource, StoredTensors>()
 
-/** Remembers that `source` does nothing but read what `tensors` has a name for. */
+/** Remembers that `source` does nothing but read what `tensors` locates. */
 export function keepStored(source: WeightSource, tensors: StoredTensors): void {
   stored.set(source, tensors)
 }

@@ -207,25 +207,29 @@ core::WeightPlace weight_place(const Napi::Object& stored, size_t count, size_t 
 
 }  // namespace
 
-// loadWeights(op: number, stored: Uint8Array | { descriptor: number, position: number }, type: string,
-// scale: Float64Array, bias: Float32Array): Promise<void>
+// loadWeights(op: number, stored: Uint8Array | { descriptor: number, position: number }, layout: 'KCRS' |
+// 'RSCK', type: string, scale: Float64Array, bias: Float32Array): Promise<void>
 Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open();
     const size_t op = info[0].As<Napi::Number>().Uint32Value();
     const auto stored = info[1].As<Napi::Object>();
-    const auto type = core::stored_type(info[2].As<Napi::String>().Utf8Value());
-    const auto scale = info[3].As<Napi::Float64Array>();
-    const auto bias = info[4].As<Napi::Float32Array>();
+    const std::string layout = info[2].As<Napi::String>();
+    const auto type = core::stored_type(info[3].As<Napi::String>());
+    const auto scale = info[4].As<Napi::Float64Array>();
+    const auto bias = info[5].As<Napi::Float32Array>();
     if (op >= state->plan.ops.size()) internal("There is no operation ", std::to_string(op));
     const core::Op& target = state->plan.ops[op];
     const core::WeightShape shape = core::weight_shape(state->plan, target);
     if (shape.count() == 0) internal("Operation '", target.name, "' takes no weights");
+    if (layout != "KCRS" && layout != "RSCK")
+      internal("The weights of '", target.name, "' have an unknown layout");
     if (!type) internal("The weights of '", target.name, "' have an unknown type");
     if (scale.ElementLength() != shape.outputs || bias.ElementLength() != shape.outputs)
       internal("The factors of '", target.name, "' have the wrong size");
-    const core::WeightPlace place = weight_place(stored, shape.count(), core::bytes_of(*type), target.name);
+    core::WeightPlace place = weight_place(stored, shape.count(), core::bytes_of(*type), target.name);
+    place.outputs_last = layout == "RSCK";
     // The arrays come from lib/runtime, which leaves them alone until this is done: references are enough,
     // copies would double the memory.
     auto held = std::make_shared<std::array<Napi::ObjectReference, 3>>();

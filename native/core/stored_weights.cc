@@ -67,6 +67,31 @@ void read_fully(int file, std::byte* to, size_t bytes, uint64_t position) {
   }
 }
 
+// Throws NON_FINITE where one of `count` numbers is not finite; `channel_of` has the index of its channel.
+template <typename ChannelOf>
+void check_finite(const float* numbers, size_t count, const ChannelOf& channel_of) {
+  const float* const culprit =
+      std::find_if_not(numbers, numbers + count, [](float value) { return std::isfinite(value); });
+  if (culprit == numbers + count) return;
+  throw Error(ErrorCode::kNonFinite, "A weight of channel " + std::to_string(channel_of(culprit - numbers)) +
+                                         " comes to " + name_of(*culprit) + ".");
+}
+
+// Calls `fold` with a number of the type.
+template <typename Fold>
+void of_type(StoredType type, const Fold& fold) {
+  switch (type) {
+    case StoredType::kF16:
+      return fold(Half());
+    case StoredType::kBF16:
+      return fold(BFloat16());
+    case StoredType::kF64:
+      return fold(double());
+    default:
+      return fold(float());
+  }
+}
+
 }  // namespace
 
 std::optional<StoredType> stored_type(const std::string& name) {
@@ -93,49 +118,73 @@ StoredWeights::StoredWeights(const WeightPlace& place, StoredType type, const We
                              const double* scale)
     : place_(place), type_(type), shape_(shape), scale_(scale) {}
 
-// Where the channels from `first` on lie in memory.
-const std::byte* StoredWeights::channels(size_t first, size_t count) {
-  if (place_.memory) return place_.memory + first * channel_bytes();
-  if (first < first_read_ || first + count > first_read_ + channels_read_) {
-    channels_read_ = 0;
-    read_.resize(count * channel_bytes());
-    read_fully(place_.file, read_.data(), read_.size(), place_.position + first * channel_bytes());
-    first_read_ = first;
-    channels_read_ = count;
+// Where `count` records from `first` on, of so many numbers, lie in memory.
+const std::byte* StoredWeights::stored(size_t first, size_t count, size_t numbers_each) {
+  const size_t begin = first * numbers_each * bytes_of(type_), bytes = count * numbers_each * bytes_of(type_);
+  if (place_.memory) return place_.memory + begin;
+  if (begin < read_from_ || begin + bytes > read_from_ + read_.size()) {
+    read_from_ = SIZE_MAX;  // whatever becomes of the reading
+    read_.resize(bytes);
+    read_fully(place_.file, read_.data(), bytes, place_.position + begin);
+    read_from_ = begin;
   }
-  return read_.data() + (first - first_read_) * channel_bytes();
+  return read_.data() + (begin - read_from_);
 }
 
 template <typename Stored>
 void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begin, size_t size) {
-  const std::byte* stored = channels(first, count);
-  for (size_t k = first; k < first + count; k++, to += size, stored += channel_bytes()) {
-    const Stored* const from = reinterpret_cast<const Stored*>(stored) + begin;
+  const size_t each = shape_.inputs * shape_.taps;
+  const Stored* from = reinterpret_cast<const Stored*>(stored(first, count, each)) + begin;
+  for (size_t k = first; k < first + count; k++, to += size, from += each) {
     const double scale = scale_[k];
     uint32_t not_finite = 0;
     for (size_t i = 0; i < size; i++) {
       to[i] = static_cast<float>(double(to_float(from[i])) * scale);
       not_finite |= (bits_of(to[i]) & kExponent) == kExponent;
     }
-    if (!not_finite) continue;
-    const float* const culprit =
-        std::find_if_not(to, to + size, [](float value) { return std::isfinite(value); });
-    throw Error(ErrorCode::kNonFinite,
-                "A weight of channel " + std::to_string(k) + " comes to " + name_of(*culprit) + ".");
+    if (not_finite) check_finite(to, size, [k](size_t) { return k; });
+  }
+}
+
+template <typename Stored>
+void StoredWeights::gather_from(float* to, size_t first, size_t count, size_t begin, size_t size) {
+  const size_t inputs = shape_.inputs, taps = shape_.taps, outputs = shape_.outputs;
+  const Stored* const from = reinterpret_cast<const Stored*>(stored(0, taps * inputs, outputs));
+  for (size_t k = first; k < first + count; k++, to += size) {
+    for (size_t i = 0; i < size; i++) {
+      const size_t c = (begin + i) / taps, tap = (begin + i) % taps;
+      to[i] = static_cast<float>(double(to_float(from[(tap * inputs + c) * outputs + k])) * scale_[k]);
+    }
+    check_finite(to, size, [k](size_t) { return k; });
+  }
+}
+
+template <typename Stored>
+void StoredWeights::fold_inputs_from(float* to, size_t tap, size_t first, size_t count) {
+  const size_t outputs = shape_.outputs;
+  const Stored* from = reinterpret_cast<const Stored*>(stored(tap * shape_.inputs + first, count, outputs));
+  for (size_t c = 0; c < count; c++, to += outputs, from += outputs) {
+    uint32_t not_finite = 0;
+    for (size_t k = 0; k < outputs; k++) {
+      to[k] = static_cast<float>(double(to_float(from[k])) * scale_[k]);
+      not_finite |= (bits_of(to[k]) & kExponent) == kExponent;
+    }
+    if (not_finite) check_finite(to, outputs, [](size_t k) { return k; });
   }
 }
 
 void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, size_t size) {
-  switch (type_) {
-    case StoredType::kF16:
-      return fold_from<Half>(to, first, count, begin, size);
-    case StoredType::kBF16:
-      return fold_from<BFloat16>(to, first, count, begin, size);
-    case StoredType::kF64:
-      return fold_from<double>(to, first, count, begin, size);
-    default:
-      return fold_from<float>(to, first, count, begin, size);
-  }
+  of_type(type_, [&](auto number) {
+    using Stored = decltype(number);
+    if (outputs_last())
+      gather_from<Stored>(to, first, count, begin, size);
+    else
+      fold_from<Stored>(to, first, count, begin, size);
+  });
+}
+
+void StoredWeights::fold_inputs(float* to, size_t tap, size_t first, size_t count) {
+  of_type(type_, [&](auto number) { fold_inputs_from<decltype(number)>(to, tap, first, count); });
 }
 
 }  // namespace residual::core

@@ -1,5 +1,5 @@
-// How does a weight as a checkpoint stores it become what backends pack? Converted and scaled, a few output
-// channels at a time.
+// How does a weight as a checkpoint stores it become what backends pack? Converted and scaled, a few channels
+// at a time.
 #pragma once
 
 #include <cstddef>
@@ -21,38 +21,47 @@ size_t bytes_of(StoredType type);
 
 // Where weights lie: in memory, aligned for their type, or in an open file from a byte on.
 struct WeightPlace {
+  bool outputs_last = false;          // [R,S,C,K], as Keras has them, not [K,C,R,S]
   const std::byte* memory = nullptr;  // null: in the file
   int file = -1;
   uint64_t position = 0;
 };
 
-// One operation's weights, [K,C,R,S] as they are stored, and what each output channel is to be multiplied by.
-// For one thread.
+// One operation's weights as they are stored, and what each output channel is to be multiplied by. Each
+// number is rounded to float32 (only F64 has to be), multiplied in double and rounded once more. What was
+// read of a file is kept until something else is wanted. For one thread. Both ways to fold throw NON_FINITE,
+// FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before.
 class StoredWeights {
  public:
   // What `place` and `scale`, [K], refer to must outlive it.
   StoredWeights(const WeightPlace& place, StoredType type, const WeightShape& shape, const double* scale);
 
   const WeightShape& shape() const { return shape_; }
+  bool outputs_last() const { return place_.outputs_last; }
 
-  // The numbers [begin, begin + size) of each of `count` output channels from `first` on, in the order they
-  // are stored in, to `to`, [count][size]: each is rounded to float32 (only F64 has to be), multiplied in
-  // double and rounded once more. Of a file the channels are read whole and kept until others are wanted.
-  // Throws NON_FINITE, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before.
+  // The numbers [begin, begin + size) of each of `count` output channels from `first` on, of [K][C*R*S], to
+  // `to`, [count][size]. Reads those channels whole; where outputs are last, everything.
   void fold(float* to, size_t first, size_t count, size_t begin, size_t size);
 
+  // Where outputs are last: the numbers of all output channels for `count` input channels from `first` on of
+  // one tap, to `to`, [count][K].
+  void fold_inputs(float* to, size_t tap, size_t first, size_t count);
+
  private:
-  size_t channel_bytes() const { return shape_.inputs * shape_.taps * bytes_of(type_); }
-  const std::byte* channels(size_t first, size_t count);
+  const std::byte* stored(size_t first, size_t count, size_t numbers_each);
   template <typename Stored>
   void fold_from(float* to, size_t first, size_t count, size_t begin, size_t size);
+  template <typename Stored>
+  void gather_from(float* to, size_t first, size_t count, size_t begin, size_t size);
+  template <typename Stored>
+  void fold_inputs_from(float* to, size_t tap, size_t first, size_t count);
 
   WeightPlace place_;
   StoredType type_;
   WeightShape shape_;
   const double* scale_;
-  std::vector<std::byte> read_;  // of a file: the channels that were read last
-  size_t first_read_ = 0, channels_read_ = 0;
+  std::vector<std::byte> read_;  // of a file: what was read last
+  size_t read_from_ = 0;         // the first byte of it
 };
 
 }  // namespace residual::core

@@ -50,7 +50,7 @@ class DirectConv final : public Convolution {
   void plan_depth();
   void plan_runs(PageArena& arena);
   void pack(core::StoredWeights& weights, const float* bias);
-  void pack_panel(const Run& run, int panel, TurnedWeights& turned);
+  void pack_panel(const Run& run, int panel, Range channels, TurnedWeights& turned);
   void pack_depthwise(core::StoredWeights& weights, const float* bias, PageArena& arena);
   size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
   float* packed_row(const Run& run, int panel, size_t depth);

@@ -55,9 +55,8 @@ void DirectConv::pack_depthwise(core::StoredWeights& weights, const float* bias,
   weight_ = AlignedBuffer(size_t(taps) * channels, arena);
   bias_ = AlignedBuffer(channels, arena);
   std::memcpy(bias_.data(), bias, bias_.bytes());
-  std::vector<float> folded(size_t(channels) * taps);
-  weights.fold(folded.data(), /*first=*/0, channels, /*begin=*/0, taps);
-  kernels_.transpose(weight_.data(), channels, folded.data(), taps, channels, taps);
+  TurnedWeights turned(weights, kernels_);
+  std::memcpy(weight_.data(), turned.take(/*k=*/0, channels, /*c=*/0, /*count=*/1), weight_.bytes());
 }
 
 size_t DirectConv::packed_offset(const Run& run, const DepthBlock& block, int panel) const {
@@ -68,32 +67,33 @@ void DirectConv::pack(core::StoredWeights& weights, const float* bias) {
   std::memset(bias_.data(), 0, bias_.bytes());
   if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // places that no weight goes to
     std::memset(weight_.data(), 0, weight_.bytes());
-  TurnedWeights turned(weights, kernels_);
-  for (const Run& run : runs_) {
+  for (const Run& run : runs_)
     std::memcpy(bias_.data() + run.bias, bias + run.channel, run.columns * sizeof(float));
-    for (int panel = 0; panel < run.panels; panel++) pack_panel(run, panel, turned);
-  }
+  TurnedWeights turned(weights, kernels_);
+  const int inputs = geometry_.group_inputs(), step = std::max(1, kPackedDepth / geometry_.taps());
+  const int together = turned.inputs_at_once(step);
+  for (int c = 0; c < inputs; c += together)
+    for (const Run& run : runs_)
+      for (int panel = 0; panel < run.panels; panel++)
+        for (int at = c; at < std::min(c + together, inputs); at += step)
+          pack_panel(run, panel, {at, std::min(at + step, inputs)}, turned);
 }
 
-void DirectConv::pack_panel(const Run& run, int panel, TurnedWeights& turned) {
+void DirectConv::pack_panel(const Run& run, int panel, Range channels, TurnedWeights& turned) {
   const int taps = geometry_.taps(), inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
   const int width = run.vectors * kernels_.lanes, first = run.channel + panel * width;
   const int columns = std::min(width, run.columns - panel * width);
-  const int step = std::max(1, kPackedDepth / taps);
   int end = 0;
   for (int column = 0; column < columns; column = end) {  // those of one group, of the groups that are merged
     const int k = first + column;
     end = merge_ == 1 ? columns : std::min(columns, column + outputs - k % outputs);
     const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
-    for (int c = 0; c < inputs; c += step) {
-      const int count = std::min(step, inputs - c);
-      const float* from = turned.take(k, end - column, c, count);
-      for (int i = 0; i < count; i++)
-        for (int tap = 0; tap < taps; tap++, from += end - column) {
-          const size_t depth = size_t(tap) * inputs * merge_ + offset + c + i;
-          std::memcpy(packed_row(run, panel, depth) + column, from, (end - column) * sizeof(float));
-        }
-    }
+    const float* from = turned.take(k, end - column, channels.begin, channels.size());
+    for (int c = channels.begin; c < channels.end; c++)
+      for (int tap = 0; tap < taps; tap++, from += end - column) {
+        const size_t depth = size_t(tap) * inputs * merge_ + offset + c;
+        std::memcpy(packed_row(run, panel, depth) + column, from, (end - column) * sizeof(float));
+      }
   }
 }
 

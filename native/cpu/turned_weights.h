@@ -2,6 +2,7 @@
 // them?
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "core/stored_weights.h"
@@ -19,19 +20,46 @@ class TurnedWeights {
   // [count][R*S][columns], until the next call. Throws what folding throws.
   const float* take(int k, int columns, int c, int count) {
     const size_t taps = weights_.shape().taps, size = count * taps;
-    if (turned_.size() < columns * size) {
-      folded_.resize(columns * size);
-      turned_.resize(columns * size);
+    if (turned_.size() < columns * size) turned_.resize(columns * size);
+    if (weights_.outputs_last()) {
+      fold_inputs(c, count);
+      copy_columns(k, columns, count);
+    } else {
+      if (folded_.size() < columns * size) folded_.resize(columns * size);
+      weights_.fold(folded_.data(), k, columns, c * taps, size);
+      kernels_.transpose(turned_.data(), columns, folded_.data(), size, columns, size);
     }
-    weights_.fold(folded_.data(), k, columns, c * taps, size);
-    kernels_.transpose(turned_.data(), columns, folded_.data(), size, columns, size);
     return turned_.data();
   }
 
+  // How many of the input channels to take of all output channels before the next ones are taken, of each
+  // `step` at a time: else what is read of a file is read again.
+  int inputs_at_once(int step) const { return weights_.outputs_last() ? step : int(weights_.shape().inputs); }
+
  private:
+  // To folded_, [R*S][count][K].
+  void fold_inputs(int c, int count) {
+    if (c == first_ && count == count_) return;
+    const size_t taps = weights_.shape().taps, size = count * weights_.shape().outputs;
+    folded_.resize(taps * size);
+    count_ = 0;
+    for (size_t tap = 0; tap < taps; tap++) weights_.fold_inputs(folded_.data() + tap * size, tap, c, count);
+    first_ = c;
+    count_ = count;
+  }
+
+  void copy_columns(int k, int columns, int count) {
+    const size_t taps = weights_.shape().taps, outputs = weights_.shape().outputs;
+    float* to = turned_.data();
+    for (int c = 0; c < count; c++)
+      for (size_t tap = 0; tap < taps; tap++, to += columns)
+        std::copy_n(folded_.data() + (tap * count + c) * outputs + k, columns, to);
+  }
+
   core::StoredWeights& weights_;
   const Kernels& kernels_;
   std::vector<float> folded_, turned_;
+  int first_ = 0, count_ = 0;  // where outputs are last: what is in folded_
 };
 
 }  // namespace residual::cpu

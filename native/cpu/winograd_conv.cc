@@ -67,20 +67,22 @@ Range WinogradConv::columns(int group) const {
 void WinogradConv::transform_weights(core::StoredWeights& weights) {
   const int inputs = geometry_.src.channels;
   TurnedWeights turned(weights, kernels_);
-  for (int group = 0; group < groups_; group++) {
-    const Range mine = columns(group);
-    for (int k = mine.begin; k < mine.end; k += panel())
-      for (int c = 0; c < inputs; c += kPackedChannels) {
-        WinogradWeight job = {};
-        job.dst =
-            weight_.data() + weight_offset(mine.begin) + (size_t(k - mine.begin) * inputs + c * panel());
-        job.stride = size_t(inputs) * mine.size();
-        job.channels = std::min(kPackedChannels, inputs - c);
-        job.columns = panel();
-        job.kernel = turned.take(k, panel(), c, job.channels);
-        transforms_.weight(job);
-      }
-  }
+  const int together = turned.inputs_at_once(kPackedChannels);
+  for (int begin = 0; begin < inputs; begin += together)
+    for (int group = 0; group < groups_; group++) {
+      const Range mine = columns(group);
+      for (int k = mine.begin; k < mine.end; k += panel())
+        for (int c = begin; c < std::min(begin + together, inputs); c += kPackedChannels) {
+          WinogradWeight job = {};
+          job.dst =
+              weight_.data() + weight_offset(mine.begin) + (size_t(k - mine.begin) * inputs + c * panel());
+          job.stride = size_t(inputs) * mine.size();
+          job.channels = std::min(kPackedChannels, inputs - c);
+          job.columns = panel();
+          job.kernel = turned.take(k, panel(), c, job.channels);
+          transforms_.weight(job);
+        }
+    }
 }
 
 size_t WinogradConv::weight_offset(int column) const {

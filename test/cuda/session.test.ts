@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
 import { relativeError } from '../support/golden.ts'
+import { turnedWeights } from '../support/layouts.ts'
 import { threePictures, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
@@ -40,6 +41,15 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
         expect(await eager.run(input, { outputs })).toEqual(actual)
       }
     }
+  })
+
+  it('computes the same with weights whose output channels come last', async () => {
+    await using session = await onGpu({ precision: 'fp32' })
+    await using turned = await createSession(tinyPlan, turnedWeights(tinyWeights), {
+      ...useTwin(),
+      precision: 'fp32',
+    })
+    expect(await turned.run(tinyBytes(2), { outputs })).toEqual(await session.run(tinyBytes(2), { outputs }))
   })
 
   it('fills small batches up and cuts large ones, and each picture comes out the same', async () => {

@@ -23,10 +23,18 @@ describe('the addon', () => {
   it('refuses weights of the wrong size, for operations that take none or do not exist', async () => {
     const session = open()
     // Operation 1 takes 8 x 3 numbers.
-    const loading = (op: number, bytes = 96, type = 'F32', scales = 8, biases = 8, offset = 0) => {
+    const loading = (
+      op: number,
+      bytes = 96,
+      type = 'F32',
+      scales = 8,
+      biases = 8,
+      offset = 0,
+      layout = 'KCRS',
+    ) => {
       const memory = new Uint8Array(bytes + offset).subarray(offset)
       const [scale, bias] = [new Float64Array(scales).fill(1), new Float32Array(biases)]
-      return code(() => session.loadWeights(op, memory, type as 'F32', scale, bias))
+      return code(() => session.loadWeights(op, memory, layout as 'KCRS', type as 'F32', scale, bias))
     }
     expect(await loading(1)).toBe('no error')
     expect(await loading(0)).toBe('INTERNAL')
@@ -41,6 +49,8 @@ describe('the addon', () => {
     expect(await loading(1, 96, 'F32', 8, 9)).toBe('INTERNAL')
     expect(await loading(1, 96, 'F32', 8, 8, /*offset=*/ 2)).toBe('INTERNAL')
     expect(await loading(1, 192, 'F64', 8, 8, /*offset=*/ 4)).toBe('INTERNAL')
+    expect(await loading(1, 96, 'F32', 8, 8, 0, 'RSCK')).toBe('no error')
+    expect(await loading(1, 96, 'F32', 8, 8, 0, 'CRSK')).toBe('INTERNAL')
   })
 
   it('refuses weights of a file that cannot be read, ends before or is none', async () => {
@@ -52,6 +62,7 @@ describe('the addon', () => {
         session.loadWeights(
           1,
           { descriptor, position },
+          'KCRS',
           'BF16', // in which no text is a NaN
           new Float64Array(8).fill(0),
           new Float32Array(8),

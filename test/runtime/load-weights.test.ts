@@ -16,8 +16,10 @@ import {
   type Tensor,
 } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/package-root.ts'
+import { keepStored } from '../../lib/weights/stored-tensors.ts'
 import { type StoredType, storedBytes } from '../../lib/weights/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
+import { outputsLast } from '../support/layouts.ts'
 import { tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const folder = temporaryFolder()
@@ -96,13 +98,19 @@ describe('weights', () => {
   const shapes = [
     { kernel: 1, groups: 1, channels: 6, inputs: 8 },
     { kernel: 3, groups: 1, channels: 2, inputs: 130 }, // more than are turned at a time
+    { kernel: 1, groups: 1, channels: 130, inputs: 20 }, // several panels, and part of one
     { kernel: 3, groups: 2, channels: 6, inputs: 8 },
     { kernel: 2, groups: 8, channels: 8, inputs: 8 },
   ]
-  it.each(Object.keys(encoders).flatMap(type => shapes.map(shape => ({ type, ...shape }))))(
-    'of a file are folded to the bit: $type, kernel $kernel, $groups groups',
+  const layouts = ['KCRS', 'RSCK'] as const
+  it.each(
+    Object.keys(encoders).flatMap(type =>
+      shapes.flatMap(shape => layouts.map(layout => ({ type, ...shape, layout }))),
+    ),
+  )(
+    'of a file are folded to the bit: $type $layout, kernel $kernel, $channels channels, $groups groups',
     async options => {
-      const { type, kernel, groups, channels } = options
+      const { type, kernel, groups, channels, layout } = options
       const { plan, pictures } = probe(kernel, groups, [channels, options.inputs])
       const inputs = options.inputs / groups
       const random = seeded(kernel * 10 + groups)
@@ -133,11 +141,18 @@ describe('weights', () => {
         const laidOut = order.map(([name, { shape, data }]) => ({
           name,
           shape,
-          data: data.map(({ bytes }) => bytes),
+          data: (name === 'c.weight' && layout === 'RSCK' ? outputsLast(shape, data) : data).map(
+            ({ bytes }) => bytes,
+          ),
         }))
         writeFileSync(path, fileOfType(type, laidOut))
         await using file = await openSafetensors(path)
-        await using session = await createSession(plan, fromSafetensors(file), { device: 'cpu', exact: true })
+        const source = fromSafetensors(file)
+        keepStored(source, {
+          file,
+          locate: name => ({ name, layout: name === 'c.weight' ? layout : 'KCRS' }),
+        })
+        await using session = await createSession(plan, source, { device: 'cpu', exact: true })
         const { featureMaps } = await session.run(pictures, { outputs: ['featureMaps'] })
 
         const value = (name: keyof typeof tensors, i: number) => Math.fround(tensors[name].data[i]!.value)

@@ -3,6 +3,7 @@ import { createSession, lower } from '../../lib/index.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { turnedWeights } from '../support/layouts.ts'
 import { runNaively } from '../support/naive.ts'
 import { type OpCase, opCases } from '../support/op-cases.ts'
 
@@ -34,7 +35,8 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
       [3, true],
     ] as const) {
       const bound = exact ? exactTolerance : tolerance
-      await using session = await createSession(plan, weights, { device: 'cpu', threads, exact })
+      const source = exact ? turnedWeights(weights) : weights
+      await using session = await createSession(plan, source, { device: 'cpu', threads, exact })
       expect(session.device).toMatchObject({ isa })
       const actual = await session.run(input, { outputs })
       for (const name of outputs)
@@ -48,10 +50,10 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
     const plan = planOf(opCase)
     const ways = waysOf(opCase)
     const input = goldenPictures(opCase.batch, opCase.shape)
-    const run = async (way: string) => {
+    const run = async (way: string, weights = goldenWeights(opCase.network)) => {
       const algorithms = ways.map(names => (names.includes(way) ? way : ''))
       const session = new NativeSession(plan, { threads: 2, isa, algorithms })
-      await loadWeights(plan, goldenWeights(opCase.network), session, 1)
+      await loadWeights(plan, weights, session, 1)
       expect(session.algorithms().map(([first]) => first)).toEqual(
         ways.map(([first], op) => algorithms[op] || first),
       )
@@ -65,6 +67,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
     for (const way of others) {
       const actual = await run(way)
       expect(actual).not.toEqual(direct)
+      expect(await run(way, turnedWeights(goldenWeights(opCase.network)))).toEqual(actual)
       expect(relativeError(actual, direct), way).toBeLessThan(1e-5)
     }
   })

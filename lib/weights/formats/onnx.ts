@@ -2,7 +2,7 @@
 import { architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
 import { tensorNotFound } from '../source.ts'
-import type { StoredCheckpoint, StoredTensor } from '../stored-tensors.ts'
+import type { StoredTensor } from '../stored-tensors.ts'
 import { OnnxGraph } from './onnx/graph.ts'
 import { parseModel } from './onnx/model.ts'
 import { type NamedTensor, namedTensors } from './onnx/named-tensors.ts'
@@ -63,7 +63,7 @@ async function closeAll(files: readonly ByteSource[]): Promise<void> {
 }
 
 /** Open files. Made by {@link openOnnx}. */
-class OnnxCheckpoint implements StoredCheckpoint {
+class OnnxCheckpoint implements Checkpoint {
   readonly format = format
 
   constructor(

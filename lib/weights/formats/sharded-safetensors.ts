@@ -7,7 +7,7 @@ import { openSafetensors, type Safetensors } from '../safetensors.ts'
 import { maxHeaderBytes, type TensorInfo } from '../safetensors-header.ts'
 import { scanHeader } from '../safetensors-scan.ts'
 import { tensorNotFound } from '../source.ts'
-import type { StoredCheckpoint, StoredTensor } from '../stored-tensors.ts'
+import type { StoredTensor } from '../stored-tensors.ts'
 import { besideFile } from './beside.ts'
 
 const format = 'safetensors (sharded)'
@@ -94,7 +94,7 @@ function tensorsOf(
 }
 
 /** Open files. Made by {@link openShardedSafetensors}. */
-class ShardedSafetensors implements StoredCheckpoint {
+class ShardedSafetensors implements Checkpoint {
   readonly format = format
   readonly #shardOf: ReadonlyMap<string, Safetensors>
 

@@ -1,11 +1,11 @@
 // What is a checkpoint whose tensors are views of ranges of a file?
 
-import type { CheckpointTensor } from '../checkpoint.ts'
+import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import type { ByteSource } from '../checkpoint-file.ts'
 import { allocateFloats, checkFinite } from '../float-tensor.ts'
 import { tensorNotFound } from '../source.ts'
-import type { StoredCheckpoint, StoredTensor } from '../stored-tensors.ts'
+import type { StoredTensor } from '../stored-tensors.ts'
 import { isStoredType, storedBytes } from '../stored-type.ts'
 import { CheckedBytes, pieceBytes } from './checked-bytes.ts'
 import { readerOf } from './data-reader.ts'
@@ -14,7 +14,7 @@ import { isReadable, readView, ViewMemory } from './read-view.ts'
 import type { StoredData, TensorView } from './view.ts'
 
 /** Made by the functions that open the formats. */
-export class ViewCheckpoint implements StoredCheckpoint {
+export class ViewCheckpoint implements Checkpoint {
   readonly path: string
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, CheckpointTensor>

@@ -3,7 +3,7 @@ import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint.ts'
 import { tensorNotFound, type WeightSource } from '../source.ts'
-import { isStored, keepStored } from '../stored-tensors.ts'
+import { keepStored } from '../stored-tensors.ts'
 import { nameAt, type Part, placeOf } from './places.ts'
 import type { Scheme, TensorNames } from './scheme.ts'
 
@@ -58,13 +58,13 @@ export function translate(
       return make(recipe, wanted, file, into)
     },
   }
-  if (isStored(file)) {
-    const nameOf = (name: string) => {
+  keepStored(source, {
+    file,
+    locate: name => {
       const { own, bias, factor, turned } = recipeOf(name) ?? {}
-      return bias || factor || turned ? undefined : own
-    }
-    keepStored(source, { file, nameOf })
-  }
+      return own === undefined || bias || factor ? undefined : { name: own, layout: turned ? 'RSCK' : 'KCRS' }
+    },
+  })
   return source
 }
 

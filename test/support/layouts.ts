@@ -1,0 +1,29 @@
+// How does a test get weights that lie as Keras has them?
+import type { Checkpoint, WeightSource } from '../../lib/index.ts'
+import { keepStored } from '../../lib/weights/stored-tensors.ts'
+
+/** `[K,C,R,S]` to `[R,S,C,K]`, or `[K,C]` to `[C,K]`. */
+export function outputsLast<T>(shape: readonly number[], numbers: ArrayLike<T>): T[] {
+  const [outputs, inputs, ...window] = shape as [number, number, ...number[]]
+  const taps = window.reduce((a, b) => a * b, 1)
+  const turned: T[] = new Array(numbers.length)
+  for (let k = 0; k < outputs; k++)
+    for (let c = 0; c < inputs; c++)
+      for (let tap = 0; tap < taps; tap++)
+        turned[(tap * inputs + c) * outputs + k] = numbers[(k * inputs + c) * taps + tap]!
+  return turned
+}
+
+/** The same weights, from what seems to be a file that has their output channels last. */
+export function turnedWeights(weights: WeightSource): WeightSource {
+  const isTurned = (name: string) => (weights.shape(name)?.length ?? 0) > 1
+  const file = {
+    read: async (name: string) => {
+      const numbers = await weights.read(name)
+      return isTurned(name) ? Float32Array.from(outputsLast(weights.shape(name)!, numbers)) : numbers
+    },
+  } as Checkpoint
+  const source = { ...weights }
+  keepStored(source, { file, locate: name => ({ name, layout: isTurned(name) ? 'RSCK' : 'KCRS' }) })
+  return source
+}
