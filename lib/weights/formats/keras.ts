@@ -124,10 +124,10 @@ class KerasCheckpoint implements Checkpoint {
     )
   }
 
-  async read(name: string): Promise<Float32Array> {
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const dataset = this.datasets.get(name)
     if (!dataset) throw tensorNotFound(name, this.path)
-    return checkFinite(name, await this.file.read(dataset), this.path)
+    return checkFinite(name, await this.file.read(dataset, into), this.path)
   }
 
   close(): Promise<void> {

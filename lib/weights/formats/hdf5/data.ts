@@ -4,9 +4,11 @@ import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
 import type { Dataset } from './messages.ts'
 import { type Hdf5Module, pathOf } from './tree.ts'
 
-const pieceBytes = 4 << 20
+/** Of a dataset, in memory at once. */
+export const pieceBytes = 4 << 20
 
-interface Piece {
+/** A part of a dataset. */
+export interface Piece {
   readonly offset: readonly number[]
   readonly count: readonly number[]
   readonly length: number
@@ -48,37 +50,27 @@ export function readPart(
   return module.get_dataset_data(file, pathOf(path), counts, offsets, strides, BigInt(pointer)) >= 0
 }
 
-/** Calls `before` each piece. Throws what the library throws, and RangeError where there is no memory for the result. */
-export function readDataset(
+/** Puts a piece of a dataset, as float32, into `memory`, of {@link pieceBytes}. Throws what the library throws. */
+export function readPiece(
   module: Hdf5Module,
   file: bigint,
-  { path, shape, dtype }: Dataset,
-  before: () => void,
-): Float32Array<ArrayBuffer> {
+  { path, dtype }: Dataset,
+  piece: Piece,
+  memory: ArrayBuffer,
+): void {
   const name = path.join('/')
   if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
-  const size = storedBytes[dtype]
-  const length = product(shape)
-  const result = new Float32Array(length)
-  const memory = Math.min(length * size, pieceBytes)
-  const pointer = memory === 0 ? 0 : module._malloc(memory)
-  if (memory > 0 && pointer === 0) throw new Error('the HDF5 library has no memory left')
+  const bytes = piece.length * storedBytes[dtype]
+  const pointer = module._malloc(bytes)
+  if (pointer === 0) throw new Error('the HDF5 library has no memory left')
   try {
-    let done = 0
-    for (const { offset, count, length } of pieces(shape, pieceBytes / size)) {
-      before()
-      if (!readPart(module, file, path, { offset, count }, pointer))
-        throw new Error(`'${name}' cannot be read`)
-      // Read anew each time: the library's memory moves when it grows.
-      toFloat32(
-        dtype,
-        module.HEAPU8.subarray(pointer, pointer + length * size),
-        result.subarray(done, done + length),
-      )
-      done += length
-    }
+    if (!readPart(module, file, path, piece, pointer)) throw new Error(`'${name}' cannot be read`)
+    toFloat32(
+      dtype,
+      module.HEAPU8.subarray(pointer, pointer + bytes),
+      new Float32Array(memory, 0, piece.length),
+    )
   } finally {
-    if (memory > 0) module._free(pointer)
+    module._free(pointer)
   }
-  return result
 }

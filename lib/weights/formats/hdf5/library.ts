@@ -4,8 +4,8 @@ import { Worker } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
 import { packageRoot } from '../../../package-root.ts'
 import { storedBytes } from '../../stored-type.ts'
-import type { Reply, Request, ThreadData } from './messages.ts'
-import { sign } from './messages.ts'
+import { pieceBytes } from './data.ts'
+import { type Reply, type Request, sign, type ThreadData } from './messages.ts'
 
 // What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
 const thread = join(packageRoot, 'dist', 'weights', 'formats', 'hdf5', 'thread.js')
@@ -24,6 +24,7 @@ export class Hdf5Library {
   #waiting: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
   #lost: LibraryLost | undefined
   #queue: Promise<unknown> = Promise.resolve()
+  #memory = new ArrayBuffer(pieceBytes) // for values; the thread's while it reads
 
   private constructor(
     private readonly worker: Worker,
@@ -60,9 +61,13 @@ export class Hdf5Library {
     return this.#lost !== undefined
   }
 
-  /** @throws LibraryLost */
-  request(request: Request): Promise<Reply> {
-    const reply = this.#queue.then(() => this.#ask(request))
+  /**
+   * What is read of a dataset is put into `values`, which has as many as the piece.
+   *
+   * @throws LibraryLost
+   */
+  request(request: Request, values?: Float32Array): Promise<Reply> {
+    const reply = this.#queue.then(() => this.#ask(request, values))
     this.#queue = reply.catch(() => {})
     return reply
   }
@@ -71,16 +76,19 @@ export class Hdf5Library {
     await this.worker.terminate()
   }
 
-  async #ask(request: Request): Promise<Reply> {
+  async #ask(request: Request, values?: Float32Array): Promise<Reply> {
     if (this.#lost) throw this.#lost
     const reply = new Promise<Reply>((resolve, reject) => {
       this.#waiting = { resolve, reject }
     })
     this.worker.ref()
-    this.worker.postMessage(request)
+    const memory = request.kind === 'read' ? [this.#memory] : []
+    this.worker.postMessage({ ...request, memory: memory[0] }, memory)
     const watch = this.#watch(patienceOf(request))
     try {
       const said = await reply
+      if (said.memory) this.#memory = said.memory
+      if ('read' in said) values?.set(new Float32Array(this.#memory, 0, values.length))
       if ('failure' in said && said.failure.fatal) {
         this.#lose('it is in no state to go on')
         await this.end()

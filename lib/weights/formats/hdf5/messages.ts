@@ -1,4 +1,5 @@
 // What do the thread that has the HDF5 library and the one that wants tensors say to each other?
+import type { Piece } from './data.ts'
 
 /** A dataset of an HDF5 file. */
 export interface Dataset {
@@ -8,8 +9,8 @@ export interface Dataset {
   /** In safetensors' words; of types it has no word for, `HDF5 class 3`. */
   readonly dtype: string
   /**
-   * Where in the opened file its numbers lie as they are, one after another; undefined where the library has to read them: they are compressed,
-   * in chunks, of another byte order, in a header, or not there.
+   * Where in the opened file its numbers lie as they are, one after another; undefined where the library has to read them: they
+   * are compressed, in chunks, of another byte order, in a header, or not there.
    */
   readonly at: number | undefined
 }
@@ -31,10 +32,11 @@ export interface OpenRequest {
   readonly attributes: readonly string[]
 }
 
-/** One dataset as float32. */
+/** A piece of a dataset as float32. */
 export interface ReadRequest {
   readonly kind: 'read'
   readonly dataset: Dataset
+  readonly piece: Piece
 }
 
 /** What is open is read no more. */
@@ -44,6 +46,9 @@ export interface CloseRequest {
 
 export type Request = OpenRequest | ReadRequest | CloseRequest
 
+/** What the thread gets: with a request to read the memory for the values, which is its own until it replies. */
+export type Received = OpenRequest | CloseRequest | (ReadRequest & { readonly memory: ArrayBuffer })
+
 /** Why there is no result: the file cannot be read, is no HDF5 file, or takes more memory than there is. */
 export interface Failure {
   readonly reason: 'unreadable' | 'invalid' | 'memory'
@@ -52,11 +57,13 @@ export interface Failure {
   readonly fatal: boolean
 }
 
-export type Reply =
+/** Memory comes back with the values, or without any where reading has failed. */
+export type Reply = { readonly memory?: ArrayBuffer } & (
   | { readonly tree: Tree }
-  | { readonly values: Float32Array<ArrayBuffer> }
+  | { readonly read: true }
   | { readonly failure: Failure }
   | { readonly closed: true }
+)
 
 /** What the thread is started with: shared memory in which it shows that it lives. */
 export interface ThreadData {

@@ -1,9 +1,13 @@
 // How is an HDF5 file read, one dataset at a time? By a thread that has the library; what it says becomes results and errors.
 import { ResidualError } from '../../../errors.ts'
+import { product } from '../../../model/product.ts'
 import { invalidCheckpoint } from '../../checkpoint-error.ts'
 import type { CheckpointFile } from '../../checkpoint-file.ts'
 import { closingOnError } from '../../closing-on-error.ts'
+import { allocateFloats } from '../../float-tensor.ts'
 import { unreadable } from '../../read-fully.ts'
+import { isStoredType, storedBytes } from '../../stored-type.ts'
+import { pieceBytes, pieces } from './data.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
 import type { Dataset, OpenRequest, Reply, Request, Tree } from './messages.ts'
 
@@ -44,7 +48,6 @@ export class Hdf5File {
   readonly path: string
   readonly format: string
   #closed = false
-
   constructor(
     private readonly file: CheckpointFile,
     readonly tree: Tree,
@@ -56,16 +59,26 @@ export class Hdf5File {
   }
 
   /**
-   * One dataset as float32, row-major; the caller owns it.
+   * One dataset as float32, row-major; the caller owns it, or it is `into`.
    *
    * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
    */
-  async read(dataset: Dataset): Promise<Float32Array> {
-    if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
-    const reply = await ask(this.library, { kind: 'read', dataset }, this.file).catch(error => {
-      throw this.#closed ? unreadable(this.path, new Error('it was closed')) : error
-    })
-    return (reply as { values: Float32Array }).values
+  async read(dataset: Dataset, into?: Float32Array): Promise<Float32Array> {
+    const { path, shape, dtype } = dataset
+    const name = path.join('/')
+    if (!isStoredType(dtype))
+      throw invalidCheckpoint(this, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+    const result = allocateFloats(name, product(shape), this.path, into)
+    let done = 0
+    for (const piece of pieces(shape, pieceBytes / storedBytes[dtype])) {
+      if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
+      const values = result.subarray(done, done + piece.length)
+      await ask(this.library, { kind: 'read', dataset, piece }, this.file, values).catch(error => {
+        throw this.#closed ? unreadable(this.path, new Error('it was closed')) : error
+      })
+      done += piece.length
+    }
+    return result
   }
 
   /** Gives the file to the caller, who reads what has a place in it without the library's 70 MB, and closes it. */
@@ -93,10 +106,11 @@ async function ask(
   library: Hdf5Library,
   request: Request,
   file: CheckpointFile,
+  values?: Float32Array,
 ): Promise<Exclude<Reply, { failure: unknown }>> {
   let reply: Reply
   try {
-    reply = await library.request(request)
+    reply = await library.request(request, values)
   } catch (cause) {
     if (!(cause instanceof LibraryLost)) throw cause
     throw invalidCheckpoint(file, cause.message, cause)

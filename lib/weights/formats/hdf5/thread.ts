@@ -3,15 +3,15 @@
 // then this ends, and nothing else does.
 import { parentPort, workerData } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
-import { readDataset } from './data.ts'
+import { readPiece } from './data.ts'
 import { FileDevice, FileProblem, type FileSystem } from './file-device.ts'
 import { locate } from './locate.ts'
 import {
   type Failure,
   type OpenRequest,
   type ReadRequest,
+  type Received,
   type Reply,
-  type Request,
   sign,
   type ThreadData,
 } from './messages.ts'
@@ -38,16 +38,16 @@ const fs = library.FS as unknown as FileSystem
 let device: FileDevice | undefined
 let file = -1n
 
-parentPort!.on('message', (request: Request) => {
-  let reply: Reply
+parentPort!.on('message', (request: Received) => {
+  const memory = request.kind === 'read' ? [request.memory] : []
+  const answer = (reply: Reply) => parentPort!.postMessage({ ...reply, memory: memory[0] }, memory)
   try {
-    if (request.kind === 'open') reply = { tree: open(request) }
-    else if (request.kind === 'read') reply = { values: read(request) }
-    else reply = { closed: close() }
+    if (request.kind === 'open') answer({ tree: open(request) })
+    else if (request.kind === 'read') answer({ read: read(request, request.memory) })
+    else answer({ closed: close() })
   } catch (error) {
-    reply = { failure: failureOf(error) }
+    answer({ failure: failureOf(error) })
   }
-  parentPort!.postMessage(reply, 'values' in reply ? [reply.values.buffer] : [])
 })
 parentPort!.postMessage('ready')
 
@@ -84,13 +84,12 @@ function close(): true {
   return true
 }
 
-function read({ dataset }: ReadRequest) {
-  const values = readDataset(module, file, dataset, () => {
-    progress()
-    device!.allow(device!.size + floor)
-  })
+function read({ dataset, piece }: ReadRequest, memory: ArrayBuffer): true {
+  progress()
+  device!.allow(device!.size + floor)
+  readPiece(module, file, dataset, piece, memory)
   device!.check()
-  return values
+  return true
 }
 
 function progress(): void {
