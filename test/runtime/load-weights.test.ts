@@ -19,7 +19,7 @@ import { packageRoot } from '../../lib/package-root.ts'
 import { keepStored } from '../../lib/weights/stored-tensors.ts'
 import { type StoredType, storedBytes } from '../../lib/weights/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
-import { outputsLast } from '../support/layouts.ts'
+import { outputsLast, turnedWeights } from '../support/layouts.ts'
 import { tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const folder = temporaryFolder()
@@ -222,6 +222,35 @@ describe('weights', () => {
     await expect(createSession(small, fromSafetensors(file))).rejects.toMatchObject({
       code: 'NON_FINITE',
       message: `'c.weight' in ${path} holds -Infinity at index 2.`,
+    })
+  })
+
+  it.each([
+    [[1, 2, 3, Number.NaN], 'channel 1 comes to NaN'],
+    [[Number.POSITIVE_INFINITY, 2, 3, 4], 'channel 0 comes to Infinity'],
+  ])('whose output channels come last are refused too: %j', async (numbers, problem) => {
+    const source = turnedWeights(
+      fromTensors(probeTensors({ 'c.weight': one(numbers, [2, 2, 1, 1]) }), 'a test'),
+    )
+    await expect(createSession(small, source)).rejects.toMatchObject({
+      code: 'NON_FINITE',
+      message: `'c' of a test: A weight of ${problem}.`,
+    })
+  })
+
+  it('that are not finite are reported before tensors that later operations miss', async () => {
+    const path = join(folder, 'missing.safetensors')
+    const { 'fc.weight': _, ...others } = Object.fromEntries(probeTensors({}))
+    const tensors = Object.entries(others).map(([name, { shape, data }]) => ({
+      name,
+      shape,
+      data: Array.from(data, value => bytesOf(Float32Array.of(name === 'c.weight' ? Number.NaN : value))),
+    }))
+    writeFileSync(path, fileOfType('F32', tensors))
+    await using file = await openSafetensors(path)
+    await expect(createSession(small, fromSafetensors(file), { threads: 4 })).rejects.toMatchObject({
+      code: 'NON_FINITE',
+      message: `'c.weight' in ${path} holds NaN at index 0.`,
     })
   })
 
