@@ -67,7 +67,8 @@ export class CpuAutotune {
     }
     if (cacheFolder !== '' && unwritten.length > 0) {
       const added = unwritten.map(name => [name, chosen.get(name)!] as const)
-      await writeChoices(cacheFolder, machine, new Map([...written, ...added]))
+      const others = await readChoices(cacheFolder, machine) // another process may have timed meanwhile
+      await writeChoices(cacheFolder, machine, new Map([...others, ...added]))
     }
     return names.map(name => chosen.get(name) ?? '')
   }

@@ -135,7 +135,9 @@ const madeUp: WeightSource = {
   names: () => [],
   shape: () => undefined,
   read: async (_, into) => {
-    for (let i = 0; i < into!.length; i++) into![i] = ((i * 37) % 256) / 256 - 0.5
-    return into!
+    const [numbers, period] = [into!, 256]
+    for (let i = 0; i < Math.min(period, numbers.length); i++) numbers[i] = ((i * 37) % period) / period - 0.5
+    for (let done = period; done < numbers.length; done *= 2) numbers.copyWithin(done, 0, done) // no loop of 30 ms
+    return numbers
   },
 }

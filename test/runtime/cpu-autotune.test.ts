@@ -212,6 +212,19 @@ describe('choosing by timing on the CPU', () => {
     })
   })
 
+  it('leaves in the file what another process has chosen meanwhile', async () => {
+    await choose(favouring('winograd2').addon)
+    const { machine, choices } = read()
+    writeFileSync(pathOf(), JSON.stringify({ machine, choices: {} }))
+    const meanwhile = addonWithClock(() => {
+      writeFileSync(pathOf(), JSON.stringify({ machine, choices: { 'of another network': 'direct' } }))
+      return 1
+    })
+    await choose(meanwhile.addon)
+    expect(read().choices).toMatchObject({ 'of another network': 'direct' })
+    expect(Object.keys(read().choices)).toHaveLength(Object.keys(choices).length + 1)
+  })
+
   it.each<[string, (file: CacheFile) => string]>([
     ['is empty', () => ''],
     ['is cut off', file => JSON.stringify(file).slice(0, -10)],
