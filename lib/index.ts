@@ -81,6 +81,7 @@ export {
 export type { Precision, SessionOptions } from './runtime/session-options.ts'
 export { type SavedModel, saveModel } from './save-model.ts'
 export type { Checkpoint, CheckpointTensor } from './weights/checkpoint.ts'
+export type { FilePlace } from './weights/checkpoint-file.ts'
 export { openCheckpoint } from './weights/formats/open.ts'
 export { initialise } from './weights/init.ts'
 export { type Recognised, recognise } from './weights/names/recognise.ts'

@@ -35,7 +35,7 @@ export interface Checkpoint {
    */
   readTurned?(name: string, axes: readonly number[], into?: Float32Array): Promise<Float32Array>
 
-  /** Where a tensor lies in a file; undefined where there is more to it than its bytes, and then `read` says what. */
+  /** Where a tensor lies in a file; undefined where it does not lie there as weights are: {@link read} makes them then, or refuses. */
   stored?(name: string): StoredTensor | undefined
 
   /**

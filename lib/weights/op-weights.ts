@@ -15,7 +15,7 @@ export function takesWeights(op: Op): op is WeightedOp {
   return op.kind === 'conv' || op.kind === 'linear'
 }
 
-/** `[K,C/groups,R,S]`, a checkpoint's order; of a linear operation `[K,C]`. */
+/** `[K,C/groups,R,S]`, PyTorch's order; of a linear operation `[K,C]`. */
 export function weightShape(plan: Plan, op: WeightedOp): readonly number[] {
   const [channels, inputs] = [plan.values[op.dst]!.channels, plan.values[op.src]!.channels]
   return op.kind === 'linear' ? [channels, inputs] : [channels, inputs / op.groups, op.kernel, op.kernel]
@@ -54,8 +54,8 @@ export async function readOpWeights(
 ): Promise<OpWeights> {
   const [shape, name, located] = [weightShape(plan, op), weightName(op), locate(op, source)]
   const { layout = 'KCRS', inFile } = located ?? {}
-  if (name !== null) checkStated(name, source, product(shape) / windowOf(op))
   if (inFile) {
+    checkStated(name!, source, product(shape))
     await inFile.check?.()
     const factors = await readFactors(op, source, shape[0]!)
     return { stored: inFile.place, layout, type: inFile.type, ...factors }
@@ -81,6 +81,7 @@ export async function readFolded(
 ): Promise<{ readonly weight: Float32Array; readonly bias: Float32Array }> {
   const weight = await readWeight(plan, op, source)
   const { scale, bias } = await readFactors(op, source, weightShape(plan, op)[0]!)
+  await storedOf(source)?.file.checkUnchanged?.()
   try {
     return { weight: scaleChannels(weight, scale), bias }
   } catch (cause) {
@@ -121,7 +122,7 @@ function spread(weight: Float32Array, pixels: number): Float32Array {
 function locate(op: WeightedOp, source: WeightSource) {
   const [weight, { file, locate } = {}] = [weightName(op), storedOf(source)]
   const found = weight === null || windowOf(op) !== 1 ? undefined : locate?.(weight)
-  if (!file || !found) return undefined
+  if (!file || !found || !file.tensors.has(found.name)) return undefined
   const { name, layout } = found
   const read = (into: Float32Array) => file.read(name, into)
   return { layout, inFile: file.stored?.(name), read }
@@ -135,10 +136,12 @@ async function readFactors(op: WeightedOp, source: WeightSource, channels: numbe
 /** As {@link vectorNames} has them. */
 async function readVectors(op: WeightedOp, source: WeightSource, channels: number): Promise<Float32Array[]> {
   const names = vectorNames(op)
-  for (const name of names) checkStated(name, source, channels)
   const { file, locate } = storedOf(source) ?? {}
   const inFile = names.flatMap(name => locate?.(name)?.name ?? [])
-  if (file?.readTogether && inFile.length === names.length) return file.readTogether(inFile)
+  if (file?.readTogether && inFile.length === names.length) {
+    for (const name of names) checkStated(name, source, channels)
+    return file.readTogether(inFile)
+  }
   const vectors: Float32Array[] = []
   for (const name of names) vectors.push(await source.read(name))
   for (const [i, name] of names.entries()) checkLength(name, source, vectors[i]!.length, channels)
@@ -175,7 +178,7 @@ export function ofOperation(op: WeightedOp, source: WeightSource, cause: unknown
   return new ResidualError(cause.code, `'${op.name}' of ${source.description}: ${cause.message}`, { cause })
 }
 
-/** Before anything is read. */
+/** Before anything is read, of what is not looked at when it is. */
 function checkStated(name: string, source: WeightSource, expected: number): void {
   const shape = source.shape(name)
   if (shape) checkLength(name, source, product(shape), expected) // where there is none reading says so

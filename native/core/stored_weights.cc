@@ -150,13 +150,17 @@ template <typename Stored>
 void StoredWeights::gather_from(float* to, size_t first, size_t count, size_t begin, size_t size) {
   const size_t inputs = shape_.inputs, taps = shape_.taps, outputs = shape_.outputs;
   const Stored* const from = reinterpret_cast<const Stored*>(stored(0, taps * inputs, outputs));
-  for (size_t k = first; k < first + count; k++, to += size) {
+  constexpr size_t kTogether = 16;  // output channels: what is fetched of a row is used
+  for (size_t k = first; k < first + count; k += kTogether) {
+    const size_t end = std::min(k + kTogether, first + count);
     for (size_t i = 0; i < size; i++) {
       const size_t c = (begin + i) / taps, tap = (begin + i) % taps;
-      to[i] = static_cast<float>(double(to_float(from[(tap * inputs + c) * outputs + k])) * scale_[k]);
+      const Stored* const row = from + (tap * inputs + c) * outputs;
+      for (size_t n = k; n < end; n++)
+        to[(n - first) * size + i] = static_cast<float>(double(to_float(row[n])) * scale_[n]);
     }
-    check_finite(to, size, [k](size_t) { return k; });
   }
+  check_finite(to, count * size, [&](size_t i) { return first + i / size; });
 }
 
 template <typename Stored>

@@ -13,8 +13,9 @@ namespace residual::cpu {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
-// What is not used of a block is never touched, so it costs no more than the rest of its last page.
-constexpr size_t kBlock = size_t(128) << 20;
+// What is not used of a block is never touched, so it costs no more than the rest of its last page, and
+// addresses: a small network has small blocks.
+constexpr size_t kLeastBlock = size_t(8) << 20, kMostBlock = size_t(128) << 20;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -39,7 +40,9 @@ void* PageArena::allocate(size_t bytes) {
   auto block = std::find_if(blocks_.begin(), blocks_.end(),
                             [&](const Block& each) { return rounded <= each.size - each.used; });
   if (block == blocks_.end()) {
-    const size_t size = std::max(rounded, kBlock);
+    size_t all = 0;
+    for (const Block& each : blocks_) all += each.size;
+    const size_t size = round_up(std::max(rounded, std::clamp(all, kLeastBlock, kMostBlock)), kHugePage);
     std::unique_ptr<char, Free> memory(reinterpret_cast<char*>(allocate_pages(size)));
     block = blocks_.insert(block, Block{std::move(memory), size, 0});
   }

@@ -34,8 +34,8 @@ class PageArena {
   };
 
   std::mutex mutex_;
-  // Smaller weights fill what larger ones left: else of each block half a huge page is lost, and of wide
-  // networks, whose convolutions take 30 MB each, that is 18 MB.
+  // Smaller weights fill what larger ones left, and each block is as large as all before together: else half
+  // a huge page is lost of every 30 MB.
   std::vector<Block> blocks_;
 };
 

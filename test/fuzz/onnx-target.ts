@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { encodeOnnx } from '../../lib/export/onnx-schema.ts'
 import { openOnnx } from '../../lib/weights/formats/onnx.ts'
 import { smallOnnx } from '../support/onnx.ts'
+import { readAll } from './read-all.ts'
 
 const path = join(tmpdir(), `residual-fuzz-${process.pid}.onnx`)
 
@@ -16,7 +17,7 @@ export const onnxTarget = {
     writeFileSync(path, bytes)
     try {
       await using checkpoint = await openOnnx(path)
-      for (const name of checkpoint.tensors.keys()) await checkpoint.read(name)
+      await readAll(checkpoint, bytes)
     } finally {
       rmSync(path)
     }

@@ -12,6 +12,7 @@ import * as p from '../support/pickle.ts'
 import { plainTorch, torchZip, withoutChecksums, zip } from '../support/zip.ts'
 import type { FuzzTarget } from './harness.ts'
 import { onnxTarget } from './onnx-target.ts'
+import { readAll } from './read-all.ts'
 import { shardedTarget } from './sharded-target.ts'
 
 /** A target of a reader that takes bytes by position. */
@@ -22,14 +23,8 @@ function reading(
   seeds: FuzzTarget['seeds'],
 ): FuzzTarget {
   const open = async (bytes: Buffer) => {
-    await using file = await read(memorySource(bytes, format))
-    let problem: unknown
-    for (const tensor of file.tensors.keys())
-      await file.read(tensor).catch(error => {
-        problem ??= error // also the others are to be read
-        if ((error as Error).name !== 'ResidualError') throw error
-      })
-    if (problem !== undefined) throw problem
+    await using file = await read(memorySource(bytes, format, /*descriptor=*/ 0))
+    await readAll(file, bytes)
   }
   return { name, seeds, open }
 }

@@ -18,6 +18,7 @@ export function outputsLast<T>(shape: readonly number[], numbers: ArrayLike<T>):
 export function turnedWeights(weights: WeightSource): WeightSource {
   const isTurned = (name: string) => (weights.shape(name)?.length ?? 0) > 1
   const file = {
+    tensors: new Map([...weights.names()].map(name => [name, {}])) as unknown as Checkpoint['tensors'],
     read: async (name: string) => {
       const numbers = await weights.read(name)
       return isTurned(name) ? Float32Array.from(outputsLast(weights.shape(name)!, numbers)) : numbers

@@ -2,11 +2,12 @@
 import { invalidCheckpoint } from '../../lib/weights/checkpoint-error.ts'
 import type { ByteSource } from '../../lib/weights/checkpoint-file.ts'
 
-/** Reads of these bytes behave as those of a file of them do. */
-export function memorySource(bytes: Uint8Array, format: string): ByteSource {
+/** Reads of these bytes behave as those of a file of them do. It may say that it is one, from which nobody reads then. */
+export function memorySource(bytes: Uint8Array, format: string, descriptor?: number): ByteSource {
   const source = { path: 'memory', format }
   return {
     ...source,
+    ...(descriptor !== undefined && { descriptor }),
     size: bytes.length,
     read: async (targets, position) => {
       let at = position

@@ -14,7 +14,10 @@ import {
   resnet,
   saveModel,
 } from '../../lib/index.ts'
-import type { StoredTensor } from '../../lib/weights/stored-tensors.ts'
+import type { Plan } from '../../lib/model/plan.ts'
+import { loadWeights } from '../../lib/runtime/load-weights.ts'
+import type { NativeSession } from '../../lib/runtime/native.ts'
+import { keepStored, type StoredTensor } from '../../lib/weights/stored-tensors.ts'
 import { storedBytes, toFloat32 } from '../../lib/weights/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
 import { smallOnnx } from '../support/onnx.ts'
@@ -203,28 +206,75 @@ describe('A network', () => {
       message: expect.stringContaining(`'model/data/${at}' in it is damaged`),
     })
   })
+})
 
-  it.each(['pth', 'index.json'])(
-    'is refused where a file was changed since it was opened: %s',
-    async kind => {
-      const tensors = await tensorsOf()
-      let path = written('changed.pth', await torchFile(tensors))
-      let changed = path
-      if (kind === 'index.json') {
-        changed = join(folder, 'shard.safetensors')
-        await saveModel(changed, {
-          architecture,
-          weights: fromTensors(new Map(tensors.map(t => [t.name, t]))),
-        })
-        const map = Object.fromEntries(tensors.map(({ name }) => [name, 'shard.safetensors']))
-        path = written('changed.index.json', Buffer.from(JSON.stringify({ weight_map: map })))
-      }
-      await using model = await openModel(path)
-      utimesSync(changed, new Date(0), new Date(0))
-      await expect(createSession(plan, model.weights, options)).rejects.toMatchObject({
-        code: 'CHECKPOINT_INVALID',
-        message: expect.stringContaining('it has changed since it was opened'),
-      })
+describe('A file that changes while the addon reads it, when all else has been read,', () => {
+  const [weight, bias] = [
+    Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+    Float32Array.of(1, 2, 3),
+  ]
+  const [weightBytes, biasBytes] = [weight, bias].map(({ buffer }) => Buffer.from(buffer)) as [Buffer, Buffer]
+  const flat = { dtype: 'F32', shape: [3, 5], data_offsets: [0, 60] }
+  const torch = (plain: boolean) =>
+    p.pickle(
+      p.dict({
+        'fc.weight': p.torchTensor({ key: '0', numbers: 15, shape: [3, 5], strides: [5, 1] }, plain),
+        'fc.bias': p.torchTensor({ key: '1', numbers: 3, shape: [3], strides: [1] }, plain),
+      }),
+    )
+  const both = () =>
+    safetensors(
+      { 'fc.weight': flat, 'fc.bias': { dtype: 'F32', shape: [3], data_offsets: [60, 72] } },
+      Buffer.concat([weightBytes, biasBytes]),
+    )
+  const op = { kind: 'linear', name: 'fc', src: 0, dst: 1 }
+  const linearPlan = { values: [{ channels: 5 }, { channels: 3 }], ops: [op] } as unknown as Plan
+
+  /** The file that is opened, and the one that changes. */
+  const files: { readonly [kind: string]: () => Promise<readonly [string, string]> } = {
+    safetensors: async () => {
+      const path = written('whole.safetensors', both())
+      return [path, path]
     },
-  )
+    shard: async () => {
+      const map = { 'fc.weight': 'whole.safetensors', 'fc.bias': 'whole.safetensors' }
+      const index = written('whole.index.json', Buffer.from(JSON.stringify({ weight_map: map })))
+      return [index, written('whole.safetensors', both())]
+    },
+    'PyTorch zip': async () => {
+      const path = written('whole.pth', await torchZip(torch(false), { 0: weightBytes, 1: biasBytes }))
+      return [path, path]
+    },
+    ONNX: async () => {
+      const path = written('whole.onnx', onnx('raw'))
+      return [path, path]
+    },
+    'file beside an ONNX file': async () => {
+      const where = { location: 'beside.bin', offset: '0', length: '60' }
+      const model = encodeWith(small, ({ name }) => (name === 'fc.w' ? external(where) : encodings.raw))
+      const changed = written('beside.bin', weightBytes)
+      return [written('beside.onnx', model), changed]
+    },
+  }
+
+  it.each(Object.keys(files))('is refused: %s', async kind => {
+    const [path, changing] = await files[kind]!()
+    await using file = await openCheckpoint(path)
+    const source = {
+      description: path,
+      names: () => file.tensors.keys(),
+      shape: (name: string) => file.tensors.get(name)?.shape,
+      read: file.read.bind(file),
+    }
+    keepStored(source, { file, locate: name => ({ name, layout: 'KCRS' }) })
+    const loadWith = (load: () => void) => {
+      const native = { loadWeights: async () => load() } as unknown as NativeSession
+      return loadWeights(linearPlan, source, native, 1)
+    }
+    await loadWith(() => {})
+    await expect(loadWith(() => utimesSync(changing, new Date(0), new Date(0)))).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('it has changed since it was opened'),
+    })
+  })
 })

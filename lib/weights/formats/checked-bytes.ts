@@ -14,6 +14,7 @@ const isSummed = (checksum: number) => checksum !== 0
 /** An entry that is stored as it is. */
 export class CheckedBytes extends FileBytes {
   #checked: boolean
+  #checking: Promise<void> | undefined // however many tensors are views of them
 
   constructor(
     at: number,
@@ -60,7 +61,8 @@ export class CheckedBytes extends FileBytes {
    * @throws ResidualError CHECKPOINT_INVALID where they are not what they were
    */
   async check(source: ByteSource, memory?: () => Uint8Array): Promise<void> {
-    await this.reading(source, memory).finish()
+    this.#checking ??= this.reading(source, memory).finish()
+    await this.#checking
   }
 }
 

@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Checkpoint } from '../../../lib/weights/checkpoint.ts'
-import { pieces } from '../../../lib/weights/formats/hdf5/data.ts'
+import { mostNumbers, partBytes, partsOf } from '../../../lib/weights/formats/hdf5/data.ts'
 import { Hdf5Library } from '../../../lib/weights/formats/hdf5/library.ts'
 import { isHdf5, openKerasArchive, openKerasHdf5 } from '../../../lib/weights/formats/keras.ts'
 import { openSafetensors } from '../../../lib/weights/safetensors.ts'
+import { type StoredType, storedBytes } from '../../../lib/weights/stored-type.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { someFloats, writeHdf5 } from '../../support/hdf5.ts'
 import { pythonHas, runPython } from '../../support/python.ts'
@@ -352,11 +353,11 @@ it.each([
   [[1, 1, 7, 3], 6],
 ])(
   // biome-ignore format: short
-  'takes an array of shape %j apart into pieces of at most %i elements, each after the other',
+  'takes an array of shape %j apart into parts of at most %i elements, each after the other',
   (shape, most) => {
     const flat = (index: readonly number[]) => index.reduce((at, n, i) => at * shape[i]! + n, 0)
     let at = 0
-    for (const { offset, count, length } of pieces(shape, most)) {
+    for (const { offset, count, length } of partsOf(shape, most)) {
       expect(flat(offset)).toBe(at)
       expect(count.reduce((a, b) => a * b, 1)).toBe(length)
       expect(length).toBeLessThanOrEqual(Math.max(most, 1))
@@ -366,6 +367,29 @@ it.each([
     expect(at).toBe(shape.reduce((a, b) => a * b, 1))
   },
 )
+
+it.each(Object.entries(storedBytes))('has room for a part of a dataset of %s', (type, bytes) => {
+  const numbers = mostNumbers(type as StoredType)
+  expect(Number.isInteger(numbers)).toBe(true)
+  expect(numbers * Math.max(bytes, Float32Array.BYTES_PER_ELEMENT)).toBeLessThanOrEqual(partBytes)
+})
+
+it.runIf(pythonHas('h5py'))('reads compressed halves of more than a part', async () => {
+  const code = `
+import sys, h5py, numpy
+with h5py.File(sys.argv[1] + '/halves.h5', 'w') as file:
+    group = file.create_group('conv1_conv')
+    kernel = (numpy.arange(3 * 3 * 512 * 300) % 2000).astype('f2').reshape(3, 3, 512, 300)
+    group.create_dataset('kernel:0', data=kernel, compression='gzip', compression_opts=1)
+    group.attrs['weight_names'] = [b'conv1_conv/kernel:0']
+    file.attrs['layer_names'] = [b'conv1_conv']
+`
+  runPython(code, folder)
+  await using file = await open(join(folder, 'halves.h5'))
+  const [name] = file.tensors.keys()
+  const values = await file.read(name!)
+  expect(values.every((value, i) => value === i % 2000)).toBe(true)
+})
 
 it.runIf(pythonHas('keras', 'tensorflow', 'h5py', 'safetensors'))(
   'reads to the bit what Keras saves of its ResNet-50, in every format',

@@ -1,21 +1,26 @@
-// How does a dataset become float32 without being in the library's memory as a whole? In pieces, each a part of one dimension.
+// How does a dataset become float32 without being in the library's memory as a whole? In parts, each of one dimension.
 import { product } from '../../../model/product.ts'
-import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
+import { isStoredType, type StoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
 import type { Dataset } from './messages.ts'
 import { type Hdf5Module, pathOf } from './tree.ts'
 
-/** Of a dataset, in memory at once. */
-export const pieceBytes = 4 << 20
+/** Of a dataset, in memory at once: as it is stored, and as float32. */
+export const partBytes = 4 << 20
 
 /** A part of a dataset. */
-export interface Piece {
+export interface DatasetPart {
   readonly offset: readonly number[]
   readonly count: readonly number[]
   readonly length: number
 }
 
+/** How many numbers a part of a dataset has at most. */
+export function mostNumbers(type: StoredType): number {
+  return partBytes / Math.max(storedBytes[type], Float32Array.BYTES_PER_ELEMENT)
+}
+
 /** Parts of at most `most` elements, each contiguous, that together are an array of `shape`, in order. */
-export function* pieces(shape: readonly number[], most: number): Generator<Piece> {
+export function* partsOf(shape: readonly number[], most: number): Generator<DatasetPart> {
   let axis = 0
   let inner = product(shape.slice(1))
   if (inner === 0 || shape.includes(0)) return
@@ -41,7 +46,7 @@ export function readPart(
   module: Hdf5Module,
   file: bigint,
   path: Dataset['path'],
-  { offset, count }: Pick<Piece, 'offset' | 'count'>,
+  { offset, count }: Pick<DatasetPart, 'offset' | 'count'>,
   pointer: number,
 ): boolean {
   // Nothing can be chosen of a single number.
@@ -50,25 +55,25 @@ export function readPart(
   return module.get_dataset_data(file, pathOf(path), counts, offsets, strides, BigInt(pointer)) >= 0
 }
 
-/** Puts a piece of a dataset, as float32, into `memory`, of {@link pieceBytes}. Throws what the library throws. */
-export function readPiece(
+/** Puts a part of a dataset, as float32, into `memory`, of {@link partBytes}. Throws what the library throws. */
+export function readFloats(
   module: Hdf5Module,
   file: bigint,
   { path, dtype }: Dataset,
-  piece: Piece,
+  part: DatasetPart,
   memory: ArrayBuffer,
 ): void {
   const name = path.join('/')
   if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
-  const bytes = piece.length * storedBytes[dtype]
+  const bytes = part.length * storedBytes[dtype]
   const pointer = module._malloc(bytes)
   if (pointer === 0) throw new Error('the HDF5 library has no memory left')
   try {
-    if (!readPart(module, file, path, piece, pointer)) throw new Error(`'${name}' cannot be read`)
+    if (!readPart(module, file, path, part, pointer)) throw new Error(`'${name}' cannot be read`)
     toFloat32(
       dtype,
       module.HEAPU8.subarray(pointer, pointer + bytes),
-      new Float32Array(memory, 0, piece.length),
+      new Float32Array(memory, 0, part.length),
     )
   } finally {
     module._free(pointer)

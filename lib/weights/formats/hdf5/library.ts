@@ -4,13 +4,13 @@ import { Worker } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
 import { packageRoot } from '../../../package-root.ts'
 import { storedBytes } from '../../stored-type.ts'
-import { pieceBytes } from './data.ts'
+import { partBytes } from './data.ts'
 import { type Reply, type Request, sign, type ThreadData } from './messages.ts'
 
 // What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
 const thread = join(packageRoot, 'dist', 'weights', 'formats', 'hdf5', 'thread.js')
 
-// How long it may work without a sign of life, the time in which the system reads aside. Objects take microseconds; of data a piece
+// How long it may work without a sign of life, the time in which the system reads aside. Objects take microseconds; of data a part
 // or a compressed chunk, which may be all of a dataset, comes between two signs.
 const patienceMs = 250
 const patienceMsPerByte = 50 / 2 ** 20
@@ -24,7 +24,7 @@ export class Hdf5Library {
   #waiting: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
   #lost: LibraryLost | undefined
   #queue: Promise<unknown> = Promise.resolve()
-  #memory = new ArrayBuffer(pieceBytes) // for values; the thread's while it reads
+  #memory = new ArrayBuffer(partBytes) // for values; the thread's while it reads
 
   private constructor(
     private readonly worker: Worker,
@@ -62,7 +62,7 @@ export class Hdf5Library {
   }
 
   /**
-   * What is read of a dataset is put into `values`, which has as many as the piece.
+   * What is read of a dataset is put into `values`, which has as many as the part.
    *
    * @throws LibraryLost
    */

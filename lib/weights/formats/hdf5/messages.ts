@@ -1,5 +1,5 @@
 // What do the thread that has the HDF5 library and the one that wants tensors say to each other?
-import type { Piece } from './data.ts'
+import type { DatasetPart } from './data.ts'
 
 /** A dataset of an HDF5 file. */
 export interface Dataset {
@@ -32,11 +32,11 @@ export interface OpenRequest {
   readonly attributes: readonly string[]
 }
 
-/** A piece of a dataset as float32. */
+/** A part of a dataset as float32. */
 export interface ReadRequest {
   readonly kind: 'read'
   readonly dataset: Dataset
-  readonly piece: Piece
+  readonly part: DatasetPart
 }
 
 /** What is open is read no more. */
@@ -72,7 +72,7 @@ export interface ThreadData {
 
 /** Places in {@link ThreadData.signs}. */
 export const sign = {
-  /** Goes up with each object and each piece of data that is done. */
+  /** Goes up with each object and each part of a dataset that is done. */
   progress: 0,
   /** 1 while the system reads: a slow disk is no damaged file. */
   reading: 1,

@@ -6,8 +6,8 @@ import type { CheckpointFile } from '../../checkpoint-file.ts'
 import { closingOnError } from '../../closing-on-error.ts'
 import { allocateFloats } from '../../float-tensor.ts'
 import { unreadable } from '../../read-fully.ts'
-import { isStoredType, storedBytes } from '../../stored-type.ts'
-import { pieceBytes, pieces } from './data.ts'
+import { isStoredType } from '../../stored-type.ts'
+import { mostNumbers, partsOf } from './data.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
 import type { Dataset, OpenRequest, Reply, Request, Tree } from './messages.ts'
 
@@ -48,6 +48,7 @@ export class Hdf5File {
   readonly path: string
   readonly format: string
   #closed = false
+
   constructor(
     private readonly file: CheckpointFile,
     readonly tree: Tree,
@@ -64,19 +65,19 @@ export class Hdf5File {
    * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
    */
   async read(dataset: Dataset, into?: Float32Array): Promise<Float32Array> {
+    if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
     const { path, shape, dtype } = dataset
     const name = path.join('/')
     if (!isStoredType(dtype))
       throw invalidCheckpoint(this, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
     const result = allocateFloats(name, product(shape), this.path, into)
     let done = 0
-    for (const piece of pieces(shape, pieceBytes / storedBytes[dtype])) {
-      if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
-      const values = result.subarray(done, done + piece.length)
-      await ask(this.library, { kind: 'read', dataset, piece }, this.file, values).catch(error => {
+    for (const part of partsOf(shape, mostNumbers(dtype))) {
+      const values = result.subarray(done, done + part.length)
+      await ask(this.library, { kind: 'read', dataset, part }, this.file, values).catch(error => {
         throw this.#closed ? unreadable(this.path, new Error('it was closed')) : error
       })
-      done += piece.length
+      done += part.length
     }
     return result
   }

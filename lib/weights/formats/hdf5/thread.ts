@@ -3,7 +3,7 @@
 // then this ends, and nothing else does.
 import { parentPort, workerData } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
-import { readPiece } from './data.ts'
+import { readFloats } from './data.ts'
 import { FileDevice, FileProblem, type FileSystem } from './file-device.ts'
 import { locate } from './locate.ts'
 import {
@@ -17,7 +17,7 @@ import {
 } from './messages.ts'
 import { type Hdf5Module, readTree } from './tree.ts'
 
-const mostMemory = 96 << 20 // of the library: 20 MB are its own, the rest is for pieces of data, and chunks where they are compressed
+const mostMemory = 96 << 20 // of the library: 20 MB are its own, the rest is for parts of datasets, and chunks where they are compressed
 const expansion = 16 // most that data grows when it is decompressed: weights hardly do
 const floor = 1 << 20 // small files may say more
 
@@ -84,10 +84,10 @@ function close(): true {
   return true
 }
 
-function read({ dataset, piece }: ReadRequest, memory: ArrayBuffer): true {
+function read({ dataset, part }: ReadRequest, memory: ArrayBuffer): true {
   progress()
   device!.allow(device!.size + floor)
-  readPiece(module, file, dataset, piece, memory)
+  readFloats(module, file, dataset, part, memory)
   device!.check()
   return true
 }

@@ -1,0 +1,51 @@
+// What does the fuzzer do with a checkpoint that was opened? It reads everything, also as the addon would.
+import type { Checkpoint } from '../../lib/weights/checkpoint.ts'
+import { storedBytes, toFloat32 } from '../../lib/weights/stored-type.ts'
+
+/** `bytes` are the whole file. Throws the first problem with a code once all tensors were read, any other at once. */
+export async function readAll(file: Checkpoint, bytes: Uint8Array): Promise<void> {
+  let problem: unknown
+  for (const tensor of file.tensors.keys()) {
+    try {
+      await compare(file, tensor, await file.read(tensor), bytes)
+    } catch (error) {
+      problem ??= error
+      const { name, code } = error as { name?: string; code?: string }
+      if (name !== 'ResidualError') throw error
+      // Only numbers themselves are the addon's to refuse.
+      if (code !== 'NON_FINITE' && (await isBelieved(file, tensor)))
+        throw new Error(`'${tensor}' is left to the addon: ${error}`)
+    }
+  }
+  if (problem !== undefined) throw problem
+}
+
+/** What lies where the addon is told to read is what `read` has made of it. */
+async function compare(
+  file: Checkpoint,
+  tensor: string,
+  values: Float32Array,
+  bytes: Uint8Array,
+): Promise<void> {
+  const stored = file.stored?.(tensor)
+  if (!stored) return
+  await stored.check?.()
+  const { type, place } = stored
+  const size = values.length * storedBytes[type]
+  const there = new Uint8Array(bytes.subarray(place.position, place.position + size)) // aligned
+  if (there.length !== size) throw new Error(`'${tensor}' is beyond the end of the file`)
+  const read = new Float32Array(values.length)
+  toFloat32(type, there, read)
+  if (read.some((value, i) => !Object.is(value, values[i])))
+    throw new Error(`'${tensor}' is not what lies there`)
+}
+
+async function isBelieved(file: Checkpoint, tensor: string): Promise<boolean> {
+  const stored = file.stored?.(tensor)
+  if (!stored) return false
+  const checked = stored.check?.() ?? Promise.resolve()
+  return await checked.then(
+    () => true,
+    () => false,
+  )
+}
