@@ -15,6 +15,8 @@ constexpr int kLeastVectors = 2;
 // share them, reading them takes longer than the multiplications that patches of 2x2 have more.
 constexpr int kFewWeights = 128 * 128;
 constexpr int kManyTiles = 16;
+// With fewer patches of a picture than this that is so of whatever weights, and of patches of 2x2.
+constexpr int kFewestTiles = 4;
 // Patches that reach far over the edges of small pictures save less than the transforms take.
 constexpr double kLeastSaved = 1.3;
 
@@ -34,7 +36,8 @@ const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& ker
   const WinogradKernels* best = nullptr;
   for (const WinogradKernels& transforms : kernels.winograd) {
     if (!WinogradConv::supports(g, kernels, transforms)) continue;
-    if (transforms.out == 4 && !few_weights && tiles(g, transforms) < kManyTiles) continue;
+    const int least = transforms.out == 2 || few_weights ? kFewestTiles : kManyTiles;
+    if (tiles(g, transforms) < least) continue;
     if (!best || products(g, transforms) < products(g, *best)) best = &transforms;
   }
   const int direct = g.taps() * g.dst.height * g.dst.width;
