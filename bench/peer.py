@@ -4,7 +4,8 @@
 #   peer.py serve ENGINE FILE THREADS NETWORK           answers questions, a line of JSON each, from standard input
 #   peer.py start ENGINE FILE THREADS NETWORK N,H,W,C   opens FILE, runs one batch, prints what that took
 #
-# FILE is safetensors, for OpenCV ONNX. NETWORK is the graph as lib/model/graph.ts has it, with the id of the logits.
+# FILE is safetensors, float32 under the names of NETWORK, for OpenCV ONNX. NETWORK is the graph as lib/model/graph.ts has it,
+# with the id of the logits.
 import json
 import os
 import struct
@@ -23,14 +24,10 @@ def read_safetensors(path):
         header = json.loads(file.read(length))
     header.pop("__metadata__", None)
     data = np.memmap(path, np.uint8, "r", offset=8 + length)
-    dtypes = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "BF16": np.uint16}
 
     def tensor(entry):
         begin, end = entry["data_offsets"]
-        values = data[begin:end].view(dtypes[entry["dtype"]])
-        if entry["dtype"] == "BF16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        return np.array(values, np.float32).reshape(entry["shape"])
+        return np.array(data[begin:end].view(np.float32)).reshape(entry["shape"])
 
     return {name: tensor(entry) for name, entry in header.items()}
 
@@ -83,6 +80,7 @@ class PyTorch:
             "batchNorm": normalization,
             "relu": lambda layer: nn.ReLU(),
             "maxPool": lambda layer: nn.MaxPool2d(layer["kernel"], layer["stride"], layer["padding"]),
+            "localAvgPool": lambda layer: nn.AvgPool2d(layer["kernel"]),
             "avgPool": lambda layer: nn.AdaptiveAvgPool2d(1),
             "linear": fully_connected,
         }
@@ -195,6 +193,8 @@ class TensorFlow:
                 return x + values[layer["other"]]
             if kind == "maxPool":
                 return tf.nn.max_pool2d(windows(x, layer, float("-inf")), layer["kernel"], layer["stride"], "VALID")
+            if kind == "localAvgPool":
+                return tf.nn.avg_pool2d(x, layer["kernel"], layer["kernel"], "VALID")
             if kind == "avgPool":
                 return tf.reduce_mean(x, [1, 2])
             if kind == "linear":

@@ -36,7 +36,7 @@ export async function findPythonEngines(
 
 function pythonEngine(python: string, name: PythonEngineName, version: string): Engine {
   const argumentsFor = async (mode: string, subject: Subject, threads: number) => {
-    const file = name === 'opencv' ? await subject.onnx() : subject.checkpoint
+    const file = name === 'opencv' ? await subject.onnx() : await subject.safetensors()
     const { graph, outputs } = subject.network
     const network = { layers: graph.layers, logits: outputs.logits.id }
     return [script, mode, name, file, String(threads), JSON.stringify(network)]

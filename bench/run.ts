@@ -6,10 +6,11 @@ import { Command } from 'commander'
 import { chartSvg } from '../lib/bench/chart.ts'
 import { type Engine, residualEngine } from '../lib/bench/engine.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
-import { reportText } from '../lib/bench/report.ts'
+import { type Report, reportText } from '../lib/bench/report.ts'
 import {
   type BenchSettings,
   benchOptions,
+  exitCode,
   runBenchmark,
   sessionOptions,
   writeText,
@@ -60,9 +61,18 @@ const engines = [
   residualEngine(packageVersion(), sessionOptions(options)),
   ...peers.filter(({ name }) => wanted.includes(name)),
 ]
-const report = await runBenchmark(options.models, engines, found.module, options)
-console.log(reportText(report))
 await mkdir(options.out, { recursive: true })
-await writeText(join(options.out, 'bench.json'), `${JSON.stringify(report, null, 2)}\n`)
-if (report.cases.length > 0) await writeText(join(options.out, 'bench.svg'), chartSvg(report))
-console.log(`\nThe same as JSON and as a chart is in ${options.out}.`)
+let last: Report | undefined
+try {
+  for await (const report of runBenchmark(options.models, engines, found.module, options)) {
+    last = report
+    await writeText(join(options.out, 'bench.json'), `${JSON.stringify(report, null, 2)}\n`)
+    if (report.cases.length > 0) await writeText(join(options.out, 'bench.svg'), chartSvg(report))
+  }
+} finally {
+  if (last) {
+    console.log(reportText(last)) // whatever was measured
+    console.log(`\nThe same as JSON and as a chart is in ${options.out}.`)
+  }
+}
+process.exitCode = exitCode(last!)

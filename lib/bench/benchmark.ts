@@ -3,7 +3,7 @@ import { ResidualError } from '../errors.ts'
 import { planCost } from '../model/plan.ts'
 import { median, type Quartiles, quartiles } from '../statistics.ts'
 import type { CaseSettings } from './case-name.ts'
-import type { Engine, OpenEngine, Pictures, Subject } from './engine.ts'
+import { type Engine, EngineError, type OpenEngine, ofEngine, type Pictures, type Subject } from './engine.ts'
 import { fmaPeak, inRounds } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
 import { starts } from './start.ts'
@@ -26,10 +26,17 @@ export interface Case extends CaseSettings {
   readonly gflop: number
   /** GFLOP/s of multiply-adds in registers on these threads, before and after. */
   readonly peak: Peak
-  /** residual first. */
+  /** residual first; without the engines that failed. */
   readonly results: readonly Result[]
+  readonly failures: readonly Failure[]
   /** Why the numbers are not to be trusted; none where they are. */
   readonly noise: readonly string[]
+}
+
+/** An engine that could not be measured, and why. */
+export interface Failure {
+  readonly engine: string
+  readonly reason: string
 }
 
 /** One engine's. */
@@ -50,37 +57,75 @@ export interface Result {
   readonly peakBytes: number | null
 }
 
-/** `engines`: residual first. Yields each case when it is done. */
+/** An engine with the network in it, or why it has it not. */
+interface Contestant {
+  readonly engine: Engine
+  readonly open: OpenEngine | EngineError
+}
+
+/**
+ * `engines`: residual first. Yields each case when it is done. Another engine that fails is left out of the case and named in it.
+ *
+ * @throws whatever residual does
+ */
 export async function* benchmark(
   subject: Subject,
   engines: readonly Engine[],
   options: BenchmarkOptions,
 ): AsyncGenerator<Case> {
   for (const threads of options.threads) {
-    const open: OpenEngine[] = []
+    const contestants: Contestant[] = []
     try {
-      for (const engine of engines) open.push(await engine.open(subject, threads))
+      for (const engine of engines) contestants.push({ engine, open: await opened(engine, subject, threads) })
       for (const batch of options.batches)
-        yield await measure(subject, engines, open, threads, batch, options)
+        yield await measureThoseThatCan(subject, contestants, threads, batch, options)
     } finally {
-      for (const engine of open) await engine.close()
+      for (const { open } of contestants) if (!(open instanceof EngineError)) await open.close()
     }
   }
 }
 
+const opened = (engine: Engine, subject: Subject, threads: number): Promise<OpenEngine | EngineError> =>
+  ofEngine(engine, engine.open(subject, threads)).catch(error => error)
+
+/** Measures again without it whenever an engine fails: times taken while another was dying are worth nothing. */
+async function measureThoseThatCan(
+  subject: Subject,
+  contestants: readonly Contestant[],
+  threads: number,
+  batch: number,
+  options: BenchmarkOptions,
+): Promise<Case> {
+  const failures: Failure[] = []
+  let standing = contestants
+  for (;;)
+    try {
+      return { ...(await measure(subject, standing, threads, batch, options)), failures }
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error
+      if (error.engine === contestants[0]!.engine) throw error.cause
+      failures.push({ engine: error.engine.name, reason: error.message })
+      standing = standing.filter(({ engine }) => engine !== error.engine)
+    }
+}
+
 async function measure(
   subject: Subject,
-  engines: readonly Engine[],
-  open: readonly OpenEngine[],
+  contestants: readonly Contestant[],
   threads: number,
   batch: number,
   { seconds, starts: startRounds, isa }: BenchmarkOptions,
-): Promise<Case> {
+): Promise<Omit<Case, 'failures'>> {
+  const engines = contestants.map(({ engine }) => engine)
+  const open = contestants.map(({ open }) => {
+    if (open instanceof EngineError) throw open
+    return open
+  })
   const pictures = picturesFor(subject.plan, batch)
   await prepare(engines, open, pictures)
   const before = await fmaPeak(isa, threads)
   const times = await inRounds(
-    open.map(engine => () => engine.run()),
+    open.map((openEngine, i) => () => ofEngine(engines[i]!, openEngine.run())),
     seconds,
   )
   const after = await fmaPeak(isa, threads)
@@ -119,22 +164,25 @@ async function measure(
 
 const mostDifference = 1e-3 // of the logits, relative to their norm
 
-/** @throws ResidualError RESULTS_DIFFER where one does not compute what residual does */
+/** @throws EngineError where one fails, or does not compute what residual does (RESULTS_DIFFER) */
 async function prepare(
   engines: readonly Engine[],
   open: readonly OpenEngine[],
   pictures: Pictures,
 ): Promise<void> {
-  const logits: Float32Array[] = []
-  for (const engine of open) logits.push(await engine.prepare(pictures))
-  const [ours, ...theirs] = logits
-  for (const [i, other] of theirs.entries()) {
-    const difference = relativeDifference(other, ours!)
+  let ours: Float32Array | undefined
+  for (const [i, engine] of engines.entries()) {
+    const logits = await ofEngine(engine, open[i]!.prepare(pictures))
+    ours ??= logits
+    const difference = relativeDifference(logits, ours)
     if (!(difference <= mostDifference))
-      throw new ResidualError(
-        'RESULTS_DIFFER',
-        `The logits of ${engines[i + 1]!.name} are ${difference.toExponential(1)} from residual's, relative to their norm, ` +
-          `where ${mostDifference} is the most there may be between two engines that run the same network.`,
+      throw new EngineError(
+        engine,
+        new ResidualError(
+          'RESULTS_DIFFER',
+          `The logits are ${difference.toExponential(1)} from residual's, relative to their norm, ` +
+            `where ${mostDifference} is the most there may be between two engines that run the same network.`,
+        ),
       )
   }
 }

@@ -1,4 +1,5 @@
 // What is compared? Engines that run the same network, with the same weights, on the same pictures.
+import { ResidualError } from '../errors.ts'
 import type { Network } from '../model/graph.ts'
 import type { Plan } from '../model/plan.ts'
 import { createSession, type Session } from '../runtime/session.ts'
@@ -12,9 +13,11 @@ export interface Subject {
   readonly network: Network
   readonly plan: Plan
   readonly weights: WeightSource
-  /** A safetensors file of the weights. */
+  /** The weights as residual reads them: a checkpoint of any format. */
   readonly checkpoint: string
-  /** The file of the same network as ONNX, layer by layer. It is written when it is first asked for. */
+  /** The same weights as a safetensors file, under the network's own names. It is written when it is first asked for. */
+  safetensors(): Promise<string>
+  /** The same network as an ONNX file, layer by layer. It is written when it is first asked for. */
   onnx(): Promise<string>
 }
 
@@ -40,6 +43,27 @@ export interface OpenEngine {
   /** Runs them once more and resolves to the milliseconds that took. */
   run(): Promise<number>
   close(): Promise<void>
+}
+
+/** What an engine threw, and which. */
+export class EngineError extends Error {
+  readonly engine: Engine
+
+  constructor(engine: Engine, cause: unknown) {
+    super(cause instanceof ResidualError ? `${cause.message} [${cause.code}]` : messageOf(cause), { cause })
+    this.engine = engine
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
+
+/** @throws EngineError where `work` fails */
+export async function ofEngine<T>(engine: Engine, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw new EngineError(engine, error)
+  }
 }
 
 export async function timed(run: () => Promise<unknown>): Promise<number> {

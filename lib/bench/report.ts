@@ -55,6 +55,7 @@ function casesText(cases: readonly Case[]): string[] {
     `Medians of ${fewest === most ? most : `${fewest} to ${most}`} rounds, quartiles in brackets. ratio: the engine's time over`,
     "residual's, round by round; above 1 residual is faster. docs/benchmark.md explains every column.",
     ...noiseLines(cases),
+    ...failureLines(cases),
   ]
 }
 
@@ -65,8 +66,9 @@ export function caseText(oneCase: Case): string {
     `${ours!.engine} ${quartilesText(ours!.milliseconds, 1)} ms`,
     ...others.map(({ engine, ratio }) => `${engine} takes ${quartilesText(ratio!, 2)} times as long`),
   ]
+  const failed = oneCase.failures.map(({ engine }) => `${engine} failed`)
   const noisy = oneCase.noise.length > 0 ? ' (noisy)' : ''
-  return `${caseName(oneCase)}: ${parts.join(', ')}${noisy}`
+  return `${caseName(oneCase)}: ${[...parts, ...failed].join(', ')}${noisy}`
 }
 
 function row(oneCase: Case, result: Result, first: boolean): string[] {
@@ -92,4 +94,13 @@ function noiseLines(cases: readonly Case[]): string[] {
     `NOISY: something else used this machine during ${noisy.length} of ${cases.length} measurements. Measure these again:`,
     ...noisy.map(oneCase => `  ${caseName(oneCase)}: ${oneCase.noise.join('; ')}`),
   ]
+}
+
+function failureLines(cases: readonly Case[]): string[] {
+  const lines = cases.flatMap(oneCase =>
+    oneCase.failures.map(
+      ({ engine, reason }) => `  ${caseName(oneCase)}, ${engine}: ${reason.replaceAll('\n', '\n    ')}`,
+    ),
+  )
+  return lines.length === 0 ? [] : ['', 'FAILED, and left out of these measurements:', ...lines]
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ResidualError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
-import type { Engine, Pictures, Subject } from './engine.ts'
+import { type Engine, ofEngine, type Pictures, type Subject } from './engine.ts'
 
 /** The command line of such a process for an engine of Node's: `residual`, or the file of the module onnxruntime-node. */
 export function nodeStart(
@@ -28,7 +28,11 @@ export interface Start {
   readonly logits: number
 }
 
-/** `rounds` starts of each engine, in turn, after one each that brings the files into memory; by engine. */
+/**
+ * `rounds` starts of each engine, in turn, after one each that brings the files into memory; by engine.
+ *
+ * @throws EngineError
+ */
 export async function starts(
   engines: readonly Engine[],
   subject: Subject,
@@ -37,23 +41,25 @@ export async function starts(
   rounds: number,
 ): Promise<Start[][]> {
   if (rounds === 0) return engines.map(() => [])
-  const commands = await Promise.all(engines.map(engine => engine.startCommand(subject, dims, threads)))
-  const all: Start[][] = engines.map(() => [])
   const expected = dims[0] * subject.plan.values[subject.plan.outputs.logits]!.channels
+  const start = async (engine: Engine) => {
+    const started = await once(await engine.startCommand(subject, dims, threads))
+    if (started.logits === expected) return started
+    const message = `A start gave ${started.logits} logits where ${expected} are due.`
+    throw new ResidualError('RESULTS_DIFFER', message)
+  }
+  const all: Start[][] = engines.map(() => [])
   for (let round = -1; round < rounds; round++)
-    for (const [i, command] of commands.entries()) {
-      const start = await once(command)
-      if (start.logits !== expected)
-        throw new ResidualError(
-          'RESULTS_DIFFER',
-          `A start of ${engines[i]!.name} gave ${start.logits} logits where ${expected} are due.`,
-        )
-      if (round >= 0) all[i]!.push(start)
+    for (const [i, engine] of engines.entries()) {
+      const started = await ofEngine(engine, start(engine))
+      if (round >= 0) all[i]!.push(started)
     }
   return all
 }
 
 async function once([command, ...args]: readonly string[]): Promise<Start> {
-  const { stdout } = await promisify(execFile)(command!, args)
+  const { stdout } = await promisify(execFile)(command!, args).catch(error => {
+    throw new Error(`A start failed: ${error.stderr?.trim() || error.message}`)
+  })
   return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) // engines may print before
 }

@@ -20,32 +20,26 @@ export interface SubjectParts {
 /** `folder`: where to put the files that are not there yet. */
 export async function makeSubject(name: string, parts: SubjectParts, folder: string): Promise<Subject> {
   const { network, plan, weights, path } = parts
-  let checkpoint = path
-  if (checkpoint === null) {
-    checkpoint = join(folder, `${name}.safetensors`)
+  const safetensors = written(join(folder, `${name}.safetensors`), async file => {
     const tensors = parametersOf(network).map(async ({ name, shape }) => ({
       name,
       shape,
       data: await weights.read(name),
     }))
-    await writeSafetensors(checkpoint, await Promise.all(tensors))
-  }
-  let onnx: Promise<string> | undefined
-  const writeOnnx = async () => {
-    const file = join(folder, `${name}.onnx`)
-    await writeFile(file, await networkToOnnx(network, weights, inputShape(plan)))
-    return file
-  }
-  return {
-    name,
-    network,
-    plan,
-    weights,
-    checkpoint,
-    onnx: () => {
-      onnx ??= writeOnnx()
-      return onnx
-    },
+    await writeSafetensors(file, await Promise.all(tensors))
+  })
+  const onnx = written(join(folder, `${name}.onnx`), async file =>
+    writeFile(file, await networkToOnnx(network, weights, inputShape(plan))),
+  )
+  return { name, network, plan, weights, checkpoint: path ?? (await safetensors()), safetensors, onnx }
+}
+
+/** A file that is written when it is first asked for. */
+function written(file: string, write: (file: string) => Promise<void>): () => Promise<string> {
+  let done: Promise<string> | undefined
+  return () => {
+    done ??= write(file).then(() => file)
+    return done
   }
 }
 

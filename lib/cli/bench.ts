@@ -3,12 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
-import { benchmark, type Case } from '../bench/benchmark.ts'
+import { benchmark } from '../bench/benchmark.ts'
 import { chartSvg } from '../bench/chart.ts'
 import { type Engine, residualEngine, type Subject } from '../bench/engine.ts'
 import { thisMachine, versionsOf } from '../bench/machine.ts'
 import { findOnnxRuntime, type OnnxRuntime, onnxRuntimeEngine } from '../bench/onnxruntime.ts'
-import { type OpCase, opBenchmark } from '../bench/ops.ts'
+import { opBenchmark } from '../bench/ops.ts'
 import { caseText, type Report, reportText } from '../bench/report.ts'
 import { makeSubject } from '../bench/subject.ts'
 import { packageVersion } from '../package-version.ts'
@@ -57,73 +57,87 @@ export async function bench(options: BenchArguments): Promise<number> {
       `residual: measured alone, there is no onnxruntime-node to compare with (${found.missing}). ` +
         '`npm install onnxruntime-node` in this folder brings it.',
     )
-  const report = await runBenchmark([model], engines, 'module' in found ? found.module : null, options)
-  if (svg !== undefined) await writeText(svg, chartSvg(report))
-  console.log(json ? JSON.stringify(report, null, 2) : reportText(report))
-  return 0
+  let last: Report | undefined
+  try {
+    for await (const report of runBenchmark(
+      [model],
+      engines,
+      'module' in found ? found.module : null,
+      options,
+    )) {
+      last = report
+      if (svg !== undefined) await writeText(svg, chartSvg(report))
+    }
+  } finally {
+    if (last) console.log(json ? JSON.stringify(last, null, 2) : reportText(last)) // whatever was measured
+  }
+  return exitCode(last!)
 }
+
+/** 1 where an engine failed. */
+export const exitCode = ({ cases }: Report) => (cases.some(({ failures }) => failures.length > 0) ? 1 : 0)
 
 /** Of residual's sessions: as they are by default, but made for no larger batches than are measured. */
 export function sessionOptions({ batch, autotune = false }: BenchSettings): SessionOptions {
   return { maxBatch: Math.min(Math.max(...batch), defaultMaxBatch), autotune }
 }
 
-/** `engines`: residual first. Tells on standard error how it gets on. */
-export async function runBenchmark(
+/** `engines`: residual first. Yields the report so far after each measurement, and tells on standard error how it gets on. */
+export async function* runBenchmark(
   models: readonly string[],
   engines: readonly Engine[],
   onnxRuntime: OnnxRuntime | null,
   settings: BenchSettings,
-): Promise<Report> {
+): AsyncGenerator<Report> {
+  const { batch: batches, threads, seconds, starts, size, op } = settings
   const isa = cpuInstructionSet()
-  const cases: Case[] = []
-  const opCases: OpCase[] = []
-  for (const model of models)
-    await withSubject(model, settings.size, async subject => {
-      const { batch: batches, threads, seconds, starts } = settings
-      if (settings.op) {
-        for (const threadCount of threads)
-          for (const batch of batches)
-            opCases.push(
-              await opBenchmark(subject, onnxRuntime, {
-                threads: threadCount,
-                batch,
-                seconds,
-                isa,
-                session: sessionOptions({ ...settings, batch: [batch] }),
-              }),
-            )
-        return
-      }
-      for await (const one of benchmark(subject, engines, { batches, threads, seconds, starts, isa })) {
-        cases.push(one)
-        console.error(caseText(one))
-      }
-    })
-  return {
+  let report: Report = {
     date: new Date().toISOString(),
     machine: thisMachine(),
     isa,
-    versions: versionsOf(settings.op ? engines.filter(({ name }) => isProfiled(name)) : engines),
-    cases,
-    opCases,
+    versions: versionsOf(op ? engines.filter(({ name }) => isProfiled(name)) : engines),
+    cases: [],
+    opCases: [],
+  }
+  for (const model of models) {
+    await using opened = await openSubject(model, size)
+    if (op) {
+      for (const threadCount of threads)
+        for (const batch of batches) {
+          const session = sessionOptions({ ...settings, batch: [batch] })
+          const options = { threads: threadCount, batch, seconds, isa, session }
+          const opCase = await opBenchmark(opened.subject, onnxRuntime, options)
+          report = { ...report, opCases: [...report.opCases, opCase] }
+          yield report
+        }
+      continue
+    }
+    const options = { batches, threads, seconds, starts, isa }
+    for await (const one of benchmark(opened.subject, engines, options)) {
+      console.error(caseText(one))
+      report = { ...report, cases: [...report.cases, one] }
+      yield report
+    }
   }
 }
 
-/** Calls `work` with the files of a model, which are there until it is done. */
-async function withSubject(
+/** The files of a model, which are there until it is disposed of. */
+async function openSubject(
   model: string,
   size: number,
-  work: (subject: Subject) => Promise<void>,
-): Promise<void> {
+): Promise<AsyncDisposable & { readonly subject: Subject }> {
   const named = await openNamedModel(model, size)
   const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
-  try {
-    const name = named.path === null ? model : basename(named.path, '.safetensors')
-    await work(await makeSubject(name, named, folder))
-  } finally {
+  const close = async () => {
     await rm(folder, { recursive: true })
     await named.close()
+  }
+  try {
+    const name = named.path === null ? model : basename(named.path, '.safetensors')
+    return { subject: await makeSubject(name, named, folder), [Symbol.asyncDispose]: close }
+  } catch (error) {
+    await close()
+    throw error
   }
 }
 

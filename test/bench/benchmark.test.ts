@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { type BenchmarkOptions, benchmark, type Result } from '../../lib/bench/benchmark.ts'
-import { type Engine, residualEngine, type Subject } from '../../lib/bench/engine.ts'
+import { type Engine, type OpenEngine, residualEngine, type Subject } from '../../lib/bench/engine.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 import { quartiles } from '../../lib/statistics.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
@@ -10,7 +10,8 @@ const subject: Subject = {
   network: tinyNetwork,
   plan: tinyPlan,
   weights: tinyWeights,
-  checkpoint: 'none.safetensors',
+  checkpoint: 'none.pth',
+  safetensors: async () => 'none.safetensors',
   onnx: async () => 'none.onnx',
 }
 const ours = residualEngine('1.0.0')
@@ -22,8 +23,8 @@ const options: BenchmarkOptions = {
   isa: loadNative().capabilities()[0]!,
 }
 
-/** An engine that takes `ms` for everything and whose logits are residual's, each changed. */
-function fake(ms: number, change = (logit: number) => logit) {
+/** An engine that takes `ms` for everything and whose logits are residual's, unless it behaves otherwise. */
+function fake(ms: number, behaviour: Partial<OpenEngine> = {}) {
   const close = vi.fn(async () => {})
   const engine: Engine = {
     name: 'fake',
@@ -31,12 +32,13 @@ function fake(ms: number, change = (logit: number) => logit) {
     async open(subject, threads) {
       const session = await ours.open(subject, threads)
       return {
-        prepare: async pictures => (await session.prepare(pictures)).map(change),
+        prepare: session.prepare,
         run: async () => ms,
         close: async () => {
           await session.close()
           await close()
         },
+        ...behaviour,
       }
     },
     startCommand: async () => [],
@@ -44,9 +46,9 @@ function fake(ms: number, change = (logit: number) => logit) {
   return { engine, close }
 }
 
-async function casesOf(engines: readonly Engine[]) {
+async function casesOf(engines: readonly Engine[], others: Partial<BenchmarkOptions> = {}) {
   const cases = []
-  for await (const one of benchmark(subject, engines, options)) cases.push(one)
+  for await (const one of benchmark(subject, engines, { ...options, ...others })) cases.push(one)
   return cases
 }
 
@@ -69,12 +71,57 @@ describe('benchmark', () => {
     expect(ratio).toEqual(quartiles(times.map(ms => 1e6 / ms)))
   })
 
-  it.each([
-    ['other numbers', (logit: number) => logit * 1.01],
-    ['no numbers', () => Number.NaN],
-  ])('compares nothing with an engine whose logits are %s', async (_, change) => {
-    const { engine, close } = fake(1, change)
-    await expect(casesOf([ours, engine])).rejects.toMatchObject({ code: 'RESULTS_DIFFER' })
-    expect(close).toHaveBeenCalledOnce()
+  it.each<[string, Partial<OpenEngine>, string]>([
+    ['whose logits are others', { prepare: async () => Float32Array.of(1, 2, 3, 4) }, 'RESULTS_DIFFER'],
+    [
+      'whose logits are no numbers',
+      { prepare: async () => new Float32Array(4).fill(Number.NaN) },
+      'RESULTS_DIFFER',
+    ],
+    ['that takes no pictures', { prepare: () => Promise.reject(new Error('too many')) }, 'too many'],
+    ['that dies on the way', { run: () => Promise.reject(new Error('out of memory')) }, 'out of memory'],
+  ])('measures the others, and says why not one %s', async (_, behaviour, reason) => {
+    const failing = fake(1, behaviour)
+    const cases = await casesOf([ours, failing.engine, { ...fake(2).engine, name: 'other' }])
+    expect(cases.map(({ batch }) => batch)).toEqual([1, 3])
+    for (const { results, failures } of cases) {
+      expect(results.map(({ engine }) => engine)).toEqual(['residual', 'other'])
+      expect(results[0]!.times).toHaveLength(results[1]!.times.length)
+      expect(failures).toEqual([{ engine: 'fake', reason: expect.stringContaining(reason) }])
+    }
+    expect(failing.close).toHaveBeenCalledOnce()
+  })
+
+  it('measures the others where one cannot be opened, or started', async () => {
+    const open = () => Promise.reject(new Error('no such model'))
+    const closed = { ...fake(1).engine, open, name: 'closed' }
+    const program = "console.error('cannot import'); process.exit(1)"
+    const startCommand = async () => [process.execPath, '-e', program]
+    const unstarted = { ...fake(1).engine, startCommand }
+    const alone = { ...fake(1).engine, name: 'alone', startCommand: startOf(4) }
+    const cases = await casesOf([alone, closed, unstarted], { batches: [1], starts: 1 })
+    expect(cases).toMatchObject([
+      {
+        results: [{ engine: 'alone', startMs: { median: 7 }, peakBytes: 2 ** 20 }],
+        failures: [
+          { engine: 'closed', reason: 'no such model' },
+          { engine: 'fake', reason: 'A start failed: cannot import' },
+        ],
+      },
+    ])
+  })
+
+  it('gives up where residual itself fails, or starts with too few logits, and closes all', async () => {
+    const [failing, other] = [fake(1, { run: () => Promise.reject(new RangeError('no')) }), fake(1)]
+    await expect(casesOf([failing.engine, other.engine])).rejects.toThrow(RangeError)
+    expect([failing.close, other.close].map(close => close.mock.calls.length)).toEqual([1, 1])
+    const short = { ...fake(1).engine, startCommand: startOf(3) }
+    await expect(casesOf([short], { starts: 1 })).rejects.toMatchObject({ code: 'RESULTS_DIFFER' })
   })
 })
+
+/** The command line of a start that prints that it has so many logits. */
+const startOf = (logits: number) => async () => {
+  const started = JSON.stringify({ milliseconds: 7, peakBytes: 2 ** 20, logits })
+  return [process.execPath, '-e', `console.log(${JSON.stringify(started)})`]
+}

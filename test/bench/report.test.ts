@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { reportText } from '../../lib/bench/report.ts'
+import { caseText, reportText } from '../../lib/bench/report.ts'
 import { sampleCase, sampleReport } from '../support/report.ts'
 
 describe('the report', () => {
@@ -33,5 +33,14 @@ describe('the report', () => {
     )
     expect(text).toMatch(/^NOISY: .* during 1 of 2 measurements/m)
     expect(text).toMatch(/^ {2}resnet50, 2 threads, batch 8: a cat on the keyboard$/m)
+  })
+
+  it('says which engines failed where, and why', () => {
+    const failures = [{ engine: 'pytorch', reason: 'ended with 1:\nNo memory' }]
+    const failed = { ...sampleCase('resnet50'), failures }
+    expect(reportText(sampleReport([failed, sampleCase('resnet101')]))).toMatch(
+      /\n\nFAILED.*:\n {2}resnet50, 2 threads, batch 8, pytorch: ended with 1:\n {4}No memory$/,
+    )
+    expect(caseText(failed)).toMatch(/times as long, pytorch failed$/)
   })
 })

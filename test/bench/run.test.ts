@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -29,6 +29,39 @@ describe('npm run bench', () => {
     expect(cases.map(({ network }: { network: string }) => network)).toEqual(['resnet50-cifar10', 'resnet18'])
     expect(Object.keys(versions)).toEqual(['residual', 'onnxruntime'])
     expect(await sharp(join(folder, 'bench.svg')).metadata()).toMatchObject({ format: 'svg' })
+  })
+
+  it('keeps what it measured when an engine fails, and says so', async () => {
+    const python = join(folder, 'python.cjs')
+    const body =
+      "if (process.argv[3] === 'version') console.log('1.2'); else { console.error('no memory'); process.exit(1) }"
+    await writeFile(python, `#!${process.execPath}\n${body}`)
+    await chmod(python, 0o755)
+    const out = join(folder, 'kept')
+    const engines = ['--models', 'resnet50-cifar10', '--engines', 'onnxruntime,opencv', '--python', python]
+    const shortly = ['--batch', '1,2', '--threads', '1', '--seconds', '0.01', '--starts', '0', '--out', out]
+    const { code, stdout } = await bench(...engines, ...shortly).catch(error => error)
+    expect(code).toBe(1)
+    expect(stdout).toMatch(
+      /^ {2}resnet50-cifar10, 1 thread, batch 2, opencv: opencv ended with 1: no memory$/m,
+    )
+    const { cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
+    for (const { results, failures } of cases) {
+      expect(results.map(({ engine }: { engine: string }) => engine)).toEqual(['residual', 'onnxruntime'])
+      expect(failures).toHaveLength(1)
+    }
+    expect(await sharp(join(out, 'bench.svg')).metadata()).toMatchObject({ format: 'svg' })
+  })
+
+  it('has what it measured when a later model cannot be read', async () => {
+    const out = join(folder, 'partly')
+    const models = ['--models', 'resnet50-cifar10,missing.pth', '--engines', 'onnxruntime', '--out', out]
+    const shortly = ['--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '0']
+    const { stdout, stderr } = await bench(...models, ...shortly).catch(error => error)
+    expect(stdout).toMatch(/^resnet50-cifar10 +1 +1 +residual/m)
+    expect(stderr).toContain('MODEL_NOT_FOUND')
+    const { cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
+    expect(cases).toHaveLength(1)
   })
 
   it('names an engine that is not there', async () => {

@@ -26,6 +26,7 @@ export function sampleCase(network: string, noise: readonly string[] = []): Case
     gflop: 1,
     peak: { before: 95, after: 100 },
     results: [result('residual', 20, null), result('onnxruntime', 25, 1.25)],
+    failures: [],
     noise,
   }
 }
