@@ -17,6 +17,7 @@ import {
 } from '../lib/cli/bench.ts'
 import { packageRoot } from '../lib/package-root.ts'
 import { packageVersion } from '../lib/package-version.ts'
+import { avx512IsHidden, runAgainWithoutAvx512 } from './hide-avx512.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
 
 const names = (text: string) => text.split(',')
@@ -33,6 +34,7 @@ const command = benchOptions(new Command('bench'))
     names,
   )
   .option('--python <path>', 'a Python that has some of the engines', 'python3')
+  .option('--hide-avx512', 'from every engine, as on a CPU without it (Linux, x86-64)')
   .option('--out <folder>', 'where bench.json and bench.svg go', join(packageRoot, 'build', 'bench'))
   .parse()
 const options = command.opts<
@@ -40,9 +42,12 @@ const options = command.opts<
     readonly models: readonly string[]
     readonly engines?: readonly string[]
     readonly python: string
+    readonly hideAvx512?: boolean
     readonly out: string
   }
 >()
+
+if (options.hideAvx512 && !avx512IsHidden()) process.exit(runAgainWithoutAvx512())
 
 const isPython = (name: string) => pythonEngineNames.some(engine => engine === name)
 const found = findOnnxRuntime(packageRoot)
@@ -65,9 +70,9 @@ await mkdir(options.out, { recursive: true })
 let last: Report | undefined
 try {
   for await (const report of runBenchmark(options.models, engines, found.module, options)) {
-    last = report
-    await writeText(join(options.out, 'bench.json'), `${JSON.stringify(report, null, 2)}\n`)
-    if (report.cases.length > 0) await writeText(join(options.out, 'bench.svg'), chartSvg(report))
+    last = options.hideAvx512 ? withNote(report, 'AVX-512 hidden') : report
+    await writeText(join(options.out, 'bench.json'), `${JSON.stringify(last, null, 2)}\n`)
+    if (last.cases.length > 0) await writeText(join(options.out, 'bench.svg'), chartSvg(last))
   }
 } finally {
   if (last) {
@@ -76,3 +81,7 @@ try {
   }
 }
 process.exitCode = exitCode(last!)
+
+function withNote(report: Report, note: string): Report {
+  return { ...report, machine: { ...report.machine, cpu: `${report.machine.cpu} (${note})` } }
+}

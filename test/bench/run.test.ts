@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,11 +7,16 @@ import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package-root.ts'
+import { cpuInstructionSet } from '../../lib/runtime/native.ts'
 
 const bench = (...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', join('bench', 'run.ts'), ...args], {
     cwd: packageRoot,
   })
+
+const canHide =
+  cpuInstructionSet() === 'avx512' && / cpuid_fault /.test(readFileSync('/proc/cpuinfo', 'utf8'))
+if (!canHide) console.log('residual: --hide-avx512 is not tested, this CPU has no AVX-512 or cannot hide it')
 
 let folder: string
 beforeAll(async () => {
@@ -62,6 +68,24 @@ describe('npm run bench', () => {
     expect(stderr).toContain('MODEL_NOT_FOUND')
     const { cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
     expect(cases).toHaveLength(1)
+  })
+
+  it.skipIf(!canHide)('hides AVX-512 from every engine where that is asked for', async () => {
+    const out = join(folder, 'hidden')
+    const networks = [
+      '--models',
+      'resnet50-cifar10',
+      '--engines',
+      'onnxruntime',
+      '--hide-avx512',
+      '--out',
+      out,
+    ]
+    await bench(...networks, '--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '1')
+    const { isa, machine, cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
+    expect(isa).toBe('avx2')
+    expect(machine.cpu).toMatch(/ \(AVX-512 hidden\)$/)
+    expect(cases[0].results).toHaveLength(2)
   })
 
   it('names an engine that is not there', async () => {

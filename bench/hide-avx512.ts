@@ -1,0 +1,39 @@
+// How do the engines compare on a CPU without AVX-512, where there is only one that has it? With CPUID saying so to all of them.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from '../lib/package-root.ts'
+import { cpuInstructionSet } from '../lib/runtime/native.ts'
+
+const library = join(packageRoot, 'build', 'hide_avx512.so')
+
+/**
+ * Whether this process is one that {@link runAgainWithoutAvx512} has started.
+ *
+ * @throws Error where it is and still finds AVX-512
+ */
+export function avx512IsHidden(): boolean {
+  if (!process.env.LD_PRELOAD?.split(':').includes(library)) return false
+  if (cpuInstructionSet() === 'avx512')
+    throw new Error('AVX-512 cannot be hidden here: it is found all the same.')
+  return true
+}
+
+/**
+ * Runs this program with the same arguments in a process that finds no AVX-512, and whose children find none; returns its exit code.
+ *
+ * @throws Error where there is no C compiler
+ */
+export function runAgainWithoutAvx512(): number {
+  mkdirSync(join(packageRoot, 'build'), { recursive: true })
+  const source = join(packageRoot, 'bench', 'hide_avx512.c')
+  execFileSync(process.env.CC ?? 'cc', ['-O2', '-shared', '-fPIC', '-o', library, source, '-ldl'], {
+    stdio: 'inherit',
+  })
+  const preloaded = [library, process.env.LD_PRELOAD].filter(Boolean).join(':')
+  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    stdio: 'inherit',
+    env: { ...process.env, LD_PRELOAD: preloaded },
+  })
+  return status ?? 1
+}
