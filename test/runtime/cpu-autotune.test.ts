@@ -58,6 +58,57 @@ describe('the fixed table', () => {
   })
 })
 
+describe.each(loadNative().capabilities())('the fixed table on %s', isa => {
+  /** What it chooses for one convolution of 3x3, from `channels` to as many, whose result is `size` x `size`. */
+  function chosen(channels: number, size: number, { stride = 1, kernel = 3, exact = false } = {}) {
+    const first = convBN(input(), { names: { conv: 'a', bn: 'b' }, channels, kernel: 1 })
+    const x = convBN(first, { names: { conv: 'c', bn: 'd' }, channels, kernel, stride, padding: kernel >> 1 })
+    const features = globalAvgPool(x)
+    const logits = linear(features, { name: 'fc', classes: 2 })
+    const network = { name: 'one', graph: x.graph, outputs: { logits, features, featureMaps: x } }
+    const side = size * stride
+    const small = lower(network, { height: side, width: side, mean: [0, 0, 0], std: [1, 1, 1] })
+    const session = new (loadNative().NativeSession)(small, { isa, exact })
+    const algorithms = session.algorithms()
+    session.dispose()
+    return algorithms[small.ops.findIndex(({ name }) => name === 'c')]![0]
+  }
+
+  it.each([
+    [64, 56, 'winograd4'], // those of ResNet-50
+    [128, 28, 'winograd4'],
+    [256, 14, 'winograd4'], // 16 patches
+    [512, 7, 'winograd2'], // 4 patches of 4x4, which would have many weights each
+    [128, 7, 'winograd4'], // few weights
+    [144, 7, 'winograd2'],
+    [129, 7, 'direct'], // no whole vectors
+    [256, 13, 'winograd4'],
+    [256, 12, 'winograd2'], // 9 patches of 4x4
+    [128, 4, 'winograd2'], // one patch of 4x4, 4 of 2x2
+    [128, 3, 'direct'], // 4 patches of 2x2, which save too little
+    [128, 2, 'direct'], // one
+    [1, 56, 'direct'],
+  ])('%i channels, side %i: %s', (channels, size, algorithm) => {
+    expect(chosen(channels, size)).toBe(algorithm)
+  })
+
+  it.each([
+    [128, 28, 'winograd4'],
+    [256, 14, 'winograd2'],
+    [512, 7, 'direct'],
+  ])('%i channels with stride 2, to side %i: %s', (channels, size, algorithm) => {
+    expect(chosen(channels, size, { stride: 2 })).toBe(algorithm)
+  })
+
+  it('has no Winograd for fewer channels than two vectors, other windows and exact results', () => {
+    const lanes = { avx512: 16, avx2: 8, baseline: 4 }[isa]!
+    expect(chosen(2 * lanes, 56)).toBe('winograd4')
+    expect(chosen(2 * lanes - 1, 56)).toBe('direct')
+    for (const kernel of [1, 5, 7]) expect(chosen(64, 56, { kernel })).toBe('direct')
+    expect(chosen(64, 56, { exact: true })).toBe('direct')
+  })
+})
+
 /** The CPU's addon with a clock that says what `milliseconds` says; `timed` collects what was asked for, in order. */
 function addonWithClock(milliseconds: (algorithm: string) => number) {
   const timed: { algorithm: string; plan: Plan; pictures: number }[] = []

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { toNchw } from '../../lib/bench/nchw.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, resnet, trainableCount } from '../../lib/index.ts'
+import { loadNative } from '../../lib/runtime/native.ts'
 import {
   type GoldenCase,
   goldenInput,
@@ -26,15 +27,24 @@ const titled = cases.map((golden): [string, GoldenCase] => {
   ]
 })
 
-describe('whole networks', () => {
-  it('are compared in all nine cases', () => expect(cases).toHaveLength(9))
+afterEach(() => vi.unstubAllEnvs())
 
+it('whole networks are compared in all nine cases', () => expect(cases).toHaveLength(9))
+
+const sets = loadNative().capabilities()
+const missing = ['avx512', 'avx2', 'baseline'].filter(isa => !sets.includes(isa))
+if (missing.length > 0)
+  console.log(`residual: this CPU has no ${missing.join(' and no ')}, which is not compared`)
+
+describe.each(sets)('whole networks on %s', isa => {
   it.each(titled)('give the logits PyTorch gives in float64: %s', async (_, golden) => {
+    vi.stubEnv('RESIDUAL_CPU_ISA', isa)
     const network = goldenNetwork(golden)
     expect(trainableCount(parametersOf(network))).toBe(golden.params)
     const plan = lower(network, { height: golden.size, width: golden.width ?? golden.size, ...normalised })
     await using session = await createSession(plan, goldenWeights(network))
     await using exact = await createSession(plan, goldenWeights(network), { exact: true })
+    expect([session, exact].map(({ device }) => device)).toMatchObject([{ isa }, { isa }])
     const { logits, features } = await session.run(goldenInput(golden))
     expect(relativeError(logits, golden.logits.flat())).toBeLessThan(bound)
     const exactLogits = (await exact.run(goldenInput(golden))).logits
@@ -46,7 +56,9 @@ describe('whole networks', () => {
     })
     expect(relativeError(means, golden.pooled_mean)).toBeLessThan(bound)
   })
+})
 
+describe('whole networks', () => {
   it.each([
     ['ResNet-50', resnet({ layers: 50, classes: 100 }), { height: 96, width: 128 }],
     [
