@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { planToOnnx } from '../export/onnx.ts'
 import type { Plan } from '../model/plan.ts'
-import { median } from '../statistics.ts'
 import type { Pictures, Subject } from './engine.ts'
 import { type OnnxRuntime, type OnnxSession, onnxTensor } from './onnxruntime.ts'
 
@@ -48,16 +47,11 @@ export class ProfiledOnnxRuntime {
     return new ProfiledOnnxRuntime(session, run, folder)
   }
 
-  /** Of the last run of each round so far. To be called once. */
-  async events(): Promise<ProfileEvent[]> {
+  /** Of the last run of each round so far, in their order. To be called once. */
+  async rounds(): Promise<ProfileEvent[][]> {
     this.session.endProfiling()
     const [file] = await readdir(this.folder)
-    const events: ProfileEvent[] = JSON.parse(await readFile(join(this.folder, file!), 'utf8'))
-    let runs = 0 // ended so far
-    return events.filter(({ cat, name }) => {
-      if (cat === 'Session' && name === 'model_run') runs++
-      return runs % runsPerRound === runsPerRound - 1
-    })
+    return lastRuns(JSON.parse(await readFile(join(this.folder, file!), 'utf8')))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,25 +60,29 @@ export class ProfiledOnnxRuntime {
   }
 }
 
+/** The events of the last run of each round; a run ends with an event of its own. */
+export function lastRuns(events: readonly ProfileEvent[]): ProfileEvent[][] {
+  const runs: ProfileEvent[][] = [[]]
+  for (const event of events)
+    if (event.cat === 'Session' && event.name === 'model_run') runs.push([])
+    else runs.at(-1)!.push(event)
+  runs.pop() // behind the last run's end
+  return runs.filter((_, i) => i % runsPerRound === runsPerRound - 1)
+}
+
 /**
- * Milliseconds by operation, and of the rest: sums of each node's median. Nodes are called `Conv_v7`, `v7_0_nchwc` and so on
- * after the value `7` of the plan that they compute, or a step towards it.
+ * Milliseconds by operation, and of the rest, of one run. Nodes are called `Conv_v7`, `v7_0_nchwc` and so on after the value
+ * `7` of the plan that they compute, or a step towards it.
  */
 export function nodeTimes(plan: Plan, events: readonly ProfileEvent[]): { ops: number[]; rest: number } {
-  const byNode = new Map<string, number[]>()
-  for (const { cat, name, dur } of events) {
-    if (cat !== 'Node' || !name.endsWith('_kernel_time')) continue
-    const times = byNode.get(name) ?? []
-    byNode.set(name, times)
-    times.push(dur / 1000)
-  }
   const ops = plan.ops.map(() => 0)
   let rest = 0
-  for (const [name, times] of byNode) {
+  for (const { cat, name, dur } of events) {
+    if (cat !== 'Node' || !name.endsWith('_kernel_time')) continue
     const value = /(?:^|_)v(\d+)_/.exec(name)?.[1]
     const op = plan.ops.findIndex(({ dst }) => String(dst) === value)
-    if (op === -1) rest += median(times)
-    else ops[op]! += median(times)
+    if (op === -1) rest += dur / 1000
+    else ops[op]! += dur / 1000
   }
   return { ops, rest }
 }

@@ -1,44 +1,41 @@
 // How do the times of single operations read to a person?
 import { alignColumns, shapeText } from '../model/format-plan.ts'
+import { type Quartiles, quartilesText } from '../statistics.ts'
 import { caseName } from './case-name.ts'
-import type { OpCase, OpResult } from './ops.ts'
+import type { Compared, OpCase, OpResult } from './ops.ts'
 
 /** A table: a line per operation, and the sums. */
 export function opText(opCase: OpCase): string {
-  const { rounds, ops, noise, onnxRuntimeRestMs } = opCase
+  const { rounds, ops, all, noise, onnxRuntimeRestMs } = opCase
   const peak = Math.max(opCase.peak.before, opCase.peak.after)
-  const compared = onnxRuntimeRestMs !== null
-  const cells = (labels: string[], ours: number, theirs: number | null, gflop: number) => {
-    const rate = (ms: number) => (ms > 0 ? gflop / (ms / 1000) : 0)
-    const share = (ms: number) => [rate(ms).toFixed(0), `${((100 * rate(ms)) / peak).toFixed(0)} %`]
-    const mine = [...labels, ours.toFixed(3), ...share(ours)]
-    if (theirs === null) return mine
-    return [...mine, theirs.toFixed(3), ...share(theirs), ours > 0 ? (theirs / ours).toFixed(2) : '']
+  const cells = (labels: string[], { milliseconds, onnxRuntimeMs, ratio }: Compared, gflop: number) => {
+    const speed = (ms: Quartiles) => {
+      const rate = ms.median > 0 ? gflop / (ms.median / 1000) : 0
+      return [quartilesText(ms, 3), rate.toFixed(0), `${((100 * rate) / peak).toFixed(0)} %`]
+    }
+    const ours = [...labels, ...speed(milliseconds)]
+    return onnxRuntimeMs === null
+      ? ours
+      : [...ours, ...speed(onnxRuntimeMs), ratio === null ? '' : quartilesText(ratio, 2)]
   }
-  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)
-  const total = cells(
-    ['all', '', ''],
-    sum(ops.map(op => op.milliseconds)),
-    compared ? sum(ops.map(op => op.onnxRuntimeMs!)) + onnxRuntimeRestMs : null,
-    sum(ops.map(op => op.gflop)),
-  )
   const header = ['operation', 'from -> to', 'algorithm', 'ms', 'GFLOP/s', 'of peak']
+  const theirHeader = ['onnxruntime ms', 'GFLOP/s', 'of peak', 'ratio']
+  const rest = (ms: Quartiles) => ['(other nodes)', '', '', '', '', '', quartilesText(ms, 3), '', '', '']
   const rows = [
-    [...header, ...(compared ? ['onnxruntime ms', 'GFLOP/s', 'of peak', 'ratio'] : [])],
+    [...header, ...(onnxRuntimeRestMs === null ? [] : theirHeader)],
     ...ops.map(op =>
-      cells(
-        [`${op.name} ${op.kind}`, shapesText(op), op.algorithm ?? ''],
-        op.milliseconds,
-        op.onnxRuntimeMs,
-        op.gflop,
-      ),
+      cells([`${op.name} ${op.kind}`, shapesText(op), op.algorithm ?? ''], op.times, op.gflop),
     ),
-    ...(compared ? [['(other nodes)', '', '', '', '', '', onnxRuntimeRestMs.toFixed(3), '', '', '']] : []),
-    total,
+    ...(onnxRuntimeRestMs === null ? [] : [rest(onnxRuntimeRestMs)]),
+    cells(
+      ['all', '', ''],
+      all,
+      ops.reduce((total, { gflop }) => total + gflop, 0),
+    ),
   ]
   return [
-    `${caseName(opCase)}: medians of ${rounds} rounds; the FMA peak is ${peak.toFixed(0)} GFLOP/s`,
-    ...alignColumns(rows, [3, 4, 5, 6, 7, 8, 9]),
+    `${caseName(opCase)}: medians of ${rounds} rounds, quartiles in brackets; the FMA peak is ${peak.toFixed(0)} GFLOP/s`,
+    ...alignColumns(rows, [4, 5, 7, 8]),
     ...noise.map(reason => `NOISY: ${reason}`),
   ].join('\n')
 }

@@ -1,9 +1,9 @@
 // Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
 import { opCost, type Shape } from '../model/plan.ts'
 import type { SessionOptions } from '../runtime/session-options.ts'
-import { median, quartiles } from '../statistics.ts'
+import { type Quartiles, quartiles } from '../statistics.ts'
 import type { CaseSettings } from './case-name.ts'
-import { openSession, type Subject, timed } from './engine.ts'
+import { openSession, type Subject } from './engine.ts'
 import { fewestRounds, fmaPeak, settle } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
 import { nodeTimes, ProfiledOnnxRuntime } from './onnx-profile.ts'
@@ -19,9 +19,16 @@ export interface OpResult {
   /** As of `session.algorithms`. */
   readonly algorithm: string | null
   readonly gflop: number
-  readonly milliseconds: number
+  readonly times: Compared
+}
+
+/** The times of the same work. */
+export interface Compared {
+  readonly milliseconds: Quartiles
   /** The sum over the nodes it is made of there; null without onnxruntime. */
-  readonly onnxRuntimeMs: number | null
+  readonly onnxRuntimeMs: Quartiles | null
+  /** onnxruntime's time over residual's, of each round; null where either has no time of it. */
+  readonly ratio: Quartiles | null
 }
 
 /** One network, number of threads and batch size, operation by operation. */
@@ -30,10 +37,12 @@ export interface OpCase extends CaseSettings {
   readonly peak: Peak
   readonly rounds: number
   readonly ops: readonly OpResult[]
+  /** Of all operations, onnxruntime's with {@link onnxRuntimeRestMs}. */
+  readonly all: Compared
   /** As of {@link Case}. */
   readonly noise: readonly string[]
   /** What onnxruntime spent on nodes that are none of the operations (turning its layout); null without it. */
-  readonly onnxRuntimeRestMs: number | null
+  readonly onnxRuntimeRestMs: Quartiles | null
 }
 
 export interface OpOptions {
@@ -53,43 +62,58 @@ export async function opBenchmark(
   const pictures = picturesFor(plan, batch)
   await using session = await openSession(subject, { ...options, threads })
   await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
-  const times: number[][] = plan.ops.map(() => [])
-  const ratios: number[] = [] // of whole rounds: whether the machine was quiet
+  const ourRounds: number[][] = [] // milliseconds by operation
   const before = await fmaPeak(isa, threads)
   const end = performance.now() + seconds * 1000
-  let rounds = 0
-  for (; rounds < fewestRounds || performance.now() < end; rounds++) {
+  while (ourRounds.length < fewestRounds || performance.now() < end) {
     await settle()
-    const theirMs = peer && (await timed(peer.run))
+    await peer?.run()
     await settle()
-    const ourMs = await timed(async () => {
-      const profile = await session.profile(pictures.data, { runs: 1 })
-      for (const [op, { milliseconds }] of profile.entries()) times[op]!.push(milliseconds)
-    })
-    if (theirMs !== null) ratios.push(theirMs / ourMs)
+    const profile = await session.profile(pictures.data, { runs: 1 })
+    ourRounds.push(profile.map(({ milliseconds }) => milliseconds))
   }
   const peak = { before, after: await fmaPeak(isa, threads) }
-  const theirs = peer && nodeTimes(plan, await peer.events())
-  const ops = plan.ops.map(
-    (op, i): OpResult => ({
+  const theirRounds = peer && (await peer.rounds()).map(events => nodeTimes(plan, events))
+  const ops = plan.ops.map((op, i): OpResult => {
+    const ours = ourRounds.map(round => round[i]!)
+    return {
       name: op.name,
       kind: op.kind,
       from: op.kind === 'normalize' ? null : plan.values[op.src]!,
       to: plan.values[op.dst]!,
       algorithm: session.algorithms[i]!,
       gflop: (opCost(plan, op).flops * batch) / 1e9,
-      milliseconds: median(times[i]!),
-      onnxRuntimeMs: theirs?.ops[i] ?? null,
-    }),
+      times: compared(
+        ours,
+        theirRounds?.map(({ ops }) => ops[i]!),
+      ),
+    }
+  })
+  const all = compared(
+    ourRounds.map(sum),
+    theirRounds?.map(({ ops, rest }) => sum(ops) + rest),
   )
   return {
     network: subject.name,
     threads,
     batch,
     peak,
-    rounds,
+    rounds: ourRounds.length,
     ops,
-    noise: noiseOf(peak, peer ? [{ engine: 'onnxruntime', ratio: quartiles(ratios) }] : []),
-    onnxRuntimeRestMs: theirs?.rest ?? null,
+    all,
+    noise: noiseOf(peak, all.ratio ? [{ engine: 'onnxruntime', ratio: all.ratio }] : []),
+    onnxRuntimeRestMs: theirRounds && quartiles(theirRounds.map(({ rest }) => rest)),
   }
 }
+
+/** Both in the order of the rounds. */
+function compared(ours: readonly number[], theirs: readonly number[] | undefined): Compared {
+  const both = theirs && [...ours, ...theirs].every(ms => ms > 0)
+  return {
+    milliseconds: quartiles(ours),
+    onnxRuntimeMs: theirs ? quartiles(theirs) : null,
+    ratio: both ? quartiles(ours.map((ms, round) => theirs[round]! / ms)) : null,
+  }
+}
+
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)
