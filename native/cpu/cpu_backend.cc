@@ -92,7 +92,7 @@ class CpuBackend final : public core::Backend {
     const ThreadPool::Run busy(pool_);
     slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range pictures) {
       run_ops(input, level, pictures);
-      copy_outputs(outputs, level, pictures);
+      copy_outputs(input, outputs, level, pictures);
     });
     if (times) *times = clock_.times();
   }
@@ -139,14 +139,24 @@ class CpuBackend final : public core::Backend {
 
   float* at(int value, const Slices::Level& level) { return arena_.data() + slices_.offset(value, level); }
 
-  void copy_outputs(const core::OutputBuffers& outputs, const Slices::Level& level, Slices::Range pictures) {
+  // What an op of `level` reads for `pictures`; null for kNone. Floats come normalised: they are read where
+  // the caller has them.
+  const float* read(int value, const core::Input& input, const Slices::Level& level, Slices::Range pictures) {
+    if (value == core::kNone) return nullptr;
+    if (input.floats && value == plan_.ops.front().dst)
+      return input.floats + pictures.begin * plan_.values[value].elements();
+    return at(value, level);
+  }
+
+  void copy_outputs(const core::Input& input, const core::OutputBuffers& outputs, const Slices::Level& level,
+                    Slices::Range pictures) {
     for (int i = 0; i < core::kOutputCount; i++) {
       if (!outputs[i]) continue;
       const int value = plan_.outputs[i];
       const size_t elements = plan_.values[value].elements();
       for (int op = level.begin; op < level.end; op++)
         if (plan_.ops[op].dst == value)
-          std::memcpy(outputs[i] + pictures.begin * elements, at(value, level),
+          std::memcpy(outputs[i] + pictures.begin * elements, read(value, input, level, pictures),
                       pictures.size() * elements * sizeof(float));
     }
   }
@@ -157,20 +167,17 @@ class CpuBackend final : public core::Backend {
     for (int i = level.begin; i < level.end; i++) {
       const core::Op& op = plan_.ops[i];
       float* dst = at(op.dst, level);
-      const float* src = op.src == core::kNone ? nullptr : at(op.src, level);
+      const float* src = read(op.src, input, level, pictures);
       switch (op.kind) {
         case OpKind::kNormalize: {
           const size_t elements = plan_.dst(op).elements();
-          if (input.floats)
-            std::memcpy(dst, input.floats + begin * elements, batch * elements * sizeof(float));
-          else
+          if (!input.floats)
             normalize(dst, input.bytes + begin * elements, op, plan_.dst(op), batch, kernels_, pool_);
           break;
         }
         case OpKind::kConv:
         case OpKind::kLinear:
-          convs_[i]->run(dst, src, op.residual == core::kNone ? nullptr : at(op.residual, level), batch,
-                         pool_, workspace_);
+          convs_[i]->run(dst, src, read(op.residual, input, level, pictures), batch, pool_, workspace_);
           break;
         case OpKind::kMaxPool:
           max_pool(dst, src, op, plan_.dst(op), plan_.src(op), batch, kernels_, pool_, workspace_);

@@ -121,6 +121,11 @@ const float** DirectConv::find_sources(const float* src, Range pixels, void* scr
   const float** const sources = static_cast<const float**>(scratch);
   const float** next = sources;
   const int count = pixels.size();
+  if (g.kernel == 1 && g.stride == 1 && g.padding == 0) {
+    const float* from = src + size_t(pixels.begin) * g.src.channels;
+    for (int i = 0; i < count; i++, from += g.src.channels) sources[i] = from;
+    return sources;
+  }
   if (by_rows_) {
     const int height = g.src.height + 2 * g.padding, width = g.src.width + 2 * g.padding;
     each_pixel(pixels, [&](int n, int y, int x) {
@@ -186,19 +191,20 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
       else if (!last)
         next = weight_.data() + packed_offset(run, depth_[b + 1], panels.begin);
       const size_t size = block.size() * (end - begin) * width;
-      const Prefetch weights(next, size, tile, end - begin, tiles);
+      const Prefetch weights(size, tile, end - begin, tiles);
+      const int length = last && buffers.residual ? channels : geometry_.src.channels;
+      const Prefetch next_tile(size_t(kMaxTileRows) * length, tile, end - begin, /*tiles=*/1);
       for (int t = 0; t < tiles; t++) {
         const int row = part(rows, tiles, t), count = part(rows, tiles, t + 1) - row;
         const size_t at = size_t(pixels.begin + row) * channels + run.channel + size_t(begin) * width;
         tile.sources = sources + size_t(block.tap) * rows + row;
         tile.dst = buffers.dst + at;
         tile.residual = last && buffers.residual ? buffers.residual + at : nullptr;
-        weights.set(tile, t);
         if (fetch_pixels && t + 1 < tiles) {
           const float* const inputs = tile.sources[count] + tile.source_offset;
-          const float* const from = tile.residual ? tile.residual + size_t(count) * channels : inputs;
-          const int length = tile.residual ? channels : geometry_.src.channels;
-          Prefetch(from, size_t(count) * length, tile, end - begin, /*tiles=*/1).set(tile, 0);
+          next_tile.set(tile, tile.residual ? tile.residual + size_t(count) * channels : inputs, 0);
+        } else {
+          weights.set(tile, next, t);
         }
         kernels_.conv_tile[count - 1][run.vectors - 1](tile);
       }

@@ -21,8 +21,20 @@ inline Vec load(const float* p) {
 }
 inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 inline Vec splat(float x) { return x - Vec{}; }
-// Written so that NaN stays NaN when `a` is, as PyTorch has it.
-inline Vec max(Vec a, Vec b) { return b > a ? b : a; }
+// b > a ? b : a, so that NaN stays NaN when `a` is, as PyTorch has it. GCC makes a comparison and a blend of
+// that.
+inline Vec max(Vec a, Vec b) {
+#if defined(__AVX__)
+  Vec result;
+  __asm__("vmaxps %2, %1, %0" : "=v"(result) : "v"(b), "v"(a));
+  return result;
+#elif defined(__SSE__)
+  __asm__("maxps %1, %0" : "+x"(b) : "x"(a));
+  return b;
+#else
+  return b > a ? b : a;
+#endif
+}
 inline float relu(float x) { return x < 0 ? 0 : x; }
 
 // sum += a * b, in the register that `sum` is in. Left to itself GCC, seeing several unrolled steps at once,

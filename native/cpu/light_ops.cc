@@ -3,7 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/parts.h"
+
 namespace residual::cpu {
+namespace {
+
+constexpr int kTasksPerThread = 4;
+
+}  // namespace
 
 void normalize(float* dst, const uint8_t* src, const core::Op& op, const core::Shape& shape, int batch,
                const Kernels& kernels, ThreadPool& pool) {
@@ -25,18 +32,29 @@ void max_pool(float* dst, const float* src, const core::Op& op, const core::Shap
   const int channels = src_shape.channels;
   const auto row = [&](int n, int y, const float** taps) {
     const int top = y * op.stride - op.padding;
-    for (int x = 0; x < dst_shape.width; x++) {
+    float* to = dst + (size_t(n) * dst_shape.height + y) * dst_shape.width * channels;
+    int count = 0;
+    bool was_inside = false;  // the window before, from left to right
+    for (int x = 0; x < dst_shape.width; x++, to += channels) {
       const int left = x * op.stride - op.padding;
-      int count = 0;
-      for (int r = std::max(top, 0); r < std::min(top + op.kernel, src_shape.height); r++)
-        for (int s = std::max(left, 0); s < std::min(left + op.kernel, src_shape.width); s++)
-          taps[count++] = src + ((size_t(n) * src_shape.height + r) * src_shape.width + s) * channels;
-      kernels.maximum(dst + ((size_t(n) * dst_shape.height + y) * dst_shape.width + x) * channels, taps,
-                      count, channels);
+      const bool inside = left >= 0 && left + op.kernel <= src_shape.width;
+      if (inside && was_inside) {
+        for (int i = 0; i < count; i++) taps[i] += op.stride * channels;
+      } else {
+        count = 0;
+        for (int r = std::max(top, 0); r < std::min(top + op.kernel, src_shape.height); r++)
+          for (int s = std::max(left, 0); s < std::min(left + op.kernel, src_shape.width); s++)
+            taps[count++] = src + ((size_t(n) * src_shape.height + r) * src_shape.width + s) * channels;
+      }
+      was_inside = inside;
+      kernels.maximum(to, taps, count, channels);
     }
   };
-  pool.run(batch * dst_shape.height, [&](int i, int worker) {
-    row(i / dst_shape.height, i % dst_shape.height, static_cast<const float**>(workspace.of(worker)));
+  const int rows = batch * dst_shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
+  pool.run(tasks, [&](int task, int worker) {
+    const auto taps = static_cast<const float**>(workspace.of(worker));
+    for (int i = part(rows, tasks, task); i < part(rows, tasks, task + 1); i++)
+      row(i / dst_shape.height, i % dst_shape.height, taps);
   });
 }
 

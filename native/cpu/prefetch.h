@@ -10,27 +10,25 @@
 
 namespace residual::cpu {
 
+// `floats` to fetch over `tiles` tiles of as many taps, channels and panels as `tile`.
 class Prefetch {
  public:
-  // `floats` from `from` on, over `tiles` tiles of as many taps, channels and panels as `tile`. Null:
-  // nothing.
-  Prefetch(const float* from, size_t floats, const ConvTile& tile, int panels, int tiles) : from_(from) {
+  Prefetch(size_t floats, const ConvTile& tile, int panels, int tiles) {
     const size_t steps = size_t(panels) * tile.taps * (tile.length / kUnroll);
-    if (!from || steps == 0) return;
+    if (steps == 0) return;
     step_ = static_cast<int>(std::min((floats + steps * tiles - 1) / (steps * tiles), kMostAtOnce));
     tile_floats_ = steps * step_;
   }
 
-  // Before the tile of this number runs.
-  void set(ConvTile& tile, int number) const {
-    tile.prefetch = from_ + number * tile_floats_;
-    tile.prefetch_step = step_;
+  // Before the tile of this number runs: of what begins at `from`, or nothing where that is null.
+  void set(ConvTile& tile, const float* from, int number) const {
+    tile.prefetch = from ? from + number * tile_floats_ : nullptr;
+    tile.prefetch_step = from ? step_ : 0;
   }
 
  private:
   static constexpr size_t kMostAtOnce = 3 * kLineFloats;
 
-  const float* from_ = nullptr;
   int step_ = 0;
   size_t tile_floats_ = 0;
 };

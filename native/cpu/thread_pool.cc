@@ -31,13 +31,13 @@ inline void spin(int& spins) {
   }
 }
 
-constexpr uint64_t next(uint64_t job) { return job & 0xFFFFFFFF; }
-constexpr uint64_t tasks(uint64_t job) { return job >> 32; }
-constexpr bool claimable(uint64_t job) { return next(job) < tasks(job); }
+constexpr uint64_t next(uint64_t tasks) { return tasks & 0xFFFFFFFF; }
+constexpr uint64_t end(uint64_t tasks) { return tasks >> 32; }
+constexpr bool some_left(uint64_t tasks) { return next(tasks) < end(tasks); }
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(threads) {
   try {
     start_helpers(threads);
   } catch (const std::system_error& error) {
@@ -67,7 +67,11 @@ void ThreadPool::run(int count, Function function, const void* context) {
   function_ = function;
   context_ = context;
   unfinished_ = count;
-  job_ = uint64_t(count) << 32;
+  // Of fewer tasks than workers the caller has one.
+  const uint64_t workers = shares_.size();
+  const auto begin = [&](uint64_t worker) { return (count * worker + workers - 1) / workers; };
+  for (uint64_t worker = 0; worker < workers; worker++)
+    shares_[worker].tasks = begin(worker + 1) << 32 | begin(worker);
   if (sleepers_ > 0 && count > 1) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -80,13 +84,27 @@ void ThreadPool::run(int count, Function function, const void* context) {
 }
 
 bool ThreadPool::claim_and_run(int worker) {
-  uint64_t job = job_;
-  while (claimable(job)) {
-    if (!job_.compare_exchange_weak(job, job + 1)) continue;
-    function_(context_, static_cast<int>(next(job)), worker);
+  const int shares = static_cast<int>(shares_.size());
+  for (int i = 0; i < shares; i++)
+    if (claim_and_run(worker, (worker + i) % shares)) return true;
+  return false;
+}
+
+bool ThreadPool::claim_and_run(int worker, int share) {
+  std::atomic<uint64_t>& mine = shares_[share].tasks;
+  uint64_t tasks = mine;
+  while (some_left(tasks)) {
+    if (!mine.compare_exchange_weak(tasks, tasks + 1)) continue;
+    function_(context_, static_cast<int>(next(tasks)), worker);
     unfinished_--;
     return true;
   }
+  return false;
+}
+
+bool ThreadPool::claimable() const {
+  for (const Share& share : shares_)
+    if (some_left(share.tasks)) return true;
   return false;
 }
 
@@ -94,11 +112,11 @@ void ThreadPool::help(int worker) {
   while (!stop_) {
     while (claim_and_run(worker)) {
     }
-    for (int spins = 0; busy_ && !claimable(job_);) spin(spins);
-    if (claimable(job_)) continue;
+    for (int spins = 0; busy_ && !claimable();) spin(spins);
+    if (claimable()) continue;
     std::unique_lock<std::mutex> lock(mutex_);
     sleepers_++;
-    wake_.wait(lock, [this] { return stop_ || claimable(job_); });
+    wake_.wait(lock, [this] { return stop_ || claimable(); });
     sleepers_--;
   }
 }

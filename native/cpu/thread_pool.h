@@ -52,12 +52,20 @@ class ThreadPool {
   void stop_helpers();
   void run(int tasks, Function function, const void* context);
   bool claim_and_run(int worker);
+  bool claim_and_run(int worker, int share);
+  bool claimable() const;
   void help(int worker);
 
-  // The job: its number of tasks in the upper half, the next one nobody has claimed in the lower. A task is
-  // claimed by raising the latter with compare-and-swap: whoever succeeds knows that this job is unfinished,
-  // so that function_ and context_ are its own.
-  std::atomic<uint64_t> job_{0};
+  // Of the job's tasks, those meant for one worker: where they end in the upper half, the next one nobody has
+  // claimed in the lower. A task is claimed by raising the latter with compare-and-swap: whoever succeeds
+  // knows that this job is unfinished, so that function_ and context_ are its own.
+  //
+  // A worker takes its own first, then the others'. Jobs number their tasks alike, pixel after pixel, so that
+  // it mostly reads what it has written in the job before, and not what another processor's cache holds.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> tasks{0};
+  };
+  std::vector<Share> shares_;  // by worker
   std::atomic<int> unfinished_{0};
   Function function_ = nullptr;
   const void* context_ = nullptr;

@@ -183,17 +183,18 @@ void WinogradConv::multiply(const Transformed& inputs, Range tiles, Range column
   step.bias = zeros_.data();
   step.dst_stride = width;
   step.columns = width;
+  const Prefetch fetch(size, step, width / panel(), steps);
   for (int point = 0; point < transforms_.points(); point++) {
     step.weight = weights + transforms_.weight_of(point) * size;
-    const float* next = nullptr;
+    const float* next = nullptr;  // the next point's weights, unless they are the same
     if (point + 1 < transforms_.points()) next = weights + transforms_.weight_of(point + 1) * size;
-    const Prefetch fetch(next != step.weight ? next : nullptr, size, step, width / panel(), steps);
+    if (next == step.weight) next = nullptr;
     for (int s = 0; s < steps; s++) {
       const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
         sources[r] = inputs.at(tiles.begin + row + r, channels) + point * inputs.point_stride;
       step.dst = products + point * stride + size_t(row) * width;
-      fetch.set(step, s);
+      fetch.set(step, next, s);
       kernels_.conv_tile[rows - 1][panel_vectors_ - 1](step);
     }
   }
