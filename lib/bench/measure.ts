@@ -7,7 +7,10 @@ export const settle = () => new Promise(resolve => setTimeout(resolve, 60))
 const warmUpRounds = 1
 export const fewestRounds = 5 // that count: fewer have no quartiles
 
-/** Milliseconds by engine, one for each round of at least so many seconds. */
+/**
+ * Milliseconds by engine, one for each round of at least so many seconds. In its turn an engine runs twice, of which the second counts:
+ * the others have emptied the caches meanwhile.
+ */
 export async function inRounds(
   runs: readonly (() => Promise<number>)[],
   seconds: number,
@@ -17,6 +20,7 @@ export async function inRounds(
   for (let round = -warmUpRounds; round < fewestRounds || performance.now() < end; round++)
     for (const [i, run] of runs.entries()) {
       await settle()
+      await run()
       const milliseconds = await run()
       if (round >= 0) times[i]!.push(milliseconds)
     }
