@@ -1,7 +1,7 @@
 // How is memory fetched while tiles are summed up? Evenly: a line on its way from memory occupies one of the
 // dozen or so places for lines that the first-level cache waits for, which what the tile itself reads from
 // the second-level cache needs too. Fetched as fast as possible, weights make up to a fifth more of a
-// layer's time (Xeon, Sapphire Rapids, layers of 7x7).
+// layer's time (Xeon, Emerald Rapids, layers of 7x7).
 #pragma once
 
 #include <algorithm>
