@@ -314,7 +314,8 @@ function drawBatches() {
   let counted = 0
   let smallest = 1
   const bars = [...last.buckets].map(([bound, count]) => {
-    const upTo = count - (first.buckets.get(bound) ?? 0) // batches of up to `bound` pictures
+    // Batches of up to `bound` pictures. A server that has started anew counts from 0.
+    const upTo = Math.max(counted, count - (first.buckets.get(bound) ?? 0))
     const own = upTo - counted
     counted = upTo
     const name = bound === '+Inf' ? `${smallest}+` : Number(bound) > smallest ? `${smallest}–${bound}` : bound

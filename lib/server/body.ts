@@ -3,6 +3,7 @@ import { IncomingMessage } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
 import { createGunzip, createInflate } from 'node:zlib'
 import { ResidualError } from '../errors.ts'
+import { ByteCollector } from './byte-collector.ts'
 import { invalid } from './tensor-values.ts'
 
 /** The bytes that all requests hold together. */
@@ -92,14 +93,10 @@ const inflaters: ReadonlyMap<string, () => Transform> = new Map([
 /** What a body may be packed with, as headers list it. */
 export const contentEncodings = [...inflaters.keys()].join(', ')
 
-const mostAhead = 2 ** 20 // bytes of memory for what was announced and may never come
-
 /** All of a stream, unless `take` refuses a part of it; of `announced` bytes, or 0 for unknown. */
 function collect(stream: Readable, take: (bytes: number) => void, announced = 0): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const parts: Buffer[] = []
-    let whole: Buffer | undefined
-    let length = 0
+    const collector = new ByteCollector(announced)
     const add = (part: Buffer) => {
       try {
         take(part.length)
@@ -109,16 +106,11 @@ function collect(stream: Readable, take: (bytes: number) => void, announced = 0)
         else stream.destroy()
         return fail(error)
       }
-      // Where it belongs at once, so that nothing is in memory twice when the last part comes.
-      if (length === 0 && part.length < announced && announced <= mostAhead)
-        whole = Buffer.allocUnsafeSlow(announced)
-      if (whole) part.copy(whole, length)
-      else parts.push(part)
-      length += part.length
+      collector.add(part)
     }
     const end = () => {
       stream.off('close', cut)
-      resolve(whole?.subarray(0, length) ?? (parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
+      resolve(collector.whole())
     }
     const fail = (error: unknown) => {
       stream.off('data', add).off('end', end)

@@ -58,8 +58,10 @@ export function classifyRoute(app: FastifyInstance, service: Service): void {
     tellTimings(request, reply, done)
     const results = done.outcomes.map((outcome, i) => {
       const { name } = uploads[i]!
-      const rest = 'found' in outcome ? outcome.found : { error: errorAnswer(outcome.error).error }
-      return { ...(name !== undefined && { name }), ...rest }
+      if ('found' in outcome) return { ...(name !== undefined && { name }), ...outcome.found }
+      const { code, error } = errorAnswer(outcome.error)
+      service.metrics.error(code)
+      return { ...(name !== undefined && { name }), error }
     })
     return { model: done.name, results }
   })

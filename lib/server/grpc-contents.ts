@@ -2,6 +2,7 @@
 // and hold everyone up, but beside it: packed floats are what raw contents are, packed integers are read by and by.
 import protobuf from 'protobufjs'
 import { ResidualError } from '../errors.ts'
+import { mostElse } from './rest-json.ts'
 
 /** The contents of an input as they travel, by the field of `InferTensorContents`. */
 export interface WireContents {
@@ -29,9 +30,6 @@ const contentFields = new Map<number, keyof WireContents>([
   [6, 'fp32_contents'],
   [8, 'bytes_contents'],
 ])
-
-/** Besides the data of tensors, in bytes: each two of them may become an object. */
-const mostElse = 2 ** 16
 
 interface Field {
   readonly id: number

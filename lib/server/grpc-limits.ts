@@ -8,7 +8,9 @@ import {
   type StatusObject,
   status,
 } from '@grpc/grpc-js'
+import type { FastifyBaseLogger } from 'fastify'
 import { type ErrorCode, ResidualError } from '../errors.ts'
+import { receiveMessage } from './grpc-messages.ts'
 import type { Service } from './service.ts'
 
 /** Of grpc-js: who is not heard of is asked, and who asks for nothing is told to come again when there is something. */
@@ -37,35 +39,44 @@ export function connectionListener(
 /** How large a message was before it was read. */
 export const messageBytes = new WeakMap<object, number>()
 
-type Refuse = (error: ResidualError) => Partial<StatusObject> & Pick<StatusObject, 'code' | 'details'>
+/** What the line of a call's message tells in the log besides. */
+export const messageFacts = new WeakMap<object, object>()
+
+export type Log = Pick<FastifyBaseLogger, 'info' | 'error'>
+type Refuse = (error: unknown) => Partial<StatusObject> & Pick<StatusObject, 'code' | 'details'>
 
 /**
- * Counts what each call holds until its client has its answer, and bounds the time for its message to arrive and for its
- * answer to be taken. `refuse` tells what a client is told of an error.
+ * Counts what each call holds until its client has its answer, bounds the time for its message to arrive and for its answer to be
+ * taken, and writes a line in the log. `refuse` tells what a client is told of an error, and counts it.
  */
-export function limitCalls(service: Service, refuse: Refuse): ServerInterceptor {
-  const { requestTimeoutMs } = service.options.limits
+export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerInterceptor {
+  const { requestTimeoutMs, bodyBytes } = service.options.limits
   return ({ path }, call) => {
     // grpc-js has no public way to the bytes as they arrive. Where this one is gone, messages are counted once they are whole.
-    const { stream } = call as unknown as { stream?: ServerHttp2Stream }
+    const { stream, incomingEncoding = 'identity' } = call as unknown as {
+      stream?: ServerHttp2Stream
+      incomingEncoding?: string
+    }
     const held = service.bodies.open()
+    const client = new AbortController()
     const begin = performance.now()
-    let arrived = 0
-    let whole = false // a call that is cancelled ends as well
+    let message: object | undefined // a call that is cancelled ends as well
     let outcome: ErrorCode | 'answered' | undefined
+    let sent: status | undefined
 
-    const end = (error: ResidualError) => {
+    const end = (error: unknown) => {
       if (outcome !== undefined) return
-      outcome = error.code
-      call.sendStatus(refuse(error))
+      outcome = error instanceof ResidualError ? error.code : 'INTERNAL'
+      const refusal = refuse(error)
+      sent = refusal.code
+      call.sendStatus(refusal)
       setImmediate(() => stream?.close(constants.NGHTTP2_NO_ERROR)) // the rest of it is not wanted
     }
     const take = (bytes: number) => {
       try {
         held.take(bytes)
-        arrived += bytes
       } catch (error) {
-        end(error as ResidualError)
+        end(error)
       }
     }
     const late = () => {
@@ -77,27 +88,41 @@ export function limitCalls(service: Service, refuse: Refuse): ServerInterceptor 
       timer = setTimeout(task, requestTimeoutMs).unref()
     }
     let timer = setTimeout(late, requestTimeoutMs).unref()
-    stream?.on('data', (chunk: Buffer) => take(chunk.length))
+    if (stream)
+      receiveMessage(stream, {
+        mostBytes: bodyBytes,
+        take: bytes => {
+          take(bytes)
+          return outcome === undefined
+        },
+        unpack: packed => service.unpacking.run(() => held.inflate(packed, incomingEncoding), client.signal),
+        fail: end,
+      })
     const closed = () => {
       clearTimeout(timer)
       held.release()
-      if (outcome === 'answered' || !path.endsWith('/ModelInfer')) return
-      const seconds = (performance.now() - begin) / 1000
-      service.metrics.answered('grpc', '', seconds, outcome ?? refusedWith(stream))
+      client.abort(new ResidualError('REQUEST_ABORTED', 'The client went away within its request.'))
+      const code = outcome ?? refusedWith(stream)
+      const ms = Number((performance.now() - begin).toFixed(2))
+      const facts = code === 'answered' ? message && messageFacts.get(message) : { code }
+      log.info({ method: 'gRPC', path, status: sent ?? statusSent(stream), ms, ...facts }, 'request')
+      if (code === 'answered' || !path.endsWith('/ModelInfer')) return
+      if (outcome === undefined) service.metrics.error(code)
+      service.metrics.answered('grpc', '', code)
     }
     stream?.once('close', closed)
 
     return new ServerInterceptingCall(call, {
       start: next =>
         next({
-          onReceiveMessage: (message, next) => {
-            take(Math.max(0, (messageBytes.get(message) ?? 0) - arrived)) // it may have been packed
-            whole = true
-            if (outcome === undefined) next(message)
+          onReceiveMessage: (received, next) => {
+            if (!stream) take(messageBytes.get(received) ?? 0)
+            message = received
+            if (outcome === undefined) next(received)
           },
           onReceiveHalfClose: next => {
             clearTimeout(timer)
-            if (whole) outcome ??= 'answered' // by the service, which counts it
+            if (message) outcome ??= 'answered' // by the service, which counts it
             next()
           },
           onCancel: () => {
@@ -105,11 +130,17 @@ export function limitCalls(service: Service, refuse: Refuse): ServerInterceptor 
           },
         }),
       sendStatus: (status, next) => {
+        sent = status.code
         restart(() => stream?.close(constants.NGHTTP2_CANCEL)) // a client that does not take its answer
         next(status)
       },
     })
   }
+}
+
+const statusSent = (stream: ServerHttp2Stream | undefined) => {
+  const sent = (stream?.sentTrailers ?? stream?.sentHeaders)?.['grpc-status']
+  return sent === undefined ? status.CANCELLED : Number(sent)
 }
 
 /** Why a call came to nothing that grpc-js itself has refused. */

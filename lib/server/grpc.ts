@@ -17,7 +17,14 @@ import { packageRoot } from '../package-root.ts'
 import { errorAnswer } from './answers.ts'
 import { takeContents, writeResponse } from './grpc-contents.ts'
 import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'
-import { connectionListener, connectionOptions, limitCalls, messageBytes } from './grpc-limits.ts'
+import {
+  connectionListener,
+  connectionOptions,
+  type Log,
+  limitCalls,
+  messageBytes,
+  messageFacts,
+} from './grpc-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
 import { modelVersion } from './served-model.ts'
@@ -27,6 +34,7 @@ import type { Service } from './service.ts'
 const statuses: { readonly [code in ErrorCode]?: status } = {
   DEADLINE_EXCEEDED: status.DEADLINE_EXCEEDED,
   DECODE_FAILED: status.INVALID_ARGUMENT,
+  ENCODING_UNSUPPORTED: status.UNIMPLEMENTED,
   MODEL_NOT_READY: status.UNAVAILABLE,
   MODEL_NOT_SERVED: status.NOT_FOUND,
   PICTURE_TOO_LARGE: status.INVALID_ARGUMENT,
@@ -53,16 +61,16 @@ export interface GrpcServer {
   cut(): void
 }
 
-/** Serves `service` on `host` and `port`. `logError` is told of what clients are not. */
+/** Serves `service` on `host` and `port`. `log` is told of every call, and of what clients are not. */
 export async function startGrpc(
   service: Service,
   { host, port }: { host: string; port: number },
-  logError: (error: unknown) => void,
+  log: Log,
 ): Promise<GrpcServer> {
-  const toStatus = (error: unknown) => statusOf(service, error, logError)
+  const toStatus = (error: unknown) => statusOf(service, error, log)
   const server = new Server({
     ...connectionOptions,
-    interceptors: [limitCalls(service, toStatus)],
+    interceptors: [limitCalls(service, toStatus, log)],
     'grpc.max_receive_message_length': service.options.limits.bodyBytes,
     'grpc.max_concurrent_streams': maxStreams,
   })
@@ -77,7 +85,7 @@ export async function startGrpc(
       )
     }
   server.addService(protocolService(), {
-    ServerLive: unary(async () => ({ live: true })),
+    ServerLive: unary(async () => ({ live: service.live })),
     ServerReady: unary(async () => ({ ready: service.ready })),
     ServerMetadata: unary(async () => serverMetadata()),
     ModelReady: unary<NamedModel, object>(async ({ request: { name, version } }) => ({
@@ -154,14 +162,15 @@ async function answerInfer(
         signal,
       }),
   )
+  messageFacts.set(request, { pictures: result.pictures, ...result.timings })
   const model = { name: service.find(request.model_name).name, version: modelVersion }
   return formatMessage(request, model, result.outputs)
 }
 
-function statusOf({ metrics }: Service, error: unknown, logError: (error: unknown) => void) {
+function statusOf({ metrics }: Service, error: unknown, log: Log) {
   const { code, error: details } = errorAnswer(error)
   metrics.error(code)
-  if (code === 'INTERNAL') logError(error)
+  if (code === 'INTERNAL') log.error(error)
   const metadata = new Metadata()
   metadata.set('residual-error', code)
   return { code: statuses[code] ?? status.INTERNAL, details, metadata }

@@ -1,8 +1,17 @@
 // How does the server speak HTTP? Fastify with our limits, bodies as bytes, and errors as the protocol writes them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import multipart from '@fastify/multipart'
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify, LogController } from 'fastify'
+import {
+  type ConnectionError,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { errorAnswer, retryAfterSeconds } from './answers.ts'
 import { contentEncodings, type HeldBody } from './body.ts'
@@ -10,6 +19,7 @@ import { classifyRoute } from './classify-route.ts'
 import { within } from './deadline.ts'
 import { logStream } from './log-stream.ts'
 import type { Protocol } from './metrics.ts'
+import type { Limits } from './options.ts'
 import { pageRoutes } from './page.ts'
 import { restRoutes } from './rest.ts'
 import type { Service } from './service.ts'
@@ -34,6 +44,9 @@ declare module 'fastify' {
 const maxHeaderBytes = 16 * 2 ** 10
 const keepAliveMs = 65_000 // longer than load balancers keep theirs, so that they close first
 
+/** How often it is looked whether a request takes too long to arrive. */
+export const checkMs = ({ headersTimeoutMs }: Limits) => Math.min(1000, headersTimeoutMs)
+
 /** A server that answers for `service` once it is told to listen. */
 export async function createHttp(service: Service): Promise<FastifyInstance> {
   const { limits, logLevel } = service.options
@@ -47,28 +60,20 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 255 },
     http: {
       headersTimeout: limits.headersTimeoutMs,
-      connectionsCheckingInterval: Math.min(1000, limits.headersTimeoutMs),
+      connectionsCheckingInterval: checkMs(limits),
       maxHeaderSize: maxHeaderBytes,
     },
     frameworkErrors: (error, request, reply) => sendError(service, error, request, reply),
     clientErrorHandler: (error, socket) => {
-      // Not even a request: fastify has no answer to send this with.
-      if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()
-      const status = unparsedStatuses[error.code] ?? 400
-      const { error: body } = errorAnswer(
-        new ResidualError(
-          'REQUEST_INVALID',
-          'The request is not HTTP, too slow, or its headers are too long.',
-        ),
-      )
-      const text = JSON.stringify({ error: body })
-      socket.write(
-        `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n` +
-          `Connection: close\r\n\r\n${text}`,
-      )
-      socket.destroySoon() // whoever is not heard of does not close it either
+      // What has come in whole on the connection is answered first, in order.
+      const last = lastExchanges.get(socket)
+      const answer = () => answerUnparsed(service, app.log, error, socket)
+      if (last?.request.complete && !last.response.closed) last.response.once('close', answer)
+      else answer()
     },
   })
+  const lastExchanges = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
+  app.server.on('request', (request, response) => lastExchanges.set(request.socket, { request, response }))
   app.server.maxConnections = limits.connections
   app.server.on('connection', socket => socket.setMaxListeners(0)) // one for each request that was sent ahead
 
@@ -122,6 +127,30 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   return app
 }
 
+/** Tells a client that what it sent is no request: fastify has no answer to send this with. */
+function answerUnparsed(
+  service: Service,
+  log: FastifyBaseLogger,
+  { code }: ConnectionError,
+  socket: Socket,
+): void {
+  if (code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const status = unparsedStatuses[code] ?? 400
+  const message = 'The request is not HTTP, too slow, or its headers are too long.'
+  const answer = errorAnswer(new ResidualError('REQUEST_INVALID', message))
+  service.metrics.error(answer.code)
+  log.info({ status, code: answer.code, reason: code }, 'no request')
+  const text = JSON.stringify({ error: answer.error })
+  socket.write(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n` +
+      `Residual-Error: ${answer.code}\r\nConnection: close\r\n\r\n${text}`,
+  )
+  socket.destroySoon() // whoever is not heard of does not close it either
+}
+
 /** Node's errors for what never became a request. */
 const unparsedStatuses: { readonly [code: string]: number } = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
@@ -154,7 +183,7 @@ function cutUnlessTaken({ socket }: IncomingMessage, response: ServerResponse, m
 function sendError(service: Service, error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const { status, code, error: text } = errorAnswer(error)
   service.metrics.error(code)
-  countUnlessCounted(service, request, reply, code)
+  countUnlessCounted(service, request, code)
   if (status === 500) request.log.error(error)
   request.facts = { ...request.facts, code }
   if (status === 503) reply.header('Retry-After', retryAfterSeconds)
@@ -164,17 +193,12 @@ function sendError(service: Service, error: unknown, request: FastifyRequest, re
 }
 
 /** Counts a request that failed before it came to the model: in its body, say. */
-function countUnlessCounted(
-  service: Service,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  code: ErrorCode,
-): void {
+function countUnlessCounted(service: Service, request: FastifyRequest, code: ErrorCode): void {
   const { protocol } = request.routeOptions.config ?? {}
   if (!protocol || request.counted) return
   request.counted = true
   const { model = '' } = (request.params ?? {}) as { model?: string }
-  service.metrics.answered(protocol, service.models.has(model) ? model : '', reply.elapsedTime / 1000, code)
+  service.metrics.answered(protocol, service.models.has(model) ? model : '', code)
 }
 
 function logRequest({ log, method, url, facts }: FastifyRequest, reply: FastifyReply): void {

@@ -11,6 +11,8 @@ import type { ParsedJson } from './rest-json.ts'
 export interface JsonQuestion {
   readonly json: Uint8Array
   readonly binaryLength: number | undefined
+  /** Of BYTES: more are not read. */
+  readonly mostElements: number
 }
 
 export type JsonAnswer =
@@ -33,10 +35,10 @@ export class JsonParser {
   /**
    * As `parseJson`, with the values of all tensors read. `json` is copied at once.
    *
-   * @throws ResidualError REQUEST_INVALID, QUEUE_FULL, or the signal's reason
+   * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, QUEUE_FULL, or the signal's reason
    */
-  async parse(json: Uint8Array, binaryLength: number | undefined, signal: AbortSignal): Promise<ParsedJson> {
-    const answer = await this.#gate.run(() => this.#ask({ json: new Uint8Array(json), binaryLength }), signal)
+  async parse(json: Uint8Array, about: Omit<JsonQuestion, 'json'>, signal: AbortSignal): Promise<ParsedJson> {
+    const answer = await this.#gate.run(() => this.#ask({ json: new Uint8Array(json), ...about }), signal)
     if ('request' in answer) return answer.request
     throw new ResidualError(answer.error.code, answer.error.message)
   }

@@ -4,10 +4,10 @@ import { ResidualError } from '../errors.ts'
 import type { JsonAnswer, JsonQuestion } from './json-parser.ts'
 import { parseJson, withValuesRead } from './rest-json.ts'
 
-parentPort!.on('message', ({ json, binaryLength }: JsonQuestion) => {
+parentPort!.on('message', ({ json, binaryLength, mostElements }: JsonQuestion) => {
   const text = Buffer.from(json.buffer, json.byteOffset, json.byteLength).toString()
   try {
-    const request = withValuesRead(parseJson(text, binaryLength), json.byteLength)
+    const request = withValuesRead(parseJson(text, binaryLength), json.byteLength, mostElements)
     const arrays = request.inputs.flatMap(input =>
       'from' in input ? [] : [...(input.raw ? [input.raw] : []), ...(input.elements ?? [])],
     )

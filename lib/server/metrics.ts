@@ -71,10 +71,13 @@ export class Metrics {
     this.#batches.observe({ model }, pictures)
   }
 
-  /** A request that was answered; `model` is empty where it named none that is served. */
-  answered(protocol: Protocol, model: string, seconds: number, code: ErrorCode | 'OK'): void {
+  /**
+   * A request that was answered; `model` is empty where it named none that is served. `seconds`: since it was whole, which one that
+   * was refused before never was.
+   */
+  answered(protocol: Protocol, model: string, code: ErrorCode | 'OK', seconds?: number): void {
     this.#requests.inc({ protocol, model, code })
-    this.#duration.observe({ protocol, model }, seconds)
+    if (seconds !== undefined) this.#duration.observe({ protocol, model }, seconds)
   }
 
   error(code: ErrorCode): void {

@@ -33,7 +33,7 @@ export const defaultLimits: Limits = {
   picturesPerRequest: 256,
   connections: 4096,
   headersTimeoutMs: 10_000,
-  requestTimeoutMs: 30_000,
+  requestTimeoutMs: 25_000, // less than a server may take to stop, so that it stops in time whatever a client does
   deadlineMs: 30_000,
 }
 
@@ -127,7 +127,12 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
     port,
     grpcPort,
     instances,
-    decoders: checkInteger('decoders', options.decoders ?? decodersBeside(instances), 1, maxDecoders),
+    decoders: checkInteger(
+      'decoders',
+      options.decoders ?? decodersBeside(instances * models.length),
+      1,
+      maxDecoders,
+    ),
     limits: checkLimits(limits, maxQueue),
     drainMs,
     graceMs,
@@ -171,7 +176,7 @@ function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
 }
 
 /** Decoding and computing take threads of the same pool: decoding must never have them all. */
-function decodersBeside(instances: number): number {
+function decodersBeside(sessions: number): number {
   const poolThreads = Number(process.env.UV_THREADPOOL_SIZE) || 4
-  return Math.max(1, Math.min(availableParallelism(), poolThreads - instances - 1))
+  return Math.max(1, Math.min(availableParallelism(), poolThreads - sessions - 1))
 }

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ResidualError } from '../errors.ts'
 import type { InferRequest } from './infer.ts'
 import type { JsonParser } from './json-parser.ts'
+import type { Limits } from './options.ts'
 import { type ParsedJson, parseJson } from './rest-json.ts'
 import { invalid } from './tensor-values.ts'
 import { type OutputTensor, toRaw } from './tensors.ts'
@@ -20,13 +21,13 @@ const parsedAtOnce = 2 ** 16 // bytes of JSON: a millisecond. For less it is not
 export async function parseRequest(
   body: Buffer,
   headerLength: string | undefined,
-  maxJson: number,
+  { jsonBytes, picturesPerRequest }: Pick<Limits, 'jsonBytes' | 'picturesPerRequest'>,
   parser: JsonParser,
   signal: AbortSignal,
 ): Promise<RestRequest> {
   const length = headerLength === undefined ? body.length : parseLength(headerLength, body.length)
-  if (length > maxJson) {
-    const message = `The JSON of ${length} bytes is over the limit of ${maxJson}. Send tensors in binary.`
+  if (length > jsonBytes) {
+    const message = `The JSON of ${length} bytes is over the limit of ${jsonBytes}. Send tensors in binary.`
     throw new ResidualError('REQUEST_TOO_LARGE', message)
   }
   const [json, binary] = [body.subarray(0, length), body.subarray(length)]
@@ -34,7 +35,7 @@ export async function parseRequest(
   const parsed =
     length <= parsedAtOnce
       ? parseJson(json.toString(), binaryLength)
-      : await parser.parse(json, binaryLength, signal)
+      : await parser.parse(json, { binaryLength, mostElements: picturesPerRequest }, signal)
   const inputs = parsed.inputs.map(input => {
     if (!('from' in input)) return input
     const { from, to, ...tensor } = input
@@ -67,7 +68,7 @@ export async function formatAnswer(
   const binary: Buffer[] = []
   const written: string[] = []
   for (const output of outputs) {
-    const { name, datatype, shape, data } = output
+    const { name, datatype, shape } = output
     const asDefault = { binary: request.binaryByDefault, parameters: {} }
     const { binary: inBinary, parameters } = request.formats.get(name) ?? asDefault
     if (inBinary) {
@@ -77,7 +78,7 @@ export async function formatAnswer(
       written.push(JSON.stringify({ name, datatype, shape, parameters: withSize }))
     } else {
       const given = Object.keys(parameters).length > 0 ? { parameters } : {}
-      written.push(withMember({ name, datatype, shape, ...given }, 'data', await writeList(data)))
+      written.push(withMember({ name, datatype, shape, ...given }, 'data', await writeList(output)))
     }
   }
   const { id, parameters } = request
@@ -91,12 +92,21 @@ const withMember = (object: object, name: string, json: string) =>
 
 const elementsPerTurn = 4096 // a millisecond or two
 
-/** The JSON of a list, letting others have their turn now and then. */
-async function writeList(data: OutputTensor['data']): Promise<string> {
+/**
+ * The JSON of a list, letting others have their turn now and then.
+ *
+ * @throws ResidualError REQUEST_INVALID for values that JSON has no way to write
+ */
+async function writeList({ name, data }: OutputTensor): Promise<string> {
   const parts: string[] = []
   for (let from = 0; from < data.length; from += elementsPerTurn) {
     if (from > 0) await nextTurn()
     const part = Array.from<number | string>(data.slice(from, from + elementsPerTurn))
+    const bad = part.findIndex(value => typeof value === 'number' && !Number.isFinite(value))
+    if (bad !== -1)
+      throw invalid(
+        `The output '${name}' is ${part[bad]} at ${from + bad}, which JSON cannot write. Send smaller values, or ask for binary data.`,
+      )
     parts.push(JSON.stringify(part).slice(1, -1))
   }
   return `[${parts.join(',')}]`

@@ -1,4 +1,5 @@
 // What does the JSON of an `infer` request in REST say? Read on the event loop or, if there is much of it, on another thread.
+import { ResidualError } from '../errors.ts'
 import { product } from '../model/product.ts'
 import type { RequestedOutput } from './infer.ts'
 import { invalid, readValues } from './tensor-values.ts'
@@ -53,22 +54,37 @@ export function parseJson(text: string, binaryLength: number | undefined): Parse
 
 const mostExtents = 4 // of a tensor that is served
 
+/** Besides the data of tensors, in bytes: each few of them may become an object. */
+export const mostElse = 2 ** 16
+
 /**
  * The same request with the values of its tensors read: what is cheap to hand to another thread. A tensor of a shape that
- * nothing has, or with room for more than was sent, holds nothing: it will be refused for its shape or size.
+ * nothing has, with room for more than was sent or of more than `mostElements` elements holds nothing: it will be refused for its
+ * shape or size.
  *
- * @throws ResidualError REQUEST_INVALID
+ * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE
  */
-export function withValuesRead(request: ParsedJson, jsonLength: number): ParsedJson {
+export function withValuesRead(request: ParsedJson, jsonLength: number, mostElements: number): ParsedJson {
+  const inputs = request.inputs.map(input => ({ ...input, values: undefined }))
+  const besides = JSON.stringify({ ...request, inputs, formats: [...request.formats] }).length
+  if (besides > mostElse) throw tooMuchElse()
   const read = (input: InputTensor | BinaryTensor): InputTensor | BinaryTensor => {
     if (!('values' in input) || !input.values) return input
     const { values, ...tensor } = input
     const { shape } = tensor
-    if (shape.length > mostExtents || product(shape) > jsonLength) return { ...tensor, raw: new Uint8Array() }
+    const tooMany = tensor.datatype === 'BYTES' && product(shape) > mostElements
+    if (shape.length > mostExtents || product(shape) > jsonLength || tooMany)
+      return { ...tensor, raw: new Uint8Array() }
     return { ...tensor, ...readValues(tensor, values) }
   }
   return { ...request, inputs: request.inputs.map(read) }
 }
+
+export const tooMuchElse = () =>
+  new ResidualError(
+    'REQUEST_TOO_LARGE',
+    `There are more than ${mostElse} bytes besides the data of tensors. Send fewer parameters.`,
+  )
 
 function parseObject(text: string): Json {
   let json: unknown
@@ -84,13 +100,17 @@ function parseObject(text: string): Json {
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+// Clients that write out what they leave unset write null.
+const isUnset = (value: unknown): value is null | undefined => value === undefined || value === null
+
 function parseId(id: unknown): string | undefined {
-  if (id !== undefined && typeof id !== 'string') throw invalid("The request's 'id' is no string.")
+  if (isUnset(id)) return undefined
+  if (typeof id !== 'string') throw invalid("The request's 'id' is no string.")
   return id
 }
 
 function parseParameters(parameters: unknown, of: string): Parameters | undefined {
-  if (parameters === undefined) return undefined
+  if (isUnset(parameters)) return undefined
   const isValue = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value)
   if (!isObject(parameters) || !Object.values(parameters).every(isValue))
     throw invalid(`The parameters of ${of} are no object of strings, numbers and booleans.`)
@@ -129,7 +149,7 @@ function parseInputs(inputs: unknown, binaryLength: number | undefined): (InputT
       if (!Array.isArray(data)) throw invalid(`The data of ${of} is no list.`)
       return { name, datatype, shape, values: data }
     }
-    if (data !== undefined) throw invalid(`There are data in JSON and in binary for ${of}.`)
+    if (!isUnset(data)) throw invalid(`There are data in JSON and in binary for ${of}.`)
     if (!(Number.isSafeInteger(size) && (size as number) >= 0))
       throw invalid(`The parameter 'binary_data_size' of ${of} is no number of bytes.`)
     if (binaryLength === undefined)
@@ -149,7 +169,7 @@ function parseOutputs(
   binaryByDefault: boolean,
 ): { outputs?: RequestedOutput[]; formats: Map<string, OutputFormat> } {
   const formats = new Map<string, OutputFormat>()
-  if (outputs === undefined) return { formats }
+  if (isUnset(outputs)) return { formats }
   if (!Array.isArray(outputs)) throw invalid("The request's 'outputs' is no list.")
   const parsed = outputs.map((output: unknown): RequestedOutput => {
     if (!isObject(output) || typeof output.name !== 'string') throw invalid('An output has no name.')

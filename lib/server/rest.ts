@@ -26,7 +26,10 @@ export const headerLengthName = 'Inference-Header-Content-Length'
 export function restRoutes(app: FastifyInstance, service: Service): void {
   const metadata = serverMetadata()
   app.get('/v2', async () => metadata)
-  app.get('/v2/health/live', async () => ({ live: true }))
+  app.get('/v2/health/live', async (_, reply) => {
+    reply.code(service.live ? 200 : 503)
+    return { live: service.live }
+  })
   app.get('/v2/health/ready', async (_, reply) => answerReady(reply, service.ready, {}))
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
     app.get(path, async ({ params: { model, version } }: ModelRequest) =>
@@ -51,17 +54,17 @@ function answerReady(reply: FastifyReply, ready: boolean, model: object): object
 async function answerInfer(service: Service, request: ModelRequest, reply: FastifyReply): Promise<unknown> {
   const { params, headers, client } = request
   const headerLength = headers[headerLengthName.toLowerCase()] as string | undefined
-  const { jsonBytes, picturesPerRequest } = service.options.limits
+  const { limits } = service.options
   const { body } = request
   if (!(body instanceof Buffer)) throw invalid('The request has no body.')
   const call = { protocol: 'rest', ...params, client, carrier: headers } as const
   request.counted = true
   const result = await service.answer(
     call,
-    signal => parseRequest(body, headerLength, jsonBytes, service.jsonParser, signal),
+    signal => parseRequest(body, headerLength, limits, service.jsonParser, signal),
     async (model, asked, signal) => {
       const { decoder } = service
-      const result = await infer(model, asked, { decoder, maxPictures: picturesPerRequest, signal })
+      const result = await infer(model, asked, { decoder, maxPictures: limits.picturesPerRequest, signal })
       const { name } = model.classifier
       return { ...result, answer: await formatAnswer(asked, { name, version: modelVersion }, result.outputs) }
     },

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { Connections } from './connections.ts'
 import type { GrpcServer } from './grpc.ts'
-import { createHttp } from './http.ts'
+import { checkMs, createHttp } from './http.ts'
 import { checkServeOptions, type ServeOptions } from './options.ts'
 import { Service } from './service.ts'
 import { startTracing } from './tracing.ts'
@@ -66,7 +66,7 @@ export class RunningServer {
     await this.#app.listen({ host, port, listenTextResolver: address => `listening on ${address}` })
     if (grpcPort !== undefined) {
       const { startGrpc } = await import('./grpc.ts')
-      this.#grpc = await startGrpc(this.#service, { host, port: grpcPort }, error => this.log.error(error))
+      this.#grpc = await startGrpc(this.#service, { host, port: grpcPort }, this.log)
       this.log.info({ port: this.#grpc.port }, 'listening for gRPC')
     }
     for await (const { model, error } of this.#service.load()) {
@@ -112,6 +112,10 @@ export class RunningServer {
     const until = performance.now() + drainMs
     const quietMs = Math.min(graceMs, drainMs / 2) // with nothing to answer it ends in time
     this.#service.draining = true
+    // A body that stops in the middle is answered as one that is too slow while there is time for it.
+    const lastChanceMs = Math.max(1, drainMs - 2 * checkMs(limits))
+    server.requestTimeout = Math.min(server.requestTimeout, lastChanceMs)
+    server.headersTimeout = Math.min(server.headersTimeout, server.requestTimeout) // Node takes the longer for the request's
     // The method of http.Server would cut connections on which a request may just be arriving.
     const closed = new Promise<boolean>(resolve =>
       NetServer.prototype.close.call(server, () => resolve(true)),

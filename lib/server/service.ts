@@ -49,6 +49,7 @@ export class Service {
   readonly models: ReadonlyMap<string, ServedModel>
   /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
   draining = false
+  #deviceLost = false
 
   /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
   constructor(readonly options: CheckedServeOptions) {
@@ -90,8 +91,13 @@ export class Service {
     return [...this.models.values()].some(({ device }) => device?.kind === 'cuda')
   }
 
+  /** Whether it is worth while to go on: no process gets back a GPU that it has lost. */
+  get live(): boolean {
+    return !this.#deviceLost
+  }
+
   get ready(): boolean {
-    return !this.draining && [...this.models.values()].every(model => model.ready)
+    return this.live && !this.draining && [...this.models.values()].every(model => model.ready)
   }
 
   /**
@@ -124,7 +130,7 @@ export class Service {
     const { protocol, client, carrier } = call
     const begin = performance.now()
     let name = ''
-    let code: Parameters<Metrics['answered']>[3] = 'OK'
+    let code: Parameters<Metrics['answered']>[2] = 'OK'
     try {
       const model = this.find(call.model, call.version)
       name = model.name
@@ -141,9 +147,10 @@ export class Service {
       return result
     } catch (error) {
       code = errorAnswer(error).code
+      if ((error as { code?: unknown }).code === 'DEVICE_LOST') this.#deviceLost = true
       throw error
     } finally {
-      this.metrics.answered(protocol, name, (performance.now() - begin) / 1000, code)
+      this.metrics.answered(protocol, name, code, (performance.now() - begin) / 1000)
     }
   }
 

@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { gzipSync } from 'node:zlib'
+import { deflateSync, gzipSync } from 'node:zlib'
 import { status } from '@grpc/grpc-js'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
-import { ask, startServer } from '../support/server.ts'
+import { ask, metric, startServer } from '../support/server.ts'
 
 async function start(options: Partial<ServeOptions>): Promise<RunningServer> {
   const server = await startServer({ threads: 1, grpcPort: 0, ...options })
@@ -119,10 +119,44 @@ describe('gRPC', () => {
     expect(await answerTo(packed())).toEqual([status.UNAVAILABLE, 'SERVER_BUSY'])
   })
 
+  it('unpacks messages in turn, so that many small ones cannot become much at a time', async () => {
+    const server = await start({ limits: { heldBytes: 6_000_000, bodyBytes: 4_100_000 }, decoders: 1 })
+    const bomb = framed(4_000_000, gzipSync)
+    expect(bomb.length).toBeLessThan(10_000)
+    let most = 0
+    const before = process.memoryUsage().arrayBuffers
+    const watch = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().arrayBuffers - before)
+    }, 1)
+    const { call } = open(server)
+    const calls = Array.from({ length: 200 }, () => call('ModelInfer', { 'grpc-encoding': 'gzip' }).end(bomb))
+    const answers = await Promise.all(calls.map(answerTo))
+    clearInterval(watch)
+    for (const [code] of answers) expect([status.NOT_FOUND, status.UNAVAILABLE]).toContain(code)
+    expect(answers.filter(([code]) => code === status.NOT_FOUND).length).toBeGreaterThan(0)
+    expect(most).toBeLessThan(200_000_000) // all together would be 800 MB
+  })
+
+  it('takes packed messages in whatever pieces they come, and says which packing it does not know', async () => {
+    const server = await start({})
+    const { call } = open(server)
+    const slow = call('ModelInfer', { 'grpc-encoding': 'deflate' })
+    for (const byte of framed(2_000, deflateSync)) {
+      slow.write(Buffer.from([byte]))
+      await new Promise(setImmediate)
+    }
+    expect(await answerTo(slow.end())).toEqual([status.NOT_FOUND, 'MODEL_NOT_SERVED'])
+    const strange = call('ModelInfer', { 'grpc-encoding': 'snappy' }).end(framed(2_000, gzipSync))
+    expect(await answerTo(strange)).toEqual([status.UNIMPLEMENTED, 'ENCODING_UNSUPPORTED'])
+    const broken = call('ModelInfer', { 'grpc-encoding': 'gzip' }).end(framed(2_000, deflateSync))
+    expect(await answerTo(broken)).toEqual([status.INVALID_ARGUMENT, 'REQUEST_INVALID'])
+  })
+
   it('counts what grpc-js refuses', async () => {
     const server = await start({ limits: { bodyBytes: 100_000 } })
     const { call } = open(server)
     expect(await answerTo(call().end(framed(200_000)))).toEqual([status.RESOURCE_EXHAUSTED, undefined])
+    await expect.poll(() => metric(server, 'residual_errors_total{code="REQUEST_TOO_LARGE"}')).toBe(1)
     const broken = Buffer.from([0, 0, 0, 0, 2, 0xff, 0xff])
     expect(await answerTo(call().end(broken))).toEqual([status.INTERNAL, undefined])
     await expect.poll(() => counted(server, 'REQUEST_TOO_LARGE')).toBe(1)

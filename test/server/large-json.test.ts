@@ -7,9 +7,9 @@ const parser = new JsonParser(1, 8)
 afterAll(() => parser.close())
 
 const never = new AbortController().signal
-const maxJson = 2 ** 25
+const limits = { jsonBytes: 2 ** 25, picturesPerRequest: 256 }
 const parse = (request: unknown, signal = never) =>
-  parseRequest(Buffer.from(JSON.stringify(request)), undefined, maxJson, parser, signal)
+  parseRequest(Buffer.from(JSON.stringify(request)), undefined, limits, parser, signal)
 
 /** What `work` comes to, and how often others had their turn meanwhile. */
 async function turnsDuring<T>(work: Promise<T>): Promise<{ value: T; turns: number }> {
@@ -80,9 +80,42 @@ describe('large JSON', () => {
     }
   })
 
+  const named = (name: string) => ({ name, datatype: 'UINT8', shape: [1], data: [1] })
+  it.each<[string, object]>([
+    ['its id', { inputs: [], id: 'x'.repeat(100_000) }],
+    [
+      'parameters',
+      { inputs: [], parameters: Object.fromEntries(values(10_000, i => i).map(i => [`p${i}`, i])) },
+    ],
+    [
+      'a shape',
+      { inputs: [{ name: 'pixels', datatype: 'UINT8', shape: values(50_000, () => 1), data: [] }] },
+    ],
+    ['inputs', { inputs: values(5000, i => i).map(i => named(`n${i}`)) }],
+    ['outputs', { inputs: [], outputs: values(5000, i => i).map(i => ({ name: `n${i}` })) }],
+    ["an output's parameters", { inputs: [], outputs: [{ name: 'n', parameters: { p: 'x'.repeat(1e5) } }] }],
+  ])(
+    'whose bulk is not the data of tensors, but %s, never comes back from that thread',
+    async (_, request) => {
+      await expect(parse(request)).rejects.toMatchObject({
+        code: 'REQUEST_TOO_LARGE',
+        message: expect.stringMatching(/more than 65536 bytes besides the data of tensors/),
+      })
+    },
+  )
+
+  it('of more pictures than there may be brings none of them', async () => {
+    const data = values(50_000, () => 0).map(() => '')
+    const { inputs } = await parse({
+      inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [50_000], data }],
+    })
+    expect(inputs[0]).toMatchObject({ raw: new Uint8Array(), shape: [50_000] })
+  })
+
   it('is not waited for by whoever has gone, and the thread answers the next', async () => {
     const controller = new AbortController()
-    const request = { inputs: [], id: 'x'.repeat(1e6) }
+    const data = ['x'.repeat(1e6)]
+    const request = { inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [1], data }] }
     const gone = parse(request, controller.signal)
     const next = parse({ ...request, parameters: { next: true } })
     controller.abort(new Error('gone'))

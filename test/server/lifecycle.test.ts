@@ -3,7 +3,7 @@ import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { buffer } from 'node:stream/consumers'
+import { buffer, text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { findModel } from '../../lib/model-record.ts'
@@ -104,6 +104,17 @@ describe('residual serve', () => {
     expect(await twice.exit).toBe(1)
     expect(performance.now() - begin).toBeLessThan(5000)
     expect(await slow.exit).toBe(1)
+  })
+
+  it('answers half a request in time and exits with 0', async () => {
+    const server = await spawnServer(['--threads', '1', '--drain-ms', '5000'])
+    const { hostname, port } = new URL(server.url)
+    const socket = connect(Number(port), hostname)
+    socket.write('POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf')
+    await delay(100)
+    server.kill('SIGTERM')
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 408 .*\r\n(.+\r\n)*Residual-Error: REQUEST_INVALID\r\n/)
+    expect(await server.exit).toBe(0)
   })
 
   it('loads its models anew on SIGHUP', async () => {
@@ -328,8 +339,8 @@ describe('a server', () => {
     const open = async (first: string) => {
       const socket = connect(Number(port), hostname)
       let received = ''
-      socket.setEncoding('utf8').on('data', text => {
-        received += text
+      socket.setEncoding('utf8').on('data', part => {
+        received += part
       })
       socket.write(first)
       const ended = once(socket, 'end')

@@ -209,20 +209,21 @@ describe('clients that misbehave', () => {
   })
 
   it('are cut off when they do not read their answer', async () => {
-    const server = await start({ limits: { requestTimeoutMs: 1000, jsonBytes: 2 ** 25 } })
-    const id = 'x'.repeat(3e7) // which the answer repeats: more than the system holds for the client
-    const { body, headers } = binaryRequest({ id, inputs: [input(1)] }, pixels(1))
+    const server = await start({ limits: { requestTimeoutMs: 1000 } })
+    // Answers of 2.6 MB each: together more than the system holds for the client.
+    const { body, headers } = binaryRequest({ inputs: [input(256)] }, pixels(256))
+    const requests = 12
     const socket = open(server)
     let taken = 0
     socket.on('data', data => {
       taken += data.length
     })
     socket.pause()
-    socket.write(rawRequest(body, headers))
+    for (let i = 0; i < requests; i++) socket.write(rawRequest(body, headers))
     await delay(3000)
     socket.resume()
     await closed(socket)
-    expect(taken).toBeLessThan(id.length)
+    expect(taken).toBeLessThan(requests * 2.6e6)
   })
 
   it('are told so when what they send is no request', async () => {
@@ -243,8 +244,22 @@ describe('clients that misbehave', () => {
       const answer = await exchange(server, text)
       expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
       expect(answer).toMatch(/\{"error":"[^"]*\[REQUEST_INVALID\]"\}$/)
+      expect(answer).toMatch(/^residual-error: REQUEST_INVALID\r$/im)
     }
+    expect(await metric(server, 'residual_errors_total{code="REQUEST_INVALID"}')).toBeGreaterThanOrEqual(
+      requests.length,
+    )
     expect((await ask(`${server.url}/v2/health/ready`)).status).toBe(200)
+  })
+
+  it('have what they sent before that answered first', async () => {
+    const server = await start()
+    const { body, headers } = binaryRequest({ inputs: [input(32)] }, pixels(32))
+    const answers = await exchange(
+      server,
+      Buffer.concat([rawRequest(body, headers), Buffer.from('BLAH\r\n\r\n')]),
+    )
+    expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 400'])
   })
 
   it('free their places when they vanish, before their picture is decoded, while it waits or while it runs', async () => {

@@ -1,6 +1,8 @@
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { ResidualError } from '../../lib/errors.ts'
+import { Batcher } from '../../lib/runtime/batcher.ts'
 import { deviceMemoryReader } from '../../lib/server/device-memory.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { ask, inferUrl, modelName, post, samplePicture, startServer } from '../support/server.ts'
@@ -15,6 +17,8 @@ describe('metrics', () => {
     const form = new FormData()
     for (const name of ['ship', 'frog']) form.append('p', new Blob([samplePicture(name)]), name)
     expect((await post(`${server.url}/classify`, form)).status).toBe(200)
+    form.append('p', new Blob(['no picture']), 'none') // an error of its own in an answer that is none
+    expect((await post(`${server.url}/classify`, form)).status).toBe(200)
     await post(`${server.url}/classify`, 'no picture')
     await post(`${server.url}/classify?model=other`, samplePicture('ship'))
     await ask(`${server.url}/nothing`)
@@ -23,19 +27,19 @@ describe('metrics', () => {
     const lines = (json as string).split('\n')
     const model = `model="${modelName}"`
     for (const line of [
-      `residual_requests_total{protocol="classify",${model},code="OK"} 1`,
+      `residual_requests_total{protocol="classify",${model},code="OK"} 2`,
       `residual_requests_total{protocol="classify",${model},code="DECODE_FAILED"} 1`,
       'residual_requests_total{protocol="classify",model="",code="MODEL_NOT_SERVED"} 1',
-      'residual_errors_total{code="DECODE_FAILED"} 1',
+      'residual_errors_total{code="DECODE_FAILED"} 2',
       'residual_errors_total{code="PATH_NOT_FOUND"} 1',
-      `residual_pictures_total{${model}} 2`,
+      `residual_pictures_total{${model}} 4`,
       `residual_queue_pictures{${model}} 0`,
       'residual_decode_queue_pictures 0',
-      `residual_batch_size_sum{${model}} 2`,
+      `residual_batch_size_sum{${model}} 4`,
       ...['decode', 'queue', 'compute'].map(
-        stage => `residual_stage_seconds_count{${model},stage="${stage}"} 1`,
+        stage => `residual_stage_seconds_count{${model},stage="${stage}"} 2`,
       ),
-      `residual_request_seconds_count{protocol="classify",${model}} 2`,
+      `residual_request_seconds_count{protocol="classify",${model}} 3`,
     ])
       expect(lines).toContain(line)
     for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds'])
@@ -67,6 +71,23 @@ describe('metrics', () => {
         .map(line => `residual_requests_total${line}`)
         .sort(),
     )
+    // Their time is that of whole requests.
+    expect(json).toContain(`residual_request_seconds_count{protocol="rest",${model}} 1\n`)
+    await server.stop()
+  })
+
+  it('and probes tell that a GPU is lost, which no process gets back', async () => {
+    const server = await startServer({ threads: 1, grpcPort: 0 })
+    const lost = new ResidualError('DEVICE_LOST', 'An illegal address.')
+    vi.spyOn(Batcher.prototype, 'run').mockRejectedValue(lost)
+    const { status } = await post(`${server.url}/classify`, samplePicture('ship'))
+    vi.restoreAllMocks()
+    expect(status).toBe(500)
+    const [live, ready] = await Promise.all(
+      ['live', 'ready'].map(probe => ask(`${server.url}/v2/health/${probe}`)),
+    )
+    expect([live!.status, live!.json]).toEqual([503, { live: false }])
+    expect([ready!.status, ready!.json]).toEqual([503, { ready: false }])
     await server.stop()
   })
 

@@ -1,0 +1,59 @@
+// How do many parts become one body? Without a buffer for every few bytes, which would take far more memory than they do.
+
+const mostAhead = 2 ** 20 // bytes of memory for what was announced and may never come
+const blockBytes = 2 ** 16
+
+/** What has arrived of a body. */
+export class ByteCollector {
+  #length = 0
+  readonly #parts: Buffer[] = []
+  /** What parts are copied to: all of a body that was announced, else small ones. */
+  #block: Buffer | undefined
+  #filled = 0
+
+  /** For a body of `announced` bytes, or 0 for unknown. */
+  constructor(readonly announced = 0) {}
+
+  get length(): number {
+    return this.#length
+  }
+
+  add(part: Buffer): void {
+    if (this.#length === 0 && part.length < this.announced && this.announced <= mostAhead)
+      this.#block = Buffer.allocUnsafeSlow(this.announced)
+    this.#length += part.length
+    // A large part stays where it is, one that keeps much more memory than its own does not.
+    if (!this.#fits(part) && part.length * 2 >= part.buffer.byteLength) {
+      this.#closeBlock()
+      this.#parts.push(part)
+    } else this.#copy(part)
+  }
+
+  /** All of it. To be called once, at the end. */
+  whole(): Buffer {
+    this.#closeBlock()
+    return this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
+  }
+
+  #fits(part: Buffer): boolean {
+    return this.#block !== undefined && part.length <= this.#block.length - this.#filled
+  }
+
+  #copy(part: Buffer): void {
+    for (let rest = part; rest.length > 0; ) {
+      if (this.#block === undefined || this.#filled === this.#block.length) {
+        this.#closeBlock()
+        this.#block = Buffer.allocUnsafeSlow(blockBytes)
+      }
+      const copied = rest.copy(this.#block, this.#filled)
+      this.#filled += copied
+      rest = rest.subarray(copied)
+    }
+  }
+
+  #closeBlock(): void {
+    if (this.#block && this.#filled > 0) this.#parts.push(this.#block.subarray(0, this.#filled))
+    this.#block = undefined
+    this.#filled = 0
+  }
+}
