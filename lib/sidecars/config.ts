@@ -45,10 +45,21 @@ const plainNames =
 /** Arguments of timm's models that change nothing of what is computed from given tensors. */
 const harmless = ['num_classes', 'in_chans', 'img_size', 'drop_rate', 'drop_path_rate', 'drop_block_rate']
 
+/** Arguments that change it unless they are what they are by default. Since 1.0.31 timm writes down some that nobody gave. */
+const defaults: { readonly [argument: string]: readonly unknown[] } = {
+  global_pool: ['avg', 'fastavg', 'fast'],
+  output_stride: [32],
+}
+
 function fromTimm({ json, file }: Fields, name: string): Sidecar {
   if (!plainNames.test(name)) throw cannotRun(file, `the architecture ${quoted(name)} of timm`)
-  const changed = Object.keys(object({ json, file }, 'model_args')).find(each => !harmless.includes(each))
-  if (changed !== undefined) throw cannotRun(file, `${quoted(changed)} among its 'model_args'`)
+  // Before there were `model_args`, and beside them still, the pooling lies at the top.
+  const pooling = json.global_pool === undefined ? {} : { global_pool: json.global_pool }
+  const given: object = { ...pooling, ...object({ json, file }, 'model_args') }
+  for (const [argument, value] of Object.entries(given)) {
+    if (harmless.includes(argument) || defaults[argument]?.includes(value)) continue
+    throw cannotRun(file, `the model argument ${quoted(argument)}: ${quoted(value)}`)
+  }
   // Before timm 0.9 what is in `pretrained_cfg` lay beside it.
   const fields = { json: { ...json, ...object({ json, file }, 'pretrained_cfg') }, file }
   const { mean, std, interpolation } = fields.json

@@ -226,6 +226,11 @@ describe("timm's config.json", () => {
     expect(fromConfig(flat, 'config.json')).toEqual({ preprocessing, labels: ['a', 'b'] })
   })
 
+  it('may write down what is so by default, as timm 1.0.31 does', () => {
+    const args = { num_classes: 5, in_chans: 3, global_pool: 'avg', output_stride: 32 }
+    expect(read({ global_pool: 'avg', model_args: args })).toEqual({ preprocessing })
+  })
+
   it.each(['resnet18', 'wide_resnet50_2', 'resnext101_32x8d', 'ssl_resnet18', 'gluon_resnet152_v1b'])(
     'is taken for the plain network %s',
     architecture => {
@@ -236,7 +241,10 @@ describe("timm's config.json", () => {
   it.each([
     [{ architecture: 'resnetblur50' }, 'CHECKPOINT_MISMATCH', 'the architecture "resnetblur50" of timm'],
     [{ architecture: 'x'.repeat(200) }, 'CHECKPOINT_MISMATCH', 'xx... of timm'],
-    [{ model_args: { act_layer: 'gelu' } }, 'CHECKPOINT_MISMATCH', '"act_layer" among its \'model_args\''],
+    [{ model_args: { act_layer: 'gelu' } }, 'CHECKPOINT_MISMATCH', 'the model argument "act_layer": "gelu"'],
+    [{ model_args: { global_pool: 'max' } }, 'CHECKPOINT_MISMATCH', 'argument "global_pool": "max"'],
+    [{ global_pool: 'catavgmax' }, 'CHECKPOINT_MISMATCH', 'argument "global_pool": "catavgmax"'],
+    [{ model_args: { output_stride: 16 } }, 'CHECKPOINT_MISMATCH', 'argument "output_stride": 16'],
     [{ model_args: 'act_layer' }, 'MODEL_INVALID', 'not an object'],
     [{ pretrained_cfg: 'x' }, 'MODEL_INVALID', '\'pretrained_cfg\' of config.json is "x", not an object'],
     [{ pretrained_cfg: [1] }, 'MODEL_INVALID', 'not an object'],
