@@ -1,18 +1,14 @@
-// Which Python has what a test needs? RESIDUAL_PYTHON, else python3.
-import { execFileSync, spawnSync } from 'node:child_process'
+// The Python whose frameworks this package is compared with.
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from '../../lib/package-root.ts'
 
-export const python = process.env.RESIDUAL_PYTHON ?? 'python3'
+/** Where `npm run setup:reference` installs the frameworks. */
+const reference = join(packageRoot, '.deps', 'python', 'bin', 'python3')
 
-/** Whether the Python can import these. Where it cannot, says why tests are skipped. */
-export function pythonHas(...modules: readonly string[]): boolean {
-  const { status, error, stderr } = spawnSync(python, ['-W', 'ignore', '-c', `import ${modules.join(', ')}`])
-  if (status === 0) return true
-  const reason = error?.message ?? stderr.toString().trim().split('\n').at(-1)
-  console.warn(
-    `skipped: ${python} cannot import ${modules.join(' and ')} (${reason}); RESIDUAL_PYTHON names another`,
-  )
-  return false
-}
+/** `RESIDUAL_PYTHON`, else that of `npm run setup:reference`, else `python3`. */
+export const python = process.env.RESIDUAL_PYTHON ?? (existsSync(reference) ? reference : 'python3')
 
 /** Runs a script and returns what it prints. */
 export function runPython(script: string, ...args: readonly string[]): string {

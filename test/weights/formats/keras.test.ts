@@ -6,11 +6,9 @@ import type { Checkpoint } from '../../../lib/weights/checkpoint.ts'
 import { mostNumbers, partBytes, partsOf } from '../../../lib/weights/formats/hdf5/data.ts'
 import { Hdf5Library } from '../../../lib/weights/formats/hdf5/library.ts'
 import { isHdf5, openKerasArchive, openKerasHdf5 } from '../../../lib/weights/formats/keras.ts'
-import { openSafetensors } from '../../../lib/weights/safetensors.ts'
 import { type StoredType, storedBytes } from '../../../lib/weights/stored-type.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { someFloats, writeHdf5 } from '../../support/hdf5.ts'
-import { pythonHas, runPython } from '../../support/python.ts'
 import { zip } from '../../support/raw-zip.ts'
 
 const folder = temporaryFolder()
@@ -373,41 +371,3 @@ it.each(Object.entries(storedBytes))('has room for a part of a dataset of %s', (
   expect(Number.isInteger(numbers)).toBe(true)
   expect(numbers * Math.max(bytes, Float32Array.BYTES_PER_ELEMENT)).toBeLessThanOrEqual(partBytes)
 })
-
-it.runIf(pythonHas('h5py'))('reads compressed halves of more than a part', async () => {
-  const code = `
-import sys, h5py, numpy
-with h5py.File(sys.argv[1] + '/halves.h5', 'w') as file:
-    group = file.create_group('conv1_conv')
-    kernel = (numpy.arange(3 * 3 * 512 * 300) % 2000).astype('f2').reshape(3, 3, 512, 300)
-    group.create_dataset('kernel:0', data=kernel, compression='gzip', compression_opts=1)
-    group.attrs['weight_names'] = [b'conv1_conv/kernel:0']
-    file.attrs['layer_names'] = [b'conv1_conv']
-`
-  runPython(code, folder)
-  await using file = await open(join(folder, 'halves.h5'))
-  const [name] = file.tensors.keys()
-  const values = await file.read(name!)
-  expect(values.every((value, i) => value === i % 2000)).toBe(true)
-})
-
-it.runIf(pythonHas('keras', 'tensorflow', 'h5py', 'safetensors'))(
-  'reads to the bit what Keras saves of its ResNet-50, in every format',
-  { timeout: 180_000 },
-  async () => {
-    runPython(readFileSync(new URL('keras-resnet.py', import.meta.url), 'utf8'), folder)
-    await using expected = await openSafetensors(join(folder, 'expected.safetensors'))
-    for (const file of ['whole.h5', 'some.weights.h5', 'model.keras']) {
-      const saved = join(folder, file)
-      await using checkpoint = await (file.endsWith('.keras') ? openKerasArchive : openKerasHdf5)(saved, {
-        library,
-      })
-      expect([...checkpoint.tensors.keys()].sort()).toEqual([...expected.tensors.keys()].sort())
-      for (const [name, { shape }] of expected.tensors) {
-        expect(checkpoint.tensors.get(name)!.shape).toEqual(shape)
-        const [actual, wanted] = [await checkpoint.read(name), await expected.read(name)]
-        expect(Buffer.from(actual.buffer).equals(Buffer.from(wanted.buffer)), `${file}: ${name}`).toBe(true)
-      }
-    }
-  },
-)
