@@ -1,7 +1,8 @@
-// Which Python has what a test needs? RESIDUAL_PYTHON, else python3.
+// The Python that a test needs, and what it has.
 import { execFileSync, spawnSync } from 'node:child_process'
+import { referencePython as python } from '../../bench/reference-python.ts'
 
-export const python = process.env.RESIDUAL_PYTHON ?? 'python3'
+export { python }
 
 /** Whether the Python can import these. Where it cannot, says why tests are skipped. */
 export function pythonHas(...modules: readonly string[]): boolean {
@@ -9,7 +10,7 @@ export function pythonHas(...modules: readonly string[]): boolean {
   if (status === 0) return true
   const reason = error?.message ?? stderr.toString().trim().split('\n').at(-1)
   console.warn(
-    `skipped: ${python} cannot import ${modules.join(' and ')} (${reason}); RESIDUAL_PYTHON names another`,
+    `skipped: ${python} cannot import ${modules.join(' and ')} (${reason}); \`npm run setup:reference\` makes one that can, RESIDUAL_PYTHON names another`,
   )
   return false
 }
