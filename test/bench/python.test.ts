@@ -6,12 +6,13 @@ import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
 import { makeSubject, picturesFor } from '../../lib/bench/subject.ts'
 import { createSession, lower, type Network, resnet } from '../../lib/index.ts'
 import { goldenWeights, relativeError } from '../support/golden.ts'
-import { python } from '../support/python.ts'
+import { python, pythonHas } from '../support/python.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const parts = { network: tinyNetwork, plan: tinyPlan, weights: tinyWeights, path: null }
 const real = await findPythonEngines(python)
-if (real.engines.length === 0) console.log(`residual: no Python engine is tested. ${real.report.join('; ')}`)
+for (const line of real.report.filter(line => line.includes(': not found ')))
+  console.log(`residual: not tested: ${line}`)
 
 /** Of every kind of layer there is. */
 const networks: readonly [string, Network][] = [
@@ -55,6 +56,16 @@ describe('the engines of a Python', () => {
     expect(engines.map(({ name, version }) => [name, version])).toEqual([['opencv', '5.0.0']])
     expect(report[0]).toContain('(ModuleNotFoundError: No module)')
     expect(report[1]).toBe(`opencv: 5.0.0, of ${python}`)
+  })
+
+  it.each([
+    ['torch', ['pytorch']],
+    ['cv2', ['opencv']],
+    ['tensorflow', ['tensorflow']],
+    ['openvino', ['openvino-latency', 'openvino-throughput']],
+  ])('are found where the Python has %s', (module, names) => {
+    const found = real.engines.map(({ name }) => name).filter(name => names.includes(name))
+    expect(found).toEqual(pythonHas(module) ? names : [])
   })
 
   it('say what they complained of when they end in the middle', async () => {
