@@ -1,4 +1,4 @@
-// Which engines does a Python have? PyTorch, OpenCV and TensorFlow, each in a process that answers on its standard output.
+// The engines that a Python has, each in a process that answers on its standard output.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -9,8 +9,17 @@ import { promisify } from 'node:util'
 import type { Engine, OpenEngine, Pictures, Subject } from '../lib/bench/engine.ts'
 import { packageRoot } from '../lib/package-root.ts'
 
-export const pythonEngineNames = ['pytorch', 'opencv', 'tensorflow'] as const
-type PythonEngineName = (typeof pythonEngineNames)[number]
+/** What each reads. */
+const fileKinds = {
+  pytorch: 'safetensors',
+  opencv: 'onnx',
+  tensorflow: 'safetensors',
+  'openvino-latency': 'onnx',
+  'openvino-throughput': 'onnx',
+} as const
+type PythonEngineName = keyof typeof fileKinds
+
+export const pythonEngineNames = Object.keys(fileKinds) as readonly PythonEngineName[]
 
 const script = join(packageRoot, 'bench', 'peer.py')
 
@@ -36,7 +45,7 @@ export async function findPythonEngines(
 
 function pythonEngine(python: string, name: PythonEngineName, version: string): Engine {
   const argumentsFor = async (mode: string, subject: Subject, threads: number) => {
-    const file = name === 'opencv' ? await subject.onnx() : await subject.safetensors()
+    const file = await subject[fileKinds[name]]()
     const { graph, outputs } = subject.network
     const network = { layers: graph.layers, logits: outputs.logits.id }
     return [script, mode, name, file, String(threads), JSON.stringify(network)]

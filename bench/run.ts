@@ -1,5 +1,5 @@
-// How fast is this next to others? `residual bench` on the usual networks, with PyTorch, OpenCV and TensorFlow beside
-// onnxruntime-node where a Python has them. Prints a table, writes JSON and a chart.
+// `residual bench` on the usual networks, with the engines of a Python beside onnxruntime-node. Prints a table, writes JSON and a
+// chart.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
@@ -19,6 +19,7 @@ import { packageRoot } from '../lib/package-root.ts'
 import { packageVersion } from '../lib/package-version.ts'
 import { avx512IsHidden, runAgainWithoutAvx512 } from './hide-avx512.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
+import { referencePython } from './reference-python.ts'
 
 const names = (text: string) => text.split(',')
 const command = benchOptions(new Command('bench'))
@@ -33,7 +34,7 @@ const command = benchOptions(new Command('bench'))
     `besides residual, of onnxruntime, ${pythonEngineNames.join(', ')} (default: all there are)`,
     names,
   )
-  .option('--python <path>', 'a Python that has some of the engines', 'python3')
+  .option('--python <path>', 'a Python that has some of the engines', referencePython)
   .option('--hide-avx512', 'from every engine, as on a CPU without it (Linux, x86-64)')
   .option('--out <folder>', 'where bench.json and bench.svg go', join(packageRoot, 'build', 'bench'))
   .parse()

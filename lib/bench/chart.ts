@@ -1,15 +1,17 @@
-// How does a benchmark look? As an SVG: a group of bars for each case, a bar for each engine, labelled with its ratio.
+// A benchmark as an SVG: a group of bars for each case, a bar for each engine, labelled with its ratio.
 import { threadsText } from './case-name.ts'
 import type { Report } from './report.ts'
 
 const width = 900
-const [left, right, top] = [210, 190, 88]
+const [left, right] = [210, 260]
+const lineHeight = 16
 const [bar, gap] = [16, 22] // heights
-const colours = ['#c2410c', '#475569', '#0e7490', '#7c3aed', '#4d7c0f', '#be185d']
+const colours = ['#c2410c', '#475569', '#0e7490', '#7c3aed', '#4d7c0f', '#be185d', '#1d4ed8', '#a16207']
 const grey = '#64748b'
 const halo = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"' // of text that may lie on a line
 const maxTicks = 6
 const longestName = 28 // characters: what fits to the left
+const longestLine = 110 // characters: what fits across
 
 /** Bars are GFLOP/s; a dashed line across each group is the FMA peak on its threads. Takes one case at least. */
 export function chartSvg({ machine, isa, date, versions, cases }: Report): string {
@@ -25,6 +27,12 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
   const ticks = Array.from({ length: Math.ceil(largest / step) + 1 }, (_, i) => i * step)
   const x = (gflops: number) => left + (gflops / ticks.at(-1)!) * (width - left - right)
 
+  const heading = [
+    `${machine.cpu}, ${isa}, ${date.slice(0, 10)}`,
+    ...joined(engines.map(name => `${name} ${versions[name]}`)),
+    "Dashed: the most multiply-adds the threads can do in registers. Ratio: the engine's time over residual's.",
+  ].map((content, i) => text(20, 48 + i * lineHeight, content, `fill="${grey}"`))
+  const top = 56 + heading.length * lineHeight
   const marks: string[] = []
   let y = top
   for (const oneCase of cases) {
@@ -59,23 +67,23 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12" fill="#0f172a">`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     text(20, 28, 'GFLOP/s of plain convolution; longer is faster', 'font-size="17" font-weight="bold"'),
-    text(
-      20,
-      48,
-      `${machine.cpu}, ${isa}, ${date.slice(0, 10)}: ${engines.map(name => `${name} ${versions[name]}`).join(', ')}`,
-      `fill="${grey}"`,
-    ),
-    text(
-      20,
-      64,
-      "Dashed: the most multiply-adds the threads can do in registers. Ratio: the engine's time over residual's.",
-      `fill="${grey}"`,
-    ),
+    ...heading,
     ...axis,
     ...marks,
     text(middle, y + 36, 'GFLOP/s', `text-anchor="middle" fill="${grey}"`),
     '</svg>\n',
   ].join('\n')
+}
+
+/** With commas, in as many lines as it takes. */
+function joined(parts: readonly string[]): string[] {
+  const lines: string[] = []
+  for (const part of parts) {
+    const longer = `${lines.at(-1)}, ${part}`
+    if (lines.length > 0 && longer.length <= longestLine) lines[lines.length - 1] = longer
+    else lines.push(part)
+  }
+  return lines
 }
 
 function shortened(name: string): string {

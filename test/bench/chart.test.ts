@@ -1,5 +1,6 @@
 import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
+import { pythonEngineNames } from '../../bench/python.ts'
 import { chartSvg } from '../../lib/bench/chart.ts'
 import { sampleCase, sampleReport } from '../support/report.ts'
 
@@ -39,6 +40,20 @@ describe('the chart', () => {
     const peak = /<line x1="([\d.]+)"[^>]*stroke-dasharray/.exec(svg)!
     expect((Number(peak[1]) - zero!.x) / (last!.x - zero!.x)).toBeCloseTo(100 / last!.value, 2)
     for (const { right } of barsOf(svg)) expect(right).toBeLessThanOrEqual(last!.x)
+  })
+
+  it('has a colour for each engine, and a heading that fits, with all the engines there are', () => {
+    const names = ['residual', 'onnxruntime', ...pythonEngineNames]
+    const { results, ...rest } = sampleCase('resnet50')
+    const all = { ...rest, results: names.map(engine => ({ ...results[1]!, engine })) }
+    const versions = Object.fromEntries(names.map(name => [name, '2026.4.1']))
+    const svg = chartSvg({ ...sampleReport([all]), versions })
+    const colours = [...svg.matchAll(/height="14" fill="(#[0-9a-f]+)"/g)].map(([, colour]) => colour)
+    expect(colours).toHaveLength(names.length)
+    expect(new Set(colours).size).toBe(names.length)
+    for (const [, line] of svg.matchAll(/<text x="20.0" y="[\d.]+" fill[^>]*>([^<]+)</g))
+      expect(line!.length).toBeLessThanOrEqual(110)
+    for (const name of names) expect(svg).toContain(`${name} 2026.4.1`)
   })
 
   it('marks noisy cases, and stays well-formed whatever names there are', async () => {

@@ -1,0 +1,21 @@
+# OpenCV's DNN.
+import cv2
+import numpy as np
+
+
+class OpenCV:
+    @staticmethod
+    def version():
+        return cv2.__version__
+
+    def __init__(self, path, threads, network):
+        cv2.setNumThreads(threads)
+        self.net = cv2.dnn.readNetFromONNX(path)
+        self.net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
+
+    def prepare(self, pictures, once):
+        self.x = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+
+    def run(self):
+        self.net.setInput(self.x, "x")
+        return [self.net.forward("logits")]

@@ -1,0 +1,65 @@
+# OpenVINO, in float32, with the same number of threads as the others and as free to move between cores, by both of its hints.
+import openvino as ov
+from openvino import properties
+from openvino.properties import hint
+
+
+class OpenVINO:
+    @staticmethod
+    def version():
+        return ov.__version__.split("-")[0]
+
+    def __init__(self, path, threads, network):
+        self.core = ov.Core()
+        model = self.core.read_model(path)
+        # It computes every output that a model has, and the file has more than the logits.
+        self.model = ov.Model([model.output("logits")], model.get_parameters(), "logits")
+        self.threads = threads
+
+    def prepare(self, pictures, once):
+        nchw = pictures.transpose(0, 3, 1, 2)
+        self.model.reshape(list(nchw.shape))
+        self.compiled = self.core.compile_model(self.model, "CPU", self.settings())
+        threads = self.compiled.get_property(properties.inference_num_threads)
+        if threads != self.threads:
+            raise RuntimeError(f"OpenVINO computes with {threads} threads here where {self.threads} were asked for.")
+        requests = 1 if once else self.requests_in_flight()
+        self.requests = [self.compiled.create_infer_request() for _ in range(requests)]
+        for request in self.requests:
+            request.get_tensor("x").data[:] = nchw
+
+    def settings(self):
+        return {
+            hint.performance_mode: self.mode,
+            properties.inference_num_threads: self.threads,
+            hint.inference_precision: ov.Type.f32,  # with AMX or AVX512_BF16 it would choose bfloat16
+            # Left to itself it binds threads to cores, and takes no more threads than there are (performance) cores.
+            hint.enable_cpu_pinning: False,
+            hint.enable_hyper_threading: True,
+            hint.scheduling_core_type: hint.SchedulingCoreType.ANY_CORE,
+        }
+
+    def run(self):
+        for request in self.requests:
+            request.start_async()
+        for request in self.requests:
+            request.wait()
+        return [request.get_tensor("logits").data.copy() for request in self.requests]
+
+
+class OpenVINOLatency(OpenVINO):
+    """One batch at a time, by all threads."""
+
+    mode = hint.PerformanceMode.LATENCY
+
+    def requests_in_flight(self):
+        return 1
+
+
+class OpenVINOThroughput(OpenVINO):
+    """As many batches at the same time as OpenVINO recommends; each stream of requests has a share of the threads."""
+
+    mode = hint.PerformanceMode.THROUGHPUT
+
+    def requests_in_flight(self):
+        return self.compiled.get_property(properties.optimal_number_of_infer_requests)

@@ -1,0 +1,10 @@
+// The Python whose frameworks residual is compared with, by tests and benchmarks.
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from '../lib/package-root.ts'
+
+/** The one that `npm run setup:reference` makes. */
+const installed = join(packageRoot, '.deps', 'python', 'bin', 'python3')
+
+/** RESIDUAL_PYTHON, else the one of `npm run setup:reference`, else `python3`. */
+export const referencePython = process.env.RESIDUAL_PYTHON || (existsSync(installed) ? installed : 'python3')
