@@ -212,12 +212,12 @@ describe('weights', () => {
     'of a source that gives no Float32Array are refused: %s',
     async name => {
       const whole = fromTensors(probeTensors({}), 'a test')
-      for (const wrong of [Uint8Array, Float64Array, Array, Int32Array]) {
+      for (const wrong of [Uint8Array, Float64Array, Array, Int32Array] as { name: string }[]) {
         const source = {
           ...whole,
           read: async (asked: string) => {
             const numbers = await whole.read(asked)
-            return (asked === name ? wrong.from(numbers) : numbers) as Float32Array
+            return (asked === name ? (wrong as ArrayConstructor).from(numbers) : numbers) as Float32Array
           },
         }
         await expect(createSession(small, source)).rejects.toThrow(

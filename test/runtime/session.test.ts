@@ -267,7 +267,7 @@ describe('run', () => {
         return new Uint8Array(5)
       }
     }
-    expect((await session.run(new Odd(tinyBytes(2)))).logits).toEqual(expected)
+    expect((await session.run(new Odd(tinyBytes(2).buffer))).logits).toEqual(expected)
   })
 
   it('refuses what is no batch', async () => {
