@@ -41,6 +41,9 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes
 
+/** What prototypes of all copies of {@link ResidualError} have. */
+const brand = Symbol.for('residual.ResidualError')
+
 /** What is thrown for everything but misuse; misuse is a `TypeError` or `RangeError` ({@link wrongType}, {@link outOfRange}). */
 export class ResidualError extends Error {
   override readonly name = 'ResidualError'
@@ -53,6 +56,16 @@ export class ResidualError extends Error {
     super(message, options)
   }
 }
+
+Object.defineProperty(ResidualError.prototype, brand, { value: true })
+
+// Errors of another copy of this module are instances, too: test runners load one for every realm of theirs.
+Object.defineProperty(ResidualError, Symbol.hasInstance, {
+  value(this: unknown, value: unknown): boolean {
+    if (this !== ResidualError) return Function.prototype[Symbol.hasInstance].call(this, value) // of a class that extends it
+    return typeof value === 'object' && value !== null && brand in value
+  },
+})
 
 /** The sentence of every misuse error: *Expected {what} for {name} but received {value}*. */
 function misuseMessage(what: string, name: string, value: unknown): string {

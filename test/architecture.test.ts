@@ -58,7 +58,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   registry: ['package-version', 'image', 'weights', 'model', 'errors'],
   'package-version': ['package-root', 'runtime'],
   export: ['weights', 'model', 'errors'],
-  image: ['runtime', 'errors'],
+  image: ['runtime', 'model', 'errors'],
   runtime: ['package-root', 'weights', 'model', 'statistics', 'errors'],
   weights: ['package-root', 'model', 'errors'],
   model: ['errors'],

@@ -1,5 +1,6 @@
 // How does an encoded picture become pixels? By sharp (libvips), the way Pillow's `convert('RGB')` would show it.
 import { stat } from 'node:fs/promises'
+import { types } from 'node:util'
 import { checkInteger, ResidualError, wrongType } from '../errors.ts'
 
 /** A decoded picture. */
@@ -30,7 +31,7 @@ export const maxPixels = 0x3fff * 0x3fff
  */
 export async function decode(source: string | Uint8Array, options: DecodeOptions = {}): Promise<Picture> {
   const limit = checkInteger('maxPixels', options.maxPixels ?? maxPixels, 1, maxPixels)
-  if (!(typeof source === 'string' || source instanceof Uint8Array)) {
+  if (!(typeof source === 'string' || types.isUint8Array(source))) {
     throw wrongType('a path or the bytes of an encoded picture', 'the picture', source)
   }
   const name = typeof source === 'string' ? source : `the picture of ${source.length} bytes`

@@ -1,5 +1,6 @@
 // How is a picture brought to what a network takes? By the steps its checkpoint was trained with.
 import { quoted, ResidualError } from '../errors.ts'
+import { checkNormalization } from '../model/normalization.ts'
 import { loadNative, translateError } from '../runtime/native.ts'
 import { maxPixels, type Picture } from './decode.ts'
 
@@ -76,8 +77,7 @@ export function inputOf(preprocessing: Preprocessing): Size & Pick<Preprocessing
 }
 
 /**
- * Carries out the steps, off the event loop, which reads `picture` until the promise settles: its buffer must stay where it
- * is. Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise.
+ * Carries out the steps, off the event loop, where `picture` is read until the promise settles: nobody else may have its array. Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise.
  * A crop larger than what it is taken from is padded with black.
  *
  * @throws ResidualError PICTURE_TOO_LARGE where a step would make it so
@@ -123,7 +123,7 @@ function reversed(pixels: Uint8Array): Uint8Array {
 const maxExtent = 1 << 24 // of the addon
 
 /**
- * Resizes to `size` and keeps `window` of the result.
+ * Resizes to `size` and keeps `window` of the result. Nobody else may have the array of the picture.
  *
  * @throws ResidualError PICTURE_TOO_LARGE
  */
@@ -152,6 +152,7 @@ export async function resize(
       cropHeight: window.height,
       cropWidth: window.width,
       filter,
+      exclusive: true,
     })
     return { data: pixels, height: window.height, width: window.width }
   } catch (error) {
@@ -235,12 +236,19 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
     throw fail("has 'channels' that are neither 'RGB' nor 'BGR'")
   if (cropRounding !== undefined && cropRounding !== 'even' && cropRounding !== 'down')
     throw fail("has a 'cropRounding' that is neither 'even' nor 'down'")
-  return {
+  const parsed: Preprocessing = {
     ...{ steps, interpolation, mean, std },
     ...(range && { range }),
     ...(channels && { channels }),
     ...(cropRounding && { cropRounding }),
   }
+  try {
+    const input = inputOf(parsed)
+    checkNormalization(input.mean, input.std, 3)
+  } catch (cause) {
+    throw fail(`cannot be carried out: ${(cause as Error).message}`)
+  }
+  return parsed
 }
 
 function isStep(step: unknown): step is Step {

@@ -1,6 +1,7 @@
 // How does a graph become a plan? Layers a convolution can absorb disappear into it; everything else maps one to one.
 import { checkInteger, outOfRange } from '../errors.ts'
 import type { Graph, Layer, Network } from './graph.ts'
+import { checkNormalization } from './normalization.ts'
 import type { ConvOp, Op, OutputName, Plan, Shape } from './plan.ts'
 import { countUses, reachable } from './uses.ts'
 
@@ -25,7 +26,7 @@ type BareConv = Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups'
  * summands that could take in the sum, the first does. Batch norms, sums and ReLUs that no convolution can absorb
  * become 1x1 convolutions with a group per channel. Layers no output depends on are left out.
  *
- * @throws RangeError where the pictures are too small for the network, or shapes do not meet
+ * @throws RangeError where the pictures are too small for the network, shapes do not meet, or `mean` or `std` is out of range
  */
 export function lower(network: Network, options: LowerOptions): Plan {
   return new Lowering(network, options).plan()
@@ -76,12 +77,11 @@ class Lowering {
     const channels = this.graph.channels[id]!
     switch (layer.kind) {
       case 'input': {
-        const { height, width, mean, std } = this.options
+        const { height, width } = this.options
         checkInteger('height', height, 1)
         checkInteger('width', width, 1)
-        if (mean.length !== channels) throw outOfRange(`${channels} numbers`, 'mean', mean.length)
-        if (std.length !== channels) throw outOfRange(`${channels} numbers`, 'std', std.length)
-        const op = { kind: 'normalize', name: 'normalize', mean, std } as const
+        const normalization = checkNormalization(this.options.mean, this.options.std, channels)
+        const op = { kind: 'normalize', name: 'normalize', ...normalization } as const
         this.emitted.set(
           id,
           this.emit({ height, width, channels }, dst => ({ ...op, dst })),

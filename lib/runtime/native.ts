@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { types } from 'node:util'
 import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
 import { packageRoot } from '../package-root.ts'
@@ -20,13 +21,15 @@ export interface ResizeGeometry {
   readonly cropHeight: number
   readonly cropWidth: number
   readonly filter: 'bilinear' | 'bicubic'
+  /** Nobody else has the array of pixels, which is read where it is; unless that is said it is copied. */
+  readonly exclusive?: boolean
 }
 
-/** One backend's session. Lengths are checked in C++; states and arguments are the business of `Session`. */
+/** One backend's session. C++ checks what is handed to it, with INTERNAL for what `Session` should have refused, and keeps copies. */
 export interface NativeSession {
   /**
-   * Multiplies each output channel of `stored`, of `layout` and `type`, by its scale and packs that. Nobody may change the arrays
-   * or close the file until the promise settles. Rejects with NON_FINITE, naming the channel; FILE_NOT_FOUND and CHECKPOINT_INVALID
+   * Multiplies each output channel of `stored`, of `layout` and `type`, by its scale and packs that. The arrays are copied; nobody
+   * may close the file until the promise settles. Throws or rejects with NON_FINITE, naming the channel; FILE_NOT_FOUND and CHECKPOINT_INVALID
    * where the file cannot be read or ends before. Several operations may be loaded at once.
    */
   loadWeights(
@@ -163,7 +166,7 @@ export function translated<T>(body: () => T): T {
 
 /** Turns an error of the addon into a {@link ResidualError}; others are returned as they are. */
 export function translateError(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof ResidualError) return error
+  if (!types.isNativeError(error) || error instanceof ResidualError) return error
   const code = (error as { code?: unknown }).code
   if (typeof code !== 'string' || !Object.hasOwn(errorCodes, code)) return error
   return new ResidualError(code as ErrorCode, error.message, { cause: error })

@@ -1,4 +1,5 @@
 // How is a plan run? Through a session: weights loaded once, batches run in turn, memory given back on dispose.
+import { types } from 'node:util'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import { median } from '../statistics.ts'
@@ -149,9 +150,8 @@ export class Session {
     options: RunOptions<Name> = {},
   ): Promise<Outputs<Name>> {
     const batch = this.#checkInput(input)
-    const outputs = (options.outputs ?? this.#defaultOutputs()) as readonly Name[]
-    checkOutputs(this.plan, outputs)
-    const pixels = unshared(input)
+    const outputs = checkOutputs(this.plan, options.outputs ?? (this.#defaultOutputs() as Name[]))
+    const pixels = plainView(input)
     return this.#inTurn(async () => {
       const results = await this.#inParts(pixels, batch, part => this.#native.run(part, outputs))
       if (results.length === 1) return results[0] as Outputs<Name>
@@ -171,7 +171,7 @@ export class Session {
   async profile(input: Uint8Array | Float32Array, { runs = 10 }: ProfileOptions = {}): Promise<OpTime[]> {
     const batch = this.#checkInput(input)
     checkInteger('runs', runs, 1)
-    const pixels = unshared(input)
+    const pixels = plainView(input)
     return this.#inTurn(async () => {
       const times: number[][] = this.plan.ops.map(() => [])
       for (let run = -1; run < runs; run++) {
@@ -228,8 +228,7 @@ export class Session {
     if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create another one.')
     const shape = inputShape(this.plan)
     const what = `a Uint8Array or Float32Array [N,${shape.height},${shape.width},${shape.channels}]`
-    if (!(input instanceof Uint8Array || input instanceof Float32Array))
-      throw wrongType(what, 'the input', input)
+    if (!(types.isUint8Array(input) || types.isFloat32Array(input))) throw wrongType(what, 'the input', input)
     const batch = input.length / elements(shape)
     if (batch < 1 || !Number.isInteger(batch)) throw outOfRange(what, 'the input', `${input.length} elements`)
     return batch
@@ -240,17 +239,30 @@ export class Session {
   }
 }
 
-/** @throws TypeError, RangeError for names of outputs that the plan does not have */
-export function checkOutputs(plan: Plan, outputs: readonly OutputName[]): void {
-  const known = outputNames.filter(name => plan.outputs[name] !== undefined)
+/**
+ * A copy of the names: their owner may change them while a run waits.
+ *
+ * @throws TypeError, RangeError for names of outputs that the plan does not have
+ */
+export function checkOutputs<Name extends OutputName>(plan: Plan, outputs: readonly Name[]): readonly Name[] {
   if (!Array.isArray(outputs)) throw wrongType('an array of names', 'outputs', outputs)
-  for (const name of outputs)
+  const known = outputNames.filter(name => plan.outputs[name] !== undefined)
+  const copy: readonly Name[] = [...outputs]
+  for (const name of copy)
     if (!known.includes(name)) throw outOfRange(`one of ${known.join(', ')}`, 'outputs', name)
+  return copy
 }
 
-/** Copied where it must be: the addon cannot hold memory that other threads may write. */
-function unshared(input: Uint8Array | Float32Array): Uint8Array | Float32Array {
-  return input.buffer instanceof SharedArrayBuffer ? input.slice() : input
+/** The same numbers without what a subclass makes of its methods; a copy where other threads may write them while the run waits. */
+function plainView(input: Uint8Array | Float32Array): Uint8Array | Float32Array {
+  const { buffer, byteOffset, length } = input
+  if (types.isUint8Array(input))
+    return types.isSharedArrayBuffer(buffer)
+      ? new Uint8Array(input)
+      : new Uint8Array(buffer, byteOffset, length)
+  return types.isSharedArrayBuffer(buffer)
+    ? new Float32Array(input)
+    : new Float32Array(buffer, byteOffset, length)
 }
 
 function concat(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {

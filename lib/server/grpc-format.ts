@@ -1,4 +1,5 @@
 // How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
+import { types } from 'node:util'
 import type { ResidualError } from '../errors.ts'
 import type { WireContents, WireOutput } from './grpc-contents.ts'
 import type { InferRequest, RequestedOutput } from './infer.ts'
@@ -129,6 +130,6 @@ export function formatMessage(
 }
 
 function contents({ data }: OutputTensor): Contents {
-  if (data instanceof Float32Array) return { fp32_contents: Array.from(data) }
+  if (types.isFloat32Array(data)) return { fp32_contents: Array.from(data) }
   return { bytes_contents: data.map(element => Buffer.from(element)) }
 }

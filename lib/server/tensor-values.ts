@@ -1,4 +1,5 @@
 // How are the elements of a tensor read where they come as numbers and text? Into the bytes that binary has at once.
+import { types } from 'node:util'
 import { ResidualError } from '../errors.ts'
 import { product } from '../model/product.ts'
 import type { InputTensor } from './tensors.ts'
@@ -39,7 +40,7 @@ export function readValues(
       const elements: Uint8Array[] = []
       if (datatype !== 'BYTES') return { elements }
       fill(input, values, (value, at) => {
-        const bytes = value instanceof Uint8Array ? value : fromBase64(value)
+        const bytes = types.isUint8Array(value) ? value : fromBase64(value)
         if (!bytes) throw invalid(`The input '${name}' holds an element at ${at} that is not text in base64.`)
         elements.push(bytes)
       })

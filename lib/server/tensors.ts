@@ -1,5 +1,6 @@
 // What do the tensors of the Open Inference Protocol hold? Read to pictures or pixels, whichever transport brought them.
 import { setImmediate } from 'node:timers/promises'
+import { types } from 'node:util'
 import { ResidualError } from '../errors.ts'
 import type { Shape } from '../model/plan.ts'
 import { product } from '../model/product.ts'
@@ -165,7 +166,7 @@ function readBytes(
 
 /** The elements of a tensor as the binary extension and gRPC's raw contents have them. */
 export function toRaw({ data }: OutputTensor): Buffer {
-  if (data instanceof Float32Array) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  if (types.isFloat32Array(data)) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
   return Buffer.concat(
     data.flatMap(element => {
       const bytes = Buffer.from(element)

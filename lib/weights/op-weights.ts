@@ -1,8 +1,10 @@
 // Which numbers does one operation of a plan compute with?
-import { ResidualError } from '../errors.ts'
+import { types } from 'node:util'
+import { ResidualError, wrongType } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
 import { product } from '../model/product.ts'
 import type { FilePlace } from './checkpoint-file.ts'
+import { checkFinite } from './float-tensor.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
@@ -64,7 +66,7 @@ export async function readOpWeights(
   const memory = staging.take(length * Float32Array.BYTES_PER_ELEMENT, op.name)
   const target = new Float32Array(memory.buffer, memory.byteOffset, length)
   const weight = await (located ? located.read(target) : readWeight(plan, op, source, target))
-  checkLength(name ?? op.name, source, weight.length, length)
+  checkNumbers(name ?? op.name, source, weight, length)
   if (weight !== target) target.set(weight) // also what the source has kept for itself
   return { stored: memory, layout, type: 'F32', ...(await readFactors(op, source, shape[0]!)) }
 }
@@ -103,7 +105,7 @@ async function readWeight(
     name === null
       ? new Float32Array(length).fill(1)
       : await source.read(name, pixels === 1 ? into : undefined)
-  if (name !== null) checkLength(name, source, own.length, length)
+  if (name !== null) checkNumbers(name, source, own, length)
   return pixels === 1 ? own : spread(own, pixels)
 }
 
@@ -144,7 +146,7 @@ async function readVectors(op: WeightedOp, source: WeightSource, channels: numbe
   }
   const vectors: Float32Array[] = []
   for (const name of names) vectors.push(await source.read(name))
-  for (const [i, name] of names.entries()) checkLength(name, source, vectors[i]!.length, channels)
+  for (const [i, name] of names.entries()) checkNumbers(name, source, vectors[i], channels)
   return vectors
 }
 
@@ -161,7 +163,11 @@ function channelFactors(
   vectors: readonly Float32Array[], // as vectorNames has them
   source: WeightSource,
 ): ChannelFactors {
-  if (op.kind === 'linear') return { scale: new Float64Array(channels).fill(1), bias: vectors[0]! }
+  if (op.kind === 'linear') {
+    const bias = vectors[0]!
+    checkFinite(`${op.name}.bias`, bias, source.description)
+    return { scale: new Float64Array(channels).fill(1), bias }
+  }
   if (!op.batchNorm) return foldBatchNorm(channels, null)
   const [weight, bias, mean, variance] = vectors as [Float32Array, Float32Array, Float32Array, Float32Array]
   const { epsilon } = op.batchNorm
@@ -182,6 +188,13 @@ export function ofOperation(op: WeightedOp, source: WeightSource, cause: unknown
 function checkStated(name: string, source: WeightSource, expected: number): void {
   const shape = source.shape(name)
   if (shape) checkLength(name, source, product(shape), expected) // where there is none reading says so
+}
+
+/** A source may be anybody's: what it gives is looked at. */
+function checkNumbers(name: string, source: WeightSource, data: unknown, expected: number): void {
+  if (!types.isFloat32Array(data))
+    throw wrongType('a Float32Array', `'${name}' of ${source.description}`, data)
+  checkLength(name, source, data.length, expected)
 }
 
 function checkLength(name: string, source: WeightSource, length: number, expected: number): void {

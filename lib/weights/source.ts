@@ -1,5 +1,6 @@
 // Where do tensors come from? A checkpoint, an initialisation or memory; and are they the ones a network wants?
-import { outOfRange, ResidualError } from '../errors.ts'
+import { types } from 'node:util'
+import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import { product } from '../model/product.ts'
 import type { Safetensors } from './safetensors.ts'
@@ -41,13 +42,14 @@ export interface Tensor {
 /**
  * Tensors in memory. They are copied when they are read.
  *
- * @throws RangeError where the data of one is not as long as its shape says
+ * @throws TypeError, RangeError where the data of one is not a Float32Array as long as its shape says
  */
 export function fromTensors(
   tensors: ReadonlyMap<string, Tensor>,
   description = 'the given tensors',
 ): WeightSource {
   for (const [name, { shape, data }] of tensors) {
+    if (!types.isFloat32Array(data)) throw wrongType('a Float32Array', `the data of '${name}'`, data)
     const length = product(shape)
     if (data.length !== length) throw outOfRange(`${length} values`, `the data of '${name}'`, data.length)
   }

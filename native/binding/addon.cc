@@ -7,6 +7,7 @@
 #include "binding/promise_worker.h"
 #include "binding/resize.h"
 #include "binding/session.h"
+#include "binding/values.h"
 #include "core/backend.h"
 
 namespace residual::binding {
@@ -27,11 +28,11 @@ Napi::Value capabilities(const Napi::CallbackInfo& info) {
 Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    const std::string isa = info[0].As<Napi::String>().Utf8Value();
-    const int threads = info[1].As<Napi::Number>().Int32Value();
-    const double milliseconds = info[2].As<Napi::Number>().DoubleValue();
-    if (threads < 1 || threads > 1024 || !(milliseconds > 0 && milliseconds < 1e5))
-      throw core::Error(core::ErrorCode::kInternal, "The threads or milliseconds are out of range.");
+    const std::string isa = string(info[0], {"The instruction set"});
+    const int threads = static_cast<int>(integer(info[1], {"The number of threads"}, 1, kMostThreads));
+    const double milliseconds = number(info[2], {"The time to measure"});
+    if (!(milliseconds > 0 && milliseconds < 1e5))
+      throw core::Error(core::ErrorCode::kInternal, "The milliseconds are out of range.");
     const auto rate = std::make_shared<double>(0);
     return PromiseWorker::start(
         env,
@@ -44,14 +45,12 @@ Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
 Napi::Value open_libraries(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    const Napi::Object from = info[0].As<Napi::Object>();
-    const Napi::Array names = from.GetPropertyNames();
+    const Napi::Object from = object(info[0], {"The libraries to open"});
+    const Napi::Array names = from.GetPropertyNames();  // the addon's own array: no getter is behind it
     core::LibraryCandidates candidates;
     for (uint32_t i = 0; i < names.Length(); i++) {
       const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
-      const auto paths = from.Get(name).As<Napi::Array>();
-      for (uint32_t j = 0; j < paths.Length(); j++)
-        candidates[name].push_back(paths.Get(j).As<Napi::String>().Utf8Value());
+      candidates[name] = strings(from.Get(name), {"The paths of " + name}, /*most=*/1000);
     }
     core::open_libraries(candidates);
     return env.Undefined();

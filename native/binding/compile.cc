@@ -5,6 +5,7 @@
 #include "binding/errors.h"
 #include "binding/plan_reader.h"
 #include "binding/promise_worker.h"
+#include "binding/values.h"
 #include "core/backend.h"
 
 namespace residual::binding {
@@ -25,15 +26,14 @@ Napi::Value compile_ahead(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     auto plan = std::make_shared<core::Plan>(read_plan(info[0]));
-    const Napi::Object from = info[1].As<Napi::Object>();
+    const Napi::Object from = object(info[1], {"The options of a compilation"});
     core::CompileOptions options;
-    options.gpu = from.Get("gpu").As<Napi::String>().Utf8Value();
-    options.precision = from.Get("precision").As<Napi::String>().Utf8Value();
-    options.batch = from.Get("batch").As<Napi::Number>().Int32Value();
-    options.threads = from.Get("threads").As<Napi::Number>().Int32Value();
-    options.cache_folder = from.Get("cacheFolder").As<Napi::String>().Utf8Value();
-    if (options.batch < 1 || options.batch > 65536)
-      throw core::Error(core::ErrorCode::kInternal, "The batch is not a number from 1 to 65536.");
+    options.gpu = string(from.Get("gpu"), {"The gpu"});
+    options.precision = string(from.Get("precision"), {"The precision"});
+    options.batch = static_cast<int>(integer(from.Get("batch"), {"The batch"}, 1, 65536));
+    options.threads =
+        static_cast<int>(integer(from.Get("threads"), {"The number of threads"}, 1, kMostThreads));
+    options.cache_folder = string(from.Get("cacheFolder"), {"The cacheFolder"});
     auto result = std::make_shared<std::vector<core::CompiledOp>>();
     return PromiseWorker::start(
         env, [plan, options, result] { *result = core::compile_ahead(*plan, options); },

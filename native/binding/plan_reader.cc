@@ -1,8 +1,6 @@
 #include "binding/plan_reader.h"
 
-#include <cmath>
-
-#include "core/error.h"
+#include "binding/values.h"
 
 namespace residual::binding {
 namespace {
@@ -16,62 +14,45 @@ constexpr struct {
     {"linear", core::OpKind::kLinear},       {"softmax", core::OpKind::kSoftmax},
 };
 
-[[noreturn]] void invalid(const std::string& where, const std::string& what) {
-  throw core::Error(core::ErrorCode::kPlanInvalid, "The plan's " + where + " " + what + ".");
-}
+constexpr int64_t kMostInteger = 1'000'000'000;
+constexpr size_t kMostOps = size_t(1) << 16;  // and values: ResNet-152 has 160
 
-Napi::Object object(const Napi::Value& value, const std::string& where) {
-  if (!value.IsObject()) invalid(where, "is not an object");
-  return value.As<Napi::Object>();
-}
-
-Napi::Array array(const Napi::Object& of, const char* member) {
-  const Napi::Value value = of.Get(member);
-  if (!value.IsArray()) invalid(member, "is not an array");
-  return value.As<Napi::Array>();
-}
+Name named(const std::string& where) { return {"The plan's " + where, core::ErrorCode::kPlanInvalid}; }
 
 int integer(const Napi::Object& of, const char* member) {
-  const Napi::Value value = of.Get(member);
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
-  if (!(std::abs(number) < 1e9) || number != std::floor(number)) invalid(member, "is not an integer");
-  return static_cast<int>(number);
+  return static_cast<int>(integer(of.Get(member), named(member), -kMostInteger, kMostInteger));
 }
 
-std::string string(const Napi::Object& of, const char* member) {
-  const Napi::Value value = of.Get(member);
-  if (!value.IsString()) invalid(member, "is not a string");
-  return value.As<Napi::String>().Utf8Value();
+// The index of a value. That it exists is core::validate's business.
+int index(const Napi::Value& value, const char* member) {
+  return static_cast<int>(integer(value, named(member), 0, kMostInteger));
 }
 
-std::vector<float> numbers(const Napi::Object& of, const char* member) {
-  const Napi::Array values = array(of, member);
-  std::vector<float> result(values.Length());
-  for (uint32_t i = 0; i < values.Length(); i++) {
-    const Napi::Value value = values.Get(i);
-    if (!value.IsNumber()) invalid(member, "holds something that is not a number");
-    result[i] = value.As<Napi::Number>().FloatValue();
-  }
+std::vector<float> floats(const Napi::Object& of, const char* member) {
+  const Name element = named(std::string(member) + " element");
+  std::vector<float> result;
+  for (const Napi::Value& value : elements(of.Get(member), named(member), core::kMaxExtent))
+    result.push_back(static_cast<float>(number(value, element)));
   return result;
 }
 
 core::OpKind kind(const std::string& name) {
   for (const auto& entry : kKinds)
     if (name == entry.name) return entry.kind;
-  invalid("operations", "include one of the unknown kind '" + name + "'");
+  named("operations").refuse("include one of the unknown kind '" + name + "'");
 }
 
 core::Op read_op(const Napi::Object& from) {
   core::Op op;
-  op.kind = kind(string(from, "kind"));
-  op.name = string(from, "name");
-  op.dst = integer(from, "dst");
+  op.kind = kind(string(from.Get("kind"), named("kind")));
+  op.name = string(from.Get("name"), named("name"));
+  op.dst = index(from.Get("dst"), "dst");
   if (op.kind == core::OpKind::kNormalize) {
-    op.mean = numbers(from, "mean");
-    op.std = numbers(from, "std");
+    op.mean = floats(from, "mean");
+    op.std = floats(from, "std");
     return op;
   }
-  op.src = integer(from, "src");
+  op.src = index(from.Get("src"), "src");
   if (op.kind == core::OpKind::kConv || op.kind == core::OpKind::kMaxPool) {
     op.kernel = integer(from, "kernel");
     op.stride = integer(from, "stride");
@@ -79,8 +60,9 @@ core::Op read_op(const Napi::Object& from) {
   }
   if (op.kind == core::OpKind::kConv) {
     op.groups = integer(from, "groups");
-    op.relu = from.Get("relu").ToBoolean();
-    if (!from.Get("residual").IsNull()) op.residual = integer(from, "residual");
+    op.relu = boolean(from.Get("relu"), named("relu"));
+    const Napi::Value residual = from.Get("residual");
+    if (!residual.IsNull()) op.residual = index(residual, "residual");
   }
   return op;
 }
@@ -88,18 +70,20 @@ core::Op read_op(const Napi::Object& from) {
 }  // namespace
 
 core::Plan read_plan(const Napi::Value& value) {
-  const Napi::Object from = object(value, "root");
+  const Napi::Object from = object(value, named("root"));
   core::Plan plan;
-  const Napi::Array values = array(from, "values"), ops = array(from, "ops");
-  for (uint32_t i = 0; i < values.Length(); i++) {
-    const Napi::Object shape = object(values.Get(i), "value");
-    plan.values.push_back({integer(shape, "height"), integer(shape, "width"), integer(shape, "channels")});
+  for (const Napi::Value& each : elements(from.Get("values"), named("values"), kMostOps)) {
+    const Napi::Object shape = object(each, named("value"));
+    const int height = integer(shape, "height"), width = integer(shape, "width");
+    plan.values.push_back({height, width, integer(shape, "channels")});
   }
-  for (uint32_t i = 0; i < ops.Length(); i++) plan.ops.push_back(read_op(object(ops.Get(i), "operation")));
-  const Napi::Object outputs = object(from.Get("outputs"), "outputs");
-  for (int i = 0; i < core::kOutputCount; i++)
-    if (!outputs.Get(core::kOutputNames[i]).IsUndefined())
-      plan.outputs[i] = integer(outputs, core::kOutputNames[i]);
+  for (const Napi::Value& each : elements(from.Get("ops"), named("ops"), kMostOps))
+    plan.ops.push_back(read_op(object(each, named("operation"))));
+  const Napi::Object outputs = object(from.Get("outputs"), named("outputs"));
+  for (int i = 0; i < core::kOutputCount; i++) {
+    const Napi::Value output = outputs.Get(core::kOutputNames[i]);
+    if (!output.IsUndefined()) plan.outputs[i] = index(output, core::kOutputNames[i]);
+  }
   core::validate(plan);
   return plan;
 }

@@ -1,5 +1,6 @@
 #include "binding/resize.h"
 
+#include <climits>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -7,13 +8,16 @@
 
 #include "binding/errors.h"
 #include "binding/promise_worker.h"
+#include "binding/values.h"
 #include "image/resize.h"
 
 namespace residual::binding {
 namespace {
 
 image::ResizeGeometry read_geometry(const Napi::Object& from) {
-  const auto number = [&](const char* name) { return from.Get(name).As<Napi::Number>().Int32Value(); };
+  const auto number = [&](const char* name) {
+    return static_cast<int>(integer(from.Get(name), {std::string("A resize's ") + name}, INT_MIN, INT_MAX));
+  };
   image::ResizeGeometry g;
   g.height = number("height");
   g.width = number("width");
@@ -23,7 +27,7 @@ image::ResizeGeometry read_geometry(const Napi::Object& from) {
   g.left = number("left");
   g.crop_height = number("cropHeight");
   g.crop_width = number("cropWidth");
-  const std::string filter = from.Get("filter").As<Napi::String>().Utf8Value();
+  const std::string filter = string(from.Get("filter"), {"A resize's filter"});
   if (filter != "bilinear" && filter != "bicubic")
     throw core::Error(core::ErrorCode::kInternal, "There is no filter '" + filter + "' to resize with.");
   g.filter = filter == "bicubic" ? image::Filter::kBicubic : image::Filter::kBilinear;
@@ -34,23 +38,32 @@ image::ResizeGeometry read_geometry(const Napi::Object& from) {
 Napi::Value resize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    const image::ResizeGeometry g = read_geometry(info[1].As<Napi::Object>());
-    const auto pixels = info[0].As<Napi::Uint8Array>();
-    if (pixels.ByteLength() != size_t(g.height) * g.width * 3)
+    const Napi::Object from = object(info[1], {"A resize's geometry"});
+    const image::ResizeGeometry g = read_geometry(from);
+    const Napi::Value exclusive = from.Get("exclusive");
+    const bool is_exclusive = !exclusive.IsUndefined() && boolean(exclusive, {"A resize's exclusive"});
+    const TypedArrayView pixels =
+        typed_array(info[0], {"What is to be resized"});  // no getter runs after this
+    if (pixels.type != napi_uint8_array || pixels.elements != size_t(g.height) * g.width * 3)
       throw core::Error(core::ErrorCode::kInternal,
                         "The pixels to resize do not match their height and width.");
-    // A copy of a photograph would hold up the event loop for some 20 ms. A reference is safe as long as
-    // nobody transfers the buffer: lib/ resizes only arrays that it has decoded itself and shows to nobody
-    // before the promise settles.
-    auto source = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
+    // To copy a photograph holds up the event loop for some 20 ms. Of an array that nobody else has, nobody
+    // can transfer the buffer: a reference does.
+    std::shared_ptr<uint8_t[]> copy;
+    std::shared_ptr<Napi::ObjectReference> reference;
+    if (is_exclusive)
+      reference = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[0].As<Napi::Object>()));
+    else
+      copy = copy_of<uint8_t>(pixels);
+    const uint8_t* const src = is_exclusive ? static_cast<const uint8_t*>(pixels.data) : copy.get();
     auto result = std::make_shared<std::vector<uint8_t>>();
     return PromiseWorker::start(
         env,
-        [g, result, src = pixels.Data()] {
+        [g, result, copy, src] {
           result->resize(size_t(g.crop_height) * g.crop_width * 3);
           image::resize(result->data(), src, g);
         },
-        [source, result](Napi::Env env) {
+        [reference, result](Napi::Env env) {
           auto array = Napi::Uint8Array::New(env, result->size());
           std::memcpy(array.Data(), result->data(), result->size());
           return array;

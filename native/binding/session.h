@@ -24,7 +24,10 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   Napi::Value description(const Napi::CallbackInfo& info);
   Napi::Value algorithms(const Napi::CallbackInfo& info);
 
-  const std::shared_ptr<State>& open() const;
+  // Throws INTERNAL.
+  static void check_this(const Napi::CallbackInfo& info);
+  // Throws INTERNAL for another `this`, SESSION_CLOSED.
+  std::shared_ptr<State> open(const Napi::CallbackInfo& info) const;
   void report_memory(Napi::BasicEnv env, size_t bytes);
 
   std::shared_ptr<State> state_;

@@ -2,13 +2,14 @@
 #include "core/plan.h"
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 
 #include "core/error.h"
 
 namespace residual::core {
 namespace {
 
-constexpr int kMaxExtent = 1 << 20;  // of any height, width or channel count
 // Of one picture's worth of a value, and of one op's weights: 1 GiB. The pixels of a few then fit an int.
 constexpr size_t kMaxElements = size_t(1) << 28;
 
@@ -18,6 +19,12 @@ constexpr size_t kMaxElements = size_t(1) << 28;
 
 std::string text(const Shape& s) {
   return std::to_string(s.height) + "x" + std::to_string(s.width) + "x" + std::to_string(s.channels);
+}
+
+std::string text(float number) {
+  std::ostringstream out;
+  out << number;
+  return out.str();
 }
 
 void check_extent(const Op& op, const char* what, int value, int min) {
@@ -44,6 +51,10 @@ Shape expected_dst(const Plan& plan, const Op& op) {
     const size_t channels = dst.channels;
     if (op.mean.size() != channels || op.std.size() != channels)
       invalid(op, "needs a mean and a std per channel");
+    for (const float mean : op.mean)
+      if (!(std::abs(mean) <= kMostMean)) invalid(op, "has a mean of " + text(mean));  // NaN too
+    for (const float std : op.std)
+      if (!(std >= kLeastStd && std <= kMostStd)) invalid(op, "has a std of " + text(std));
     return dst;
   }
   const Shape src = plan.src(op);

@@ -8,6 +8,7 @@
 #include "core/backend.h"
 #include "core/error.h"
 #include "cpu/convolution.h"
+#include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
 #include "cpu/op_clock.h"
@@ -90,6 +91,7 @@ class CpuBackend final : public core::Backend {
     clock_.reset(plan_.ops.size());
     prepare(std::min(input.batch, Slices::kMostPictures));
     const ThreadPool::Run busy(pool_);
+    const FlushDenormals flush;
     slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range pictures) {
       run_ops(input, level, pictures);
       copy_outputs(input, outputs, level, pictures);

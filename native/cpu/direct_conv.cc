@@ -41,6 +41,7 @@ DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, cor
   if (depthwise_) {
     pack_depthwise(weights, bias, arena);
   } else {
+    if (merge_ > 1) plan_mask();
     plan_depth();
     plan_runs(arena);
     pack(weights, bias);
@@ -185,6 +186,7 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
       tile.dst_stride = channels;
       tile.columns = std::min(end * width, run.columns) - begin * width;
       tile.relu = last && geometry_.relu;
+      tile.mask = mask_.data();
       const float* next = nullptr;  // weights of the next pass
       if (pass + 1 < passes)
         next = weight_.data() + packed_offset(run, block, end);
@@ -206,7 +208,10 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
         } else {
           weights.set(tile, next, t);
         }
-        kernels_.conv_tile[count - 1][run.vectors - 1](tile);
+        if (merge_ > 1)
+          kernels_.merged_tile[count - 1](tile);
+        else
+          kernels_.conv_tile[count - 1][run.vectors - 1](tile);
       }
     }
   }

@@ -16,6 +16,14 @@ constexpr int kPackedDepth = 256;  // of the weights that are put in order toget
 
 }  // namespace
 
+// Merged groups fill one vector at most.
+void DirectConv::plan_mask() {
+  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
+  mask_.assign(size_t(length_) * kernels_.lanes, 0);
+  for (int c = 0; c < length_; c++)
+    std::fill_n(mask_.begin() + size_t(c) * kernels_.lanes + c / inputs * outputs, outputs, ~uint32_t{0});
+}
+
 void DirectConv::plan_depth() {
   const int block_taps = std::clamp(kBlockDepth / length_, 1, taps_);
   const int pieces = divide_up(length_, kBlockDepth);  // of one tap; 1 where taps are whole

@@ -28,6 +28,8 @@ struct ConvTile {
   size_t dst_stride;      // floats
   int columns;            // channels to write
   bool relu;
+  // merged_tile: [length][lanes], all ones where an input and an output channel are of the same group, else 0
+  const uint32_t* mask;
   // What will be wanted next (prefetch.h): brought nearer while the tile is summed up, prefetch_step floats
   // for every kUnroll channels.
   const float* prefetch;
@@ -90,6 +92,10 @@ struct Kernels {
   // conv_tile[rows - 1][vectors - 1], for up to tile_vectors
   void (*conv_tile[kMaxTileRows][kMaxTileVectors])(const ConvTile& tile);
 
+  // merged_tile[rows - 1], for one vector of output channels of several groups. An input counts as zero for
+  // other groups: a weight of zero is not enough, as it makes NaN of infinity.
+  void (*merged_tile[kMaxTileRows])(const ConvTile& tile);
+
   // dst[c] = bias[c] + sum over taps of sources[tap][c] * weight[tap][c], then + residual, then relu.
   void (*depthwise)(float* dst,                   // [channels]
                     const float* const* sources,  // [taps] runs of [channels]
@@ -100,12 +106,13 @@ struct Kernels {
 
   WinogradKernels winograd[kWinogradKinds];
 
-  // dst[c] = max over taps of sources[tap][c]
+  // dst[c] = max over taps of sources[tap][c]; NaN if one of them is
   void (*maximum)(float* dst,                   // [channels]
                   const float* const* sources,  // [taps] runs of [channels]
                   int taps, int channels);
 
-  // dst[c] = mean over pixels of src[pixel][c]
+  // dst[c] = mean over pixels of src[pixel][c], to the same bit whatever the vectors; within 2e-6 of it if
+  // all have one sign, however many they are
   void (*mean)(float* dst,        // [channels]
                const float* src,  // [pixels][channels]
                int pixels, int channels);

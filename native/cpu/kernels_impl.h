@@ -13,6 +13,7 @@ namespace {
 typedef float Vec __attribute__((vector_size(VECTOR_BYTES)));
 constexpr int kLanes = VECTOR_BYTES / sizeof(float);
 constexpr int kVectorsPerLine = 64 / VECTOR_BYTES;  // of the cache
+typedef int Lanes __attribute__((vector_size(VECTOR_BYTES)));
 
 inline Vec load(const float* p) {
   Vec v;
@@ -35,6 +36,12 @@ inline Vec max(Vec a, Vec b) {
   return b > a ? b : a;
 #endif
 }
+// NaN if one of them is, as PyTorch has it.
+inline Vec max_or_nan(Vec a, Vec b) {
+  const Vec larger = max(a, b);
+  return b != b ? b : larger;
+}
+inline float max_or_nan(float a, float b) { return b > a || b != b ? b : a; }
 inline float relu(float x) { return x < 0 ? 0 : x; }
 
 // sum += a * b, in the register that `sum` is in. Left to itself GCC, seeing several unrolled steps at once,
@@ -47,8 +54,18 @@ inline void multiply_add(Vec& sum, Vec a, Vec b) {
 #endif
 }
 
+// 0 where the mask is.
+inline Vec masked(Vec x, const uint32_t* mask) {
+  Lanes bits, wanted;
+  __builtin_memcpy(&bits, &x, sizeof x);
+  __builtin_memcpy(&wanted, mask, sizeof wanted);
+  bits &= wanted;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 // kRows x kVectors sums in registers.
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kMerged>
 struct Sums {
   static constexpr int kWidth = kVectors * kLanes;
   Vec acc[kRows][kVectors];
@@ -77,8 +94,9 @@ struct Sums {
     }
   }
 
-  // Adds one channel's products: kVectors loads of weights and kRows broadcasts.
-  void add(const float* const* source, int c, const float* weight) {
+  // Adds one channel's products: kVectors loads of weights and kRows broadcasts. Not those of lanes that the
+  // mask, if there is one, has no bits for.
+  void add(const float* const* source, int c, const float* weight, const uint32_t* mask) {
     Vec w[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; v++) {
@@ -86,7 +104,8 @@ struct Sums {
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
-      const Vec x = splat(source[r][c]);
+      Vec x = splat(source[r][c]);
+      if constexpr (kMerged) x = masked(x, mask + c * kLanes);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) {
         multiply_add(acc[r][v], x, w[v]);
@@ -120,7 +139,7 @@ struct Sums {
   }
 };
 
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kMerged = false>
 void conv_tile(const ConvTile& t) {
   constexpr int kWidth = kVectors * kLanes;
   const float* weight = t.weight;
@@ -137,7 +156,7 @@ void conv_tile(const ConvTile& t) {
           if (residual) __builtin_prefetch(residual + r * t.dst_stride + v * kLanes);
         }
     }
-    Sums<kRows, kVectors> sums;
+    Sums<kRows, kVectors, kMerged> sums;
     if (t.bias)
       sums.begin_with_bias(t.bias + column);
     else
@@ -153,10 +172,10 @@ void conv_tile(const ConvTile& t) {
           __builtin_prefetch(prefetch + ahead, /*write=*/0, /*locality=*/2);
         prefetch += t.prefetch_step;
 #pragma GCC unroll 8
-        for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth);
+        for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth, t.mask);
         weight += kUnroll * kWidth;
       }
-      for (; c < t.length; c++, weight += kWidth) sums.add(source, c, weight);
+      for (; c < t.length; c++, weight += kWidth) sums.add(source, c, weight, t.mask);
     }
     sums.store_to(dst, residual, t.dst_stride, columns, t.relu);
   }
@@ -184,29 +203,54 @@ void maximum(float* dst, const float* const* sources, int taps, int channels) {
   int c = 0;
   for (; c + kLanes <= channels; c += kLanes) {
     Vec y = load(sources[0] + c);
-    for (int tap = 1; tap < taps; tap++) y = max(y, load(sources[tap] + c));
+    for (int tap = 1; tap < taps; tap++) y = max_or_nan(y, load(sources[tap] + c));
     store(dst + c, y);
   }
   for (; c < channels; c++) {
     float y = sources[0][c];
-    for (int tap = 1; tap < taps; tap++) y = sources[tap][c] > y ? sources[tap][c] : y;
+    for (int tap = 1; tap < taps; tap++) y = max_or_nan(y, sources[tap][c]);
     dst[c] = y;
   }
 }
 
+// Of so many pixels a float32 holds the sum well enough.
+constexpr int kMeanBlock = 64;
+
+inline void sum_of(Vec* sum, const float* src, int pixels, int channels) {
+  *sum = Vec{};
+  for (int p = 0; p < pixels; p++) *sum += load(src + size_t(p) * channels);
+}
+inline void sum_of(float* sum, const float* src, int pixels, int channels) {
+  *sum = 0;
+  for (int p = 0; p < pixels; p++) *sum += src[size_t(p) * channels];
+}
+
+// The mean of as many channels as T has floats, side by side.
+template <typename T>
+void mean_of(float* dst, const float* src, int pixels, int channels) {
+  constexpr int kWidth = sizeof(T) / sizeof(float);
+  T sum;
+  if (pixels <= kMeanBlock) {  // what follows would come to the same
+    sum_of(&sum, src, pixels, channels);
+    sum /= float(pixels);
+    __builtin_memcpy(dst, &sum, sizeof sum);
+    return;
+  }
+  double sums[kWidth] = {};
+  for (int begin = 0; begin < pixels; begin += kMeanBlock) {
+    const int count = pixels - begin < kMeanBlock ? pixels - begin : kMeanBlock;
+    sum_of(&sum, src + size_t(begin) * channels, count, channels);
+    float lanes[kWidth];
+    __builtin_memcpy(lanes, &sum, sizeof sum);
+    for (int i = 0; i < kWidth; i++) sums[i] += lanes[i];
+  }
+  for (int i = 0; i < kWidth; i++) dst[i] = static_cast<float>(sums[i] / pixels);
+}
+
 void mean(float* dst, const float* src, int pixels, int channels) {
-  const float scale = 1.0f / pixels;
   int c = 0;
-  for (; c + kLanes <= channels; c += kLanes) {
-    Vec y = {};
-    for (int p = 0; p < pixels; p++) y += load(src + size_t(p) * channels + c);
-    store(dst + c, y * scale);
-  }
-  for (; c < channels; c++) {
-    float y = 0;
-    for (int p = 0; p < pixels; p++) y += src[size_t(p) * channels + c];
-    dst[c] = y * scale;
-  }
+  for (; c + kLanes <= channels; c += kLanes) mean_of<Vec>(dst + c, src + c, pixels, channels);
+  for (; c < channels; c++) mean_of<float>(dst + c, src + c, pixels, channels);
 }
 
 void normalize(float* dst, const uint8_t* src, const float* scale, const float* shift, size_t pixels,
@@ -214,8 +258,6 @@ void normalize(float* dst, const uint8_t* src, const float* scale, const float* 
   for (size_t p = 0; p < pixels; p++)
     for (int c = 0; c < channels; c++) dst[p * channels + c] = src[p * channels + c] * scale[c] + shift[c];
 }
-
-typedef int Lanes __attribute__((vector_size(VECTOR_BYTES)));
 
 // Lane i is lane from[i] of `a`, or from kLanes on of `b`.
 inline Vec shuffle(Vec a, Vec b, Lanes from) {
@@ -302,11 +344,18 @@ constexpr void (*tile_or_null())(const ConvTile&) {
 #define TILE_ROW(rows) \
   { tile_or_null<rows, 1>(), tile_or_null<rows, 2>(), tile_or_null<rows, 3>(), tile_or_null<rows, 4>() }
 extern const Kernels KERNELS = {
-    KERNELS_NAME,  kLanes,
-    TILE_VECTORS,  {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
-    depthwise,     {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
-    maximum,       mean,
-    normalize,     transpose,
+    KERNELS_NAME,
+    kLanes,
+    TILE_VECTORS,
+    {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
+    {conv_tile<1, 1, true>, conv_tile<2, 1, true>, conv_tile<3, 1, true>, conv_tile<4, 1, true>,
+     conv_tile<5, 1, true>, conv_tile<6, 1, true>},
+    depthwise,
+    {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
+    maximum,
+    mean,
+    normalize,
+    transpose,
     multiply_adds,
 };
 #undef TILE_ROW

@@ -1,9 +1,10 @@
 #include "cpu/thread_pool.h"
 
+#include <exception>
 #include <string>
-#include <system_error>
 
 #include "core/error.h"
+#include "cpu/denormals.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -40,7 +41,7 @@ constexpr bool some_left(uint64_t tasks) { return next(tasks) < end(tasks); }
 ThreadPool::ThreadPool(int threads) : shares_(threads) {
   try {
     start_helpers(threads);
-  } catch (const std::system_error& error) {
+  } catch (const std::exception& error) {  // no more threads, or no memory for one
     stop_helpers();
     throw core::Error(core::ErrorCode::kOutOfMemory, "Could not start " + std::to_string(threads) +
                                                          " threads: " + error.what() + ". Ask for fewer.");
@@ -109,6 +110,7 @@ bool ThreadPool::claimable() const {
 }
 
 void ThreadPool::help(int worker) {
+  const FlushDenormals flush;
   while (!stop_) {
     while (claim_and_run(worker)) {
     }

@@ -25,19 +25,31 @@ DeviceInfo device_info(int index) {
   return info;
 }
 
-class CudaDevice final : public Device {
+// residual's kernels on the current device.
+class KernelLibrary {
  public:
-  explicit CudaDevice(int index) : info_(device_info(index)) {
-    use();
+  KernelLibrary() {
     check(cudart().LibraryLoadData(&library_, residual_kernels_fatbin, nullptr, nullptr, 0, nullptr, nullptr,
                                    0),
           "load residual's kernels");
-    for (int i = 0; i < kKernelCount; i++)
-      check(cudart().LibraryGetKernel(&kernels_[i], library_, kKernelNames[i]),
-            std::string("find the kernel ") + kKernelNames[i]);
   }
-  ~CudaDevice() override {
-    if (library_) cudart().LibraryUnload(library_);
+  ~KernelLibrary() { cudart().LibraryUnload(library_); }
+  KernelLibrary(const KernelLibrary&) = delete;
+
+  cudaKernel_t find(const char* name) const {
+    cudaKernel_t kernel = nullptr;
+    check(cudart().LibraryGetKernel(&kernel, library_, name), std::string("find the kernel ") + name);
+    return kernel;
+  }
+
+ private:
+  cudaLibrary_t library_ = nullptr;
+};
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int index) : info_(selected(index)) {
+    for (int i = 0; i < kKernelCount; i++) kernels_[i] = library_.find(kKernelNames[i]);
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -56,8 +68,15 @@ class CudaDevice final : public Device {
   cudaKernel_t kernel(KernelId id) const { return kernels_[int(id)]; }
 
  private:
+  // Makes it this thread's device, too.
+  static DeviceInfo selected(int index) {
+    DeviceInfo info = device_info(index);
+    check(cudart().SetDevice(index), "select GPU " + std::to_string(index));
+    return info;
+  }
+
   DeviceInfo info_;
-  cudaLibrary_t library_ = nullptr;
+  KernelLibrary library_;  // an owner of its own: it is unloaded also where a kernel is missing
   cudaKernel_t kernels_[kKernelCount] = {};
 };
 

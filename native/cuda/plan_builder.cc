@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <system_error>
 #include <thread>
 
 #include "cuda/conv_graph.h"
@@ -25,9 +24,10 @@ std::vector<BuiltPlan> PlanBuilder::build(const std::vector<ConvSpec>& specs, co
   };
   std::vector<std::thread> helpers;
   const size_t wanted = tune ? 1 : std::min(size_t(std::max(threads_, 1)), specs.size());
+  helpers.reserve(wanted);  // nothing below may throw while there are threads to join
   try {
     for (size_t i = 1; i < wanted; i++) helpers.emplace_back(work);
-  } catch (const std::system_error&) {  // no more threads to be had: those there are do it
+  } catch (const std::exception&) {  // no more threads to be had, or no memory for one: those there are do it
   }
   work();
   for (std::thread& helper : helpers) helper.join();

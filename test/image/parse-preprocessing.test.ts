@@ -61,6 +61,10 @@ describe('parsePreprocessing', () => {
     ),
     [{ std: [1, 0, 1] }, "has a 'std' that is not three positive numbers"],
     [{ std: [1, 1, -1] }, "has a 'std' that is not three positive numbers"],
+    [{ std: [1, 1, 1e-320] }, 'cannot be carried out: Expected numbers from 0.000001 to 1000000 for std'],
+    [{ mean: [1e300, 1, 1] }, 'cannot be carried out: Expected numbers from -1000000 to 1000000 for mean'],
+    [{ range: 1e-300 }, 'cannot be carried out: Expected numbers from'],
+    [{ range: 1e9 }, 'cannot be carried out: Expected numbers from'],
   ] as [object, string][])('refuses %j', (changes, message) => {
     const parsing = () => parsePreprocessing({ ...imagenet, ...changes }, 'test')
     expect(parsing).toThrow(ResidualError)

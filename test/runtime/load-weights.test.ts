@@ -208,6 +208,40 @@ describe('weights', () => {
     await expect(createSession(small, source)).rejects.toMatchObject({ code: 'NON_FINITE', message })
   })
 
+  it.each(['fc.bias', 'fc.weight', 'c.weight', 'b.weight', 'b.running_var'])(
+    'of a source that gives no Float32Array are refused: %s',
+    async name => {
+      const whole = fromTensors(probeTensors({}), 'a test')
+      for (const wrong of [Uint8Array, Float64Array, Array, Int32Array] as { name: string }[]) {
+        const source = {
+          ...whole,
+          read: async (asked: string) => {
+            const numbers = await whole.read(asked)
+            return (asked === name ? (wrong as ArrayConstructor).from(numbers) : numbers) as Float32Array
+          },
+        }
+        await expect(createSession(small, source)).rejects.toThrow(
+          new TypeError(
+            `Expected a Float32Array for '${name}' of a test but received a value of type ${wrong.name}`,
+          ),
+        )
+      }
+    },
+  )
+
+  it('whose bias is not finite are refused', async () => {
+    for (const [value, shown] of [
+      [Number.NaN, 'NaN'],
+      [Number.NEGATIVE_INFINITY, '-Infinity'],
+    ] as const) {
+      const source = fromTensors(probeTensors({ 'fc.bias': one([value]) }), 'a test')
+      await expect(createSession(small, source)).rejects.toMatchObject({
+        code: 'NON_FINITE',
+        message: `'fc.bias' in a test holds ${shown} at index 0.`,
+      })
+    }
+  })
+
   it.each(['F32', 'F16', 'BF16', 'F64'])('of a file that are not finite are named: %s', async type => {
     const infinity = Uint8Array.from(negativeInfinity[type as keyof typeof negativeInfinity])
     const path = join(folder, 'infinite.safetensors')

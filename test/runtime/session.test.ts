@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it, vi } from 'vitest'
 import {
   convBN,
@@ -231,6 +232,42 @@ describe('run', () => {
     const shared = new Uint8Array(new SharedArrayBuffer(tinyBytes(2).length))
     shared.set(tinyBytes(2))
     expect((await session.run(shared)).logits).toEqual((await session.run(tinyBytes(2))).logits)
+  })
+
+  it('is not disturbed by what happens to shared memory, also behind a Buffer, or to `outputs`', async () => {
+    await using session = await create()
+    const expected = (await session.run(tinyBytes(2))).logits
+    for (const view of [Uint8Array, Buffer]) {
+      const memory = new SharedArrayBuffer(tinyBytes(2).length)
+      const shared = view === Buffer ? Buffer.from(memory) : new Uint8Array(memory)
+      shared.set(tinyBytes(2))
+      const before = session.run(tinyBytes(1)) // for which it has to wait
+      const outputs: ('logits' | 'features')[] = ['logits']
+      const run = session.run(shared, { outputs })
+      shared.fill(0)
+      outputs.splice(0, 1, 'boxes' as 'logits')
+      expect(await run).toEqual({ logits: expected })
+      await before
+    }
+  })
+
+  it('takes arrays of another realm, and of subclasses that have methods of their own', async () => {
+    await using session = await create()
+    const expected = (await session.run(tinyBytes(2))).logits
+    const other = runInNewContext('bytes => Uint8Array.from(bytes)')(tinyBytes(2)) as Uint8Array
+    expect(other).not.toBeInstanceOf(Uint8Array)
+    expect((await session.run(other)).logits).toEqual(expected)
+    const shared = runInNewContext('new Uint8Array(new SharedArrayBuffer(384))') as Uint8Array
+    shared.set(tinyBytes(2))
+    const run = session.run(shared)
+    shared.fill(0)
+    expect((await run).logits).toEqual(expected)
+    class Odd extends Uint8Array<ArrayBuffer> {
+      override subarray() {
+        return new Uint8Array(5)
+      }
+    }
+    expect((await session.run(new Odd(tinyBytes(2).buffer))).logits).toEqual(expected)
   })
 
   it('refuses what is no batch', async () => {

@@ -89,6 +89,13 @@ describe('checkParameters', () => {
 })
 
 describe('fromTensors', () => {
+  it('takes no tensors of other numbers than float32', () => {
+    for (const data of [new Float64Array(2), new Uint8Array(8), [1, 2]])
+      expect(() =>
+        fromTensors(new Map([['t', { shape: [2], data: data as unknown as Float32Array }]])),
+      ).toThrow(TypeError)
+  })
+
   const tensors = new Map([['t', { shape: [2], data: new Float32Array([1, 2]) }]])
 
   it('gives names, shapes and copies of the numbers', async () => {

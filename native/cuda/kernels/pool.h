@@ -73,6 +73,9 @@ template <typename T>
 struct AvgPool {
   static constexpr int kColumns = 32;
   static constexpr int kRows = 8;
+  // Of so many pixels of the picture float32 holds a thread's sum well enough; the sums of more are added up
+  // in double. A GPU may be 64 times as slow at that, but does it for one pixel in 64.
+  static constexpr int kBlock = 64 * kRows;
 
   struct Args {
     T* dst;        // [N, padded]
@@ -86,6 +89,14 @@ struct AvgPool {
   };
   static constexpr int kPhases = 2;
   static constexpr int kThreads = kColumns * kRows;
+
+  // Adds every kRows-th pixel from `begin` to before `end`.
+  RESIDUAL_DEVICE static void add_up(float* sum, const T* src, int begin, int end, int padded) {
+    for (int pixel = begin; pixel < end; pixel += kRows) {
+      const Vector<T> vector = load_vector(src + int64_t(pixel) * padded);
+      for (int i = 0; i < kLanes<T>; i++) sum[i] += to_float(vector.lane[i]);
+    }
+  }
 
   RESIDUAL_DEVICE static int64_t blocks_per_picture(const Args& a) {
     return (a.padded / kLanes<T> + kColumns - 1) / kColumns;
@@ -104,10 +115,18 @@ struct AvgPool {
     const int64_t channel = (thread.block % blocks_per_picture(a) * kColumns + column) * kLanes<T>;
     if (channel >= a.padded) return;
     if (p == 0) {
+      const T* const src = a.src + n * a.pixels * a.padded + channel;
       float sum[kLanes<T>] = {};
-      for (int pixel = row; pixel < a.pixels; pixel += kRows) {
-        const Vector<T> vector = load_vector(a.src + (n * a.pixels + pixel) * a.padded + channel);
-        for (int i = 0; i < kLanes<T>; i++) sum[i] += to_float(vector.lane[i]);
+      if (a.pixels <= kBlock) {
+        add_up(sum, src, row, a.pixels, a.padded);
+      } else {
+        double sums[kLanes<T>] = {};
+        for (int begin = row; begin < a.pixels; begin += kBlock) {
+          float block[kLanes<T>] = {};
+          add_up(block, src, begin, a.pixels - begin < kBlock ? a.pixels : begin + kBlock, a.padded);
+          for (int i = 0; i < kLanes<T>; i++) sums[i] += block[i];
+        }
+        for (int i = 0; i < kLanes<T>; i++) sum[i] = float(sums[i]);
       }
       for (int i = 0; i < kLanes<T>; i++) shared.sum[row][column][i] = sum[i];
     } else if (row == 0) {
