@@ -23,6 +23,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
     'weights',
     'model',
     'errors',
+    'text',
   ],
   server: [
     'package-root',
@@ -65,7 +66,8 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   'package-root': [],
   statistics: [],
   greatest: [],
-  errors: [],
+  errors: ['text'],
+  text: [],
 }
 
 const mayInclude: { readonly [folder: string]: readonly string[] } = {
