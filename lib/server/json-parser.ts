@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
-import { Gate } from './gate.ts'
+import { Gate } from '../gate.ts'
 import type { ParsedJson } from './rest-json.ts'
 
 /** What the thread is asked. */

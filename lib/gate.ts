@@ -1,6 +1,6 @@
-// How is a task kept from being done too often at a time? It passes a gate. Requests take turns there, so that one with many tasks
-// does not keep out all who come after it. Whoever waits may stop waiting; the place is free once the task has really ended.
-import { ResidualError } from '../errors.ts'
+// A limit on tasks that are done at a time. Requests take turns there, so that one with many tasks does not keep out all who come
+// after it. Whoever waits may stop waiting; the place is free once the task has really ended.
+import { ResidualError } from './errors.ts'
 
 export class Gate {
   #running = 0
