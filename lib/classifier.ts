@@ -1,14 +1,23 @@
-// How does a picture become labels? The whole data flow on one page: load, classify, close.
-import { checkInteger, wrongType } from './errors.ts'
+// The whole data flow from a picture to labels on one page: load, classify, close.
+import { isFloat32Array } from 'node:util/types'
+import { checkInteger, outOfRange, wrongType } from './errors.ts'
 import { greatest } from './greatest.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
+import { decoding } from './image/decoders.ts'
 import { type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
-import type { OutputName } from './model/plan.ts'
-import { lowerModel, type ModelOptions, openModel } from './open-model.ts'
-import { eachPicture, type PictureResult, row } from './pipeline.ts'
-import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
-import type { SessionOptions } from './runtime/session-options.ts'
+import { elements, type OutputName } from './model/plan.ts'
+import { lowerModel, type ModelOptions, modelOptionNames, openModel } from './open-model.ts'
+import { checkNames, checkSignal, type Names, pick } from './options.ts'
+import { checkPictures, eachPicture, type PictureResult, type Pictures, row } from './pipeline.ts'
+import {
+  checkOutputs,
+  createSession,
+  type Outputs,
+  type RunOptions,
+  type Session,
+} from './runtime/session.ts'
+import { type SessionOptions, sessionOptionNames } from './runtime/session-options.ts'
 
 export type LoadOptions = SessionOptions & ModelOptions
 
@@ -24,7 +33,26 @@ export interface ClassifyOptions {
   readonly topK?: number
   /** Pictures that run through the network together. */
   readonly batch?: number
+  /** Ends it; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
 }
+
+const classifyNames = { topK: true, batch: true, signal: true } as const satisfies Names<ClassifyOptions>
+
+export interface EachOptions<Name extends OutputName> {
+  /** What to return, as of {@link Session.run}. */
+  readonly outputs: readonly Name[]
+  /** Pictures that run through the network together. */
+  readonly batch?: number
+  /** Ends it: the generator throws the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+const eachNames = { outputs: true, batch: true, signal: true } as const satisfies Names<
+  EachOptions<OutputName>
+>
+const prepareNames = { maxPixels: true, signal: true } as const satisfies Names<DecodeOptions>
+const loadNames = { ...sessionOptionNames, ...modelOptionNames }
 
 export const defaultTopK = 5
 export const defaultBatch = 8
@@ -33,16 +61,17 @@ export const defaultBatch = 8
  * Loads a checkpoint and makes it ready to run.
  *
  * @param model as of {@link openModel}
- * @throws ResidualError NON_FINITE, or what {@link openModel} and {@link createSession} throw
+ * @throws ResidualError NON_FINITE, or what {@link openModel} and {@link createSession} throw; the signal's reason
+ * @throws TypeError, RangeError for options that do not exist
  */
 export async function load(model: string, options: LoadOptions = {}): Promise<Classifier> {
-  if (typeof model !== 'string') throw wrongType('a name or a path', 'model', model)
-  const opened = await openModel(model, options)
+  checkNames(options, loadNames)
+  const opened = await openModel(model, pick(options, modelOptionNames))
   try {
     const { name, weights, preprocessing, labels } = opened
     const plan = lowerModel(opened)
     const [session, classifierWeight] = await Promise.allSettled([
-      createSession(plan, weights, options),
+      createSession(plan, weights, pick(options, sessionOptionNames)),
       weights.read('fc.weight'), // for activation maps
     ])
     if (session.status === 'rejected') throw session.reason
@@ -71,21 +100,20 @@ export class Classifier {
   }
 
   /**
-   * The likeliest classes of each picture, likeliest first. Pictures are paths or the bytes of encoded files; while one
-   * batch runs the next is decoded, and no more than two are in memory.
+   * The likeliest classes of each picture, likeliest first. Pictures are paths or the bytes of encoded files, which must stay as they
+   * are until the promise settles; while one batch runs the next is decoded, and no more than two are in memory.
    *
-   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first picture that cannot be had
+   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first picture that cannot be had; the
+   *   signal's reason
+   * @throws TypeError, RangeError for options that do not exist
    */
-  async classify(
-    pictures: readonly (string | Uint8Array)[],
-    options: ClassifyOptions = {},
-  ): Promise<Prediction[][]> {
-    const { topK = defaultTopK, batch = defaultBatch } = options
-    if (!Array.isArray(pictures))
-      throw wrongType('an array of paths or encoded pictures', 'pictures', pictures)
+  async classify(pictures: Pictures, options: ClassifyOptions = {}): Promise<Prediction[][]> {
+    checkPictures(pictures)
+    checkNames(options, classifyNames)
+    const { topK = defaultTopK, ...rest } = options
     checkInteger('topK', topK, 1)
     const results: Prediction[][] = []
-    for await (const result of this.each(pictures, { batch, outputs: ['probabilities'] })) {
+    for await (const result of this.each(pictures, { ...rest, outputs: ['probabilities'] })) {
       if ('error' in result) throw result.error
       results.push(this.top(result.outputs.probabilities, topK))
     }
@@ -93,14 +121,21 @@ export class Classifier {
   }
 
   /**
-   * Runs the network on many pictures and yields what came of each, in order. A picture that cannot be had yields its
-   * error, and the rest goes on. While one batch runs the next is decoded; no more than two are in memory.
+   * Runs the network on any number of pictures and yields what came of each, in order. A picture that cannot be had yields its
+   * error, and the rest goes on. While one batch runs the next is decoded; no more than two are in memory. Bytes must stay as they
+   * are until their picture is yielded.
+   *
+   * @throws TypeError, RangeError at once for what is no source of pictures, and options or outputs that do not exist
    */
   each<Name extends OutputName>(
-    pictures: readonly (string | Uint8Array)[],
-    options: { readonly batch?: number; readonly outputs: readonly Name[] },
+    pictures: Pictures,
+    options: EachOptions<Name>,
   ): AsyncGenerator<PictureResult<Name>> {
-    return eachPicture(this, pictures, { batch: defaultBatch, ...options })
+    checkNames(options, eachNames)
+    const { batch = defaultBatch } = options
+    const outputs = checkOutputs(this.session.plan, options.outputs)
+    checkInteger('batch', batch, 1)
+    return eachPicture(this, checkPictures(pictures), { batch, outputs, signal: checkSignal(options.signal) })
   }
 
   /**
@@ -114,13 +149,27 @@ export class Classifier {
     return this.session.run(pixels, options)
   }
 
-  /** Decodes a picture and brings it to the size the network takes. */
+  /**
+   * Decodes a picture and brings it to the size the network takes, when fewer are being decoded in this process than may. Its bytes
+   * must stay as they are until the promise settles.
+   *
+   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE; the signal's reason
+   * @throws TypeError, RangeError for options that do not exist
+   */
   async prepare(picture: string | Uint8Array, options: DecodeOptions = {}): Promise<Prepared> {
-    return preprocess(await decode(picture, options), this.preprocessing)
+    checkNames(options, prepareNames)
+    const signal = checkSignal(options.signal)
+    return decoding(async () => preprocess(await decode(picture, options), this.preprocessing), signal)
   }
 
-  /** The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`. */
+  /**
+   * The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`.
+   *
+   * @throws TypeError, RangeError for what is no such array, or a count that is none
+   */
   top(probabilities: Float32Array, count: number = defaultTopK): Prediction[] {
+    checkFloats('probabilities', probabilities, this.labels.length)
+    checkInteger('count', count, 1)
     return greatest(probabilities, count).map(index => ({
       index,
       label: this.labels[index]!,
@@ -128,13 +177,19 @@ export class Classifier {
     }))
   }
 
-  /** The class activation map `[H,W]` of class `index`, from one picture's feature maps `[H,W,C]`. */
+  /**
+   * The class activation map `[H,W]` of class `index`, from one picture's feature maps `[H,W,C]`.
+   *
+   * @throws TypeError, RangeError for feature maps of another length, a class that is none, or a network without feature maps
+   */
   activationMap(
     featureMaps: Float32Array,
     index: number,
   ): { map: Float32Array; height: number; width: number } {
     const { plan } = this.session
+    checkOutputs(plan, ['featureMaps'])
     const shape = plan.values[plan.outputs.featureMaps!]!
+    checkFloats('featureMaps', featureMaps, elements(shape))
     checkInteger('index', index, 0, this.labels.length - 1)
     return {
       ...shape,
@@ -150,4 +205,10 @@ export class Classifier {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
+}
+
+function checkFloats(name: string, value: unknown, length: number): void {
+  const what = `a Float32Array of ${length} elements`
+  if (!isFloat32Array(value)) throw wrongType(what, name, value)
+  if (value.length !== length) throw outOfRange(what, name, `${value.length} elements`)
 }

@@ -1,4 +1,5 @@
-// What can go wrong, and what is thrown when it does?
+// What can go wrong, and what is thrown when it does.
+import { shortened, shown } from './text.ts'
 
 /** Every code a {@link ResidualError} can carry, with what it means. The one table: docs and C++ are tested against it. */
 export const errorCodes = {
@@ -44,7 +45,10 @@ export type ErrorCode = keyof typeof errorCodes
 /** What prototypes of all copies of {@link ResidualError} have. */
 const brand = Symbol.for('residual.ResidualError')
 
-/** What is thrown for everything but misuse; misuse is a `TypeError` or `RangeError` ({@link wrongType}, {@link outOfRange}). */
+/**
+ * What is thrown for everything but misuse; misuse is a `TypeError` or `RangeError` ({@link wrongType}, {@link outOfRange}).
+ * Names and paths come from outside: the message is on one line and shows control characters, and what is too long in it is cut.
+ */
 export class ResidualError extends Error {
   override readonly name = 'ResidualError'
 
@@ -53,7 +57,7 @@ export class ResidualError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
-    super(message, options)
+    super(shown(message), options)
   }
 }
 
@@ -69,7 +73,7 @@ Object.defineProperty(ResidualError, Symbol.hasInstance, {
 
 /** The sentence of every misuse error: *Expected {what} for {name} but received {value}*. */
 function misuseMessage(what: string, name: string, value: unknown): string {
-  return `Expected ${what} for ${name} but received ${describe(value)}`
+  return shown(`Expected ${what} for ${name} but received ${describe(value)}`)
 }
 
 /** A `TypeError` for an argument of the wrong kind. */
@@ -100,18 +104,29 @@ export function checkInteger(
   return value
 }
 
+const mostOfAValue = 80 // characters
+
 function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value)
-  if (typeof value === 'object' && value !== null)
-    return `a value of type ${value.constructor?.name ?? 'Object'}`
-  return String(value)
+  if (typeof value === 'string') return JSON.stringify(shortened(value, mostOfAValue))
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'object' && value !== null) return `a value of type ${typeName(value)}`
+  return shortened(String(value), mostOfAValue)
+}
+
+/** Its class, as far as it has one: objects without a prototype have none, and a proxy may refuse. */
+function typeName(value: object): string {
+  try {
+    const name: unknown = value.constructor?.name
+    return typeof name === 'string' && name !== '' ? name : 'Object'
+  } catch {
+    return 'Object'
+  }
 }
 
 /** What a file holds, as JSON: short, however long or deep it is. */
 export function quoted(value: unknown): string {
   try {
-    const text = JSON.stringify(value) ?? 'nothing'
-    return text.length > 80 ? `${text.slice(0, 77)}...` : text
+    return shortened(JSON.stringify(value) ?? 'nothing', mostOfAValue)
   } catch {
     return 'a value that is nested too deeply' // to be written by recursion, as JSON.stringify does it
   }

@@ -2,6 +2,7 @@
 export {
   Classifier,
   type ClassifyOptions,
+  type EachOptions,
   type LoadOptions,
   load,
   type Prediction,
@@ -51,7 +52,7 @@ export {
   wideResnet101_2,
 } from './model/resnet.ts'
 export { type ModelOptions, type OpenModel, openModel } from './open-model.ts'
-export type { PictureResult } from './pipeline.ts'
+export type { PictureResult, Pictures } from './pipeline.ts'
 export type { Progress } from './registry/download.ts'
 export { type PullOptions, pull } from './registry/pull.ts'
 export {

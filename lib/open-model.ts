@@ -1,12 +1,13 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
-import { ResidualError } from './errors.ts'
+import { ResidualError, wrongType } from './errors.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
 import { findModel, type ModelFile, readJson, readModelRecord } from './model-record.ts'
+import { checkNames, checkSignal, type Names } from './options.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
 import type { Checkpoint } from './weights/checkpoint.ts'
@@ -21,7 +22,16 @@ export interface ModelOptions {
   readonly preprocessing?: PreprocessingChanges
   /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
   readonly architecture?: Partial<ResNetOptions>
+  /** Ends it; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
 }
+
+export const modelOptionNames = {
+  labels: true,
+  preprocessing: true,
+  architecture: true,
+  signal: true,
+} as const satisfies Names<ModelOptions>
 
 /** An open model: its tensors are read from the file when they are asked for. Close it after use. */
 export interface OpenModel extends Recognised {
@@ -38,11 +48,19 @@ export interface OpenModel extends Recognised {
  * Finds, opens and recognises a model.
  *
  * @param model the name of a bundled model, a checkpoint's path, or that of a folder that has one under a usual name
- * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH
+ * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH; the signal's reason
+ * @throws TypeError, RangeError for options that do not exist
  */
 export async function openModel(model: string, options: ModelOptions = {}): Promise<OpenModel> {
+  if (typeof model !== 'string') throw wrongType('a name or a path', 'model', model)
+  checkNames(options, modelOptionNames)
+  const signal = checkSignal(options.signal)
+  signal?.throwIfAborted()
   const file = findModel(model)
-  return closingOnError(await openCheckpoint(file.path), checkpoint => understand(file, checkpoint, options))
+  return closingOnError(await openCheckpoint(file.path), async checkpoint => {
+    signal?.throwIfAborted()
+    return understand(file, checkpoint, options)
+  })
 }
 
 /**

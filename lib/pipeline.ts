@@ -1,5 +1,7 @@
-// How do many pictures pass through a network? In batches, the next one decoded while one runs.
-import { checkInteger } from './errors.ts'
+// The way of many pictures through a network: in batches, the next one decoded while one runs.
+import { setMaxListeners } from 'node:events'
+import { wrongType } from './errors.ts'
+import { decodersAtOnce } from './image/decoders.ts'
 import type { Prepared, View } from './image/preprocess.ts'
 import type { OutputName } from './model/plan.ts'
 import type { Outputs, RunOptions } from './runtime/session.ts'
@@ -16,51 +18,109 @@ export type PictureResult<Name extends OutputName> =
       readonly ms: number
     }
 
+/** Paths, or the bytes of encoded files. Taken one batch after another, so that there may be any number of them. */
+export type Pictures = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
+
 /** What the pictures pass through. */
 export interface PictureRunner {
-  prepare(picture: string | Uint8Array): Promise<Prepared>
+  prepare(picture: string | Uint8Array, options: { readonly signal: AbortSignal }): Promise<Prepared>
   run<Name extends OutputName>(pixels: Uint8Array, options: RunOptions<Name>): Promise<Outputs<Name>>
 }
 
-/** As many as Node has threads for it. More would wait, holding what they have decoded. */
-const decodersAtOnce = 4
+export interface EachOptions<Name extends OutputName> {
+  readonly batch: number
+  readonly outputs: readonly Name[]
+  readonly signal: AbortSignal | undefined
+}
 
-/** Yields what came of each picture, in order; a picture that cannot be prepared yields its error, and the rest goes on. */
+/**
+ * Yields what came of each picture, in order; a picture that cannot be prepared yields its error, and the rest goes on.
+ *
+ * @throws the signal's reason, what the network throws, or the source of the pictures
+ */
 export async function* eachPicture<Name extends OutputName>(
   runner: PictureRunner,
-  pictures: readonly (string | Uint8Array)[],
-  { batch, outputs }: { readonly batch: number; readonly outputs: readonly Name[] },
+  pictures: Pictures,
+  { batch, outputs, signal }: EachOptions<Name>,
 ): AsyncGenerator<PictureResult<Name>> {
-  checkInteger('batch', batch, 1)
-  const prepareFrom = (begin: number) =>
-    mapInTurn(pictures.slice(begin, begin + batch), decodersAtOnce, picture =>
-      timed(() => runner.prepare(picture)),
-    )
-  let next = prepareFrom(0)
-  for (let begin = 0; begin < pictures.length; begin += batch) {
-    const attempts = await next
-    next = prepareFrom(begin + batch)
-    const prepared = attempts.flatMap(({ value }) => (value ? [value] : []))
-    const run =
-      prepared.length > 0 ? await timed(() => runner.run(joinPixels(prepared), { outputs })) : undefined
-    if (run?.error) throw run.error
-    let at = 0
-    for (const [i, { value, error, ms }] of attempts.entries()) {
-      const picture = pictures[begin + i]!
-      if (!value) {
-        yield { picture, error }
-        continue
-      }
-      const rows = outputs.map(name => [name, row(run!.value![name], at, prepared.length)])
-      at++
-      yield {
-        picture,
-        view: value.view,
-        outputs: Object.fromEntries(rows),
-        ms: ms + run!.ms / prepared.length,
-      }
+  const end = new AbortController() // whoever stops listening does not want the next batch
+  const either = signal ? AbortSignal.any([signal, end.signal]) : end.signal
+  setMaxListeners(0, either)
+  const source = iteratorOf(pictures)
+  const prepare = (picture: string | Uint8Array) => timed(() => runner.prepare(picture, { signal: either }))
+  const prepareNext = async () => {
+    const taken: (string | Uint8Array)[] = []
+    while (taken.length < batch && !either.aborted) {
+      const next = await source.next()
+      if (next.done) break
+      taken.push(next.value)
+    }
+    const attempts = await mapInTurn(taken, decodersAtOnce, prepare)
+    return attempts.map((attempt, i) => ({ ...attempt, picture: taken[i]! }))
+  }
+  const begin = () => {
+    const attempts = prepareNext()
+    attempts.catch(() => {}) // it is looked at when the batch before it is done
+    return attempts
+  }
+  try {
+    for (let attempts = await begin(); attempts.length > 0; ) {
+      either.throwIfAborted()
+      const next = begin()
+      yield* runBatch(runner, attempts, outputs, signal)
+      attempts = await next
+    }
+    signal?.throwIfAborted()
+  } finally {
+    end.abort()
+    Promise.resolve(source.return?.()).catch(() => {}) // not awaited: it may be waiting for a picture that is no longer wanted
+  }
+}
+
+interface Attempt extends Timed<Prepared> {
+  readonly picture: string | Uint8Array
+}
+
+async function* runBatch<Name extends OutputName>(
+  runner: PictureRunner,
+  attempts: readonly Attempt[],
+  outputs: readonly Name[],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<PictureResult<Name>> {
+  const prepared = attempts.flatMap(({ value }) => (value ? [value] : []))
+  const options = { outputs, ...(signal && { signal }) }
+  const run = prepared.length > 0 ? await timed(() => runner.run(joinPixels(prepared), options)) : undefined
+  if (run && 'error' in run) throw run.error
+  let at = 0
+  for (const { picture, value, error, ms } of attempts) {
+    if (!value) {
+      yield { picture, error }
+      continue
+    }
+    const rows = outputs.map(name => [name, row(run!.value![name], at, prepared.length)])
+    at++
+    yield {
+      picture,
+      view: value.view,
+      outputs: Object.fromEntries(rows),
+      ms: ms + run!.ms / prepared.length,
     }
   }
+}
+
+function iteratorOf(pictures: Pictures): Iterator<string | Uint8Array> | AsyncIterator<string | Uint8Array> {
+  return Symbol.asyncIterator in pictures ? pictures[Symbol.asyncIterator]() : pictures[Symbol.iterator]()
+}
+
+/**
+ * Returns `value` if pictures can be taken from it. A path and the bytes of one picture can be iterated, but hold none.
+ *
+ * @throws TypeError otherwise
+ */
+export function checkPictures(value: unknown): Pictures {
+  const isObject = typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
+  if (isObject && (Symbol.iterator in value || Symbol.asyncIterator in value)) return value as Pictures
+  throw wrongType('an array or another iterable of paths or encoded pictures', 'pictures', value)
 }
 
 /** `Promise.all` of `items.map(task)` with at most `atOnce` tasks under way. */
@@ -78,8 +138,14 @@ async function mapInTurn<T, R>(
   return results
 }
 
+interface Timed<T> {
+  readonly value?: T
+  readonly error?: unknown
+  readonly ms: number
+}
+
 /** Settles `task` and measures how long that took. */
-async function timed<T>(task: () => Promise<T>): Promise<{ value?: T; error?: unknown; ms: number }> {
+async function timed<T>(task: () => Promise<T>): Promise<Timed<T>> {
   const begin = performance.now()
   const result = await task().then(
     value => ({ value }),

@@ -2,10 +2,11 @@
 import { outOfRange } from './errors.ts'
 import type { Preprocessing } from './image/preprocess.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { checkNames } from './options.ts'
 import { writeAtomically } from './weights/atomic-file.ts'
 import { architectureKey } from './weights/checkpoint.ts'
 import { recordPath } from './weights/record-path.ts'
-import { type SaveOptions, saveNetwork } from './weights/save.ts'
+import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
 import type { WeightSource } from './weights/source.ts'
 
 /** What is saved: an {@link OpenModel}, or a network of one's own. */
@@ -25,8 +26,10 @@ export interface SavedModel {
 export async function saveModel(
   path: string,
   { architecture, weights, labels, preprocessing }: SavedModel,
-  { folded = false, metadata, ...options }: SaveOptions = {},
+  saveOptions: SaveOptions = {},
 ): Promise<void> {
+  checkNames(saveOptions, saveOptionNames)
+  const { folded = false, metadata, ...options } = saveOptions
   if (!path.endsWith('.safetensors')) throw outOfRange("a name that ends in '.safetensors'", 'path', path)
   const network = resnet(architecture)
   const saved = folded ? { ...architecture, epsilon: 0 } : architecture // of the identities that are left

@@ -1,6 +1,7 @@
-// How does an inspection read on a terminal?
+// An inspection as text for a terminal.
 import type { Preprocessing } from '../image/preprocess.ts'
 import { alignColumns } from '../model/format-plan.ts'
+import { visible } from '../text.ts'
 import type { InspectedNetwork, Inspection, TensorStats } from './inspect.ts'
 import { stepsText } from './steps.ts'
 
@@ -15,7 +16,7 @@ export function inspectionText({ path, format, bytes, sha256, tensors, network, 
     ['tensors', types.join(', ') || 'none'],
     ...('problem' in network ? [['network', `none: ${network.problem}`]] : networkRows(network)),
   ]
-  const table = alignColumns(rows.map(row => row.map(printable))).join('\n')
+  const table = alignColumns(rows.map(row => row.map(visible))).join('\n')
   return stats ? `${table}\n\n${statsTable(stats)}` : table
 }
 
@@ -50,15 +51,10 @@ function statsTable(stats: readonly TensorStats[]): string {
     const most = Math.max(...histogram)
     const bar = (count: number) => bars[Math.ceil((count / most) * (bars.length - 1))]
     const text = `|${histogram.map(bar).join('')}|`
-    return [printable(name), `${dtype} [${shape.join(',')}]`, ...[min, max, mean, std].map(digits), text]
+    return [visible(name), `${dtype} [${shape.join(',')}]`, ...[min, max, mean, std].map(digits), text]
   })
   return alignColumns(
     [['tensor', 'type', 'min', 'max', 'mean', 'std', 'from min to max'], ...rows],
     [2, 3, 4, 5],
   ).join('\n')
-}
-
-/** What a file says may hold what moves a terminal's cursor. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, c => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }

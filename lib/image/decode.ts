@@ -1,7 +1,9 @@
-// How does an encoded picture become pixels? By sharp (libvips), the way Pillow's `convert('RGB')` would show it.
-import { stat } from 'node:fs/promises'
-import { types } from 'node:util'
+// An encoded picture as pixels: decoded by sharp (libvips), the way Pillow's `convert('RGB')` would show it.
+import { isUint8Array } from 'node:util/types'
 import { checkInteger, ResidualError, wrongType } from '../errors.ts'
+import { type Format, formatOf, headBytes, notAFormat } from './format.ts'
+import { paintAround, withoutTransparency } from './gif.ts'
+import { readPicture } from './read-picture.ts'
 
 /** A decoded picture. */
 export interface Picture {
@@ -14,6 +16,8 @@ export interface Picture {
 export interface DecodeOptions {
   /** The most pixels a picture may have; {@link maxPixels} unless given, which is also the most that may be given. */
   readonly maxPixels?: number
+  /** Ends the wait for a decoder, or for what it decodes; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
 }
 
 /** The most pixels a picture may have: 0.8 GB once decoded. */
@@ -22,8 +26,8 @@ export const maxPixels = 0x3fff * 0x3fff
 /**
  * Decodes a picture, given as a path or as the bytes of the file, off the event loop.
  *
- * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped, 16 bits become 8, CMYK is
- * converted by libvips' own profile (Pillow multiplies, which gives other colours);
+ * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped (what is transparent has the colour that the file
+ * gives it), 16 bits become 8, CMYK is converted by libvips' own profile (Pillow multiplies, which gives other colours);
  * of an animation the first frame is taken. Embedded colour profiles are ignored, as Pillow and so the training of most
  * checkpoints does. Never decoded at a reduced size: that gives other pixels than resizing afterwards.
  *
@@ -31,16 +35,25 @@ export const maxPixels = 0x3fff * 0x3fff
  */
 export async function decode(source: string | Uint8Array, options: DecodeOptions = {}): Promise<Picture> {
   const limit = checkInteger('maxPixels', options.maxPixels ?? maxPixels, 1, maxPixels)
-  if (!(typeof source === 'string' || types.isUint8Array(source))) {
+  if (!(typeof source === 'string' || isUint8Array(source))) {
     throw wrongType('a path or the bytes of an encoded picture', 'the picture', source)
   }
+  options.signal?.throwIfAborted()
   const name = typeof source === 'string' ? source : `the picture of ${source.length} bytes`
-  if (typeof source === 'string') await checkFile(source)
   // A copy, made at once: libvips reads on another thread, where the memory of an array that is transferred may be gone.
-  const input = typeof source === 'string' ? source : Buffer.from(source)
+  const file = typeof source === 'string' ? await readPicture(source, options.signal) : Buffer.from(source)
+  const format = formatOf(file)
+  if (!format) throw undecodable(name, notAFormat(file.subarray(0, headBytes)))
+  const gif = format.name === 'GIF' ? withoutTransparency(file) : undefined
+  const picture = await decodeFile(gif?.file ?? file, format, name, limit)
+  if (gif?.around) paintAround(picture, gif.around)
+  return picture
+}
+
+async function decodeFile(file: Buffer, format: Format, name: string, limit: number): Promise<Picture> {
   const { default: sharp } = await import('sharp') // a third of the time to load a model, for whoever decodes nothing
   try {
-    const { data, info } = await sharp(input, {
+    const { data, info } = await sharp(file, {
       failOn: 'error',
       limitInputPixels: limit,
       ignoreIcc: true,
@@ -50,27 +63,19 @@ export async function decode(source: string | Uint8Array, options: DecodeOptions
       .removeAlpha()
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true })
-    if (info.channels !== 3) throw new Error(`it has ${info.channels} channels`)
+    if (info.channels !== 3) throw new Error(`It has ${info.channels} channels`)
     return { data, height: info.height, width: info.width }
   } catch (cause) {
-    const reason = (cause as Error).message
-    if (/pixel limit/i.test(reason)) {
+    if ((cause as Error).message.startsWith('Input image exceeds pixel limit')) {
       const message = `${name} is over the limit of ${limit} pixels. Reduce it first.`
       throw new ResidualError('PICTURE_TOO_LARGE', message, { cause })
     }
-    throw new ResidualError('DECODE_FAILED', `${name} cannot be decoded: ${reason}.`, { cause })
+    // libvips collects the messages of all threads in one place: the cause's may be of another picture.
+    const reason = format.isWhole(file) ? 'is damaged, or of a kind that is not decoded' : 'ends early'
+    throw undecodable(name, `the ${format.name} ${reason}`, cause)
   }
 }
 
-/** sharp reports a missing file and a damaged one alike. */
-async function checkFile(path: string): Promise<void> {
-  let isFile: boolean
-  try {
-    isFile = (await stat(path)).isFile()
-  } catch (cause) {
-    throw new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${(cause as Error).message}.`, {
-      cause,
-    })
-  }
-  if (!isFile) throw new ResidualError('FILE_NOT_FOUND', `${path} is not a file.`)
+function undecodable(name: string, why: string, cause?: unknown): ResidualError {
+  return new ResidualError('DECODE_FAILED', `${name} cannot be decoded: ${why}.`, { cause })
 }

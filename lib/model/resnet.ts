@@ -1,5 +1,6 @@
 // What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
+import { checkNames, type Names } from '../options.ts'
 import { basicBlock, bottleneck, stem } from './blocks.ts'
 import type { Network } from './graph.ts'
 import { defaultEpsilon, globalAvgPool, input, linear, maxPool } from './layers.ts'
@@ -49,6 +50,19 @@ export interface ResNetOptions {
   readonly epsilon?: number
 }
 
+const optionNames = {
+  layers: true,
+  classes: true,
+  width: true,
+  stride: true,
+  groups: true,
+  widthPerGroup: true,
+  projectFirst: true,
+  deepStem: true,
+  averagedShortcut: true,
+  epsilon: true,
+} as const satisfies Names<ResNetOptions>
+
 export const supportedLayers: readonly number[] = Object.keys(depths).map(Number)
 
 /** Depths whose blocks per stage are `blocks`, by the kind of block. */
@@ -66,6 +80,7 @@ export function findLayers(blocks: readonly number[], block: 'basic' | 'bottlene
  * @throws RangeError for a number of layers or options that do not exist
  */
 export function resnet(options: ResNetOptions): Network {
+  checkNames(options, optionNames)
   const { layers, classes = 1000, width = 1, stride: version = 'v1.5' } = options
   const { groups = 1, widthPerGroup = 64, projectFirst = false, epsilon = defaultEpsilon } = options
   if (!supportedLayers.includes(layers))

@@ -1,7 +1,7 @@
 // Which checkpoints were pulled before, and where do they lie? In one flat folder, each beside its record.
 import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { cacheFolder } from '../cache-folder.ts'
 import { cacheName } from './source.ts'
 
 /** What checkpoints may be called on a server; the first that is there wins. */
@@ -12,19 +12,7 @@ const extensions = ['.safetensors', '.pth', '.pt', '.bin']
  * else in `residual` where the platform keeps such things. It need not exist.
  */
 export function modelCache(): string {
-  const { RESIDUAL_CACHE, RESIDUAL_CACHE_DIR } = process.env
-  return join(
-    RESIDUAL_CACHE || RESIDUAL_CACHE_DIR || join(platformCache(process.platform), 'residual'),
-    'models',
-  )
-}
-
-/** Where a platform wants caches: its own conventions, and the XDG base directories elsewhere. */
-export function platformCache(platform: NodeJS.Platform): string {
-  const { LOCALAPPDATA, XDG_CACHE_HOME } = process.env
-  if (platform === 'win32') return LOCALAPPDATA || join(homedir(), 'AppData', 'Local')
-  if (platform === 'darwin') return join(homedir(), 'Library', 'Caches')
-  return XDG_CACHE_HOME || join(homedir(), '.cache')
+  return join(process.env.RESIDUAL_CACHE || cacheFolder(), 'models')
 }
 
 /** A checkpoint that was pulled by that name, as far as its being there goes; undefined where there is none. */

@@ -2,6 +2,7 @@
 import { mkdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
+import { checkNames, checkSignal, type Names } from '../options.ts'
 import { notWritten } from '../weights/atomic-file.ts'
 import { modelCache } from './cache.ts'
 import { download, type Progress } from './download.ts'
@@ -31,6 +32,18 @@ export interface PullOptions {
   /** A try ends when no byte came for so long; 30,000 unless given. */
   readonly stallMs?: number
 }
+
+const optionNames = {
+  file: true,
+  sha256: true,
+  offline: true,
+  signal: true,
+  onProgress: true,
+  onRetry: true,
+  retries: true,
+  retryMs: true,
+  stallMs: true,
+} as const satisfies Names<PullOptions>
 
 /**
  * Resolves to the path of a checkpoint on this machine, downloaded unless it is there already; `load(name)` finds it from
@@ -149,7 +162,10 @@ function isOffline(): boolean {
   return [HF_HUB_OFFLINE, RESIDUAL_OFFLINE].some(value => /^(1|true|yes|on)$/i.test(value ?? ''))
 }
 
-function checkOptions({ sha256, retries, retryMs, stallMs }: PullOptions): void {
+function checkOptions(options: PullOptions): void {
+  checkNames(options, optionNames)
+  checkSignal(options.signal)
+  const { sha256, retries, retryMs, stallMs } = options
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
     throw outOfRange('64 hexadecimal digits', 'sha256', sha256)
   if (retries !== undefined) checkInteger('retries', retries, 0)

@@ -1,7 +1,10 @@
-// How do many small requests become few large batches? They wait in a queue until a batch is full or the oldest has waited
+// A queue that makes few large batches of many small requests. They wait until a batch is full or the oldest has waited
 // long enough; while one batch runs the next fills.
+import { isFloat32Array, isUint8Array } from 'node:util/types'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
-import { elements, inputShape, type OutputName, type Plan } from '../model/plan.ts'
+import { elements, inputShape, type OutputName, outputNames, type Plan } from '../model/plan.ts'
+import { checkNames, checkSignal, type Names } from '../options.ts'
+import { answer, type Job, joined, type Part, type Pixels } from './batch-parts.ts'
 import { checkOutputs, type Outputs, type Session } from './session.ts'
 import { defaultMaxBatch } from './session-options.ts'
 
@@ -12,9 +15,16 @@ export interface BatcherOptions {
   readonly maxWaitMs?: number
   /** Pictures that may wait, those under way not counted; 1024 unless given. */
   readonly maxQueue?: number
-  /** Told of every batch that has run. */
+  /** Told of every batch that has run. What it throws is a warning of the process, and no request's failure. */
   readonly onBatch?: (batch: { readonly pictures: number; readonly computeMs: number }) => void
 }
+
+const batcherNames = {
+  maxBatch: true,
+  maxWaitMs: true,
+  maxQueue: true,
+  onBatch: true,
+} as const satisfies Names<BatcherOptions>
 
 export interface BatchRequest<Name extends OutputName> {
   /** What to return, as for {@link Session.run}. */
@@ -24,6 +34,12 @@ export interface BatchRequest<Name extends OutputName> {
   /** From now on; no limit unless given. */
   readonly timeoutMs?: number
 }
+
+const requestNames = {
+  outputs: true,
+  signal: true,
+  timeoutMs: true,
+} as const satisfies Names<BatchRequest<OutputName>>
 
 export interface BatchAnswer<Name extends OutputName> {
   readonly outputs: Outputs<Name>
@@ -38,32 +54,6 @@ export const defaultMaxQueue = 1024
 
 /** What the batches run through. */
 export type BatchRunner = Pick<Session, 'plan' | 'run' | 'concurrency'>
-
-type Pixels = Uint8Array | Float32Array
-
-/** A request in the queue or under way. */
-interface Job {
-  readonly pixels: Pixels
-  readonly pictures: number
-  readonly outputs: readonly OutputName[]
-  readonly arrived: number
-  /** Pictures that are in a batch already, or were. */
-  taken: number
-  /** Pictures whose results are there. */
-  done: number
-  /** When its first batch began. */
-  started: number
-  readonly results: Map<OutputName, Float32Array<ArrayBuffer>>
-  readonly resolve: (answer: BatchAnswer<OutputName>) => void
-  readonly reject: (error: unknown) => void
-}
-
-/** Pictures `[from, to)` of a job, which are in one batch. */
-interface Part {
-  readonly job: Job
-  readonly from: number
-  readonly to: number
-}
 
 const left = ({ pictures, taken }: Job) => pictures - taken
 
@@ -91,7 +81,10 @@ export class Batcher {
 
   /** @throws TypeError, RangeError for options that do not exist */
   constructor(runners: readonly BatchRunner[], options: BatcherOptions = {}) {
-    if (runners.length === 0) throw outOfRange('at least one session', 'runners', 'none')
+    checkRunners(runners)
+    checkNames(options, batcherNames)
+    if (options.onBatch !== undefined && typeof options.onBatch !== 'function')
+      throw wrongType('a function', 'onBatch', options.onBatch)
     this.#maxBatch = checkInteger('maxBatch', options.maxBatch ?? defaultMaxBatch, 1)
     this.#maxQueue = checkInteger('maxQueue', options.maxQueue ?? defaultMaxQueue, 1)
     this.#maxWaitMs = checkMs('maxWaitMs', options.maxWaitMs ?? defaultMaxWaitMs)
@@ -115,14 +108,17 @@ export class Batcher {
    */
   async run<Name extends OutputName>(
     pixels: Pixels,
-    { outputs, signal, timeoutMs }: BatchRequest<Name>,
+    request: BatchRequest<Name>,
   ): Promise<BatchAnswer<Name>> {
-    if (!(pixels instanceof Uint8Array || pixels instanceof Float32Array))
+    checkNames(request, requestNames)
+    const { timeoutMs } = request
+    const signal = checkSignal(request.signal)
+    if (!(isUint8Array(pixels) || isFloat32Array(pixels)))
       throw wrongType('a Uint8Array or Float32Array', 'pixels', pixels)
     const pictures = pixels.length / this.#perPicture
     if (pictures < 1 || !Number.isInteger(pictures))
       throw outOfRange(`a multiple of ${this.#perPicture} elements`, 'the input', `${pixels.length} elements`)
-    checkOutputs(this.#plan, outputs) // a batch must not fail for what one of its requests asked
+    const outputs = checkOutputs(this.#plan, request.outputs) // a batch must not fail for what one of its requests asked
     if (timeoutMs !== undefined) checkMs('timeoutMs', timeoutMs)
     signal?.throwIfAborted()
     if (this.#closed)
@@ -189,7 +185,7 @@ export class Batcher {
   }
 
   #queueOf({ pixels }: Job): Job[] {
-    return this.#queues[pixels instanceof Uint8Array ? 0 : 1]
+    return this.#queues[isUint8Array(pixels) ? 0 : 1]
   }
 
   /** Takes what still waits of a job out of the queue. What is under way runs on; its results are nobody's. */
@@ -270,13 +266,14 @@ export class Batcher {
     return [...first].map(([job, from]) => ({ job, from, to: job.taken }))
   }
 
-  async #runBatch(runner: BatchRunner, parts: readonly Part[]): Promise<void> {
+  /** Runs a batch. Whatever fails fails its requests, and nothing else: this never rejects. */
+  async #runBatch(runner: BatchRunner, taken: readonly Part[]): Promise<void> {
     const started = performance.now()
+    this.#running++ // first: what is dropped now must not settle a close
+    const parts = this.#intact(taken)
     for (const { job } of parts) job.started ||= started
     const pictures = parts.reduce((sum, { from, to }) => sum + to - from, 0)
-    const names = [...new Set(parts.flatMap(({ job }) => job.outputs))]
-    this.#running++
-    const outcome = await runner.run(this.#join(parts, pictures), { outputs: names }).then(
+    const outcome = await this.#compute(runner, parts, pictures).then(
       outputs => ({ outputs }),
       (error: unknown) => ({ error }),
     )
@@ -285,24 +282,54 @@ export class Batcher {
     this.#free.push(runner)
     if ('error' in outcome) for (const { job } of parts) this.#drop(job, outcome.error)
     this.#pump() // the session is not to wait while results are handed out
-    this.#onBatch?.({ pictures, computeMs: ended - started })
-    if ('outputs' in outcome) deal(parts, pictures, outcome.outputs, ended)
+    if ('outputs' in outcome) this.#deal(parts, pictures, outcome.outputs, ended)
+    if (parts.length > 0) this.#tell({ pictures, computeMs: ended - started })
     this.#settleClose()
   }
 
-  /** The pictures of a batch in one place: where they are, if they are one request's, else copied. */
-  #join(parts: readonly Part[], pictures: number): Pixels {
-    const [{ job, from, to }] = parts as [Part]
-    if (parts.length === 1) return job.pixels.subarray(from * this.#perPicture, to * this.#perPicture)
-    const length = pictures * this.#perPicture
-    const batch =
-      parts[0]!.job.pixels instanceof Uint8Array ? new Uint8Array(length) : new Float32Array(length)
+  async #compute(
+    runner: BatchRunner,
+    parts: readonly Part[],
+    pictures: number,
+  ): Promise<Outputs<OutputName>> {
+    if (parts.length === 0) return {} as Outputs<OutputName>
+    const outputs = [...new Set(parts.flatMap(({ job }) => job.outputs))]
+    return await runner.run(joined(parts, pictures, this.#perPicture), { outputs })
+  }
+
+  /** Without requests whose pixels are no longer there: their owners have transferred or resized them. */
+  #intact(parts: readonly Part[]): Part[] {
+    return parts.filter(({ job }) => {
+      if (job.pixels.length === job.pictures * this.#perPicture) return true
+      const problem = outOfRange(
+        'as many elements as at the call',
+        'the input',
+        `${job.pixels.length} elements`,
+      )
+      this.#drop(job, problem)
+      return false
+    })
+  }
+
+  /** Hands the results out. Where one request's cannot be kept, for want of memory, the others have theirs. */
+  #deal(parts: readonly Part[], pictures: number, outputs: Outputs<OutputName>, ended: number): void {
     let at = 0
-    for (const { job, from, to } of parts) {
-      batch.set(job.pixels.subarray(from * this.#perPicture, to * this.#perPicture), at * this.#perPicture)
-      at += to - from
+    for (const part of parts) {
+      try {
+        answer(part, outputs, { at, pictures }, ended)
+      } catch (error) {
+        this.#drop(part.job, error)
+      }
+      at += part.to - part.from
     }
-    return batch
+  }
+
+  #tell(batch: { readonly pictures: number; readonly computeMs: number }): void {
+    try {
+      this.#onBatch?.(batch)
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : `onBatch threw ${String(error)}`)
+    }
   }
 
   #settleClose(): void {
@@ -310,30 +337,22 @@ export class Batcher {
   }
 }
 
-/** Copies the rows of a batch to the jobs they belong to, and answers those that have all of theirs. */
-function deal(parts: readonly Part[], pictures: number, outputs: Outputs<OutputName>, ended: number): void {
-  let at = 0
-  for (const { job, from, to } of parts) {
-    for (const name of job.outputs) {
-      const perPicture = outputs[name].length / pictures
-      const rows = outputs[name].subarray(at * perPicture, (at + to - from) * perPicture)
-      let result = job.results.get(name)
-      if (!result) {
-        result = new Float32Array(job.pictures * perPicture)
-        job.results.set(name, result)
-      }
-      result.set(rows, from * perPicture)
-    }
-    at += to - from
-    job.done += to - from
-    if (job.done < job.pictures) continue
-    const { arrived, started } = job
-    job.resolve({
-      outputs: Object.fromEntries(job.results) as Outputs<OutputName>,
-      queueMs: started - arrived,
-      computeMs: ended - started,
-    })
+function checkRunners(runners: unknown): asserts runners is readonly BatchRunner[] {
+  if (!Array.isArray(runners)) throw wrongType('an array of sessions', 'runners', runners)
+  if (runners.length === 0) throw outOfRange('at least one session', 'runners', 'none')
+  for (const runner of runners as Partial<BatchRunner>[]) {
+    if (typeof runner?.run !== 'function' || typeof runner.plan !== 'object')
+      throw wrongType('sessions', 'runners', runner)
+    checkInteger('concurrency', runner.concurrency, 1)
+    if (interfaceOf(runner.plan as Plan) !== interfaceOf(runners[0].plan))
+      throw outOfRange('sessions of one network', 'runners', 'sessions of several')
   }
+}
+
+/** What goes in and what comes out, as text. */
+function interfaceOf(plan: Plan): string {
+  const outputs = outputNames.map(name => plan.values[plan.outputs[name] ?? -1] ?? null)
+  return JSON.stringify([inputShape(plan), outputs])
 }
 
 /** Returns `value` if a timer can wait that long. */

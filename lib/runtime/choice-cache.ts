@@ -1,7 +1,9 @@
-// Where do choices that were timed once wait for the next process? In the folder of compiled plans, a small file for each machine.
+// Choices that were timed once, kept for the next process: in the folder of compiled plans, a small file for each machine.
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, mkdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ResidualError } from '../errors.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
 
 /** By what was to be chosen for. */
@@ -31,11 +33,31 @@ export async function readChoices(folder: string, machine: string): Promise<Choi
   }
 }
 
-/** As with compiled plans, a folder that cannot be written costs the next process its time, not this one its session. */
+/**
+ * To be asked before anything is timed, which can take a minute that every process would spend anew.
+ *
+ * @throws ResidualError FILE_WRITE_FAILED where nothing can be kept in the folder
+ */
+export async function checkKept(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true })
+    await access(folder, constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw new ResidualError(
+      'FILE_WRITE_FAILED',
+      `What autotune times cannot be kept in ${folder}: ${(cause as Error).message}. Give another folder as planCache or in ` +
+        'RESIDUAL_CACHE_DIR, or planCache: null to time everything in every process.',
+      { cause },
+    )
+  }
+}
+
+/** A file that cannot be written all the same costs the next process its time, not this one its session; the process is warned. */
 export async function writeChoices(folder: string, machine: string, choices: Choices): Promise<void> {
   const text = JSON.stringify({ machine, choices: Object.fromEntries(choices) }, null, 2)
   try {
-    await mkdir(folder, { recursive: true })
     await writeAtomically(choicesFile(folder, machine), handle => handle.writeFile(`${text}\n`))
-  } catch {}
+  } catch (error) {
+    process.emitWarning(error as Error)
+  }
 }

@@ -3,7 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
+import { unlessAborted } from '../gate.ts'
 import type { Plan } from '../model/plan.ts'
+import { checkNames, checkSignal, type Names } from '../options.ts'
 import { packageRoot } from '../package-root.ts'
 import { compileLibraries } from './cuda-libraries.ts'
 import { parseCudnnPlan } from './cudnn-plan.ts'
@@ -55,7 +57,18 @@ export interface CompileOptions {
   readonly out: string | null
   /** Threads that compile; all the process may use unless given. */
   readonly threads?: number
+  /** Ends the wait; the promise rejects with the signal's reason. What is being compiled then is compiled to its end. */
+  readonly signal?: AbortSignal
 }
+
+const optionNames = {
+  gpu: true,
+  precision: true,
+  batch: true,
+  out: true,
+  threads: true,
+  signal: true,
+} as const satisfies Names<CompileOptions>
 
 /** What became of one operation. */
 export interface CompileReport {
@@ -82,9 +95,12 @@ export interface CompileReport {
 /**
  * Compiles all convolutions of a plan for one batch size. Needs cuDNN but neither a GPU nor its driver.
  *
- * @throws ResidualError BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED
+ * @throws ResidualError BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED; the signal's reason
  */
 export async function compilePlan(plan: Plan, options: CompileOptions): Promise<CompileReport[]> {
+  checkNames(options, optionNames)
+  const signal = checkSignal(options.signal)
+  signal?.throwIfAborted()
   const { gpu, precision = 'fp16', batch, out, threads = availableParallelism() } = options
   if (!precisions.includes(precision))
     throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
@@ -92,11 +108,12 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
   checkInteger('threads', threads, 1, 1024)
   const addon = loadCuda()
   translated(() => addon.openLibraries(compileLibraries(dirname(addonPath('cuda')))))
-  const compiled = await addon
+  const compiling = addon
     .compileAhead(plan, { gpu, precision, batch, threads, cacheFolder: out ?? '' })
     .catch(error => {
       throw translateError(error)
     })
+  const compiled = await (signal ? unlessAborted(compiling, signal) : compiling)
   return compiled.map(({ op, key, json, workspaceBytes, cached, reason }) => {
     const described = json === '' ? null : parseCudnnPlan(json)
     const kernels = described?.kernels ?? []

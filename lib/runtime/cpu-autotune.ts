@@ -1,8 +1,8 @@
-// Which way to compute each convolution is the fastest on this machine? Timed once, then remembered.
+// The fastest way to compute each convolution on this machine: timed once, then remembered.
 import { cpus } from 'node:os'
 import { shapeText, windowText } from '../model/format-plan.ts'
 import { type Plan, planCost } from '../model/plan.ts'
-import { type Choices, readChoices, writeChoices } from './choice-cache.ts'
+import { type Choices, checkKept, readChoices, writeChoices } from './choice-cache.ts'
 import { type NativeAddon, type NativeOptions, translateError } from './native.ts'
 import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
 
@@ -11,7 +11,14 @@ const kernelsVersion = 1
 const mostPictures = 8 // larger batches hardly differ
 const worthwhile = 0.97 // of the time of the fixed table's way: less is as likely noise, and the table is the same everywhere
 
-type Asked = [addon: NativeAddon, plan: Plan, options: NativeOptions, maxBatch: number, cacheFolder: string]
+type Asked = [
+  addon: NativeAddon,
+  plan: Plan,
+  options: NativeOptions,
+  maxBatch: number,
+  cacheFolder: string,
+  signal?: AbortSignal,
+]
 
 /**
  * Chooses for the sessions of a process. What it has once chosen it keeps, so that several sessions of a network, which share the
@@ -27,7 +34,8 @@ export class CpuAutotune {
    * What `NativeOptions.algorithms` should be for sessions of `plan` that are given `options`: one choice per operation, whatever
    * the batches will be. `cacheFolder` may be empty: then nothing is read or written.
    *
-   * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID
+   * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID, FILE_WRITE_FAILED before anything is timed that could
+   *   not be kept; the signal's reason
    */
   choose(...asked: Asked): Promise<string[]> {
     const choice = this.#last
@@ -39,7 +47,7 @@ export class CpuAutotune {
     return choice
   }
 
-  async #choose(...[addon, plan, options, maxBatch, cacheFolder]: Asked): Promise<string[]> {
+  async #choose(...[addon, plan, options, maxBatch, cacheFolder, signal]: Asked): Promise<string[]> {
     const { algorithms, isa } = describe(addon, plan, options)
     const { names, candidates } = toChoose(plan, algorithms)
     if (candidates.size === 0) return names
@@ -60,8 +68,9 @@ export class CpuAutotune {
     }
     const open = [...candidates].filter(([name]) => !chosen.has(name))
     if (open.length > 0) {
+      if (cacheFolder !== '') await checkKept(cacheFolder)
       const all = open.map(([, convolution]) => convolution)
-      const times = await timeAlgorithms(all, plan, batch, addon, options)
+      const times = await timeAlgorithms(all, plan, batch, addon, options, signal)
       for (const [i, [name, { algorithms }]] of open.entries())
         chosen.set(name, fastest(algorithms, times[i]!))
     }

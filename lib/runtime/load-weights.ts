@@ -28,13 +28,14 @@ const mostOfALane = 4 << 20
  * failures it rejects with that of the first operation.
  *
  * @throws ResidualError what {@link readOpWeights} throws, NON_FINITE for weights that come to no finite float32, OUT_OF_MEMORY,
- *   DEVICE_LOST
+ *   DEVICE_LOST; the signal's reason
  */
 export async function loadWeights(
   plan: Plan,
   source: WeightSource,
   native: NativeSession,
   atOnce: number,
+  signal?: AbortSignal,
 ): Promise<void> {
   const ops = [...plan.ops.entries()].flatMap(([index, op]) =>
     takesWeights(op) ? [{ index, op, bytes: stagedBytes(plan, op, source) }] : [],
@@ -47,7 +48,7 @@ export async function loadWeights(
   const lane = async () => {
     const own = new Staging(Math.min(usualBytes, mostOfALane))
     for (const { index, op, bytes } of queue) {
-      if (failures.size > 0) return
+      if (failures.size > 0 || signal?.aborted) return
       const loadInto = async (staging: Staging) => {
         const { stored, layout, type, scale, bias } = await readOpWeights(plan, op, source, staging)
         const loaded = native.loadWeights(index, stored, layout, type, scale, bias)
@@ -61,6 +62,7 @@ export async function loadWeights(
     }
   }
   await Promise.all(Array.from({ length: atOnce }, lane))
+  signal?.throwIfAborted()
   await storedOf(source)?.file.checkUnchanged?.() // or nothing that was read means anything
   if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
 }

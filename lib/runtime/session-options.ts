@@ -1,8 +1,9 @@
 // How is a session to run? Its options, their defaults, and what is wrong with them.
 import { availableParallelism } from 'node:os'
+import { cacheFolder } from '../cache-folder.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
+import { checkNames, checkSignal, type Names } from '../options.ts'
 import type { DeviceChoice } from './device.ts'
-import { defaultPlanCache } from './plan-cache.ts'
 
 /** How a GPU keeps and multiplies numbers; sums are always float32. tf32 keeps float32 and multiplies ten bits of it. */
 export const precisions = ['fp16', 'bf16', 'tf32', 'fp32'] as const
@@ -43,19 +44,38 @@ export interface SessionOptions {
    * the GPU.
    */
   readonly planCache?: string | null
+  /** Ends the creation of the session; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
 }
+
+export const sessionOptionNames = {
+  device: true,
+  threads: true,
+  exact: true,
+  maxBatch: true,
+  deviceIndex: true,
+  precision: true,
+  batchSizes: true,
+  autotune: true,
+  cudaGraph: true,
+  planCache: true,
+  signal: true,
+} as const satisfies Names<SessionOptions>
 
 export const defaultMaxBatch = 32
 const maxThreads = 1024
 const largestBatchSize = 65536
 
 /** All of them, with `batchSizes` ascending and distinct. */
-export type CheckedOptions = Required<Omit<SessionOptions, 'planCache'>> & {
+export type CheckedOptions = Required<Omit<SessionOptions, 'planCache' | 'signal'>> & {
   readonly planCache: string | null
+  readonly signal: AbortSignal | undefined
 }
 
 /** @throws TypeError, RangeError for options that do not exist */
 export function checkOptions(options: SessionOptions): CheckedOptions {
+  checkNames(options, sessionOptionNames)
+  const signal = checkSignal(options.signal)
   const {
     device = 'auto',
     threads = availableParallelism(),
@@ -64,7 +84,7 @@ export function checkOptions(options: SessionOptions): CheckedOptions {
     precision = 'fp16',
     autotune = false,
     cudaGraph = true,
-    planCache = defaultPlanCache(),
+    planCache = cacheFolder(),
   } = options
   checkInteger('threads', threads, 1, maxThreads)
   checkInteger('deviceIndex', deviceIndex, 0, 1023)
@@ -87,6 +107,7 @@ export function checkOptions(options: SessionOptions): CheckedOptions {
     autotune,
     cudaGraph,
     planCache,
+    signal,
   }
 }
 

@@ -2,6 +2,7 @@
 import { types } from 'node:util'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
+import { checkNames, checkSignal, type Names } from '../options.ts'
 import { median } from '../statistics.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { cpuAutotune } from './cpu-autotune.ts'
@@ -15,7 +16,11 @@ const partBatches = 8 // CUDA: batches that go to the addon at once, to overlap 
 export interface RunOptions<Name extends OutputName> {
   /** What to return; logits and, if the network pools, features unless given. */
   readonly outputs?: readonly Name[]
+  /** Keeps it from beginning, or a batch that is run in parts from going on; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
 }
+
+const runNames = { outputs: true, signal: true } as const satisfies Names<RunOptions<OutputName>>
 
 /** Each output flat, row-major: logits and probabilities `[N,classes]`, features `[N,C]`, featureMaps `[N,H,W,C]`. */
 export type Outputs<Name extends OutputName> = { readonly [name in Name]: Float32Array<ArrayBuffer> }
@@ -23,7 +28,11 @@ export type Outputs<Name extends OutputName> = { readonly [name in Name]: Float3
 export interface ProfileOptions {
   /** Runs to take the medians of, after one that does not count; 10 unless given. */
   readonly runs?: number
+  /** Ends it before its next run; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal
 }
+
+const profileNames = { runs: true, signal: true } as const satisfies Names<ProfileOptions>
 
 /** What one operation of the plan took. */
 export interface OpTime {
@@ -37,7 +46,7 @@ export interface OpTime {
  * Makes a plan ready to run: packs its weights for the device, those of a few operations at a time.
  *
  * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
- * reading the weights throws
+ * reading the weights throws; the signal's reason
  * @throws TypeError, RangeError for options that do not exist
  */
 export async function createSession(
@@ -46,9 +55,12 @@ export async function createSession(
   options: SessionOptions = {},
 ): Promise<Session> {
   const checked = checkOptions(options)
+  const { signal } = checked
+  signal?.throwIfAborted()
   const native = await openNative(plan, checked)
   try {
-    await loadWeights(plan, weights, native.session, Math.min(checked.threads + 1, mostAtOnce)) // one reads
+    const atOnce = Math.min(checked.threads + 1, mostAtOnce) // one reads
+    await loadWeights(plan, weights, native.session, atOnce, signal)
   } catch (error) {
     native.session.dispose()
     throw translateError(error)
@@ -73,7 +85,8 @@ async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNati
   if (backend === 'cpu') {
     const { threads, exact, maxBatch } = options
     const native = { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' }
-    const algorithms = autotune && (await cpuAutotune.choose(addon, plan, native, maxBatch, planCache ?? ''))
+    const algorithms =
+      autotune && (await cpuAutotune.choose(addon, plan, native, maxBatch, planCache ?? '', options.signal))
     const session = open({ ...native, ...(algorithms && { algorithms }) })
     const device = { kind: backend, isa: session.description(), threads, ...(reason && { reason }) }
     return { session, device, maxPart: maxBatch, concurrency: 1 }
@@ -150,10 +163,13 @@ export class Session {
     options: RunOptions<Name> = {},
   ): Promise<Outputs<Name>> {
     const batch = this.#checkInput(input)
+    checkNames(options, runNames)
+    const signal = checkSignal(options.signal)
+    signal?.throwIfAborted()
     const outputs = checkOutputs(this.plan, options.outputs ?? (this.#defaultOutputs() as Name[]))
     const pixels = plainView(input)
     return this.#inTurn(async () => {
-      const results = await this.#inParts(pixels, batch, part => this.#native.run(part, outputs))
+      const results = await this.#inParts(pixels, batch, signal, part => this.#native.run(part, outputs))
       if (results.length === 1) return results[0] as Outputs<Name>
       return Object.fromEntries(
         outputs.map(name => [name, concat(results.map(r => r[name]!))]),
@@ -168,14 +184,17 @@ export class Session {
    * @throws ResidualError BACKEND_UNAVAILABLE on a GPU, where operations overlap; SESSION_CLOSED, OUT_OF_MEMORY
    * @throws TypeError, RangeError for an input that is no batch of the plan's shape, or `runs` below 1
    */
-  async profile(input: Uint8Array | Float32Array, { runs = 10 }: ProfileOptions = {}): Promise<OpTime[]> {
+  async profile(input: Uint8Array | Float32Array, options: ProfileOptions = {}): Promise<OpTime[]> {
     const batch = this.#checkInput(input)
+    checkNames(options, profileNames)
+    const { runs = 10 } = options
+    const signal = checkSignal(options.signal)
     checkInteger('runs', runs, 1)
     const pixels = plainView(input)
     return this.#inTurn(async () => {
       const times: number[][] = this.plan.ops.map(() => [])
       for (let run = -1; run < runs; run++) {
-        const parts = await this.#inParts(pixels, batch, part => this.#native.profile(part))
+        const parts = await this.#inParts(pixels, batch, signal, part => this.#native.profile(part))
         if (run < 0) continue // memory was taken and caches were cold
         for (const [op, all] of times.entries()) all.push(parts.reduce((sum, part) => sum + part[op]!, 0))
       }
@@ -205,6 +224,7 @@ export class Session {
   async #inParts<Result>(
     input: Uint8Array | Float32Array,
     batch: number,
+    signal: AbortSignal | undefined,
     work: (part: Uint8Array | Float32Array) => Promise<Result>,
   ): Promise<Result[]> {
     const perPicture = elements(inputShape(this.plan))
@@ -214,6 +234,7 @@ export class Session {
     const results: Result[] = []
     try {
       for (let begin = 0; begin < batch; begin += this.#maxPart) {
+        signal?.throwIfAborted()
         const end = Math.min(begin + this.#maxPart, batch)
         results.push(await work(input.subarray(begin * perPicture, end * perPicture)))
       }

@@ -36,6 +36,7 @@ export async function timeAlgorithms(
   batch: number,
   addon: NativeAddon,
   options: NativeOptions,
+  signal?: AbortSignal,
 ): Promise<number[][]> {
   const open = (candidates: Candidates, algorithm: string, batch: number) =>
     openTimed(planOf(candidates), algorithm, batch, addon, options)
@@ -46,6 +47,7 @@ export async function timeAlgorithms(
       const pictures = Math.max(1, Math.min(batch, Math.floor(mostInput / elements(candidates.src))))
       const ways: Timed[] = []
       try {
+        signal?.throwIfAborted()
         for (const algorithm of candidates.algorithms) ways.push(await open(candidates, algorithm, pictures))
         times.push(await leastOf(ways, rest))
       } finally {

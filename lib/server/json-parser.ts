@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, ResidualError } from '../errors.ts'
+import { Gate } from '../gate.ts'
 import { packageRoot } from '../package-root.ts'
-import { Gate } from './gate.ts'
 import type { ParsedJson } from './rest-json.ts'
 
 /** What the thread is asked. */

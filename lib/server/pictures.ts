@@ -2,8 +2,8 @@
 import { setMaxListeners } from 'node:events'
 import type { Classifier } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
+import type { Gate } from '../gate.ts'
 import type { Prepared } from '../image/preprocess.ts'
-import type { Gate } from './gate.ts'
 
 export class PictureDecoder {
   readonly #gate: Gate

@@ -1,11 +1,11 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
 import { availableParallelism } from 'node:os'
 import { ResidualError } from '../errors.ts'
+import { Gate } from '../gate.ts'
 import { errorAnswer } from './answers.ts'
 import { BodyBudget } from './body.ts'
 import { within } from './deadline.ts'
 import { deviceMemoryReader } from './device-memory.ts'
-import { Gate } from './gate.ts'
 import type { Timings } from './infer.ts'
 import { JsonParser } from './json-parser.ts'
 import { Metrics, type Protocol } from './metrics.ts'

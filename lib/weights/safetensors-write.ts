@@ -2,6 +2,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
 import { product } from '../model/product.ts'
+import { checkNames, checkSignal, type Names } from '../options.ts'
 import { writeAtomically } from './atomic-file.ts'
 import { encodeBFloat16, encodeFloat16, indexOutside } from './float16.ts'
 
@@ -23,7 +24,15 @@ export interface DeferredTensor {
 export interface WriteOptions {
   readonly dtype?: 'F32' | 'F16' | 'BF16'
   readonly metadata?: { readonly [key: string]: string }
+  /** Ends it before the next tensor; the promise rejects with the signal's reason, and nothing is written. */
+  readonly signal?: AbortSignal
 }
+
+export const writeOptionNames = {
+  dtype: true,
+  metadata: true,
+  signal: true,
+} as const satisfies Names<WriteOptions>
 
 const metadataName = '__metadata__' // of the header's one entry that is no tensor
 const alignment = 8 // of the data's beginning; the header is padded with spaces
@@ -36,13 +45,18 @@ const pieceLength = 1 << 20 // values converted to 16 bits at a time
  * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
  *
  * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values
- *   `dtype` cannot hold, FILE_WRITE_FAILED, or what reading throws; then what was at `path` is as before
+ *   `dtype` cannot hold, FILE_WRITE_FAILED, or what reading throws; the signal's reason; then what was at `path` is as before
  */
 export async function writeSafetensors(
   path: string,
   tensors: readonly (NamedTensor | DeferredTensor)[],
-  { dtype = 'F32', metadata }: WriteOptions = {},
+  options: WriteOptions = {},
 ): Promise<void> {
+  checkNames(options, writeOptionNames)
+  const { dtype = 'F32', metadata } = options
+  const signal = checkSignal(options.signal)
+  if (!Object.hasOwn(elementBytes, dtype))
+    throw outOfRange(`one of ${Object.keys(elementBytes).join(', ')}`, 'dtype', dtype)
   const names = new Set([metadataName])
   for (const tensor of tensors) {
     if (names.has(tensor.name)) throw outOfRange('a name of its own', 'each tensor', tensor.name)
@@ -53,6 +67,7 @@ export async function writeSafetensors(
   await writeAtomically(path, async handle => {
     await handle.writeFile(header(tensors, dtype, metadata))
     for (const tensor of tensors) {
+      signal?.throwIfAborted()
       const data = 'data' in tensor ? tensor.data : await tensor.read()
       if ('read' in tensor) checkData({ ...tensor, data }, dtype)
       await writeData(handle, data, dtype)

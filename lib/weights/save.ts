@@ -2,14 +2,22 @@
 import type { Network } from '../model/graph.ts'
 import { lower } from '../model/lower.ts'
 import { parametersOf } from '../model/parameters.ts'
+import { checkNames, type Names } from '../options.ts'
 import { readFolded, takesWeights, type WeightedOp, weightShape } from './op-weights.ts'
-import { type DeferredTensor, type WriteOptions, writeSafetensors } from './safetensors-write.ts'
+import {
+  type DeferredTensor,
+  type WriteOptions,
+  writeOptionNames,
+  writeSafetensors,
+} from './safetensors-write.ts'
 import type { WeightSource } from './source.ts'
 
 export interface SaveOptions extends WriteOptions {
   /** With batch norms folded into the convolutions, which have biases instead. */
   readonly folded?: boolean
 }
+
+export const saveOptionNames = { ...writeOptionNames, folded: true } as const satisfies Names<SaveOptions>
 
 const anySide = 1024 // of pictures: what is folded does not depend on it, and no network is too deep for it
 
@@ -22,8 +30,10 @@ export async function saveNetwork(
   path: string,
   network: Network,
   weights: WeightSource,
-  { folded = false, ...options }: SaveOptions = {},
+  saveOptions: SaveOptions = {},
 ): Promise<void> {
+  checkNames(saveOptions, saveOptionNames)
+  const { folded = false, ...options } = saveOptions
   const tensors = folded ? foldedTensors(network, weights) : trainedTensors(network, weights)
   await writeSafetensors(path, tensors, options)
 }

@@ -1,10 +1,12 @@
-import { writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
+import { crc32, gzipSync } from 'node:zlib'
 import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { decode, maxPixels } from '../../lib/image/decode.ts'
 import { temporaryFolder } from '../support/files.ts'
+import { type Colour, type GifOptions, gif } from '../support/gif.ts'
 import { difference, noise, picture, pixel } from '../support/pictures.ts'
 
 const folder = temporaryFolder()
@@ -145,6 +147,72 @@ describe('decode', () => {
     expect(pixel(await decode(gif), 2, 3)).toEqual([250, 0, 0])
   })
 
+  // As Pillow 13 shows them, whose numbers these are: transparency is a colour of the palette like any other.
+  describe('of GIFs', () => {
+    const palette: Colour[] = [
+      [200, 10, 20],
+      [10, 200, 20],
+      [10, 20, 200],
+      [9, 8, 7],
+    ]
+    const local: Colour[] = [
+      [1, 2, 3],
+      [4, 5, 6],
+      [77, 88, 99],
+      [10, 11, 12],
+    ]
+    const greys: Colour[] = [0, 1, 2, 3].map(grey => [grey, grey, grey])
+    const indices = [0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2, 3, 3, 2, 1, 0]
+    const size = { width: 4, height: 4, indices }
+    const frame = { left: 1, top: 1, width: 2, height: 2 }
+    const small = { width: 4, height: 4, frame, indices: [1, 2, 3, 1] }
+    const around = [0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 1, 0, 0, 0, 0, 0]
+
+    it.each<[string, GifOptions, readonly Colour[], number[]?]>([
+      ['no transparency', { ...size, palette }, palette],
+      ['a transparent colour', { ...size, palette, transparent: 1 }, palette],
+      ['a transparent colour that is not in the palette', { ...size, palette, transparent: 200 }, palette],
+      ['a palette of its frame', { ...size, palette, local, transparent: 2 }, local],
+      ['no palette but that of its frame', { ...size, palette: [], local, transparent: 2 }, local],
+      ['no palette, whose indices are greys', { ...size, palette: [], transparent: 2 }, greys],
+      ['a frame within its canvas: the first colour is around it', { ...small, palette }, palette, around],
+      [
+        'that, and a transparent colour, which is around it',
+        { ...small, palette, transparent: 3 },
+        palette,
+        around.map((index, i) => (around[i] === 0 ? 3 : index)),
+      ],
+      [
+        'that, of a colour that is not in the palette',
+        { ...small, palette, transparent: 200 },
+        [...palette, [0, 0, 0]],
+        around.map(index => index || 4),
+      ],
+      ['that, with a palette of its frame', { ...small, palette, local }, local, around],
+    ])('takes every colour from the palette: %s', async (_, options, colours, expected = indices) => {
+      const bytes = gif(options)
+      const path = join(folder, 'palette.gif')
+      writeFileSync(path, bytes)
+      for (const source of [bytes, path]) {
+        const { data } = await decode(source)
+        expect(Array.from(data)).toEqual(expected.flatMap(index => colours[index]!))
+      }
+    })
+
+    it('leaves the bytes it was given as they are', async () => {
+      const bytes = gif({ ...size, palette, transparent: 1 })
+      const before = Buffer.from(bytes)
+      await decode(bytes)
+      expect(bytes).toEqual(before)
+    })
+
+    it('refuses what ends before its first frame, wherever that is', async () => {
+      const bytes = gif({ ...size, palette, local, transparent: 1 })
+      for (let length = 6; length < bytes.length - 8; length++)
+        await expect(decode(bytes.subarray(0, length))).rejects.toMatchObject({ code: 'DECODE_FAILED' })
+    })
+  })
+
   it('decodes a single pixel', async () => {
     const data = await raw([1, 2, 3], 1, 1, 3).png().toBuffer()
     expect(await decode(data)).toEqual({ data: Buffer.from([1, 2, 3]), height: 1, width: 1 })
@@ -166,21 +234,68 @@ describe('decode refuses', () => {
   const half = (bytes: Buffer) => bytes.subarray(0, bytes.length / 2)
   const photograph = () => raw(large.data, 64, 64, 3)
 
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="secret.png"/></svg>'
+  const damaged = (bytes: Buffer) => {
+    const copy = Buffer.from(bytes)
+    return copy.fill(0xff, copy.length / 3, (copy.length * 2) / 3)
+  }
+  const heic = Buffer.from([...[0, 0, 0, 16], ...Buffer.from('ftypheic'), 0, 0, 0, 0])
+
   it.each([
-    ['a truncated JPEG', async () => half(await photograph().jpeg().toBuffer())],
-    ['a truncated PNG', async () => half(await photograph().png().toBuffer())],
-    ['the header of a PNG alone', async () => png.subarray(0, 33)],
-    ['text', async () => Buffer.from('This is no picture, however long one looks at it.')],
-    ['no bytes', async () => new Uint8Array(0)],
-    ['zeros', async () => new Uint8Array(1000)],
-  ])('%s', async (_, make) => {
+    ['a truncated JPEG', async () => half(await photograph().jpeg().toBuffer()), 'the JPEG ends early'],
+    ['a truncated PNG', async () => half(await photograph().png().toBuffer()), 'the PNG ends early'],
+    ['a truncated GIF', async () => half(await photograph().gif().toBuffer()), 'the GIF ends early'],
+    ['a truncated WebP', async () => half(await photograph().webp().toBuffer()), 'the WebP ends early'],
+    ['the header of a PNG alone', async () => png.subarray(0, 33), 'the PNG ends early'],
+    ['a damaged PNG', async () => damaged(await photograph().png().toBuffer()), 'the PNG is damaged'],
+    ['text', async () => Buffer.from('This is no picture, however long one looks at it.'), 'it is text'],
+    ['no bytes', async () => new Uint8Array(0), 'it is empty'],
+    ['zeros', async () => new Uint8Array(1000), 'it is none of JPEG, PNG, WebP, GIF, TIFF, AVIF'],
+    ['a drawing', async () => Buffer.from(svg), 'it is SVG'],
+    ['a drawing, packed', async () => gzipSync(svg), 'it is none of JPEG'],
+    ['BMP', async () => Buffer.from('BM\0\0\0\0\0\0'), 'it is BMP, which is not decoded. Convert it to PNG'],
+    ['HEIC', async () => heic, 'it is HEIC, which is not decoded. Convert it to JPEG'],
+    ['a page', async () => Buffer.from('<!DOCTYPE html><html>404</html>'), 'it is a page of HTML'],
+    [
+      'a pointer',
+      async () => Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:1\n'),
+      'it is a pointer of Git LFS',
+    ],
+  ])('%s', async (_, make, reason) => {
     const bytes = await make()
-    await expect(decode(bytes)).rejects.toMatchObject({
-      name: 'ResidualError',
-      code: 'DECODE_FAILED',
-      message: expect.stringContaining(`the picture of ${bytes.length} bytes cannot be decoded: `),
-      cause: expect.any(Error),
-    })
+    const path = join(folder, 'refused')
+    writeFileSync(path, bytes)
+    for (const [source, name] of [
+      [bytes, `the picture of ${bytes.length} bytes`],
+      [path, path],
+    ] as const)
+      await expect(decode(source)).rejects.toMatchObject({
+        name: 'ResidualError',
+        code: 'DECODE_FAILED',
+        message: expect.stringContaining(`${name} cannot be decoded: ${reason}`),
+      })
+  })
+
+  it('every picture for its own reason, however many are refused at once', async () => {
+    const jpeg = await photograph().jpeg().toBuffer()
+    const kinds = [
+      [half(jpeg), 'the JPEG ends early.'],
+      [half(await photograph().png().toBuffer()), 'the PNG ends early.'],
+      [damaged(await photograph().png().toBuffer()), 'the PNG is damaged, or of a kind that is not decoded.'],
+      [half(await photograph().webp().toBuffer()), 'the WebP ends early.'],
+      [half(await photograph().tiff().toBuffer()), 'the TIFF is damaged, or of a kind that is not decoded.'],
+      [jpeg, 'nothing'],
+    ] as const
+    const all = Array.from({ length: 60 }, (_, i) => kinds[i % kinds.length]!)
+    const reasons = await Promise.all(
+      all.map(([bytes]) =>
+        decode(bytes).then(
+          () => 'nothing',
+          (error: Error) => error.message.replace(/^the picture of \d+ bytes cannot be decoded: /, ''),
+        ),
+      ),
+    )
+    expect(reasons).toEqual(all.map(([, reason]) => reason))
   })
 
   it('a file that is no picture, by its name', async () => {
@@ -217,6 +332,32 @@ describe('decode refuses', () => {
       message: `${folder} is not a file.`,
     })
     await expect(decode('\0')).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+    const pipe = join(folder, 'pipe')
+    execFileSync('mkfifo', [pipe]) // nobody will ever write to it
+    await expect(decode(pipe)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
+  })
+
+  it('a URL and endless text in place of a path, in few words', async () => {
+    const url = `data:image/png;base64,${Buffer.alloc(8e6).toString('base64')}`
+    const error = await decode(url).catch(e => e)
+    expect(error).toMatchObject({ code: 'FILE_NOT_FOUND' })
+    expect(error.message).toMatch(/cannot be read: it is a URL \(data:\)\. Give a path, or the bytes\.$/)
+    const base64 = await decode(url.slice(22)).catch(e => e)
+    expect(base64).toMatchObject({ code: 'FILE_NOT_FOUND' })
+    for (const { message } of [error, base64]) expect(message.length).toBeLessThan(1000)
+  })
+
+  it('a file with more bytes than any picture has, unread', async () => {
+    const path = join(folder, 'huge.png')
+    writeFileSync(path, png)
+    truncateSync(path, 2 ** 30 + 1) // a hole: it takes no room
+    await expect(decode(path)).rejects.toMatchObject({ code: 'PICTURE_TOO_LARGE' })
+  })
+
+  it('what is asked for under a signal that is aborted', async () => {
+    const signal = AbortSignal.abort(new Error('no longer wanted'))
+    for (const source of [png, folder])
+      await expect(decode(source, { signal })).rejects.toThrow('no longer wanted')
   })
 
   it.each([5, null, undefined, {}, [1], new ArrayBuffer(1)])(

@@ -1,9 +1,10 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { platformCache } from '../../lib/cache-folder.ts'
 import { parsePreprocessing } from '../../lib/image/preprocess.ts'
 import { resnet } from '../../lib/index.ts'
-import { cachedModel, modelCache, platformCache } from '../../lib/registry/cache.ts'
+import { cachedModel, modelCache } from '../../lib/registry/cache.ts'
 import { checkpoints } from '../../lib/registry/checkpoints.ts'
 import { findSource } from '../../lib/registry/source.ts'
 

@@ -225,6 +225,119 @@ describe('a batcher', () => {
     expect(batcher.waiting).toBe(0)
   })
 
+  /** What a promise comes to: a message, or how many logits. */
+  const outcome = (answer: Promise<{ outputs: { logits: Float32Array } }>) =>
+    answer.then(
+      ({ outputs }) => outputs.logits.length,
+      (error: Error) => error.message,
+    )
+
+  it.each([1, 2])(
+    'fails a request whose pixels were transferred while it waited, and no other: %i',
+    async others => {
+      const { runner, batches } = held()
+      const batcher = new Batcher([runner], { maxBatch: 8, maxWaitMs: 0 })
+      const first = ask(batcher, 1)
+      const transferred = tinyBytes(2)
+      const waiting = [
+        outcome(batcher.run(transferred, { outputs })),
+        ...Array.from({ length: others }, () => outcome(ask(batcher, 1))),
+      ]
+      structuredClone(transferred, { transfer: [transferred.buffer] })
+      await finish(batches, 0)
+      await first
+      await finish(batches, 1)
+      expect(await Promise.all(waiting)).toEqual([
+        'Expected as many elements as at the call for the input but received "0 elements"',
+        ...Array(others).fill(4),
+      ])
+      await batcher.close()
+      expect(batches.map(({ pictures }) => pictures)).toEqual([1, others])
+    },
+  )
+
+  it('goes on and closes where nothing of a batch is left', async () => {
+    const { runner, batches } = held()
+    const reports: number[] = []
+    const onBatch = ({ pictures }: { pictures: number }) => reports.push(pictures)
+    const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0, onBatch })
+    const first = ask(batcher, 1)
+    const transferred = tinyBytes(5)
+    const gone = outcome(batcher.run(transferred, { outputs }))
+    const last = ask(batcher, 1)
+    structuredClone(transferred, { transfer: [transferred.buffer] })
+    const closed = batcher.close()
+    await finish(batches, 0)
+    await first
+    expect(await gone).toMatch(/as many elements as at the call/)
+    await finish(batches, 1)
+    expect((await last).outputs.logits).toHaveLength(4)
+    await closed
+    expect(batcher.waiting).toBe(0)
+    expect(reports).toEqual([1, 1])
+  })
+
+  it('answers, goes on and closes whatever its listener throws, and warns of it', async () => {
+    const warnings: Error[] = []
+    const listen = (warning: Error) => warnings.push(warning)
+    process.on('warning', listen)
+    const batcher = new Batcher([session], {
+      maxBatch: 1,
+      maxWaitMs: 0,
+      onBatch: () => {
+        throw new Error('the listener is broken')
+      },
+    })
+    const answers = [ask(batcher, 1), ask(batcher, 1)]
+    expect(await Promise.all(answers.map(outcome))).toEqual([4, 4])
+    await batcher.close()
+    await settled()
+    process.off('warning', listen)
+    expect(warnings.map(({ message }) => message)).toEqual(Array(2).fill('the listener is broken'))
+  })
+
+  it.each<[string, () => unknown]>([
+    [
+      'throws before it returns',
+      () => {
+        throw new Error('no memory')
+      },
+    ],
+    ['returns nothing', () => undefined],
+    ['lacks an output', async () => ({ logits: new Float32Array(4) })],
+  ])('fails the batch of a session that %s, and goes on and closes', async (_, run) => {
+    const batcher = new Batcher([{ plan: tinyPlan, concurrency: 1, run } as unknown as BatchRunner], {
+      maxWaitMs: 0,
+    })
+    for (let i = 0; i < 2; i++) await expect(ask(batcher, 1)).rejects.toThrow(Error)
+    await batcher.close()
+    expect(batcher.waiting).toBe(0)
+  })
+
+  it('fails the batch that there is no memory for, and no other', async () => {
+    const { runner, batches } = held()
+    const batcher = new Batcher([runner], { maxBatch: 8, maxWaitMs: 0 })
+    const first = ask(batcher, 1)
+    const together = [outcome(ask(batcher, 1)), outcome(ask(batcher, 1))]
+    const original = Uint8Array.prototype.set
+    Uint8Array.prototype.set = () => {
+      throw new RangeError('Array buffer allocation failed')
+    }
+    await finish(batches, 0)
+    await first
+    Uint8Array.prototype.set = original
+    expect(await Promise.all(together)).toEqual(Array(2).fill('Array buffer allocation failed'))
+    const next = ask(batcher, 1)
+    await finish(batches, 1)
+    expect((await next).outputs.logits).toHaveLength(4)
+    await batcher.close()
+  })
+
+  it('refuses sessions of different networks', async () => {
+    await using other = await load('resnet50-cifar10', { device: 'cpu', threads: 1 })
+    expect(() => new Batcher([session, other.session])).toThrow(RangeError)
+  })
+
   it('finishes what it has accepted when it is closed, without waiting for more, and takes nothing else', async () => {
     const batcher = new Batcher([session], { maxBatch: 4, maxWaitMs: 100_000 })
     const accepted = [ask(batcher, 1), ask(batcher, 6), batcher.run(tinyInput(1), { outputs })]

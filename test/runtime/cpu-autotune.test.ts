@@ -299,14 +299,19 @@ describe('choosing by timing on the CPU', () => {
     expect(files()).toHaveLength(1)
   })
 
-  it('does without a place to write to, and leaves nothing half-done there', async () => {
+  it('times nothing that it cannot keep, and says so at once', async () => {
     const file = join(folder, 'file')
     writeFileSync(file, '')
-    expect(await choose(favouring('direct').addon, { cache: join(file, 'cache') })).toEqual(
-      everywhere('direct'),
-    )
+    const { addon, timed, open } = favouring('direct')
+    const refused = await choose(addon, { cache: join(file, 'cache') }).catch(error => error)
+    expect(refused).toMatchObject({ code: 'FILE_WRITE_FAILED' })
+    expect(refused.message).toContain('RESIDUAL_CACHE_DIR')
+    expect([timed.length, open()]).toEqual([0, 0])
+  })
+
+  it('keeps its choice and leaves nothing half-done where the file cannot be written all the same', async () => {
     await choose(favouring('direct').addon)
-    const { machine } = JSON.parse(readFileSync(join(folder, files().find(name => name !== 'file')!), 'utf8'))
+    const { machine } = read()
     const taken = mkdtempSync(join(root, 'taken-'))
     mkdirSync(choicesFile(taken, machine))
     expect(await choose(favouring('winograd4').addon, { cache: taken })).toEqual(everywhere('winograd4'))

@@ -1,6 +1,6 @@
-// How is a task kept from being done too often at a time? It passes a gate. Requests take turns there, so that one with many tasks
-// does not keep out all who come after it. Whoever waits may stop waiting; the place is free once the task has really ended.
-import { ResidualError } from '../errors.ts'
+// A limit on tasks that are done at a time. Requests take turns there, so that one with many tasks does not keep out all who come
+// after it. Whoever waits may stop waiting; the place is free once the task has really ended.
+import { ResidualError } from './errors.ts'
 
 export class Gate {
   #running = 0
@@ -81,7 +81,7 @@ export class Gate {
 }
 
 /** What `work` comes to, or the reason of `signal` if that is aborted sooner. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = () => reject(signal.reason)
     signal.addEventListener('abort', leave, { once: true })

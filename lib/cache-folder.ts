@@ -1,0 +1,27 @@
+// The folder for what can be made or fetched again: where the platform keeps such things, unless told otherwise.
+import { homedir, userInfo } from 'node:os'
+import { isAbsolute, join, parse } from 'node:path'
+
+/** Where a platform wants caches: its own conventions, and the XDG base directories elsewhere, which have to be absolute. */
+export function platformCache(platform: NodeJS.Platform): string {
+  const { LOCALAPPDATA, XDG_CACHE_HOME } = process.env
+  if (platform === 'win32') return LOCALAPPDATA || join(home(), 'AppData', 'Local')
+  if (platform === 'darwin') return join(home(), 'Library', 'Caches')
+  return XDG_CACHE_HOME && isAbsolute(XDG_CACHE_HOME) ? XDG_CACHE_HOME : join(home(), '.cache')
+}
+
+/** The user's folder, also where `HOME` is empty; the root where there is none: nothing can be written there, and nothing is read. */
+function home(): string {
+  const told = homedir()
+  if (isAbsolute(told)) return told
+  try {
+    return userInfo().homedir
+  } catch {
+    return parse(process.cwd()).root
+  }
+}
+
+/** `RESIDUAL_CACHE_DIR`, or `residual` in the platform's folder; an empty variable is as none. It need not exist. */
+export function cacheFolder(): string {
+  return process.env.RESIDUAL_CACHE_DIR || join(platformCache(process.platform), 'residual')
+}
