@@ -8,7 +8,6 @@ import {
   Server,
   ServerCredentials,
   type ServerUnaryCall,
-  type ServiceClientConstructor,
   status,
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
@@ -17,6 +16,7 @@ import { packageRoot } from '../package-root.ts'
 import { errorAnswer } from './answers.ts'
 import { takeContents, writeResponse } from './grpc-contents.ts'
 import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'
+import { checkHealth, healthWatcher } from './grpc-health.ts'
 import {
   connectionListener,
   connectionOptions,
@@ -25,6 +25,7 @@ import {
   messageBytes,
   messageFacts,
 } from './grpc-limits.ts'
+import { modelCalls, type NamedModel } from './grpc-models.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
 import { modelVersion } from './served-model.ts'
@@ -37,6 +38,7 @@ const statuses: { readonly [code in ErrorCode]?: status } = {
   ENCODING_UNSUPPORTED: status.UNIMPLEMENTED,
   MODEL_NOT_READY: status.UNAVAILABLE,
   MODEL_NOT_SERVED: status.NOT_FOUND,
+  PATH_NOT_FOUND: status.NOT_FOUND,
   PICTURE_TOO_LARGE: status.INVALID_ARGUMENT,
   QUEUE_CLOSED: status.UNAVAILABLE,
   QUEUE_FULL: status.UNAVAILABLE,
@@ -47,11 +49,6 @@ const statuses: { readonly [code in ErrorCode]?: status } = {
 }
 
 const maxStreams = 256 // of one connection at a time
-
-interface NamedModel {
-  readonly name: string
-  readonly version: string
-}
 
 export interface GrpcServer {
   readonly port: number
@@ -78,13 +75,23 @@ export async function startGrpc(
     <Request, Response>(
       answer: (call: ServerUnaryCall<Request, Response>) => Promise<Response>,
     ): handleUnaryCall<Request, Response> =>
-    (call, callback) => {
-      answer(call).then(
-        response => callback(null, response),
-        error => callback(toStatus(error)),
-      )
+    async (call, callback) => {
+      try {
+        callback(null, await answer(call))
+      } catch (error) {
+        callback(toStatus(error))
+      }
     }
+  const { Health } = loadProtocol('health.proto').grpc.health.v1
+  server.addService(Health.service, {
+    Check: unary<{ service: string }, object>(({ request }) => checkHealth(service, request)),
+    Watch: healthWatcher(service),
+  })
+  const aboutModels = Object.entries(modelCalls(service)).map(
+    ([name, answer]) => [name, unary(({ request }) => answer(request as never))] as const,
+  )
   server.addService(protocolService(), {
+    ...Object.fromEntries(aboutModels),
     ServerLive: unary(async () => ({ live: service.live })),
     ServerReady: unary(async () => ({ ready: service.ready })),
     ServerMetadata: unary(async () => serverMetadata()),
@@ -92,7 +99,7 @@ export async function startGrpc(
       ready: service.find(name, version).ready && !service.draining,
     })),
     ModelMetadata: unary<NamedModel, object>(({ request: { name, version } }) =>
-      service.find(name, version).use(async model => modelMetadata(model)),
+      service.find(name, version).use(async model => modelMetadata(model, name)),
     ),
     ModelInfer: unary<ModelInferRequest, GrpcAnswer>(call => answerInfer(service, call)),
   })
@@ -113,18 +120,21 @@ export async function startGrpc(
   }
 }
 
-function protocolService() {
-  const definition = loadSync(join(packageRoot, 'protocol', 'open-inference.proto'), {
+// biome-ignore lint/suspicious/noExplicitAny: packages nest as the file says
+function loadProtocol(file: string): any {
+  const definition = loadSync(join(packageRoot, 'protocol', file), {
     keepCase: true,
     longs: String, // numbers would round them
+    enums: String,
     defaults: true,
     arrays: true,
     objects: true,
   })
-  const { inference } = loadPackageDefinition(definition) as unknown as {
-    inference: { GRPCInferenceService: ServiceClientConstructor }
-  }
-  const { service } = inference.GRPCInferenceService
+  return loadPackageDefinition(definition)
+}
+
+function protocolService() {
+  const { service } = loadProtocol('open-inference.proto').inference.GRPCInferenceService
   const { requestDeserialize, responseSerialize, ...infer } = service.ModelInfer!
   const deserialize = (bytes: Buffer) => {
     const { rest, contents, refusal } = takeContents(bytes)
@@ -156,14 +166,14 @@ async function answerInfer(
     },
     signal => parseMessage(request, signal),
     (model, asked, signal) =>
-      infer(model, asked, {
+      infer(model, request.model_name, asked, {
         decoder: service.decoder,
         maxPictures: service.options.limits.picturesPerRequest,
         signal,
       }),
   )
   messageFacts.set(request, { pictures: result.pictures, ...result.timings })
-  const model = { name: service.find(request.model_name).name, version: modelVersion }
+  const model = { name: request.model_name, version: modelVersion }
   return formatMessage(request, model, result.outputs)
 }
 
