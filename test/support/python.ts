@@ -1,5 +1,6 @@
 // Which Python has what a test needs? RESIDUAL_PYTHON, else python3.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import { promisify } from 'node:util'
 
 export const python = process.env.RESIDUAL_PYTHON ?? 'python3'
 
@@ -21,4 +22,10 @@ export function runPython(script: string, ...args: readonly string[]): string {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   })
+}
+
+/** Runs a script of the repository while this process goes on, and resolves to what it prints; rejects with its traceback. */
+export async function runPythonFile(path: string, ...args: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(python, ['-W', 'ignore', path, ...args])
+  return stdout
 }
