@@ -37,12 +37,19 @@ export function healthWatcher(
       const status = !known ? 'SERVICE_UNKNOWN' : server.ready ? 'SERVING' : 'NOT_SERVING'
       if (status !== told) call.write({ status })
       told = status
-      if (!server.draining) return
-      clearInterval(timer)
-      call.end() // a server stops once its calls have ended
     }
     const timer = setInterval(look, lookMs)
-    call.on('cancelled', () => clearInterval(timer))
+    const stop = () => {
+      look()
+      call.end() // a server stops once its calls have ended
+    }
+    const end = () => {
+      clearInterval(timer)
+      server.stopping.removeEventListener('abort', stop)
+    }
+    call.on('cancelled', end).on('finish', end)
     look()
+    if (server.draining) call.end()
+    else server.stopping.addEventListener('abort', stop)
   }
 }

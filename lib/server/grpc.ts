@@ -1,4 +1,5 @@
 // How does the server speak gRPC? The Open Inference Protocol's service, on a port of its own.
+import { type EventEmitter, setMaxListeners } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import {
@@ -7,6 +8,7 @@ import {
   Metadata,
   Server,
   ServerCredentials,
+  type ServerDuplexStream,
   type ServerUnaryCall,
   status,
 } from '@grpc/grpc-js'
@@ -14,7 +16,7 @@ import { loadSync } from '@grpc/proto-loader'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
 import { errorAnswer } from './answers.ts'
-import { takeContents, writeResponse } from './grpc-contents.ts'
+import { takeContents, writeResponse, writeStreamResponse } from './grpc-contents.ts'
 import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'
 import { checkHealth, healthWatcher } from './grpc-health.ts'
 import {
@@ -26,6 +28,8 @@ import {
   messageFacts,
 } from './grpc-limits.ts'
 import { modelCalls, type NamedModel } from './grpc-models.ts'
+import { answerStream, type StreamAnswer } from './grpc-stream.ts'
+import { limitStreams } from './grpc-stream-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
 import { modelVersion } from './served-model.ts'
@@ -65,9 +69,11 @@ export async function startGrpc(
   log: Log,
 ): Promise<GrpcServer> {
   const toStatus = (error: unknown) => statusOf(service, error, log)
+  const onCalls = limitCalls(service, toStatus, log)
+  const onStreams = limitStreams(service, toStatus, log)
   const server = new Server({
     ...connectionOptions,
-    interceptors: [limitCalls(service, toStatus, log)],
+    interceptors: [(method, call) => (method.requestStream ? onStreams : onCalls)(method, call)],
     'grpc.max_receive_message_length': service.options.limits.bodyBytes,
     'grpc.max_concurrent_streams': maxStreams,
   })
@@ -101,7 +107,14 @@ export async function startGrpc(
     ModelMetadata: unary<NamedModel, object>(({ request: { name, version } }) =>
       service.find(name, version).use(async model => modelMetadata(model, name)),
     ),
-    ModelInfer: unary<ModelInferRequest, GrpcAnswer>(call => answerInfer(service, call)),
+    ModelInfer: unary<ModelInferRequest, GrpcAnswer>(call =>
+      answerInfer(service, call.request, call.metadata, clientOf(call)),
+    ),
+    ModelStreamInfer: (call: ServerDuplexStream<ModelInferRequest, StreamAnswer>) => {
+      const client = clientOf(call)
+      const answer = (request: ModelInferRequest) => answerInfer(service, request, call.metadata, client)
+      answerStream(service, call, answer, toStatus)
+    },
   })
   const listener = connectionListener(
     service,
@@ -144,24 +157,36 @@ function protocolService() {
   }
   const serialize = ({ response, wire }: GrpcAnswer) => writeResponse(response, wire, responseSerialize)
   const ModelInfer = { ...infer, requestDeserialize: deserialize, responseSerialize: serialize }
-  return { ...service, ModelInfer }
+  const ModelStreamInfer = {
+    ...service.ModelStreamInfer!,
+    requestDeserialize: deserialize,
+    responseSerialize: (answer: StreamAnswer) => writeStreamResponse(serialize(answer), answer.error),
+  }
+  return { ...service, ModelInfer, ModelStreamInfer }
+}
+
+/** Aborted when the client of a call goes away. */
+function clientOf(call: EventEmitter): AbortSignal {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal) // one for each request of a stream
+  call.on('cancelled', () =>
+    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
+  )
+  return controller.signal
 }
 
 async function answerInfer(
   service: Service,
-  call: ServerUnaryCall<ModelInferRequest, GrpcAnswer>,
+  request: ModelInferRequest,
+  metadata: Metadata,
+  client: AbortSignal,
 ): Promise<GrpcAnswer> {
-  const { request, metadata } = call
-  const controller = new AbortController()
-  call.on('cancelled', () =>
-    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
-  )
   const result = await service.answer(
     {
       protocol: 'grpc',
       model: request.model_name,
       version: request.model_version,
-      client: controller.signal,
+      client,
       carrier: metadata.getMap(),
     },
     signal => parseMessage(request, signal),

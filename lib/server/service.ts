@@ -1,4 +1,5 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { ResidualError } from '../errors.ts'
 import { errorAnswer } from './answers.ts'
@@ -48,13 +49,13 @@ export class Service {
   /** What the bodies and messages of all requests may hold. */
   readonly bodies: BodyBudget
   readonly models: ReadonlyMap<string, ServedModel>
-  /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
-  draining = false
   #deviceLost = false
+  readonly #stopping = new AbortController()
 
   /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
   constructor(readonly options: CheckedServeOptions) {
     const { batcher, decoders, instances, limits, preprocessing, session } = options
+    setMaxListeners(0, this.stopping) // one for each open stream
     const models = new Map<string, ServedModel>()
     for (const source of options.models) {
       const model: ServedModel = new ServedModel(source, {
@@ -91,6 +92,19 @@ export class Service {
     this.metrics.gauge('device_memory_bytes', help, ['index', 'name'], async () =>
       this.#onGpu ? deviceMemory() : [],
     )
+  }
+
+  /** Aborted once the server is to stop: it is not ready any more, and answers what still comes. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  get draining(): boolean {
+    return this.stopping.aborted
+  }
+
+  drain(): void {
+    this.#stopping.abort()
   }
 
   /** Whether a model computes on a GPU. */

@@ -85,7 +85,7 @@ describe.skipIf(!pythonHas('tritonclient.http', 'tritonclient.grpc', 'ml_dtypes'
 
   it('find over gRPC what they ask for, raw and typed, to the bit', async () => {
     const inputs = ['every_input', 'typed_contents']
-    expect(await check('triton_grpc.py')).toEqual([...aboutServer, ...inputs, ...aboutRequests])
+    expect(await check('triton_grpc.py')).toEqual([...aboutServer, ...inputs, ...aboutRequests, 'stream'])
   }, 120_000)
 })
 

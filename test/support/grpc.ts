@@ -11,8 +11,8 @@ type Message = any
 export interface GrpcClient {
   /** Rejects with grpc-js' `ServiceError`. */
   call(method: string, request?: object): Promise<Message>
-  /** Of a method that answers with a stream. */
-  stream(method: string, request?: object): Message
+  /** Of a method that answers with a stream, to one request or to a stream of them. */
+  stream(method: string, ...request: readonly object[]): Message
   close(): void
 }
 
@@ -31,7 +31,7 @@ export function grpcClient(server: RunningServer, file: string, service: string)
           error ? reject(error) : resolve(response),
         )
       }),
-    stream: (method, request = {}) => client[method](request),
+    stream: (method, ...request) => client[method](...request),
     close: () => client.close(),
   }
 }

@@ -210,6 +210,45 @@ def image_classification(m):
                     same(np.float32(value), probabilities[index], "its probability")
 
 
+def stream(m):
+    """Answers come in the order of the requests; one that is refused is an error of its own."""
+    answers = queue.Queue()
+    with client_of(m) as client:
+        for algorithm in (None, "gzip"):
+            client.start_stream(lambda result, error: answers.put((result, error)), compression_algorithm=algorithm)
+            names = list(m.expected) * 8
+            for i, name in enumerate(names):
+                client.async_stream_infer(m.model, [input_of(m, name)], request_id=str(i))
+            client.async_stream_infer("other", [input_of(m, "pixels")], request_id="wrong")
+            client.async_stream_infer(m.model, [input_of(m, "pixels")], request_id="last")
+            client.stop_stream()  # once all has been answered
+            for i, name in enumerate(names):
+                result, error = answers.get_nowait()
+                equal([error, result and result.get_response().id], [None, str(i)], "an answer of a stream")
+                for output, expected in m.expected[name].items():
+                    same(result.as_numpy(output), expected, f"{output} of {name} in a stream")
+            result, error = answers.get_nowait()
+            matches(error, "no model 'other'.*MODEL_NOT_SERVED", "another model in a stream")
+            result, error = answers.get_nowait()
+            same(result.as_numpy("logits"), m.expected["pixels"]["logits"], "what follows an error in a stream")
+            equal(answers.empty(), True, "that there are no more answers")
+
+    async def check():
+        async def requests():
+            for name in m.expected:
+                yield dict(model_name=m.model, inputs=[input_of(m, name)])
+
+        async with aio.InferenceServerClient(m.grpc) as client:
+            names = iter(m.expected)
+            async for result, error in client.stream_infer(requests()):
+                equal(error, None, "an error of a stream with asyncio")
+                name = next(names)
+                same(result.as_numpy("logits"), m.expected[name]["logits"], f"{name} in a stream with asyncio")
+            equal(list(names), [], "inputs without an answer")
+
+    asyncio.run(check())
+
+
 run(
     health_and_metadata,
     statistics_and_repository,
@@ -223,4 +262,5 @@ run(
     many_at_once,
     with_asyncio,
     image_classification,
+    stream,
 )
