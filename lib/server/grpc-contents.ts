@@ -153,6 +153,13 @@ export function writeResponse(
   return Buffer.concat([serialize(response), ...written])
 }
 
+/** The bytes of a `ModelStreamInferResponse` that holds the one of `written`. */
+export function writeStreamResponse(written: Buffer, error = ''): Buffer {
+  const text = Buffer.from(error)
+  const errorField = text.length > 0 ? [header(1, text.length), text] : []
+  return Buffer.concat([...errorField, header(2, written.length), written])
+}
+
 /** What stands before `length` bytes of a field. */
 function header(id: number, length: number): Buffer {
   const writer = protobuf.Writer.create().uint32((id << 3) | lengthDelimited)

@@ -4,6 +4,7 @@ import type { ResidualError } from '../errors.ts'
 import type { WireContents, WireOutput } from './grpc-contents.ts'
 import type { InferRequest, RequestedOutput } from './infer.ts'
 import { parseTimeout } from './rest-json.ts'
+import { refuseSharedMemory } from './shared-memory.ts'
 import { invalid } from './tensor-values.ts'
 import { type InputTensor, type OutputTensor, toRaw } from './tensors.ts'
 import { readVarints } from './varints.ts'
@@ -37,6 +38,7 @@ export interface ModelInferRequest {
     readonly name: string
     readonly datatype: string
     readonly shape: readonly string[]
+    readonly parameters: Parameters
     readonly contents: Contents | null
   }[]
   readonly outputs: readonly { readonly name: string; readonly parameters: Parameters }[]
@@ -60,6 +62,9 @@ export async function parseMessage(
 ): Promise<InferRequest & { timeoutMs: number | undefined }> {
   const { inputs, outputs, parameters, raw_input_contents: raw, wire, refusal } = message
   if (refusal) throw refusal
+  refuseSharedMemory(parameters, 'the request')
+  for (const { name, parameters } of inputs) refuseSharedMemory(parameters, `the input '${name}'`)
+  for (const { name, parameters } of outputs) refuseSharedMemory(parameters, `the output '${name}'`)
   if (raw.length > 0 && raw.length !== inputs.length)
     throw invalid(`There are ${raw.length} raw contents for ${inputs.length} inputs.`)
   return {

@@ -10,7 +10,7 @@ import {
 } from '@grpc/grpc-js'
 import type { FastifyBaseLogger } from 'fastify'
 import { type ErrorCode, ResidualError } from '../errors.ts'
-import { receiveMessage } from './grpc-messages.ts'
+import { receiveMessages } from './grpc-messages.ts'
 import type { Service } from './service.ts'
 
 /** Of grpc-js: who is not heard of is asked, and who asks for nothing is told to come again when there is something. */
@@ -43,7 +43,7 @@ export const messageBytes = new WeakMap<object, number>()
 export const messageFacts = new WeakMap<object, object>()
 
 export type Log = Pick<FastifyBaseLogger, 'info' | 'error'>
-type Refuse = (error: unknown) => Partial<StatusObject> & Pick<StatusObject, 'code' | 'details'>
+export type Refuse = (error: unknown) => Partial<StatusObject> & Pick<StatusObject, 'code' | 'details'>
 
 /**
  * Counts what each call holds until its client has its answer, bounds the time for its message to arrive and for its answer to be
@@ -89,13 +89,17 @@ export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerIn
     }
     let timer = setTimeout(late, requestTimeoutMs).unref()
     if (stream)
-      receiveMessage(stream, {
+      receiveMessages(stream, {
         mostBytes: bodyBytes,
-        take: bytes => {
-          take(bytes)
-          return outcome === undefined
-        },
-        unpack: packed => service.unpacking.run(() => held.inflate(packed, incomingEncoding), client.signal),
+        several: false,
+        open: () => ({
+          take: bytes => {
+            take(bytes)
+            return outcome === undefined
+          },
+          unpack: packed =>
+            service.unpacking.run(() => held.inflate(packed, incomingEncoding), client.signal),
+        }),
         fail: end,
       })
     const closed = () => {
@@ -138,7 +142,7 @@ export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerIn
   }
 }
 
-const statusSent = (stream: ServerHttp2Stream | undefined) => {
+export const statusSent = (stream: ServerHttp2Stream | undefined) => {
   const sent = (stream?.sentTrailers ?? stream?.sentHeaders)?.['grpc-status']
   return sent === undefined ? status.CANCELLED : Number(sent)
 }

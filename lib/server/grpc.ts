@@ -1,4 +1,5 @@
 // How does the server speak gRPC? The Open Inference Protocol's service, on a port of its own.
+import { type EventEmitter, setMaxListeners } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import {
@@ -7,16 +8,17 @@ import {
   Metadata,
   Server,
   ServerCredentials,
+  type ServerDuplexStream,
   type ServerUnaryCall,
-  type ServiceClientConstructor,
   status,
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
 import { errorAnswer } from './answers.ts'
-import { takeContents, writeResponse } from './grpc-contents.ts'
+import { takeContents, writeResponse, writeStreamResponse } from './grpc-contents.ts'
 import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'
+import { checkHealth, healthWatcher } from './grpc-health.ts'
 import {
   connectionListener,
   connectionOptions,
@@ -25,6 +27,9 @@ import {
   messageBytes,
   messageFacts,
 } from './grpc-limits.ts'
+import { modelCalls, type NamedModel } from './grpc-models.ts'
+import { answerStream, type StreamAnswer } from './grpc-stream.ts'
+import { limitStreams } from './grpc-stream-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
 import { modelVersion } from './served-model.ts'
@@ -37,6 +42,7 @@ const statuses: { readonly [code in ErrorCode]?: status } = {
   ENCODING_UNSUPPORTED: status.UNIMPLEMENTED,
   MODEL_NOT_READY: status.UNAVAILABLE,
   MODEL_NOT_SERVED: status.NOT_FOUND,
+  PATH_NOT_FOUND: status.NOT_FOUND,
   PICTURE_TOO_LARGE: status.INVALID_ARGUMENT,
   QUEUE_CLOSED: status.UNAVAILABLE,
   QUEUE_FULL: status.UNAVAILABLE,
@@ -47,11 +53,6 @@ const statuses: { readonly [code in ErrorCode]?: status } = {
 }
 
 const maxStreams = 256 // of one connection at a time
-
-interface NamedModel {
-  readonly name: string
-  readonly version: string
-}
 
 export interface GrpcServer {
   readonly port: number
@@ -68,9 +69,11 @@ export async function startGrpc(
   log: Log,
 ): Promise<GrpcServer> {
   const toStatus = (error: unknown) => statusOf(service, error, log)
+  const onCalls = limitCalls(service, toStatus, log)
+  const onStreams = limitStreams(service, toStatus, log)
   const server = new Server({
     ...connectionOptions,
-    interceptors: [limitCalls(service, toStatus, log)],
+    interceptors: [(method, call) => (method.requestStream ? onStreams : onCalls)(method, call)],
     'grpc.max_receive_message_length': service.options.limits.bodyBytes,
     'grpc.max_concurrent_streams': maxStreams,
   })
@@ -78,13 +81,23 @@ export async function startGrpc(
     <Request, Response>(
       answer: (call: ServerUnaryCall<Request, Response>) => Promise<Response>,
     ): handleUnaryCall<Request, Response> =>
-    (call, callback) => {
-      answer(call).then(
-        response => callback(null, response),
-        error => callback(toStatus(error)),
-      )
+    async (call, callback) => {
+      try {
+        callback(null, await answer(call))
+      } catch (error) {
+        callback(toStatus(error))
+      }
     }
+  const { Health } = loadProtocol('health.proto').grpc.health.v1
+  server.addService(Health.service, {
+    Check: unary<{ service: string }, object>(({ request }) => checkHealth(service, request)),
+    Watch: healthWatcher(service),
+  })
+  const aboutModels = Object.entries(modelCalls(service)).map(
+    ([name, answer]) => [name, unary(({ request }) => answer(request as never))] as const,
+  )
   server.addService(protocolService(), {
+    ...Object.fromEntries(aboutModels),
     ServerLive: unary(async () => ({ live: service.live })),
     ServerReady: unary(async () => ({ ready: service.ready })),
     ServerMetadata: unary(async () => serverMetadata()),
@@ -92,9 +105,16 @@ export async function startGrpc(
       ready: service.find(name, version).ready && !service.draining,
     })),
     ModelMetadata: unary<NamedModel, object>(({ request: { name, version } }) =>
-      service.find(name, version).use(async model => modelMetadata(model)),
+      service.find(name, version).use(async model => modelMetadata(model, name)),
     ),
-    ModelInfer: unary<ModelInferRequest, GrpcAnswer>(call => answerInfer(service, call)),
+    ModelInfer: unary<ModelInferRequest, GrpcAnswer>(call =>
+      answerInfer(service, call.request, call.metadata, clientOf(call)),
+    ),
+    ModelStreamInfer: (call: ServerDuplexStream<ModelInferRequest, StreamAnswer>) => {
+      const client = clientOf(call)
+      const answer = (request: ModelInferRequest) => answerInfer(service, request, call.metadata, client)
+      answerStream(service, call, answer, toStatus)
+    },
   })
   const listener = connectionListener(
     service,
@@ -113,18 +133,21 @@ export async function startGrpc(
   }
 }
 
-function protocolService() {
-  const definition = loadSync(join(packageRoot, 'protocol', 'open-inference.proto'), {
+// biome-ignore lint/suspicious/noExplicitAny: packages nest as the file says
+function loadProtocol(file: string): any {
+  const definition = loadSync(join(packageRoot, 'protocol', file), {
     keepCase: true,
     longs: String, // numbers would round them
+    enums: String,
     defaults: true,
     arrays: true,
     objects: true,
   })
-  const { inference } = loadPackageDefinition(definition) as unknown as {
-    inference: { GRPCInferenceService: ServiceClientConstructor }
-  }
-  const { service } = inference.GRPCInferenceService
+  return loadPackageDefinition(definition)
+}
+
+function protocolService() {
+  const { service } = loadProtocol('open-inference.proto').inference.GRPCInferenceService
   const { requestDeserialize, responseSerialize, ...infer } = service.ModelInfer!
   const deserialize = (bytes: Buffer) => {
     const { rest, contents, refusal } = takeContents(bytes)
@@ -134,36 +157,48 @@ function protocolService() {
   }
   const serialize = ({ response, wire }: GrpcAnswer) => writeResponse(response, wire, responseSerialize)
   const ModelInfer = { ...infer, requestDeserialize: deserialize, responseSerialize: serialize }
-  return { ...service, ModelInfer }
+  const ModelStreamInfer = {
+    ...service.ModelStreamInfer!,
+    requestDeserialize: deserialize,
+    responseSerialize: (answer: StreamAnswer) => writeStreamResponse(serialize(answer), answer.error),
+  }
+  return { ...service, ModelInfer, ModelStreamInfer }
+}
+
+/** Aborted when the client of a call goes away. */
+function clientOf(call: EventEmitter): AbortSignal {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal) // one for each request of a stream
+  call.on('cancelled', () =>
+    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
+  )
+  return controller.signal
 }
 
 async function answerInfer(
   service: Service,
-  call: ServerUnaryCall<ModelInferRequest, GrpcAnswer>,
+  request: ModelInferRequest,
+  metadata: Metadata,
+  client: AbortSignal,
 ): Promise<GrpcAnswer> {
-  const { request, metadata } = call
-  const controller = new AbortController()
-  call.on('cancelled', () =>
-    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
-  )
   const result = await service.answer(
     {
       protocol: 'grpc',
       model: request.model_name,
       version: request.model_version,
-      client: controller.signal,
+      client,
       carrier: metadata.getMap(),
     },
     signal => parseMessage(request, signal),
     (model, asked, signal) =>
-      infer(model, asked, {
+      infer(model, request.model_name, asked, {
         decoder: service.decoder,
         maxPictures: service.options.limits.picturesPerRequest,
         signal,
       }),
   )
   messageFacts.set(request, { pictures: result.pictures, ...result.timings })
-  const model = { name: service.find(request.model_name).name, version: modelVersion }
+  const model = { name: request.model_name, version: modelVersion }
   return formatMessage(request, model, result.outputs)
 }
 

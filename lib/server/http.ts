@@ -18,6 +18,7 @@ import { contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
 import { within } from './deadline.ts'
 import { logStream } from './log-stream.ts'
+import { watchMethods } from './methods.ts'
 import type { Protocol } from './metrics.ts'
 import type { Limits } from './options.ts'
 import { pageRoutes } from './page.ts'
@@ -121,9 +122,11 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
     const message = `There is nothing at ${request.method} ${request.url.split('?', 1)[0]}.`
     return sendError(service, new ResidualError('PATH_NOT_FOUND', message), request, reply)
   })
+  const answerOtherMethods = watchMethods(app)
   restRoutes(app, service)
   classifyRoute(app, service)
   pageRoutes(app, service)
+  answerOtherMethods()
   return app
 }
 
@@ -189,7 +192,8 @@ function sendError(service: Service, error: unknown, request: FastifyRequest, re
   if (status === 503) reply.header('Retry-After', retryAfterSeconds)
   if (status === 415) reply.header('Accept-Encoding', contentEncodings)
   if (!request.raw.complete) reply.header('Connection', 'close') // nobody will read the rest
-  return reply.code(status).header('Residual-Error', code).send({ error: text })
+  reply.code(status).header('Residual-Error', code).type('application/json')
+  return reply.send(Buffer.from(JSON.stringify({ error: text }))) // fastify would name a charset, which KServe's client takes for another type
 }
 
 /** Counts a request that failed before it came to the model: in its body, say. */

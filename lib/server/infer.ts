@@ -1,16 +1,10 @@
 // What does the protocol's `infer` do? Input tensors to outputs, the same for REST and gRPC.
 import { greatest } from '../greatest.ts'
-import { inputShape } from '../model/plan.ts'
 import type { PictureDecoder } from './pictures.ts'
-import { type LoadedModel, modelVersion, type ServedOutput, servedOutputs } from './served-model.ts'
+import { type LoadedModel, modelVersion, type ServedOutput } from './served-model.ts'
+import { type Signature, signatureOf } from './signature.ts'
 import { invalid } from './tensor-values.ts'
-import {
-  type InputTensor,
-  inputMetadata,
-  type OutputTensor,
-  readInput,
-  type TensorMetadata,
-} from './tensors.ts'
+import { type InputTensor, type OutputTensor, readInput, type TensorMetadata } from './tensors.ts'
 
 /** An output that a request asks for. */
 export interface RequestedOutput {
@@ -47,42 +41,29 @@ export interface ModelMetadata {
   readonly outputs: readonly TensorMetadata[]
 }
 
-/** What a model tells of itself. */
-export function modelMetadata(model: LoadedModel): ModelMetadata {
-  const { plan } = model.classifier.session
-  return {
-    name: model.classifier.name,
-    versions: [modelVersion],
-    platform: 'residual',
-    inputs: inputMetadata(inputShape(plan)),
-    outputs: outputsOf(model).map(name => ({
-      name,
-      datatype: 'FP32',
-      shape: [-1, plan.values[plan.outputs[name]!]!.channels],
-    })),
-  }
-}
-
-function outputsOf({ classifier }: LoadedModel): ServedOutput[] {
-  return servedOutputs.filter(name => classifier.session.plan.outputs[name] !== undefined)
+/** What a model tells of itself under `name`. */
+export function modelMetadata(model: LoadedModel, name: string): ModelMetadata {
+  return { name, versions: [modelVersion], platform: 'residual', ...signatureOf(model, name) }
 }
 
 /**
- * Runs a model on the pictures of a request.
+ * Runs a model, under the name that a request has for it, on the request's pictures.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, DECODE_FAILED, PICTURE_TOO_LARGE, QUEUE_FULL, QUEUE_CLOSED, the
  * signal's reason, or what running the network throws
  */
 export async function infer(
   model: LoadedModel,
+  name: string,
   request: InferRequest,
   context: { decoder: PictureDecoder; maxPictures: number; signal: AbortSignal },
 ): Promise<InferResult> {
   const { classifier, batcher } = model
   const { decoder, maxPictures, signal } = context
-  const requested = checkRequested(request.outputs, outputsOf(model))
+  const signature = signatureOf(model, name)
+  const requested = checkRequested(request.outputs, signature)
   const begin = performance.now()
-  const input = await readInput(request.inputs, inputShape(classifier.session.plan), maxPictures)
+  const input = await readInput(request.inputs, signature.inputs, maxPictures)
   const pixels =
     input.kind === 'pixels'
       ? input.pixels
@@ -112,8 +93,9 @@ type Checked = Omit<RequestedOutput, 'name'> & { readonly name: ServedOutput }
 
 function checkRequested(
   requested: readonly RequestedOutput[] | undefined,
-  known: readonly ServedOutput[],
+  { outputs }: Signature,
 ): Checked[] {
+  const known = outputs.map(({ name }) => name)
   if (requested === undefined || requested.length === 0) return known.map(name => ({ name }))
   const names = requested.map(({ name }) => name)
   if (new Set(names).size < names.length) throw invalid('The request asks for an output twice.')

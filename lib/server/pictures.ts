@@ -40,10 +40,12 @@ export class PictureDecoder {
   prepareOne(classifier: Classifier, picture: Uint8Array, signal: AbortSignal): Promise<Prepared> {
     return this.#gate.run(async () => {
       if (!formats.some(({ is }) => is(picture))) {
-        throw new ResidualError(
-          'DECODE_FAILED',
-          `The picture of ${picture.length} bytes is none of ${formats.map(({ name }) => name).join(', ')}.`,
-        )
+        const names = formats.map(({ name }) => name).join(', ')
+        const other = otherFormats.find(({ is }) => is(picture))?.name
+        const found = other
+          ? `The picture of ${picture.length} bytes is ${other}, which is`
+          : `The picture of ${picture.length} bytes is`
+        throw new ResidualError('DECODE_FAILED', `${found} none of ${names}.`)
       }
       return classifier.prepare(picture, { maxPixels: this.#maxPixels })
     }, signal)
@@ -69,4 +71,19 @@ const formats: readonly { name: string; is: (picture: Uint8Array) => boolean }[]
   { name: 'GIF', is: starts('GIF87a', 'GIF89a') },
   { name: 'TIFF', is: starts([0x49, 0x49, 0x2a, 0], [0x4d, 0x4d, 0, 0x2a]) },
   { name: 'AVIF', is: picture => ['ftypavif', 'ftypavis'].includes(text(picture, 4, 12)) },
+]
+
+/** What else people send, so that they learn what it is. */
+const otherFormats: typeof formats = [
+  { name: 'a BMP', is: starts('BM') },
+  { name: 'an icon (ICO)', is: starts([0, 0, 1, 0]) },
+  {
+    name: 'HEIF',
+    is: picture => ['ftypheic', 'ftypheix', 'ftypmif1', 'ftypmsf1'].includes(text(picture, 4, 12)),
+  },
+  { name: 'JPEG XL', is: starts([0xff, 0x0a], [0, 0, 0, 0x0c, 0x4a, 0x58, 0x4c, 0x20]) },
+  { name: 'JPEG 2000', is: starts([0xff, 0x4f, 0xff, 0x51], [0, 0, 0, 0x0c, 0x6a, 0x50, 0x20, 0x20]) },
+  { name: 'a PDF', is: starts('%PDF') },
+  { name: 'an SVG', is: picture => /^\s*(?:<\?xml|<svg|<!DOCTYPE svg)/i.test(text(picture, 0, 256)) },
+  { name: 'a page of HTML', is: picture => /^\s*(?:<!DOCTYPE html|<html)/i.test(text(picture, 0, 256)) },
 ]

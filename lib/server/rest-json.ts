@@ -2,6 +2,7 @@
 import { ResidualError } from '../errors.ts'
 import { product } from '../model/product.ts'
 import type { RequestedOutput } from './infer.ts'
+import { refuseSharedMemory } from './shared-memory.ts'
 import { invalid, readValues } from './tensor-values.ts'
 import type { InputTensor } from './tensors.ts'
 
@@ -86,16 +87,19 @@ export const tooMuchElse = () =>
     `There are more than ${mostElse} bytes besides the data of tensors. Send fewer parameters.`,
   )
 
-function parseObject(text: string): Json {
+/** @throws ResidualError REQUEST_INVALID */
+export function parseObject(text: string): Json {
   let json: unknown
   try {
-    json = JSON.parse(text)
+    json = JSON.parse(text.startsWith(byteOrderMark) ? text.slice(1) : text)
   } catch {
     throw invalid('The body is not JSON.')
   }
   if (!isObject(json)) throw invalid('The body is not a JSON object.')
   return json
 }
+
+const byteOrderMark = '\ufeff' // what some editors and PowerShell begin UTF-8 with
 
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -114,6 +118,7 @@ function parseParameters(parameters: unknown, of: string): Parameters | undefine
   const isValue = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value)
   if (!isObject(parameters) || !Object.values(parameters).every(isValue))
     throw invalid(`The parameters of ${of} are no object of strings, numbers and booleans.`)
+  refuseSharedMemory(parameters, of)
   return parameters as Parameters
 }
 

@@ -5,21 +5,24 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { packageVersion } from '../package-version.ts'
 import { infer, modelMetadata, type Timings } from './infer.ts'
 import { formatAnswer, parseRequest, type RestAnswer } from './rest-format.ts'
+import { type ModelRequest, modelPaths, modelRoutes } from './rest-models.ts'
 import { modelVersion } from './served-model.ts'
 import type { Service } from './service.ts'
 import { invalid } from './tensor-values.ts'
 
 /** What the server tells of itself. */
 export function serverMetadata() {
-  return { name: 'residual', version: packageVersion(), extensions: ['binary_tensor_data', 'classification'] }
+  return { name: 'residual', version: packageVersion(), extensions }
 }
 
-interface ModelPath {
-  readonly model: string
-  readonly version?: string
-}
-
-type ModelRequest = FastifyRequest<{ Params: ModelPath }>
+/** Triton's, by its names. */
+const extensions = [
+  'binary_tensor_data',
+  'classification',
+  'model_configuration',
+  'model_repository',
+  'statistics',
+]
 
 export const headerLengthName = 'Inference-Header-Content-Length'
 
@@ -31,19 +34,19 @@ export function restRoutes(app: FastifyInstance, service: Service): void {
     return { live: service.live }
   })
   app.get('/v2/health/ready', async (_, reply) => answerReady(reply, service.ready, {}))
-  for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+  for (const path of modelPaths) {
     app.get(path, async ({ params: { model, version } }: ModelRequest) =>
-      service.find(model, version).use(async loaded => modelMetadata(loaded)),
+      service.find(model, version).use(async loaded => modelMetadata(loaded, model)),
     )
     app.get(`${path}/ready`, async ({ params: { model, version } }: ModelRequest, reply) => {
-      const { name, ready } = service.find(model, version)
-      return answerReady(reply, ready && !service.draining, { name })
+      const { ready } = service.find(model, version)
+      return answerReady(reply, ready && !service.draining, { name: model })
     })
     app.post(`${path}/infer`, { config: { protocol: 'rest' } }, (request: ModelRequest, reply) =>
       answerInfer(service, request, reply),
     )
   }
-  if (service.options.repository) repositoryRoutes(app, service)
+  modelRoutes(app, service)
 }
 
 function answerReady(reply: FastifyReply, ready: boolean, model: object): object {
@@ -64,8 +67,12 @@ async function answerInfer(service: Service, request: ModelRequest, reply: Fasti
     signal => parseRequest(body, headerLength, limits, service.jsonParser, signal),
     async (model, asked, signal) => {
       const { decoder } = service
-      const result = await infer(model, asked, { decoder, maxPictures: limits.picturesPerRequest, signal })
-      const { name } = model.classifier
+      const name = params.model
+      const result = await infer(model, name, asked, {
+        decoder,
+        maxPictures: limits.picturesPerRequest,
+        signal,
+      })
       return { ...result, answer: await formatAnswer(asked, { name, version: modelVersion }, result.outputs) }
     },
   )
@@ -103,19 +110,3 @@ async function send(reply: FastifyReply, { json, binary }: RestAnswer, accepts =
 }
 
 const packers = { gzip: promisify(gzip), deflate: promisify(deflate) } as const
-
-/** As Triton has it, as far as there is something to be done: a list of models, and loading one anew. */
-function repositoryRoutes(app: FastifyInstance, service: Service): void {
-  app.post('/v2/repository/index', async () =>
-    [...service.models.values()].map(({ name, ready }) => ({
-      name,
-      version: modelVersion,
-      state: ready ? 'READY' : 'UNAVAILABLE',
-      reason: '',
-    })),
-  )
-  app.post('/v2/repository/models/:model/load', async ({ params: { model } }: ModelRequest) => {
-    await service.find(model).load()
-    return {}
-  })
-}

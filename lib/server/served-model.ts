@@ -5,6 +5,7 @@ import { elements, inputShape, type OutputName } from '../model/plan.ts'
 import { findModel } from '../model-record.ts'
 import { Batcher, type BatcherOptions } from '../runtime/batcher.ts'
 import type { SessionDevice } from '../runtime/session.ts'
+import { ModelStatistics } from './model-statistics.ts'
 
 export interface ServedModelOptions {
   readonly instances: number
@@ -35,6 +36,7 @@ export type ServedOutput = (typeof servedOutputs)[number]
 
 export class ServedModel {
   readonly name: string
+  readonly statistics = new ModelStatistics()
   readonly #options: ServedModelOptions
   #generation: Generation | undefined
   #loading: Promise<void> | undefined

@@ -111,7 +111,7 @@ export class RunningServer {
     const { drainMs, graceMs, limits } = this.#service.options
     const until = performance.now() + drainMs
     const quietMs = Math.min(graceMs, drainMs / 2) // with nothing to answer it ends in time
-    this.#service.draining = true
+    this.#service.drain()
     // A body that stops in the middle is answered as one that is too slow while there is time for it.
     const lastChanceMs = Math.max(1, drainMs - 2 * checkMs(limits))
     server.requestTimeout = Math.min(server.requestTimeout, lastChanceMs)

@@ -1,4 +1,5 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { ResidualError } from '../errors.ts'
 import { Gate } from '../gate.ts'
@@ -12,6 +13,7 @@ import { Metrics, type Protocol } from './metrics.ts'
 import type { CheckedServeOptions } from './options.ts'
 import { PictureDecoder } from './pictures.ts'
 import { type LoadedModel, modelVersion, ServedModel } from './served-model.ts'
+import { splitName } from './signature.ts'
 import { traced } from './tracing.ts'
 
 /** A request on its way: what it asks for, and who waits for it. */
@@ -47,19 +49,25 @@ export class Service {
   /** What the bodies and messages of all requests may hold. */
   readonly bodies: BodyBudget
   readonly models: ReadonlyMap<string, ServedModel>
-  /** Set once the server is to stop: it is not ready any more, and answers what still comes. */
-  draining = false
   #deviceLost = false
+  readonly #stopping = new AbortController()
 
   /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
   constructor(readonly options: CheckedServeOptions) {
     const { batcher, decoders, instances, limits, preprocessing, session } = options
+    setMaxListeners(0, this.stopping) // one for each open stream
     const models = new Map<string, ServedModel>()
     for (const source of options.models) {
       const model: ServedModel = new ServedModel(source, {
         instances,
         load: { ...session, ...(preprocessing && { preprocessing }) },
-        batcher: { ...batcher, onBatch: ({ pictures }) => this.metrics.batch(model.name, pictures) },
+        batcher: {
+          ...batcher,
+          onBatch: batch => {
+            this.metrics.batch(model.name, batch.pictures)
+            model.statistics.batch(batch)
+          },
+        },
       })
       if (models.has(model.name))
         throw new RangeError(`Expected models of different names but received '${model.name}' twice`)
@@ -86,6 +94,19 @@ export class Service {
     )
   }
 
+  /** Aborted once the server is to stop: it is not ready any more, and answers what still comes. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  get draining(): boolean {
+    return this.stopping.aborted
+  }
+
+  drain(): void {
+    this.#stopping.abort()
+  }
+
   /** Whether a model computes on a GPU. */
   get #onGpu(): boolean {
     return [...this.models.values()].some(({ device }) => device?.kind === 'cuda')
@@ -101,12 +122,15 @@ export class Service {
   }
 
   /**
-   * The model of that name, the first if none is given.
+   * The model of that name, or of the one before `:INPUT`; the first if none is given.
    *
    * @throws ResidualError MODEL_NOT_SERVED
    */
   find(name: string | undefined, version?: string): ServedModel {
-    const model = name === undefined ? [...this.models.values()][0]! : this.models.get(name)
+    const model =
+      name === undefined
+        ? [...this.models.values()][0]!
+        : (this.models.get(name) ?? this.models.get(splitName(name)?.model ?? ''))
     if (!model || (version !== undefined && version !== '' && version !== modelVersion)) {
       const served = [...this.models.keys()].join(', ')
       throw new ResidualError(
@@ -129,28 +153,30 @@ export class Service {
   ): Promise<T> {
     const { protocol, client, carrier } = call
     const begin = performance.now()
-    let name = ''
+    let model: ServedModel | undefined
     let code: Parameters<Metrics['answered']>[2] = 'OK'
     try {
-      const model = this.find(call.model, call.version)
-      name = model.name
+      const found = this.find(call.model, call.version)
+      model = found
       const { deadlineMs } = this.options.limits
-      const attributes = { 'residual.protocol': protocol, 'residual.model': name }
+      const attributes = { 'residual.protocol': protocol, 'residual.model': found.name }
       const result = await traced('infer', carrier, attributes, () =>
         within(deadlineMs, client, async ({ signal, shorten }) => {
           const request = await read(signal)
           if (request.timeoutMs !== undefined) shorten(request.timeoutMs)
-          return model.use(loaded => task(loaded, request, signal))
+          return found.use(loaded => task(loaded, request, signal))
         }),
       )
-      this.metrics.classified(name, result.pictures, result.timings)
+      this.metrics.classified(found.name, result.pictures, result.timings)
+      found.statistics.succeeded(performance.now() - begin, result)
       return result
     } catch (error) {
       code = errorAnswer(error).code
       if ((error as { code?: unknown }).code === 'DEVICE_LOST') this.#deviceLost = true
+      model?.statistics.failed(performance.now() - begin)
       throw error
     } finally {
-      this.metrics.answered(protocol, name, code, (performance.now() - begin) / 1000)
+      this.metrics.answered(protocol, model?.name ?? '', code, (performance.now() - begin) / 1000)
     }
   }
 

@@ -33,6 +33,7 @@ export type Input =
   | { readonly kind: 'pixels'; readonly count: number; readonly pixels: Uint8Array | Float32Array } // [N,H,W,3]
 
 export const inputNames = { pictures: 'pictures', pixels: 'pixels', tensor: 'tensor' } as const
+export type InputName = keyof typeof inputNames
 
 export interface TensorMetadata {
   readonly name: string
@@ -51,17 +52,16 @@ export function inputMetadata({ height, width }: Shape): TensorMetadata[] {
 }
 
 /**
- * Reads the one input of a request for a model that takes pictures of `shape`.
+ * Reads the one input of a request for a model that takes any one of `known`.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE
  */
 export async function readInput(
   inputs: readonly InputTensor[],
-  shape: Shape,
+  known: readonly TensorMetadata[],
   maxPictures: number,
 ): Promise<Input> {
   const [input] = inputs
-  const known = inputMetadata(shape)
   const names = known.map(({ name }) => name).join(', ')
   if (!input || inputs.length > 1)
     throw invalid(`The request has ${inputs.length} inputs; it must have one of ${names}.`)
@@ -93,7 +93,10 @@ function readCount({ name, shape }: InputTensor, expected: TensorMetadata): numb
     shape.every(extent => Number.isSafeInteger(extent)) &&
     count >= 1 &&
     rest.every((extent, i) => extent === expected.shape[i + 1])
-  if (!fits) throw invalid(`The input '${name}' has shape [${shape}], not [${expected.shape.join(',')}].`)
+  if (!fits) {
+    const wanted = ['N', ...expected.shape.slice(1)].join(',')
+    throw invalid(`The input '${name}' has shape [${shape}]; it must be [${wanted}] with N of at least 1.`)
+  }
   return count
 }
 

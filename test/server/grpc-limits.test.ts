@@ -120,7 +120,10 @@ describe('gRPC', () => {
   })
 
   it('unpacks messages in turn, so that many small ones cannot become much at a time', async () => {
-    const server = await start({ limits: { heldBytes: 6_000_000, bodyBytes: 4_100_000 }, decoders: 1 })
+    const server = await start({
+      limits: { heldBytes: 6_000_000, bodyBytes: 4_100_000, requestTimeoutMs: 300_000 }, // however busy the machine is
+      decoders: 1,
+    })
     const bomb = framed(4_000_000, gzipSync)
     expect(bomb.length).toBeLessThan(10_000)
     let most = 0
@@ -150,6 +153,28 @@ describe('gRPC', () => {
     expect(await answerTo(strange)).toEqual([status.UNIMPLEMENTED, 'ENCODING_UNSUPPORTED'])
     const broken = call('ModelInfer', { 'grpc-encoding': 'gzip' }).end(framed(2_000, deflateSync))
     expect(await answerTo(broken)).toEqual([status.INVALID_ARGUMENT, 'REQUEST_INVALID'])
+  })
+
+  it('ends a stream whose next message does not go on arriving, also after one that was answered', async () => {
+    const server = await start({ limits: { requestTimeoutMs: 400 } })
+    const { call } = open(server)
+    const stream = call('ModelStreamInfer')
+    stream.write(Buffer.concat([framed(10), framed(1000).subarray(0, 500)]))
+    await once(stream, 'data') // an answer: there is no such model
+    expect(await answerTo(stream)).toEqual([status.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED'])
+    const pieces = call('ModelStreamInfer')
+    const data: Buffer[] = []
+    pieces.on('data', (chunk: Buffer) => data.push(chunk))
+    for (const byte of Buffer.concat([framed(3), framed(200), framed(0)])) {
+      pieces.write(Buffer.from([byte]))
+      await new Promise(setImmediate)
+    }
+    expect(await answerTo(pieces.end())).toEqual([status.OK, undefined])
+    expect(
+      Buffer.concat(data)
+        .toString()
+        .match(/There is no model ''/g),
+    ).toHaveLength(3)
   })
 
   it('counts what grpc-js refuses', async () => {

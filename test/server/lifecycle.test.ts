@@ -286,7 +286,12 @@ describe('a server', () => {
       await delay(50)
     }
     await writeFile(path, 'broken')
-    expect((await post(loadUrl, '')).status).toBe(500)
+    expect(await post(loadUrl, '')).toMatchObject({
+      status: 500,
+      json: {
+        error: expect.stringMatching(/could not be loaded and stays as it was: .*again.*MODEL_LOAD_FAILED/s),
+      },
+    })
     await delay(50)
     busy = false
     await clients

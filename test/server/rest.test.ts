@@ -45,7 +45,13 @@ describe('metadata and health', () => {
     expect(json).toEqual({
       name: 'residual',
       version: expect.stringMatching(/^\d+\.\d+\.\d+/),
-      extensions: ['binary_tensor_data', 'classification'],
+      extensions: [
+        'binary_tensor_data',
+        'classification',
+        'model_configuration',
+        'model_repository',
+        'statistics',
+      ],
     })
     const model = await ask(`${server.url}/v2/models/${modelName}`)
     expect(model.json).toEqual({
@@ -82,8 +88,6 @@ describe('metadata and health', () => {
     ['/v2/models/other/ready', 'MODEL_NOT_SERVED'],
     ['/v2/nothing', 'PATH_NOT_FOUND'],
     ['/../package.json', 'PATH_NOT_FOUND'],
-    [`/v2/models/${modelName}/infer`, 'PATH_NOT_FOUND'], // it is for POST
-    ['/v2/repository/index', 'PATH_NOT_FOUND'], // not unless asked for
   ])('%s is an error', async (path, code) => {
     const { status, json, headers } = await ask(server.url + path)
     expect([status, headers.get('Residual-Error')]).toEqual([404, code])

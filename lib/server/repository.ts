@@ -1,0 +1,62 @@
+// Triton's extensions about models, the same for REST and gRPC: which there are, what they have done, and loading one anew.
+import { ResidualError } from '../errors.ts'
+import { modelVersion } from './served-model.ts'
+import type { Service } from './service.ts'
+import { invalid } from './tensor-values.ts'
+
+/** The models, or only those that are ready. */
+export function repositoryIndex(service: Service, only: { readonly ready: boolean }) {
+  return [...service.models.values()]
+    .filter(({ ready }) => ready || !only.ready)
+    .map(({ name, ready }) => ({
+      name,
+      version: modelVersion,
+      state: ready ? 'READY' : 'UNAVAILABLE',
+      reason: '',
+    }))
+}
+
+/**
+ * Of one model, or of all where no name is given.
+ *
+ * @throws ResidualError MODEL_NOT_SERVED
+ */
+export function modelStatistics(service: Service, name?: string, version?: string) {
+  const models = name ? [service.find(name, version)] : [...service.models.values()]
+  return {
+    model_stats: models.map(({ name, statistics }) => ({ name, version: modelVersion, ...statistics.value })),
+  }
+}
+
+/**
+ * Loads a model anew from its file.
+ *
+ * @throws ResidualError PATH_NOT_FOUND where clients may not, REQUEST_INVALID for parameters, MODEL_NOT_SERVED, MODEL_LOAD_FAILED
+ */
+export async function loadAnew(service: Service, name: string, parameters: object): Promise<void> {
+  if (!service.options.repository) {
+    const message = 'Clients may not have models loaded. Start the server with --repository to allow it.'
+    throw new ResidualError('PATH_NOT_FOUND', message)
+  }
+  const [parameter] = Object.keys(parameters)
+  if (parameter !== undefined)
+    throw invalid(
+      `The parameter '${parameter}' is not supported: a model is loaded from its own file, as it was configured.`,
+    )
+  const model = service.find(name)
+  try {
+    await model.load()
+  } catch (cause) {
+    if (!(cause instanceof ResidualError)) throw cause
+    const message = `The model ${model.name} could not be loaded and stays as it was: ${cause.message}`
+    throw new ResidualError('MODEL_LOAD_FAILED', message, { cause })
+  }
+}
+
+/** @throws ResidualError PATH_NOT_FOUND */
+export function refuseUnload(): never {
+  throw new ResidualError(
+    'PATH_NOT_FOUND',
+    'Models cannot be unloaded: they are served until the server stops.',
+  )
+}
