@@ -185,6 +185,36 @@ export const paddleDygraph = renamed(
   /*turnLinear=*/ true,
 )
 
+const blockOfDygraph = /^bb_(\d)_(\d+)\./
+
+/** Blocks called as Caffe calls them; `many` for networks that count those of stage 3 b1, b2... */
+export const paddleDygraphCaffe =
+  (many: boolean): Rename =>
+  tensor =>
+    paddleDygraph(tensor).map(made => ({
+      ...made,
+      name: made.name.replace(blockOfDygraph, (_, stage, block) => {
+        const counted = many && stage === '2' && block !== '0' ? `b${block}` : 'abcdefgh'[Number(block)]
+        return `res${Number(stage) + 2}${counted}.`
+      }),
+    }))
+
+export const paddleWsl: Rename = tensor =>
+  paddleDygraph(tensor).map(made => ({
+    ...made,
+    name: replaceAll(made.name, [
+      [/^conv\./, '_conv_stem.'],
+      [/^out\./, '_out.'],
+      [/^bb_0_/, '_conv1_'],
+      [/^bb_1_/, '_conv2_'],
+      [/^bb_2_/, '_conv3_'],
+      [/^bb_3_/, '_conv4_'],
+      [/\.conv(\d)\./, '._conv$1.'],
+      [/\.short\./, '._short._conv.'],
+      [/\._batch_norm\./, '._bn.'],
+    ]),
+  }))
+
 /** For a network of so many blocks in each stage: they are in one list. */
 export const paddleClasBlocks =
   (blocks: readonly number[]): Rename =>
@@ -254,6 +284,21 @@ export const paddleClasVd = vd(paddleClas, (k, kind) => (kind === 'conv' ? `conv
   '_variance',
   '_weights',
 ])
+
+const next =
+  (rename: Rename): Rename =>
+  tensor =>
+    rename(tensor).map(made => ({
+      ...made,
+      name: replaceAll(made.name, [
+        [/^conv1_weights$/, 'res_conv1_weights'],
+        [/^fc_0\.w_0$/, 'fc_weights'],
+        [/^fc_0\.b_0$/, 'fc_offset'],
+      ]),
+    }))
+
+export const paddleClasNext = next(paddleClas)
+export const paddleClasNextVd = next(paddleClasVd)
 
 export const prefixed = (prefix: string): Rename => renamed([[/^/, prefix]])
 

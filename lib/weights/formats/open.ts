@@ -15,19 +15,14 @@ interface Format {
   readonly open: (path: string) => Promise<Checkpoint>
 }
 
-// In the order they are asked: older PyTorch files are pickles as Paddle's are, and ONNX has no mark of its own.
+// In the order they are asked: older PyTorch files are pickles as Paddle's are, programs of Paddle's are JSON as an index is, and ONNX
+// has no mark of its own.
 const formats: readonly Format[] = [
   {
     name: 'safetensors',
     endings: ['.safetensors'],
     matches: head => head[8] === 0x7b && head[5] === 0 && head[6] === 0 && head[7] === 0, // '{' behind a length
     open: async path => (await import('../safetensors.ts')).openSafetensors(path),
-  },
-  {
-    name: 'safetensors with an index',
-    endings: ['.safetensors.index.json'],
-    matches: head => head[0] === 0x7b, // '{'
-    open: async path => (await import('./sharded-safetensors.ts')).openShardedSafetensors(path),
   },
   {
     name: 'zip (PyTorch, Keras)',
@@ -46,6 +41,12 @@ const formats: readonly Format[] = [
     endings: ['.pdparams'],
     matches: async head => (await import('./paddle.ts')).looksLikePaddle(head),
     open: async path => (await import('./paddle.ts')).openPaddle(path),
+  },
+  {
+    name: 'safetensors with an index',
+    endings: ['.safetensors.index.json'],
+    matches: head => head[0] === 0x7b, // '{'
+    open: async path => (await import('./sharded-safetensors.ts')).openShardedSafetensors(path),
   },
   {
     name: 'HDF5 (Keras)',

@@ -1,8 +1,9 @@
-// How is what paddle.save wrote opened? It is one pickle, of a dictionary of numpy's arrays.
+// What paddle.save writes: one pickle, of a dictionary of numpy's arrays.
 import type { ResidualError } from '../../errors.ts'
-import { invalidCheckpoint } from '../checkpoint-error.ts'
+import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
 import { closingOnError } from '../closing-on-error.ts'
+import { paddleHeadBytes, unnamedPaddle } from './paddle-unnamed.ts'
 import { readPickle } from './pickle/machine.ts'
 import { findTensors } from './pickle/tensors.ts'
 import { Dict, List, NumpyArray, type Value } from './pickle/values.ts'
@@ -12,9 +13,9 @@ import { ViewCheckpoint } from './view-checkpoint.ts'
 /** By protocols 2 and 3 an array of 2^30 bytes or more is saved in pieces; this key tells of which. */
 const piecesKey = 'UnpackBigParamInfor@@'
 
-/** Whether a file that begins like this may be Paddle's: it is some pickle of protocol 2 or later. */
+/** Whether a file that begins like this may be Paddle's: some pickle of protocol 2 or later, or one of those that are refused by name. */
 export function looksLikePaddle(head: Uint8Array): boolean {
-  return head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5
+  return (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) || unnamedPaddle(head) !== undefined
 }
 
 /**
@@ -29,6 +30,10 @@ export async function openPaddle(path: string): Promise<ViewCheckpoint> {
 /** As {@link openPaddle}, from what is open already; it is closed where it is no such file. */
 export function readPaddle(file: ByteSource): Promise<ViewCheckpoint> {
   return closingOnError(file, async source => {
+    const head = new Uint8Array(Math.min(source.size, paddleHeadBytes))
+    await source.read([head], 0)
+    const unnamed = unnamedPaddle(head)
+    if (unnamed !== undefined) throw refusedCheckpoint(source, unnamed)
     const pickle = await readPickle(source, () => undefined)
     const fail = (problem: string) => invalidCheckpoint(source, problem)
     if (pickle.end !== source.size) throw fail(`${source.size - pickle.end} bytes follow its pickle`)

@@ -1,4 +1,4 @@
-// What do PaddlePaddle's networks call the tensors of a ResNet? paddle.vision as torchvision, its tutorial and PaddleClas otherwise.
+// What PaddlePaddle's networks call the tensors of a ResNet: paddle.vision as torchvision, its tutorial and PaddleClas otherwise.
 import type { Scheme } from './scheme.ts'
 import { torchvision } from './torchvision.ts'
 
@@ -25,7 +25,19 @@ export const paddleDygraph: Scheme = {
   classifier: 'out',
 }
 
-/** The same of PaddleClas' `ResNet50_vd` and its like, which are ResNet-D. */
+/** The same of PaddleClas in the first half of 2020, which called its blocks as Caffe does. */
+export const paddleDygraphCaffe: Scheme = {
+  ...paddleDygraph,
+  name: "Paddle dygraph, Caffe's blocks",
+  marks: ['conv._conv.weight', 'res2a.conv0._conv.weight'],
+  block: {
+    conv: 'res{i+1}{j:a}.conv{k-1}._conv',
+    norm: 'res{i+1}{j:a}.conv{k-1}._batch_norm',
+  },
+  projection: { conv: 'res{i+1}{j:a}.short._conv', norm: 'res{i+1}{j:a}.short._batch_norm' },
+}
+
+/** The same of PaddleClas' `ResNet50_vd` and its like, which are ResNet-D. Those of `ResNet50_vc`, a ResNet-C, are called the same. */
 export const paddleDygraphVd: Scheme = {
   ...paddleDygraph,
   name: 'Paddle dygraph, vd',
@@ -36,6 +48,17 @@ export const paddleDygraphVd: Scheme = {
     { conv: 'conv1_3._conv', norm: 'conv1_3._batch_norm' },
   ],
   averagedShortcut: true,
+}
+
+/** `ResNeXt101_32x8d_wsl` and its like, of PaddleClas. */
+export const paddleWsl: Scheme = {
+  ...paddleVision,
+  name: 'PaddleClas, WSL',
+  marks: ['_conv_stem._conv.weight', '_conv1_0._conv0._conv.weight'],
+  stem: [{ conv: '_conv_stem._conv', norm: '_conv_stem._bn' }],
+  block: { conv: '_conv{i}_{j}._conv{k-1}._conv', norm: '_conv{i}_{j}._conv{k-1}._bn' },
+  projection: { conv: '_conv{i}_{j}._short._conv._conv', norm: '_conv{i}_{j}._short._conv._bn' },
+  classifier: '_out',
 }
 
 /**
@@ -94,4 +117,24 @@ export const paddleClasVd: Scheme = {
     { conv: 'conv1_3', norm: 'bnv1_3' },
   ],
   averagedShortcut: true,
+}
+
+const namedClassifier = { linearWeight: '{classifier}_weights', linearBias: '{classifier}_offset' } as const
+
+/** ResNeXts, whose stem and classifier are called otherwise. */
+export const paddleClasNext: Scheme = {
+  ...paddleClas,
+  name: 'PaddleClas, ResNeXt',
+  marks: ['res_conv1_weights', 'res2a_branch2a_weights'],
+  stem: [{ conv: 'res_conv1', norm: 'bn_conv1' }],
+  classifier: 'fc',
+  tensors: { ...paddleClas.tensors, ...namedClassifier },
+}
+
+export const paddleClasNextVd: Scheme = {
+  ...paddleClasVd,
+  name: 'PaddleClas, ResNeXt vd',
+  marks: [...paddleClasVd.marks, 'fc_weights'],
+  classifier: 'fc',
+  tensors: paddleClasNext.tensors,
 }

@@ -47,6 +47,9 @@ export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}):
   }
 }
 
+/** Of schemes that differ in details the name of the first. */
+const families = new Set(schemes.map(({ name }) => name.split(',')[0]))
+
 function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
   const names = [...file.tensors.keys()]
   for (const scheme of schemes) {
@@ -57,7 +60,7 @@ function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
   throw new ResidualError(
     'CHECKPOINT_MISMATCH',
     `${file.path} holds no ResNet that is known: it has ${some}. ` +
-      `Known are the names of ${schemes.map(({ name }) => name).join('; ')}.`,
+      `Known are the names of ${[...families].join('; ')}.`,
   )
 }
 
@@ -112,8 +115,9 @@ function byName(error: unknown, file: Checkpoint): unknown {
   if (!(error instanceof ResidualError && error.code === 'CHECKPOINT_MISMATCH')) return error
   const found = findUnsupported(file.tensors.keys())
   if (!found) return error
-  const problem = `${file.path} holds ${found.what}, as '${excerpt([found.name])}' shows, which cannot be run`
-  return mismatch(`${problem}: what can are plain ResNets, ResNeXts and wide ResNets`, error)
+  const problem = `${file.path} holds ${found.what}, as '${excerpt([found.name])}' shows`
+  const remedy = found.remedy ?? 'what can be run are plain ResNets, ResNeXts and wide ResNets'
+  return mismatch(`${problem}: ${remedy}`, error)
 }
 
 const mismatch = (problem: string, cause?: unknown) =>

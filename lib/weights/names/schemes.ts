@@ -5,10 +5,14 @@ import {
   paddleClas,
   paddleClasBlocks,
   paddleClasBlocksVd,
+  paddleClasNext,
+  paddleClasNextVd,
   paddleClasVd,
   paddleDygraph,
+  paddleDygraphCaffe,
   paddleDygraphVd,
   paddleVision,
+  paddleWsl,
 } from './paddle.ts'
 import type { Scheme } from './scheme.ts'
 import { folded, foldedC, foldedD, openMMLab, timmC, timmD, torchvision } from './torchvision.ts'
@@ -18,8 +22,12 @@ import { transformers } from './transformers.ts'
 export const schemes: readonly Scheme[] = [
   transformers,
   paddleDygraph,
+  paddleDygraphCaffe,
   paddleDygraphVd,
+  paddleWsl,
   paddleClas,
+  paddleClasNext,
+  paddleClasNextVd,
   paddleClasVd,
   paddleClasBlocksVd,
   paddleClasBlocks,

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { openCheckpoint } from '../../../lib/index.ts'
 import { looksLikePaddle, openPaddle, readPaddle } from '../../../lib/weights/formats/paddle.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { memorySource } from '../../support/memory-source.ts'
@@ -36,6 +37,16 @@ describe('An array is read', () => {
       ),
       [3],
     ],
+    [
+      'of a static graph',
+      p.call(
+        p.global('builtins', 'eval'),
+        p.str('data'),
+        p.dict({ data: p.numpyArray([1], f4, p.bin(p.float32(3))) }),
+      ),
+      [3],
+    ],
+    ['without dimensions', p.numpyArray([], f4, p.bin(p.float32(3))), [3]],
   ])('%s', async (_, array, expected) => {
     expect(await readOne(array)).toEqual(expected)
   })
@@ -121,5 +132,89 @@ describe('A Paddle file', () => {
     await using file = await openPaddle(path)
     expect(file.format).toBe('Paddle (pickle)')
     expect([...(await file.read('w'))]).toEqual([1])
+  })
+})
+
+describe('What Paddle saves and has no weights by their names', () => {
+  const folder = temporaryFolder()
+  const zeros = (count: number) => Buffer.alloc(count)
+  const empty = p.pickle(p.dict({}))
+  const described = p.dict({ structured_name: p.str('conv.weight'), stop_gradient: '\x89' })
+  it.each<[title: string, file: string, bytes: Uint8Array, what: string, remedy: string]>([
+    [
+      'a program',
+      'model.json',
+      Buffer.from('{"base_code":{"magic":"pir","trainable":true,"version":4},"program":{"regions":[]}}'),
+      'a program of PaddlePaddle',
+      "paddle.save(model.state_dict(), 'model.pdparams'), or convert it to ONNX by paddle2onnx.",
+    ],
+    [
+      'a program that is set out for readers',
+      'model.json',
+      Buffer.from('{\n  "base_code": {\n    "magic": "pir",\n'),
+      'a program of PaddlePaddle',
+      'paddle.save(model.state_dict()',
+    ],
+    [
+      'a program before version 3',
+      'model.pdmodel',
+      p.ops('\x0a\x8a\x23\x08\x00\x10', Buffer.alloc(9, 0xff), '\x01\x1a\x22\x0a\x12batch_norm2d_1.b_0'),
+      'a program of PaddlePaddle',
+      'paddle2onnx.',
+    ],
+    [
+      'the parameters of a program',
+      'model.pdiparams',
+      p.ops(zeros(16), p.uint32(4), '\x08\x05\x10\x04', p.float32(1, 2, 3, 4)),
+      'without any names',
+      'paddle2onnx.',
+    ],
+    [
+      'the names of those',
+      'model.pdiparams.info',
+      p.pickle(p.dict({ 'conv2d_0.w_0': described })),
+      'what the parameters of a program of PaddlePaddle are called',
+      "paddle.save(model.state_dict(), 'model.pdparams').",
+    ],
+    [
+      'an optimizer with a schedule alone',
+      'model.opt',
+      p.pickle(p.dict({ LR_Scheduler: p.dict({ last_epoch: p.int(3) }) })),
+      'the state of an optimizer',
+      'in the .pdparams file beside it.',
+    ],
+    ['an optimizer with nothing', 'model.pdopt', empty, 'the state of an optimizer', 'in the .pdparams file'],
+  ])('is refused by name, with what to do: %s', async (_, file, bytes, what, remedy) => {
+    const path = join(folder, file)
+    writeFileSync(path, bytes)
+    for (const opening of [openCheckpoint, openPaddle]) {
+      const error = await opening(path).catch((error: unknown) => error as Error)
+      expect(error).toMatchObject({ name: 'ResidualError', code: 'CHECKPOINT_INVALID' })
+      expect(error).toMatchObject({ message: expect.stringContaining(`${path} is refused: it `) })
+      expect(error).toMatchObject({ message: expect.stringContaining(what) })
+      expect(error).toMatchObject({ message: expect.stringContaining(remedy) })
+    }
+  })
+
+  it('is not seen in what begins otherwise', () => {
+    for (const bytes of [
+      Buffer.from('{"metadata": {"total_size": 1}, "weight_map": {}}'),
+      zeros(64),
+      p.ops(zeros(16), p.uint32(400), '\x08\x05'),
+      p.ops(zeros(16), p.uint32(4), '\x09\x05'),
+      p.ops(zeros(16), p.uint32(4)),
+      p.ops('\x0a\xff\xff\xff\xff\xff\xff\xff'),
+      p.ops('\x0a\x10\x08\x01\x10', Buffer.alloc(9, 0xff), '\x01'),
+      Buffer.of(0x0a),
+      Buffer.alloc(0),
+    ])
+      expect(looksLikePaddle(bytes)).toBe(false)
+  })
+
+  it('is a whole model, and refused with the call that saves its weights', async () => {
+    await expect(open(p.pickle(p.global('__main__', 'ResNet'), ')\x81'))).rejects.toThrow(
+      'asks for __main__.ResNet, which is not among the few things that weights need; nothing from a file is executed. ' +
+        "If it holds a whole model, save its state_dict() instead: paddle.save(model.state_dict(), 'model.pdparams').",
+    )
   })
 })

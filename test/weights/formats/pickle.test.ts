@@ -14,13 +14,31 @@ const refused: [title: string, bytes: Uint8Array, message: string][] = [
   ['no end', p.pickle(p.dict({ a: one })).subarray(0, -1), 'its pickle ends in the middle'],
   ['bytes behind its end', p.ops(p.pickle(p.dict({ a: one })), 'x'), '1 bytes follow its pickle'],
   ['no tensors', p.pickle(p.dict({ epoch: 'K\x01' })), 'there are no tensors in it'],
+  [
+    'the state of an optimizer without tensors',
+    p.pickle(p.dict({ state: p.dict({}), param_groups: p.list(p.dict({ lr: 'K\x01' })) })),
+    'it is the state of an optimizer; the weights are in another file',
+  ],
   ['an unknown opcode', before('\xfe'), 'has the unknown opcode 254'],
   [
     'a call into the system',
     before(p.call(p.global('posix', 'system'), p.str('true'))),
     'asks for posix.system,',
   ],
-  ['a builtin', before(p.call(p.global('__builtin__', 'eval'), p.str('1'))), 'asks for __builtin__.eval,'],
+  ['a builtin', before(p.call(p.global('__builtin__', 'exec'), p.str('1'))), 'asks for __builtin__.exec,'],
+  ...(
+    [
+      ['a number', [p.str('1')]],
+      ['an array by another name', [p.str('x'), p.dict({ data: one })]],
+      ['more than an array', [p.str('data'), p.dict({ data: one, x: one })]],
+      ['an array and more', [p.str('data'), p.dict({ data: one }), p.dict({})]],
+      ['something that is no array', [p.str('data'), p.dict({ data: p.str('1') })]],
+    ] as const
+  ).map(([title, args]): [string, Uint8Array, string] => [
+    `a call of eval for ${title}`,
+    before(p.call(p.global('builtins', 'eval'), ...args)),
+    'asks for eval of something other than an array; nothing from a file is executed',
+  ]),
   ['a global that is a part of a known one', before(p.global('numpy', 'core')), 'asks for numpy.core,'],
   ["a global of an object's property's name", before(p.global('__proto__', 'x')), 'asks for __proto__.x,'],
   ['a global off the stack', before(p.ops('\x8c\x02os\x8c\x06system\x93')), 'asks for os.system,'],
@@ -98,7 +116,7 @@ describe('A pickle with', () => {
     const model = p.pickle(p.global('torchvision.models.resnet', 'ResNet'), ')\x81')
     await expect(open(model)).rejects.toThrow(
       'asks for torchvision.models.resnet.ResNet, which is not among the few things that weights need; ' +
-        'nothing from a file is executed. If it holds a whole model, save its state_dict() instead.',
+        "nothing from a file is executed. If it holds a whole model, save its state_dict() instead: torch.save(model.state_dict(), 'model.pth').",
     )
   })
 

@@ -29,10 +29,14 @@ import {
   paddleClas,
   paddleClasBlocks,
   paddleClasBlocksVd,
+  paddleClasNext,
+  paddleClasNextVd,
   paddleClasVd,
   paddleDygraph,
+  paddleDygraphCaffe,
   paddleDygraphVd,
   paddleVision,
+  paddleWsl,
   prefixed,
   type Rename,
   transformers,
@@ -89,7 +93,21 @@ const cases: [string, string, Rename, Partial<ResNetOptions>][] = [
   ['transformers', 'transformers', transformers, {}],
   ['paddle.vision', 'paddle.vision', paddleVision, {}],
   ['Paddle dygraph', 'Paddle dygraph', paddleDygraph, {}],
+  [
+    "Paddle dygraph with Caffe's blocks",
+    "Paddle dygraph, Caffe's blocks",
+    paddleDygraphCaffe(/*many=*/ false),
+    {},
+  ],
+  [
+    "Paddle dygraph with Caffe's blocks, by number",
+    "Paddle dygraph, Caffe's blocks",
+    paddleDygraphCaffe(/*many=*/ true),
+    {},
+  ],
+  ["PaddleClas' ResNeXt101 WSL", 'PaddleClas, WSL', paddleWsl, {}],
   ['PaddleClas', 'PaddleClas', paddleClas, {}],
+  ["PaddleClas' ResNeXts", 'PaddleClas, ResNeXt', paddleClasNext, {}],
   ['OpenMMLab', 'OpenMMLab', openMMLab, {}],
   ['Keras', 'Keras', keras, { ...v1, epsilon: 1.001e-5 }],
   ['Keras until 2018', 'Keras until 2018', kerasUntil2018, { ...v1, epsilon: 1e-3 }],
@@ -156,6 +174,7 @@ describe('a ResNet-D', () => {
     ['Paddle dygraph, vd', 50, paddleDygraphVd, d],
     ['Paddle dygraph, vd', 18, paddleDygraphVd, { ...d, projectFirst: true }],
     ['PaddleClas, vd', 50, paddleClasVd, d],
+    ['PaddleClas, ResNeXt vd', 50, paddleClasNextVd, { ...d, groups: 8, widthPerGroup: 8 }],
     ['PaddleClas 2.2, vd', 34, paddleClasBlocksVd([3, 4, 6, 3]), { ...d, projectFirst: true }],
     ['PaddleClas 2.2, vd', 50, paddleClasBlocksVd([3, 4, 6, 3]), d],
   ] as [string, number, Rename, Partial<ResNetOptions>][])(
@@ -321,10 +340,37 @@ describe('what is refused', () => {
     ['attnpool.positional_embedding', 'a ResNet of CLIP'],
     ['layer1.0.convs.0.weight', 'a Res2Net'],
     ['conv2_block1_preact_bn/gamma', 'a ResNet v2'],
+    ['fc_res2a_sqz_weights', 'attention in its blocks'],
   ])('is called by its name: %s', async (name, what) => {
     const message = await refusal(alsoAt('conv1.weight', name))
     expect(message).toContain(what)
     expect(message).toContain(name)
+  })
+
+  it.each([
+    [
+      'conv2d_0.w_0_velocity_0',
+      'the state of an optimizer of PaddlePaddle',
+      'in the .pdparams file beside it.',
+    ],
+    ['batch_norm2d_3.b_0_beta1_pow_acc_0', 'the state of an optimizer of PaddlePaddle', 'beside it.'],
+    ['master_weights.linear_0.w_0', 'the state of an optimizer of PaddlePaddle', 'beside it.'],
+    ['state.12.exp_avg', 'the state of an optimizer', 'the weights are in another file.'],
+    [
+      'batch_norm_7.w_2',
+      'names that PaddlePaddle makes up',
+      "paddle.save(model.state_dict(), 'model.pdparams').",
+    ],
+  ])('is no network, by what it is and what to do: %s', async (name, what, remedy) => {
+    const only: Rename = tensor => (tensor.name === 'conv1.weight' ? [{ ...tensor, name }] : [])
+    const message = await refusal(only)
+    expect(message).toContain(`holds ${what}`)
+    expect(message).toContain(`'${name}' shows: `)
+    expect(message).toContain(remedy)
+    // Beside other tensors it tells nothing.
+    expect(await refusal(tensor => [...only(tensor), { ...tensor, name: `x.${tensor.name}` }])).not.toContain(
+      what,
+    )
   })
 
   it('says which tensors are missing, by both names', async () => {

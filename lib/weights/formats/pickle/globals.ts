@@ -1,7 +1,7 @@
 // Which names may a pickle ask for? The one list; all others are refused. None of them does anything but describe data.
 import { numpyGlobals } from './numpy-globals.ts'
 import { torchGlobals } from './torch-globals.ts'
-import { type Caller, Dict, Global, Ignored, List, type Value } from './values.ts'
+import { type Caller, Dict, Global, Ignored, List, NumpyArray, type Value } from './values.ts'
 
 const ignored = () => new Ignored()
 const first = ([value]: readonly Value[]) => value ?? null
@@ -15,6 +15,8 @@ const pythonGlobals: { readonly [name: string]: Global['call'] } = {
   '__builtin__.tuple': tuple,
   'builtins.dict': dictionary,
   '__builtin__.dict': dictionary,
+  'builtins.eval': evaluated,
+  '__builtin__.eval': evaluated,
   'builtins.bytes': noBytes, // protocol 2 has no other word for no bytes at all
   '__builtin__.bytes': noBytes,
   'collections.OrderedDict': dictionary,
@@ -57,6 +59,13 @@ function tuple([items]: readonly Value[], caller: Caller): Value {
 function encode([text, encoding = 'utf-8']: readonly Value[], caller: Caller): Value {
   if (encoding !== 'latin1') throw caller.problem('has bytes in an encoding other than latin1')
   return text ?? null // it is text of one character for each byte, and so taken for the bytes
+}
+
+/** How Paddle saves a tensor of a static graph: `eval('data', {'data': array})`. That is the array; all other text is refused unread. */
+function evaluated([text, names, ...others]: readonly Value[], caller: Caller): Value {
+  const array = names instanceof Dict && names.entries?.size === 1 ? names.entries.get('data') : undefined
+  if (text === 'data' && array instanceof NumpyArray && others.length === 0) return array
+  throw caller.problem('asks for eval of something other than an array; nothing from a file is executed')
 }
 
 function noBytes(args: readonly Value[], caller: Caller): Value {

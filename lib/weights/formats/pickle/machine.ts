@@ -131,7 +131,7 @@ export class Machine implements Caller {
     throw refusedCheckpoint(
       this.input.source,
       `its pickle asks for ${shown(module)}.${shown(name)}, which is not among the few things that weights need; ` +
-        'nothing from a file is executed. If it holds a whole model, save its state_dict() instead',
+        `nothing from a file is executed. If it holds a whole model, save its state_dict() instead: ${this.#saving(module)}`,
     )
   }
 
@@ -149,6 +149,14 @@ export class Machine implements Caller {
 
   problem(text: string): ResidualError {
     return this.input.invalid(`its pickle ${text}`)
+  }
+
+  /** The call that saves weights alone, in the framework that the pickle is of. */
+  #saving(module: string): string {
+    const isPaddles = this.input.source.format === 'Paddle' && !/^(torch|timm)/.test(module)
+    return isPaddles
+      ? "paddle.save(model.state_dict(), 'model.pdparams')"
+      : "torch.save(model.state_dict(), 'model.pth')"
   }
 
   #tooShort(): ResidualError {

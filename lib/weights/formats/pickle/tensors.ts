@@ -1,10 +1,11 @@
 // Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
 
-import { invalidCheckpoint } from '../../checkpoint-error.ts'
+import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint-file.ts'
 import { TensorView } from '../view.ts'
 import type { Pickle } from './machine.ts'
 import { Dict, List, NumpyArray, type Value } from './values.ts'
+import { withoutTensors } from './without-tensors.ts'
 
 const maxDepth = 32
 const maxTensors = 200_000
@@ -46,7 +47,10 @@ export function findTensors({ value, work }: Pickle, source: ByteSource): Found 
   }
 
   visit(value, '', 0)
-  if (views.size === 0) throw fail('there are no tensors in it')
+  if (views.size === 0) {
+    const reason = withoutTensors(value, source.path)
+    throw reason === undefined ? fail('there are no tensors in it') : refusedCheckpoint(source, reason)
+  }
   return { views, metadata: metadataOf(value) }
 }
 

@@ -1,0 +1,45 @@
+// Paddle's files that have no weights by names of layers: programs, and tensors one after another. They are refused by name.
+
+/** How much of a file has to be seen to tell what it is. */
+export const paddleHeadBytes = 64
+
+const stateDict = "paddle.save(model.state_dict(), 'model.pdparams')"
+const orOnnx = `save the network that it was made of by ${stateDict}, or convert it to ONNX by paddle2onnx`
+
+const pirProgram = /^\{\s*"base_code"\s*:\s*\{\s*"magic"\s*:\s*"pir"/
+
+// The number of block 0 of a ProgramDesc, and of the block around it, -1: paddle/fluid/framework/framework.proto.
+const firstBlock = Buffer.from('080010ffffffffffffffffff01', 'hex')
+const mostLengthBytes = 5
+
+// Versions and levels of detail that are 0, before the length of a description that begins with the type of the numbers
+// (paddle/phi/core/framework/dense_tensor_serialize.cc).
+const zeroBytes = 16
+const mostDescriptionBytes = 128
+
+/** Why a file that begins like this is refused, and what can be done; undefined where it is none of these. */
+export function unnamedPaddle(head: Uint8Array): string | undefined {
+  const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength)
+  if (pirProgram.test(bytes.toString('latin1')) || isProgram(bytes))
+    return `it is a program of PaddlePaddle's, which has no weights; ${orOnnx}`
+  if (isTensor(bytes))
+    return (
+      'it is the parameters of a program of PaddlePaddle, or a tensor that was saved with use_binary_format, without any names; ' +
+      orOnnx
+    )
+  return undefined
+}
+
+/** The message of type ProgramDesc that `.pdmodel` is, whose first field is a block. */
+function isProgram(bytes: Buffer): boolean {
+  if (bytes[0] !== 0x0a) return false
+  let at = 1
+  while (at <= mostLengthBytes && (bytes[at] ?? 0) >= 0x80) at++
+  return bytes.subarray(at + 1, at + 1 + firstBlock.length).equals(firstBlock)
+}
+
+function isTensor(bytes: Buffer): boolean {
+  if (bytes.length < zeroBytes + 6 || bytes.subarray(0, zeroBytes).some(byte => byte !== 0)) return false
+  const length = bytes.readInt32LE(zeroBytes)
+  return length >= 2 && length <= mostDescriptionBytes && bytes[zeroBytes + 4] === 0x08
+}
