@@ -4,7 +4,8 @@ import { greatest } from './greatest.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
 import { type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
-import type { OutputName } from './model/plan.ts'
+import type { Activation } from './model/activation.ts'
+import { activationOf, type OutputName } from './model/plan.ts'
 import { lowerModel, type ModelOptions, openModel } from './open-model.ts'
 import { eachPicture, type PictureResult, row } from './pipeline.ts'
 import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
@@ -16,12 +17,15 @@ export type LoadOptions = SessionOptions & ModelOptions
 export interface Prediction {
   readonly index: number
   readonly label: string
+  /** What the model's activation makes of the logit: with `none` the logit itself. */
   readonly probability: number
 }
 
 export interface ClassifyOptions {
-  /** How many of the likeliest classes to return. */
+  /** How many of the likeliest classes to return; 5 unless given, and all with a `threshold`. */
   readonly topK?: number
+  /** Only classes with at least this probability; there may be none. */
+  readonly threshold?: number
   /** Pictures that run through the network together. */
   readonly batch?: number
 }
@@ -80,14 +84,18 @@ export class Classifier {
     pictures: readonly (string | Uint8Array)[],
     options: ClassifyOptions = {},
   ): Promise<Prediction[][]> {
-    const { topK = defaultTopK, batch = defaultBatch } = options
+    const {
+      threshold,
+      topK = threshold === undefined ? defaultTopK : this.labels.length,
+      batch = defaultBatch,
+    } = options
     if (!Array.isArray(pictures))
       throw wrongType('an array of paths or encoded pictures', 'pictures', pictures)
     checkInteger('topK', topK, 1)
     const results: Prediction[][] = []
     for await (const result of this.each(pictures, { batch, outputs: ['probabilities'] })) {
       if ('error' in result) throw result.error
-      results.push(this.top(result.outputs.probabilities, topK))
+      results.push(this.top(result.outputs.probabilities, topK, threshold))
     }
     return results
   }
@@ -119,13 +127,25 @@ export class Classifier {
     return preprocess(await decode(picture, options), this.preprocessing)
   }
 
-  /** The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`. */
-  top(probabilities: Float32Array, count: number = defaultTopK): Prediction[] {
-    return greatest(probabilities, count).map(index => ({
-      index,
-      label: this.labels[index]!,
-      probability: probabilities[index]!,
-    }))
+  /** What makes probabilities of the logits. */
+  get activation(): Activation {
+    return activationOf(this.session.plan)
+  }
+
+  /**
+   * The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`; with a `threshold` only those that
+   * reach it.
+   */
+  top(
+    probabilities: Float32Array,
+    count: number = defaultTopK,
+    threshold = Number.NEGATIVE_INFINITY,
+  ): Prediction[] {
+    if (typeof threshold !== 'number' || Number.isNaN(threshold))
+      throw wrongType('a number', 'threshold', threshold)
+    return greatest(probabilities, count)
+      .map(index => ({ index, label: this.labels[index]!, probability: probabilities[index]! }))
+      .filter(({ probability }) => probability >= threshold)
   }
 
   /** The class activation map `[H,W]` of class `index`, from one picture's feature maps `[H,W,C]`. */

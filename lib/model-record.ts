@@ -1,9 +1,10 @@
-// What goes with a checkpoint? Its architecture, labels and preprocessing: a JSON file of the same name beside it.
+// What goes with a checkpoint? Its architecture, labels, activation and preprocessing: a JSON file of the same name beside it.
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { ResidualError } from './errors.ts'
+import { quoted, ResidualError } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
+import { type Activation, activations, isActivation } from './model/activation.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
@@ -16,6 +17,8 @@ export interface ModelRecord {
   readonly architecture?: Partial<ResNetOptions>
   /** One per class, in order; `class 0`, `class 1`, ... where absent. */
   readonly labels?: readonly string[]
+  /** What makes probabilities of the logits. Where absent what the file says, else softmax, and sigmoid for one class. */
+  readonly activation?: Activation
   /** That of the naming scheme where absent. */
   readonly preprocessing?: Preprocessing
 }
@@ -111,17 +114,22 @@ async function readShortFile(file: string): Promise<string> {
 }
 
 function parseModelRecord(record: { [key: string]: unknown }, file: string): ModelRecord {
-  const { architecture, labels, preprocessing } = record
+  const { architecture, labels, activation, preprocessing } = record
   if (architecture !== undefined && !isObject(architecture)) {
     throw new ResidualError('MODEL_INVALID', `'architecture' in ${file} is not an object.`)
   }
   if (labels !== undefined && !(Array.isArray(labels) && labels.every(label => typeof label === 'string'))) {
     throw new ResidualError('MODEL_INVALID', `'labels' in ${file} is not an array of strings.`)
   }
+  if (activation !== undefined && !isActivation(activation)) {
+    const problem = `'activation' in ${file} is ${quoted(activation)}, not one of ${activations.join(', ')}`
+    throw new ResidualError('MODEL_INVALID', `${problem}.`)
+  }
   if (architecture) checkArchitecture(architecture, file)
   return {
     ...(architecture ? { architecture } : {}),
     ...(labels ? { labels: labels as string[] } : {}),
+    ...(activation === undefined ? {} : { activation }),
     ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessing(preprocessing, file) }),
   }
 }

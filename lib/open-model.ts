@@ -1,15 +1,22 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
-import { ResidualError } from './errors.ts'
+import { quoted, ResidualError } from './errors.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
+import {
+  type Activation,
+  activations,
+  checkActivation,
+  isActivation,
+  usualActivation,
+} from './model/activation.ts'
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
 import { findModel, type ModelFile, readJson, readModelRecord } from './model-record.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
-import type { Checkpoint } from './weights/checkpoint.ts'
+import { activationKey, type Checkpoint } from './weights/checkpoint.ts'
 import { closingOnError } from './weights/closing-on-error.ts'
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
@@ -17,6 +24,7 @@ import { type Recognised, recognise } from './weights/names/recognise.ts'
 /** What somebody who opens a model says of it, in place of what goes with it. */
 export interface ModelOptions {
   readonly labels?: readonly string[]
+  readonly activation?: Activation
   /** Members that are left out stay as they are. */
   readonly preprocessing?: PreprocessingChanges
   /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
@@ -30,6 +38,8 @@ export interface OpenModel extends Recognised {
   /** One per class: of whoever named them, else `class 0`, `class 1`, ... */
   readonly labels: readonly string[]
   readonly preprocessing: Preprocessing
+  /** What makes probabilities of the logits. */
+  readonly activation: Activation
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -50,10 +60,10 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
  *
  * @throws ResidualError MODEL_INVALID where the network cannot take pictures of that size
  */
-export function lowerModel({ checkpoint, network, preprocessing }: OpenModel): Plan {
+export function lowerModel({ checkpoint, network, preprocessing, activation }: OpenModel): Plan {
   const input = inputOf(preprocessing)
   try {
-    return lower(network, input)
+    return lower(network, { ...input, activation })
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause
     const problem = `${checkpoint.path} cannot take pictures of ${input.height}x${input.width}`
@@ -81,8 +91,27 @@ export async function understand(
     const problem = `There are ${labels.length} labels for the ${classes} classes of ${path}`
     throw new ResidualError('MODEL_INVALID', `${problem}.`)
   }
+  const activation =
+    options.activation === undefined
+      ? (beside.activation ?? activationIn(checkpoint) ?? usualActivation(classes))
+      : checkActivation(options.activation)
   const close = () => checkpoint.close()
-  return { ...recognised, name, checkpoint, labels, preprocessing, close, [Symbol.asyncDispose]: close }
+  return {
+    ...recognised,
+    ...{ name, checkpoint, labels, preprocessing, activation, close },
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** What the file itself says. */
+function activationIn({ metadata, path }: Checkpoint): Activation | undefined {
+  const said = metadata.get(activationKey)
+  if (said === undefined || isActivation(said)) return said
+  throw new ResidualError(
+    'MODEL_INVALID',
+    `${path} ends with the activation ${quoted(said)}, which cannot be computed. ` +
+      `Say what to take in its place (--activation, or 'activation'): ${activations.join(', ')}.`,
+  )
 }
 
 /** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */

@@ -53,12 +53,12 @@ export class Service {
 
   /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
   constructor(readonly options: CheckedServeOptions) {
-    const { batcher, decoders, instances, limits, preprocessing, session } = options
+    const { batcher, decoders, instances, limits, modelOptions, session } = options
     const models = new Map<string, ServedModel>()
     for (const source of options.models) {
       const model: ServedModel = new ServedModel(source, {
         instances,
-        load: { ...session, ...(preprocessing && { preprocessing }) },
+        load: { ...session, ...modelOptions },
         batcher: { ...batcher, onBatch: ({ pictures }) => this.metrics.batch(model.name, pictures) },
       })
       if (models.has(model.name))

@@ -14,6 +14,7 @@ constexpr struct {
     {"normalize", core::OpKind::kNormalize}, {"conv", core::OpKind::kConv},
     {"maxPool", core::OpKind::kMaxPool},     {"avgPool", core::OpKind::kAvgPool},
     {"linear", core::OpKind::kLinear},       {"softmax", core::OpKind::kSoftmax},
+    {"sigmoid", core::OpKind::kSigmoid},
 };
 
 [[noreturn]] void invalid(const std::string& where, const std::string& what) {
