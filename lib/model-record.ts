@@ -19,6 +19,8 @@ export interface ModelRecord {
   readonly labels?: readonly string[]
   /** What makes probabilities of the logits. Where absent what the file says, else softmax, and sigmoid for one class. */
   readonly activation?: Activation
+  /** What the names of the network's tensors begin with, where the file holds several networks, or more than one. */
+  readonly prefix?: string
   /** That of the naming scheme where absent. */
   readonly preprocessing?: Preprocessing
 }
@@ -114,7 +116,7 @@ async function readShortFile(file: string): Promise<string> {
 }
 
 function parseModelRecord(record: { [key: string]: unknown }, file: string): ModelRecord {
-  const { architecture, labels, activation, preprocessing } = record
+  const { architecture, labels, activation, prefix, preprocessing } = record
   if (architecture !== undefined && !isObject(architecture)) {
     throw new ResidualError('MODEL_INVALID', `'architecture' in ${file} is not an object.`)
   }
@@ -125,11 +127,14 @@ function parseModelRecord(record: { [key: string]: unknown }, file: string): Mod
     const problem = `'activation' in ${file} is ${quoted(activation)}, not one of ${activations.join(', ')}`
     throw new ResidualError('MODEL_INVALID', `${problem}.`)
   }
+  if (prefix !== undefined && typeof prefix !== 'string')
+    throw new ResidualError('MODEL_INVALID', `'prefix' in ${file} is ${quoted(prefix)}, not a string.`)
   if (architecture) checkArchitecture(architecture, file)
   return {
     ...(architecture ? { architecture } : {}),
     ...(labels ? { labels: labels as string[] } : {}),
     ...(activation === undefined ? {} : { activation }),
+    ...(prefix === undefined ? {} : { prefix }),
     ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessing(preprocessing, file) }),
   }
 }

@@ -1,6 +1,6 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
-import { quoted, ResidualError } from './errors.ts'
+import { quoted, ResidualError, wrongType } from './errors.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
 import {
@@ -13,7 +13,7 @@ import {
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
-import { findModel, type ModelFile, readJson, readModelRecord } from './model-record.ts'
+import { findModel, type ModelFile, type ModelRecord, readJson, readModelRecord } from './model-record.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
 import { activationKey, type Checkpoint } from './weights/checkpoint.ts'
@@ -27,6 +27,8 @@ export interface ModelOptions {
   readonly activation?: Activation
   /** Members that are left out stay as they are. */
   readonly preprocessing?: PreprocessingChanges
+  /** What the names of the network's tensors begin with, where the file holds several networks, or more than one. */
+  readonly prefix?: string
   /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
   readonly architecture?: Partial<ResNetOptions>
 }
@@ -82,7 +84,8 @@ export async function understand(
   options: ModelOptions = {},
 ): Promise<OpenModel> {
   const beside = await readSidecars(path)
-  const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
+  const architecture = { ...beside.architecture, ...options.architecture }
+  const recognised = recognise(checkpoint, architecture, checkPrefix(options.prefix) ?? beside.prefix)
   const usual = { imagenet, caffe }[recognised.scheme.input]
   const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
   const { classes = 1000 } = recognised.architecture
@@ -103,6 +106,11 @@ export async function understand(
   }
 }
 
+function checkPrefix(prefix: unknown): string | undefined {
+  if (prefix === undefined || typeof prefix === 'string') return prefix
+  throw wrongType('a string', 'prefix', prefix)
+}
+
 /** What the file itself says. */
 function activationIn({ metadata, path }: Checkpoint): Activation | undefined {
   const said = metadata.get(activationKey)
@@ -115,7 +123,7 @@ function activationIn({ metadata, path }: Checkpoint): Activation | undefined {
 }
 
 /** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */
-async function readSidecars(path: string): Promise<Sidecar> {
+async function readSidecars(path: string): Promise<Sidecar & Pick<ModelRecord, 'prefix'>> {
   const [config, preprocessor] = ['config.json', 'preprocessor_config.json'].map(name =>
     join(dirname(path), name),
   ) as [string, string]

@@ -12,17 +12,25 @@ import {
 /** Of every command that takes a model. */
 export interface NetworkArguments {
   readonly activation?: Activation
+  readonly prefix?: string
 }
 
 export interface ModelArguments extends NetworkArguments, PreprocessingArguments {}
 
 /** Gives a command the options that {@link NetworkArguments} are made of. */
 export function networkOptions(command: Command): Command {
-  return command.addOption(
-    new Option('--activation <activation>', 'what makes probabilities of the logits')
-      .choices([...activations])
-      .helpGroup(replacingGroup),
-  )
+  return command
+    .addOption(
+      new Option('--activation <activation>', 'what makes probabilities of the logits')
+        .choices([...activations])
+        .helpGroup(replacingGroup),
+    )
+    .addOption(
+      new Option(
+        '--prefix <names>',
+        'what the names of the network begin with, where the file holds more than one',
+      ).helpGroup(replacingGroup),
+    )
 }
 
 /** Gives a command the options that {@link ModelArguments} are made of. */
@@ -31,8 +39,8 @@ export function modelOptions(command: Command): Command {
 }
 
 /** What was given of them, for `openModel` and what is built on it. */
-export function networkOptionsOf({ activation }: NetworkArguments): ModelOptions {
-  return { ...(activation !== undefined && { activation }) }
+export function networkOptionsOf({ activation, prefix }: NetworkArguments): ModelOptions {
+  return { ...(activation !== undefined && { activation }), ...(prefix !== undefined && { prefix }) }
 }
 
 export function modelOptionsOf(args: ModelArguments): ModelOptions {

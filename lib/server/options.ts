@@ -147,6 +147,7 @@ function modelOptionsIn(options: ServeOptions): ModelOptions {
   const names = [
     'labels',
     'activation',
+    'prefix',
     'preprocessing',
     'architecture',
   ] as const satisfies (keyof ModelOptions)[]
