@@ -11,6 +11,8 @@ import { eachPicture, type PictureResult, row } from './pipeline.ts'
 import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
 import type { SessionOptions } from './runtime/session-options.ts'
 
+export type { ModelOptions } from './open-model.ts'
+
 export type LoadOptions = SessionOptions & ModelOptions
 
 /** One class a picture may show. */

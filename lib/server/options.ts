@@ -1,8 +1,8 @@
 // What can be told to a server, and what holds where nothing is said?
 import { availableParallelism } from 'node:os'
+import type { ModelOptions } from '../classifier.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
 import { maxPixels } from '../image/decode.ts'
-import type { ModelOptions } from '../open-model.ts'
 import { type BatcherOptions, defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
 
