@@ -17,7 +17,7 @@ const frameworks = {
   torchvision: {
     modules: ['torchvision', 'safetensors'],
     cases: ['resnet18', 'resnet50', 'resnext50_32x4d', 'wide_resnet50_2'],
-    forms: ['.safetensors', '.pth', '.plain.pth'],
+    forms: ['.safetensors', '.pth', '.plain.pth', '.whole.pth'],
   },
   'torch.onnx': {
     modules: ['torchvision', 'safetensors', 'onnx', 'onnxscript'],

@@ -1,10 +1,12 @@
 // Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
 
-import { invalidCheckpoint } from '../../checkpoint-error.ts'
+import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint-file.ts'
+import { isOfTraining } from '../../names/outside.ts'
 import { TensorView } from '../view.ts'
 import type { Pickle } from './machine.ts'
-import { Dict, List, NumpyArray, type Value } from './values.ts'
+import { attributesOf, type FoundModule, membersOfModule } from './modules.ts'
+import { Dict, List, NumpyArray, Opaque, type Value } from './values.ts'
 
 const maxDepth = 32
 const maxTensors = 200_000
@@ -15,6 +17,8 @@ export interface Found {
   readonly views: Map<string, TensorView>
   /** The strings, numbers and truth values at the top. */
   readonly metadata: Map<string, string>
+  /** Of a network that was saved as a whole. */
+  readonly modules: readonly FoundModule[]
 }
 
 /**
@@ -23,9 +27,10 @@ export interface Found {
  *
  * @throws ResidualError CHECKPOINT_INVALID
  */
-export function findTensors({ value, work }: Pickle, source: ByteSource): Found {
+export function findTensors({ value, work, unknown }: Pickle, source: ByteSource): Found {
   const fail = (problem: string) => invalidCheckpoint(source, problem)
   const views = new Map<string, TensorView>()
+  const modules: FoundModule[] = []
   let places = 4 * work
   let characters = 64 * work
 
@@ -41,13 +46,23 @@ export function findTensors({ value, work }: Pickle, source: ByteSource): Found 
       views.set(name, view)
       return
     }
-    for (const [key, member] of membersOf(value))
+    if (value instanceof Opaque && value.isTensor && !isOfTraining(name))
+      throw refusedCheckpoint(
+        source,
+        `'${name}' in it is made by ${value.name}, which is not among what is read`,
+      )
+    const attributes = attributesOf(value)
+    if (attributes) modules.push({ name, className: (value as Opaque).name, attributes })
+    for (const [key, member] of attributes ? membersOfModule(attributes) : membersOf(value))
       visit(member, name === '' ? `${key}` : `${name}.${key}`, depth + 1)
   }
 
   visit(value, '', 0)
-  if (views.size === 0) throw fail('there are no tensors in it')
-  return { views, metadata: metadataOf(value) }
+  if (views.size === 0) {
+    const names = unknown.length > 0 ? `, and what it asks for is not called: ${unknown.join(', ')}` : ''
+    throw fail(`there are no tensors in it${names}`)
+  }
+  return { views, metadata: metadataOf(value), modules }
 }
 
 function viewOf(value: Value): TensorView | undefined {
@@ -65,7 +80,8 @@ function viewOf(value: Value): TensorView | undefined {
 }
 
 function membersOf(value: Value): Iterable<readonly [unknown, Value]> {
-  if (value instanceof Dict) return value.entries ?? []
+  const dict = value instanceof Opaque ? value.items : value
+  if (dict instanceof Dict) return dict.entries ?? []
   if (value instanceof List) return value.items.entries()
   return Array.isArray(value) ? (value as readonly Value[]).entries() : []
 }
