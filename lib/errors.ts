@@ -41,6 +41,24 @@ export const errorCodes = {
 
 export type ErrorCode = keyof typeof errorCodes
 
+/** By the codes of the system's errors. What Node says of them repeats the path, however long it is. */
+const systemReasons: { readonly [code: string]: string } = {
+  EACCES: 'there is no permission to read it',
+  EISDIR: 'it is a folder',
+  ELOOP: 'its links lead in a circle',
+  EMFILE: 'this process has too many files open',
+  ENAMETOOLONG: 'its name is too long to be one',
+  ENOENT: 'does not exist',
+  ENOTDIR: 'a part of its path is no folder',
+  EPERM: 'there is no permission to read it',
+}
+
+/** Why the system refuses a file, in a few words. */
+export function systemReason(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException
+  return systemReasons[code ?? ''] ?? message
+}
+
 /** What is thrown for everything but misuse; misuse is a `TypeError` or `RangeError` ({@link wrongType}, {@link outOfRange}). */
 export class ResidualError extends Error {
   override readonly name = 'ResidualError'
@@ -92,6 +110,11 @@ function describe(value: unknown): string {
   if (typeof value === 'object' && value !== null)
     return `a value of type ${value.constructor?.name ?? 'Object'}`
   return String(value)
+}
+
+/** A path in a message; a `data:` URL that somebody took for one has megabytes. */
+export function shortened(path: string): string {
+  return path.length > 300 ? `${path.slice(0, 200)}... (${path.length} characters)` : path
 }
 
 /** What a file holds, as JSON: short, however long or deep it is. */

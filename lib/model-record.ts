@@ -2,13 +2,13 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { quoted, ResidualError } from './errors.ts'
+import { quoted, ResidualError, shortened, systemReason } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type Activation, activations, isActivation } from './model/activation.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
-import { pullHint } from './registry/source.ts'
+import { pullHint, remoteHint } from './registry/source.ts'
 import { checkpointStem, recordPath } from './weights/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */
@@ -42,7 +42,12 @@ export function bundledModels(): ModelFile[] {
 }
 
 /** What a checkpoint is called in a folder that holds one model, the likelier first. */
-const usualNames = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
+const usualNames = [
+  'model.safetensors',
+  'model.safetensors.index.json',
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
+]
 
 /**
  * The checkpoint meant by `model`: the name of a bundled model, a file of any format, a folder of Hugging Face's layout, or the
@@ -54,24 +59,43 @@ export function findModel(model: string): ModelFile {
   const bundled = bundledModels()
   const found = bundled.find(({ name }) => name === model)
   if (found) return found
-  const stat = statSync(model, { throwIfNoEntry: false })
+  const stat = statOf(model)
   if (stat?.isDirectory()) return inFolder(model)
   const asPath = { name: checkpointStem(model), path: model }
   if (stat) return asPath
   const pulled = cachedModel(model)
   if (pulled) return pulled
+  const remote = remoteHint(model)
+  if (remote !== undefined)
+    throw new ResidualError('MODEL_NOT_FOUND', `There is no file '${shortened(model)}'. ${remote}`)
   // That there is no such file is told by what opens it; only what looks like no path may be a name.
   if (model.endsWith(extension) || /[/\\]/.test(model)) return asPath
   throw new ResidualError(
     'MODEL_NOT_FOUND',
-    `There is neither a file '${model}' nor a bundled model of that name ` +
+    `There is neither a file '${shortened(model)}' nor a bundled model of that name ` +
       `(there are: ${bundled.map(({ name }) => name).join(', ')}), and none was pulled.${pullHint(model)}`,
   )
+}
+
+/** @throws ResidualError FILE_NOT_FOUND for what is no path, or leads nowhere */
+function statOf(model: string) {
+  try {
+    return statSync(model, { throwIfNoEntry: false })
+  } catch (cause) {
+    const problem = `The model ${shortened(model)} cannot be opened: ${systemReason(cause)}`
+    throw new ResidualError('FILE_NOT_FOUND', `${problem}.`, { cause })
+  }
 }
 
 function inFolder(folder: string): ModelFile {
   const path = usualNames.map(name => join(folder, name)).find(each => existsSync(each))
   if (path !== undefined) return { name: basename(resolve(folder)), path }
+  if (existsSync(join(folder, 'saved_model.pb')))
+    throw new ResidualError(
+      'MODEL_NOT_FOUND',
+      `The folder ${folder} is a SavedModel of TensorFlow, which cannot be read. ` +
+        "Load it in Python and save it by Keras as '.keras' or '.h5', or convert it to ONNX by tf2onnx.",
+    )
   throw new ResidualError(
     'MODEL_NOT_FOUND',
     `The folder ${folder} has none of ${usualNames.join(', ')}. Give the path of the checkpoint's file.`,

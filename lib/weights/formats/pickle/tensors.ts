@@ -49,7 +49,7 @@ export function findTensors({ value, work, unknown }: Pickle, source: ByteSource
     if (value instanceof Opaque && value.isTensor && !isOfTraining(name))
       throw refusedCheckpoint(
         source,
-        `'${name}' in it is made by ${value.name}, which is not among what is read`,
+        `'${name}' in it is made by ${value.name}, which is not among what is read${howElse(value)}`,
       )
     const attributes = attributesOf(value)
     if (attributes) modules.push({ name, className: (value as Opaque).name, attributes })
@@ -63,6 +63,12 @@ export function findTensors({ value, work, unknown }: Pickle, source: ByteSource
     throw fail(`there are no tensors in it${names}`)
   }
   return { views, metadata: metadataOf(value), modules }
+}
+
+/** pickle.dump has each tensor as a file of its own within the file. */
+function howElse({ name }: Opaque): string {
+  if (name !== 'torch.storage._load_from_bytes') return ''
+  return ': it was written by pickle.dump. Write it anew, torch.save(pickle.load(open(path, "rb")), "model.pth")'
 }
 
 function viewOf(value: Value): TensorView | undefined {

@@ -84,7 +84,7 @@ function rebuildTensor(
   [storage, offset, size, stride]: readonly Value[],
   caller: Caller,
 ): TensorView | Opaque {
-  if (storage instanceof Opaque) return storage
+  if (storage instanceof Opaque) return new Opaque(storage.name, true)
   if (!(storage instanceof Storage)) throw caller.problem('has a tensor without a storage')
   return checked(storage, storage.dtype, storage.length, [offset, size, stride], caller)
 }
@@ -92,7 +92,7 @@ function rebuildTensor(
 /** `(storage, offset, size, stride, requires_grad, hooks, dtype)`, the storage being bytes. */
 function rebuildTypedTensor(args: readonly Value[], caller: Caller): TensorView | Opaque {
   const [storage, offset, size, stride, , , type] = args
-  if (storage instanceof Opaque) return storage
+  if (storage instanceof Opaque) return new Opaque(storage.name, true)
   if (!(storage instanceof Storage)) throw caller.problem('has a tensor without a storage')
   if (!(type instanceof Global) || type.dtype === undefined)
     throw caller.problem('has a tensor without a type')
