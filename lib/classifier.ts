@@ -6,7 +6,8 @@ import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
 import { decoding } from './image/decoders.ts'
 import { type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
-import { elements, type OutputName } from './model/plan.ts'
+import type { Activation } from './model/activation.ts'
+import { activationOf, elements, type OutputName } from './model/plan.ts'
 import { lowerModel, type ModelOptions, modelOptionNames, openModel } from './open-model.ts'
 import { checkNames, checkSignal, type Names, pick } from './options.ts'
 import { checkPictures, eachPicture, type PictureResult, type Pictures, row } from './pipeline.ts'
@@ -19,25 +20,35 @@ import {
 } from './runtime/session.ts'
 import { type SessionOptions, sessionOptionNames } from './runtime/session-options.ts'
 
+export type { ModelOptions } from './open-model.ts'
+
 export type LoadOptions = SessionOptions & ModelOptions
 
 /** One class a picture may show. */
 export interface Prediction {
   readonly index: number
   readonly label: string
+  /** What the model's activation makes of the logit: with `none` the logit itself. */
   readonly probability: number
 }
 
 export interface ClassifyOptions {
-  /** How many of the likeliest classes to return. */
+  /** How many of the likeliest classes to return; 5 unless given, and all with a `threshold`. */
   readonly topK?: number
+  /** Only classes with at least this probability; there may be none. */
+  readonly threshold?: number
   /** Pictures that run through the network together. */
   readonly batch?: number
   /** Ends it; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
-const classifyNames = { topK: true, batch: true, signal: true } as const satisfies Names<ClassifyOptions>
+const classifyNames = {
+  topK: true,
+  threshold: true,
+  batch: true,
+  signal: true,
+} as const satisfies Names<ClassifyOptions>
 
 export interface EachOptions<Name extends OutputName> {
   /** What to return, as of {@link Session.run}. */
@@ -110,12 +121,12 @@ export class Classifier {
   async classify(pictures: Pictures, options: ClassifyOptions = {}): Promise<Prediction[][]> {
     checkPictures(pictures)
     checkNames(options, classifyNames)
-    const { topK = defaultTopK, ...rest } = options
+    const { threshold, topK = threshold === undefined ? defaultTopK : this.labels.length, ...rest } = options
     checkInteger('topK', topK, 1)
     const results: Prediction[][] = []
     for await (const result of this.each(pictures, { ...rest, outputs: ['probabilities'] })) {
       if ('error' in result) throw result.error
-      results.push(this.top(result.outputs.probabilities, topK))
+      results.push(this.top(result.outputs.probabilities, topK, threshold))
     }
     return results
   }
@@ -162,19 +173,29 @@ export class Classifier {
     return decoding(async () => preprocess(await decode(picture, options), this.preprocessing), signal)
   }
 
+  /** What makes probabilities of the logits. */
+  get activation(): Activation {
+    return activationOf(this.session.plan)
+  }
+
   /**
-   * The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`.
+   * The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`; with a `threshold` only those that
+   * reach it.
    *
-   * @throws TypeError, RangeError for what is no such array, or a count that is none
+   * @throws TypeError, RangeError for what is no such array, a count that is none, or a threshold that is no number
    */
-  top(probabilities: Float32Array, count: number = defaultTopK): Prediction[] {
+  top(
+    probabilities: Float32Array,
+    count: number = defaultTopK,
+    threshold = Number.NEGATIVE_INFINITY,
+  ): Prediction[] {
     checkFloats('probabilities', probabilities, this.labels.length)
     checkInteger('count', count, 1)
-    return greatest(probabilities, count).map(index => ({
-      index,
-      label: this.labels[index]!,
-      probability: probabilities[index]!,
-    }))
+    if (typeof threshold !== 'number' || Number.isNaN(threshold))
+      throw wrongType('a number', 'threshold', threshold)
+    return greatest(probabilities, count)
+      .map(index => ({ index, label: this.labels[index]!, probability: probabilities[index]! }))
+      .filter(({ probability }) => probability >= threshold)
   }
 
   /**

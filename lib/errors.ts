@@ -51,6 +51,24 @@ const brand = Symbol.for('residual.ResidualError')
  * What is thrown for everything but misuse; misuse is a `TypeError` or `RangeError` ({@link wrongType}, {@link outOfRange}).
  * Names and paths come from outside: the message is on one line and shows control characters, and what is too long in it is cut.
  */
+/** By the codes of the system's errors. What Node says of them repeats the path, however long it is. */
+const systemReasons: { readonly [code: string]: string } = {
+  EACCES: 'there is no permission to read it',
+  EISDIR: 'it is a folder',
+  ELOOP: 'its links lead in a circle',
+  EMFILE: 'this process has too many files open',
+  ENAMETOOLONG: 'its name is too long to be one',
+  ENOENT: 'does not exist',
+  ENOTDIR: 'a part of its path is no folder',
+  EPERM: 'there is no permission to read it',
+}
+
+/** Why the system refuses a file, in a few words. */
+export function systemReason(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException
+  return systemReasons[code ?? ''] ?? message
+}
+
 export class ResidualError extends Error {
   override readonly name = 'ResidualError'
 

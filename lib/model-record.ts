@@ -1,13 +1,14 @@
-// What goes with a checkpoint? Its architecture, labels and preprocessing: a JSON file of the same name beside it.
+// What goes with a checkpoint? Its architecture, labels, activation and preprocessing: a JSON file of the same name beside it.
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
-import { ResidualError } from './errors.ts'
+import { quoted, ResidualError, systemReason } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
+import { type Activation, activations, isActivation } from './model/activation.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
-import { pullHint } from './registry/source.ts'
+import { pullHint, remoteHint } from './registry/source.ts'
 import { checkpointStem, recordPath } from './weights/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */
@@ -16,6 +17,10 @@ export interface ModelRecord {
   readonly architecture?: Partial<ResNetOptions>
   /** One per class, in order; `class 0`, `class 1`, ... where absent. */
   readonly labels?: readonly string[]
+  /** What makes probabilities of the logits. Where absent what the file says, else softmax, and sigmoid for one class. */
+  readonly activation?: Activation
+  /** What the names of the network's tensors begin with, where the file holds several networks, or more than one. */
+  readonly prefix?: string
   /** That of the naming scheme where absent. */
   readonly preprocessing?: Preprocessing
 }
@@ -37,7 +42,12 @@ export function bundledModels(): ModelFile[] {
 }
 
 /** What a checkpoint is called in a folder that holds one model, the likelier first. */
-const usualNames = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
+const usualNames = [
+  'model.safetensors',
+  'model.safetensors.index.json',
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
+]
 
 /**
  * The checkpoint meant by `model`: the name of a bundled model, a file of any format, a folder of Hugging Face's layout, or the
@@ -49,12 +59,15 @@ export function findModel(model: string): ModelFile {
   const bundled = bundledModels()
   const found = bundled.find(({ name }) => name === model)
   if (found) return found
-  const stat = statSync(model, { throwIfNoEntry: false })
+  const stat = statOf(model)
   if (stat?.isDirectory()) return inFolder(model)
   const asPath = { name: checkpointStem(model), path: model }
   if (stat) return asPath
   const pulled = cachedModel(model)
   if (pulled) return pulled
+  const remote = remoteHint(model)
+  if (remote !== undefined)
+    throw new ResidualError('MODEL_NOT_FOUND', `There is no file '${model}'. ${remote}`)
   // That there is no such file is told by what opens it; only what looks like no path may be a name.
   if (model.endsWith(extension) || /[/\\]/.test(model)) return asPath
   throw new ResidualError(
@@ -64,9 +77,25 @@ export function findModel(model: string): ModelFile {
   )
 }
 
+/** @throws ResidualError FILE_NOT_FOUND for what is no path, or leads nowhere */
+function statOf(model: string) {
+  try {
+    return statSync(model, { throwIfNoEntry: false })
+  } catch (cause) {
+    const problem = `The model ${model} cannot be opened: ${systemReason(cause)}`
+    throw new ResidualError('FILE_NOT_FOUND', `${problem}.`, { cause })
+  }
+}
+
 function inFolder(folder: string): ModelFile {
   const path = usualNames.map(name => join(folder, name)).find(each => existsSync(each))
   if (path !== undefined) return { name: basename(resolve(folder)), path }
+  if (existsSync(join(folder, 'saved_model.pb')))
+    throw new ResidualError(
+      'MODEL_NOT_FOUND',
+      `The folder ${folder} is a SavedModel of TensorFlow, which cannot be read. ` +
+        "Load it in Python and save it by Keras as '.keras' or '.h5', or convert it to ONNX by tf2onnx.",
+    )
   throw new ResidualError(
     'MODEL_NOT_FOUND',
     `The folder ${folder} has none of ${usualNames.join(', ')}. Give the path of the checkpoint's file.`,
@@ -111,17 +140,25 @@ async function readShortFile(file: string): Promise<string> {
 }
 
 function parseModelRecord(record: { [key: string]: unknown }, file: string): ModelRecord {
-  const { architecture, labels, preprocessing } = record
+  const { architecture, labels, activation, prefix, preprocessing } = record
   if (architecture !== undefined && !isObject(architecture)) {
     throw new ResidualError('MODEL_INVALID', `'architecture' in ${file} is not an object.`)
   }
   if (labels !== undefined && !(Array.isArray(labels) && labels.every(label => typeof label === 'string'))) {
     throw new ResidualError('MODEL_INVALID', `'labels' in ${file} is not an array of strings.`)
   }
+  if (activation !== undefined && !isActivation(activation)) {
+    const problem = `'activation' in ${file} is ${quoted(activation)}, not one of ${activations.join(', ')}`
+    throw new ResidualError('MODEL_INVALID', `${problem}.`)
+  }
+  if (prefix !== undefined && typeof prefix !== 'string')
+    throw new ResidualError('MODEL_INVALID', `'prefix' in ${file} is ${quoted(prefix)}, not a string.`)
   if (architecture) checkArchitecture(architecture, file)
   return {
     ...(architecture ? { architecture } : {}),
     ...(labels ? { labels: labels as string[] } : {}),
+    ...(activation === undefined ? {} : { activation }),
+    ...(prefix === undefined ? {} : { prefix }),
     ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessing(preprocessing, file) }),
   }
 }

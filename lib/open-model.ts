@@ -1,16 +1,23 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
-import { ResidualError, wrongType } from './errors.ts'
+import { quoted, ResidualError, wrongType } from './errors.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
+import {
+  type Activation,
+  activations,
+  checkActivation,
+  isActivation,
+  usualActivation,
+} from './model/activation.ts'
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
-import { findModel, type ModelFile, readJson, readModelRecord } from './model-record.ts'
+import { findModel, type ModelFile, type ModelRecord, readJson, readModelRecord } from './model-record.ts'
 import { checkNames, checkSignal, type Names } from './options.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
-import type { Checkpoint } from './weights/checkpoint.ts'
+import { activationKey, type Checkpoint } from './weights/checkpoint.ts'
 import { closingOnError } from './weights/closing-on-error.ts'
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
@@ -18,8 +25,11 @@ import { type Recognised, recognise } from './weights/names/recognise.ts'
 /** What somebody who opens a model says of it, in place of what goes with it. */
 export interface ModelOptions {
   readonly labels?: readonly string[]
+  readonly activation?: Activation
   /** Members that are left out stay as they are. */
   readonly preprocessing?: PreprocessingChanges
+  /** What the names of the network's tensors begin with, where the file holds several networks, or more than one. */
+  readonly prefix?: string
   /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
   readonly architecture?: Partial<ResNetOptions>
   /** Ends it; the promise rejects with the signal's reason. */
@@ -28,7 +38,9 @@ export interface ModelOptions {
 
 export const modelOptionNames = {
   labels: true,
+  activation: true,
   preprocessing: true,
+  prefix: true,
   architecture: true,
   signal: true,
 } as const satisfies Names<ModelOptions>
@@ -40,6 +52,8 @@ export interface OpenModel extends Recognised {
   /** One per class: of whoever named them, else `class 0`, `class 1`, ... */
   readonly labels: readonly string[]
   readonly preprocessing: Preprocessing
+  /** What makes probabilities of the logits. */
+  readonly activation: Activation
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -68,10 +82,10 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
  *
  * @throws ResidualError MODEL_INVALID where the network cannot take pictures of that size
  */
-export function lowerModel({ checkpoint, network, preprocessing }: OpenModel): Plan {
+export function lowerModel({ checkpoint, network, preprocessing, activation }: OpenModel): Plan {
   const input = inputOf(preprocessing)
   try {
-    return lower(network, input)
+    return lower(network, { ...input, activation })
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause
     const problem = `${checkpoint.path} cannot take pictures of ${input.height}x${input.width}`
@@ -90,7 +104,8 @@ export async function understand(
   options: ModelOptions = {},
 ): Promise<OpenModel> {
   const beside = await readSidecars(path)
-  const recognised = recognise(checkpoint, { ...beside.architecture, ...options.architecture })
+  const architecture = { ...beside.architecture, ...options.architecture }
+  const recognised = recognise(checkpoint, architecture, checkPrefix(options.prefix) ?? beside.prefix)
   const usual = { imagenet, caffe }[recognised.scheme.input]
   const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
   const { classes = 1000 } = recognised.architecture
@@ -99,12 +114,36 @@ export async function understand(
     const problem = `There are ${labels.length} labels for the ${classes} classes of ${path}`
     throw new ResidualError('MODEL_INVALID', `${problem}.`)
   }
+  const activation =
+    options.activation === undefined
+      ? (beside.activation ?? activationIn(checkpoint) ?? usualActivation(classes))
+      : checkActivation(options.activation)
   const close = () => checkpoint.close()
-  return { ...recognised, name, checkpoint, labels, preprocessing, close, [Symbol.asyncDispose]: close }
+  return {
+    ...recognised,
+    ...{ name, checkpoint, labels, preprocessing, activation, close },
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+function checkPrefix(prefix: unknown): string | undefined {
+  if (prefix === undefined || typeof prefix === 'string') return prefix
+  throw wrongType('a string', 'prefix', prefix)
+}
+
+/** What the file itself says. */
+function activationIn({ metadata, path }: Checkpoint): Activation | undefined {
+  const said = metadata.get(activationKey)
+  if (said === undefined || isActivation(said)) return said
+  throw new ResidualError(
+    'MODEL_INVALID',
+    `${path} ends with the activation ${quoted(said)}, which cannot be computed. ` +
+      `Say what to take in its place (--activation, or 'activation'): ${activations.join(', ')}.`,
+  )
 }
 
 /** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */
-async function readSidecars(path: string): Promise<Sidecar> {
+async function readSidecars(path: string): Promise<Sidecar & Pick<ModelRecord, 'prefix'>> {
   const [config, preprocessor] = ['config.json', 'preprocessor_config.json'].map(name =>
     join(dirname(path), name),
   ) as [string, string]

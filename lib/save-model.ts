@@ -1,10 +1,11 @@
 // How is a ResNet kept so that it can be loaded by its path? As a safetensors file, and beside it what no tensor tells.
 import { outOfRange } from './errors.ts'
 import type { Preprocessing } from './image/preprocess.ts'
+import type { Activation } from './model/activation.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { checkNames } from './options.ts'
 import { writeAtomically } from './weights/atomic-file.ts'
-import { architectureKey } from './weights/checkpoint.ts'
+import { activationKey, architectureKey } from './weights/checkpoint.ts'
 import { recordPath } from './weights/record-path.ts'
 import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
 import type { WeightSource } from './weights/source.ts'
@@ -14,6 +15,7 @@ export interface SavedModel {
   readonly architecture: ResNetOptions
   readonly weights: WeightSource
   readonly labels?: readonly string[]
+  readonly activation?: Activation
   readonly preprocessing?: Preprocessing
 }
 
@@ -25,7 +27,7 @@ export interface SavedModel {
  */
 export async function saveModel(
   path: string,
-  { architecture, weights, labels, preprocessing }: SavedModel,
+  { architecture, weights, labels, activation, preprocessing }: SavedModel,
   saveOptions: SaveOptions = {},
 ): Promise<void> {
   checkNames(saveOptions, saveOptionNames)
@@ -36,8 +38,12 @@ export async function saveModel(
   await saveNetwork(path, network, weights, {
     ...options,
     folded,
-    metadata: { ...metadata, [architectureKey]: JSON.stringify(saved) },
+    metadata: {
+      ...metadata,
+      [architectureKey]: JSON.stringify(saved),
+      ...(activation && { [activationKey]: activation }),
+    },
   })
-  const record = { architecture: saved, labels, preprocessing }
+  const record = { architecture: saved, labels, activation, preprocessing }
   await writeAtomically(recordPath(path), handle => handle.writeFile(`${JSON.stringify(record, null, 2)}\n`))
 }

@@ -11,6 +11,8 @@ const [results, status, showMap] = ['results', 'status', 'show-map'].map(byId)
 const models = byId('model')
 const wanted = new URLSearchParams(location.search).get('model')
 const percent = value => `${(100 * value).toFixed(1)} %`
+/** A logit is no share of anything. */
+const amount = (value, activation) => (activation === 'none' ? value.toPrecision(4) : percent(value))
 
 // ---- Which model? ----
 
@@ -114,7 +116,7 @@ async function classify(file) {
         continue
       }
       const json = await response.json()
-      return response.ok ? { model: json.model, ...json.results[0] } : json
+      return response.ok ? { model: json.model, activation: json.activation, ...json.results[0] } : json
     } catch {
       return { error: 'The server cannot be reached.' }
     }
@@ -138,10 +140,10 @@ function newCard(name) {
   return card
 }
 
-function show(card, { predictions = [], map, view, timings, error = '' }, picture) {
+function show(card, { predictions = [], activation, map, view, timings, error = '' }, picture) {
   card.classList.remove('pending')
   card.querySelector('.error').textContent = error
-  card.querySelector('.classes').replaceChildren(...predictions.map(bar))
+  card.querySelector('.classes').replaceChildren(...predictions.map(each => bar(each, activation)))
   if (timings) showTimes(card.querySelector('.times'), timings)
   const canvas = card.querySelector('canvas')
   if (picture) {
@@ -154,17 +156,17 @@ function show(card, { predictions = [], map, view, timings, error = '' }, pictur
   canvas.setAttribute('aria-label', best ? `The picture, with where ${best.label} was seen` : 'The picture')
 }
 
-function bar({ label, probability }) {
+function bar({ label, probability }, activation) {
   const item = document.createElement('li')
   const [name, track, value] = ['span', 'span', 'span'].map(tag => document.createElement(tag))
   name.className = 'name'
   name.textContent = label
   track.className = 'track'
   const filled = document.createElement('i')
-  filled.style.width = percent(probability).replace(' ', '')
+  filled.style.width = activation === 'none' ? '0%' : percent(probability).replace(' ', '')
   track.append(filled)
   value.className = 'value'
-  value.textContent = percent(probability)
+  value.textContent = amount(probability, activation)
   item.append(name, track, value)
   return item
 }
@@ -183,10 +185,10 @@ function showTimes(element, { decodeMs, queueMs, computeMs }) {
   element.querySelector('p').replaceChildren(...texts)
 }
 
-function tellCounts(name, { predictions, model, error }) {
+function tellCounts(name, { predictions, activation, model, error }) {
   if (model) byId('server').textContent = model
   const best = predictions?.[0]
-  const last = best ? `${name}: ${best.label}, ${percent(best.probability)}.` : `${name}: ${error}`
+  const last = best ? `${name}: ${best.label}, ${amount(best.probability, activation)}.` : `${name}: ${error}`
   const { asked, done, failed } = counts
   const bad = failed > 0 ? `, ${failed} could not be classified` : ''
   status.textContent = asked === 1 ? last : `${done + failed} of ${asked}${bad}. ${last}`

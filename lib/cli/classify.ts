@@ -2,19 +2,21 @@
 import { writeFile } from 'node:fs/promises'
 import { basename, extname, join, parse } from 'node:path'
 import cliProgress from 'cli-progress'
-import { type Classifier, load, type Prediction } from '../classifier.ts'
+import { type Classifier, defaultTopK, load, type Prediction } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import { overlay } from '../image/cam.ts'
 import { decode } from '../image/decode.ts'
+import type { Activation } from '../model/activation.ts'
 import type { PictureResult } from '../pipeline.ts'
 import type { DeviceChoice } from '../runtime/device.ts'
 import type { Precision } from '../runtime/session-options.ts'
 import { findInputs, type Input } from './inputs.ts'
-import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
+import { type ModelArguments, modelOptionsOf } from './model-options.ts'
 
-export interface ClassifyArguments extends PreprocessingArguments {
+export interface ClassifyArguments extends ModelArguments {
   readonly model: string
-  readonly topK: number
+  readonly topK?: number
+  readonly threshold?: number
   readonly device: DeviceChoice
   readonly threads?: number
   readonly exact?: boolean
@@ -32,7 +34,7 @@ const manyPictures = 16 // from here on a terminal gets a progress bar
 /** Prints a line per picture as its batch is done, errors on standard error. Resolves to 1 if there were any, else 0. */
 export async function classify(paths: readonly string[], options: ClassifyArguments): Promise<number> {
   const { inputs, missing } = await findInputs(paths)
-  const { model, topK, device, threads, exact = false, precision, deviceIndex, batch } = options
+  const { model, threshold, device, threads, exact = false, precision, deviceIndex, batch } = options
   const classifier = await load(model, {
     device,
     exact,
@@ -40,10 +42,13 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
     deviceIndex,
     maxBatch: batch,
     ...(threads ? { threads } : {}),
-    ...preprocessingOf(options),
+    ...modelOptionsOf(options),
   })
   try {
-    const report = options.json ? jsonReport() : tableReport(inputs, topK)
+    const { activation, labels } = classifier
+    const { topK = threshold === undefined ? defaultTopK : labels.length } = options
+    const shown = threshold === undefined ? `top ${topK}` : `classes from ${amount(threshold, activation)} on`
+    const report = options.json ? jsonReport(activation) : tableReport(inputs, shown, activation)
     const bar = progressBar(inputs.length)
     const camNames = options.cam ? camPaths(options.cam, inputs) : undefined
     const outputs = camNames ? (['probabilities', 'featureMaps'] as const) : (['probabilities'] as const)
@@ -57,9 +62,10 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
       const { name } = inputs[index]!
       try {
         if ('error' in result) throw result.error
-        const predictions = classifier.top(result.outputs.probabilities, topK)
+        const { probabilities } = result.outputs
+        const predictions = classifier.top(probabilities, topK, threshold)
         const cam = camNames?.[index]
-        if (cam) await writeCam(cam, classifier, result, predictions[0]!.index)
+        if (cam) await writeCam(cam, classifier, result, classifier.top(probabilities, 1)[0]!.index)
         report.success(name, predictions, result.ms, cam)
       } catch (error) {
         if (!(error instanceof Error)) throw error
@@ -82,22 +88,25 @@ interface Report {
   end(): number
 }
 
-const percent = (probability: number) => `${(100 * probability).toFixed(1)} %`
+/** A logit is no share of anything. */
+const amount = (probability: number, activation: Activation) =>
+  activation === 'none' ? probability.toPrecision(4) : `${(100 * probability).toFixed(1)} %`
 
-function tableReport(inputs: readonly Input[], topK: number): Report {
+function tableReport(inputs: readonly Input[], shown: string, activation: Activation): Report {
   // On a terminal that shows a progress bar, lines wait for its end.
   const held: string[] | undefined = progressWanted(inputs.length) && process.stdout.isTTY ? [] : undefined
   const print = (line: string) => (held ? held.push(line) : console.log(line))
   const nameWidth = Math.max(4, ...inputs.map(({ name }) => name.length))
   let successes = 0
   let failures = 0
-  if (inputs.length > 0) print(`${'file'.padEnd(nameWidth)}        ms  top ${topK}`)
+  if (inputs.length > 0) print(`${'file'.padEnd(nameWidth)}        ms  ${shown}`)
   return {
     success(name, predictions, ms, cam) {
       successes++
       const classes = predictions.map(({ label, probability }) =>
-        `${label} ${percent(probability)}`.padEnd(20),
+        `${label} ${amount(probability, activation)}`.padEnd(20),
       )
+      if (classes.length === 0) classes.push('none')
       print(`${name.padEnd(nameWidth)}  ${ms.toFixed(1).padStart(8)}  ${classes.join('  ')}`.trimEnd())
       if (cam) print(`${' '.repeat(nameWidth)}            map: ${cam}`)
     },
@@ -116,7 +125,7 @@ function tableReport(inputs: readonly Input[], topK: number): Report {
 }
 
 /** A JSON array, its elements on lines of their own so that it can be read while it is written. */
-function jsonReport(): Report {
+function jsonReport(activation: Activation): Report {
   let separator = '[\n'
   let failures = 0
   const print = (element: object) => {
@@ -125,7 +134,7 @@ function jsonReport(): Report {
   }
   return {
     success: (file, predictions, ms, cam) =>
-      print({ file, predictions, ms: Number(ms.toFixed(3)), ...(cam && { cam }) }),
+      print({ file, predictions, activation, ms: Number(ms.toFixed(3)), ...(cam && { cam }) }),
     failure(file, error) {
       failures++
       print({

@@ -3,9 +3,10 @@ import { resolve } from 'node:path'
 import { alignColumns } from '../model/format-plan.ts'
 import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
 import type { Precision } from '../runtime/session-options.ts'
+import { type NetworkArguments, networkOptionsOf } from './model-options.ts'
 import { planOf } from './plan-of.ts'
 
-export interface CompileArguments {
+export interface CompileArguments extends NetworkArguments {
   readonly gpu: string
   readonly model: string
   readonly precision: Precision
@@ -17,7 +18,7 @@ export interface CompileArguments {
 
 export async function compile(options: CompileArguments): Promise<number> {
   const { gpu, model, precision, batch: batches, out, size, json } = options
-  const plan = await planOf(model, size)
+  const plan = await planOf(model, size, networkOptionsOf(options))
   const text = readGpu(gpu)
   const all: { batch: number; ops: Omit<CompileReport, 'json'>[] }[] = []
   for (const batch of batches) {

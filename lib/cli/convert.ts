@@ -3,9 +3,9 @@ import { stat } from 'node:fs/promises'
 import { openModel } from '../open-model.ts'
 import { saveModel } from '../save-model.ts'
 import type { WriteOptions } from '../weights/safetensors-write.ts'
-import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
+import { type ModelArguments, modelOptionsOf } from './model-options.ts'
 
-export interface ConvertArguments extends PreprocessingArguments {
+export interface ConvertArguments extends ModelArguments {
   readonly dtype: keyof typeof dtypes
   readonly folded?: boolean
 }
@@ -17,7 +17,7 @@ export const dtypes = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const satisf
 
 export async function convert(model: string, out: string, options: ConvertArguments): Promise<number> {
   const { dtype, folded = false } = options
-  await using opened = await openModel(model, preprocessingOf(options))
+  await using opened = await openModel(model, modelOptionsOf(options))
   await saveModel(out, opened, { dtype: dtypes[dtype], folded })
   const { size } = await stat(out)
   const kind = folded ? ', batch norms folded' : ''

@@ -1,9 +1,11 @@
 // `residual export`: write a model in the format of another framework.
 import { networkToOnnx, planToOnnx } from '../export/onnx.ts'
+import { activationOf } from '../model/plan.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
+import { type NetworkArguments, networkOptionsOf } from './model-options.ts'
 import { openNamedModel } from './plan-of.ts'
 
-export interface ExportArguments {
+export interface ExportArguments extends NetworkArguments {
   readonly model: string
   readonly to: 'onnx'
   readonly folded?: boolean
@@ -12,12 +14,12 @@ export interface ExportArguments {
 
 export async function exportModel(out: string, options: ExportArguments): Promise<number> {
   const { model, folded = false, size } = options
-  const { network, plan, weights, close } = await openNamedModel(model, size)
+  const { network, plan, weights, close } = await openNamedModel(model, size, networkOptionsOf(options))
   try {
     const { height, width } = plan.values[plan.ops[0]!.dst]!
     const bytes = folded
       ? await planToOnnx(plan, weights)
-      : await networkToOnnx(network, weights, { height, width })
+      : await networkToOnnx(network, weights, { height, width, activation: activationOf(plan) })
     await writeAtomically(out, handle => handle.writeFile(bytes))
     const kind = folded ? 'batch norms folded' : 'layer by layer'
     console.log(`${out}: ${model} as ONNX, ${kind}, ${(bytes.length / 2 ** 20).toFixed(1)} MiB`)

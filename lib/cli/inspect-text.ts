@@ -22,7 +22,14 @@ export function inspectionText({ path, format, bytes, sha256, tensors, network, 
 
 const labelsShown = 5
 
-function networkRows({ scheme, prefix, architecture, labels, preprocessing }: InspectedNetwork): string[][] {
+function networkRows({
+  scheme,
+  prefix,
+  architecture,
+  labels,
+  activation,
+  preprocessing,
+}: InspectedNetwork): string[][] {
   const more = labels.length > labelsShown ? ', ...' : ''
   return [
     ['scheme', prefix === '' ? scheme : `${scheme}, behind ${prefix}`],
@@ -33,6 +40,7 @@ function networkRows({ scheme, prefix, architecture, labels, preprocessing }: In
         .join(', '),
     ],
     ['classes', `${labels.length}: ${labels.slice(0, labelsShown).join(', ')}${more}`],
+    ['activation', activation],
     ['preprocessing', preprocessingText(preprocessing)],
   ]
 }

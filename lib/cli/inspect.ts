@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import type { Preprocessing } from '../image/preprocess.ts'
+import type { Activation } from '../model/activation.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
 import { findModel, type ModelFile } from '../model-record.ts'
 import { type ModelOptions, understand } from '../open-model.ts'
@@ -11,9 +12,9 @@ import { openCheckpoint } from '../weights/formats/open.ts'
 import { isStoredType } from '../weights/stored-type.ts'
 import { type Summary, summarise } from '../weights/summary.ts'
 import { inspectionText } from './inspect-text.ts'
-import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
+import { type ModelArguments, modelOptionsOf } from './model-options.ts'
 
-export interface InspectArguments extends PreprocessingArguments {
+export interface InspectArguments extends ModelArguments {
   readonly stats?: boolean
   readonly json?: boolean
 }
@@ -38,6 +39,7 @@ export interface InspectedNetwork {
   readonly prefix: string
   readonly architecture: ResNetOptions
   readonly labels: readonly string[]
+  readonly activation: Activation
   readonly preprocessing: Preprocessing
 }
 
@@ -60,7 +62,7 @@ export async function inspect(model: string, options: InspectArguments): Promise
     sha256: await sha256Of(path),
     metadata: Object.fromEntries(file.metadata),
     tensors: byType(file),
-    network: await networkIn(found, file, preprocessingOf(options)),
+    network: await networkIn(found, file, modelOptionsOf(options)),
     ...(stats && { stats: await statsOf(file) }),
   }
   console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
@@ -83,8 +85,12 @@ async function networkIn(
   options: ModelOptions,
 ): Promise<Inspection['network']> {
   try {
-    const { scheme, prefix, architecture, labels, preprocessing } = await understand(found, file, options)
-    return { scheme: scheme.name, prefix, architecture, labels, preprocessing }
+    const { scheme, prefix, architecture, labels, activation, preprocessing } = await understand(
+      found,
+      file,
+      options,
+    )
+    return { scheme: scheme.name, prefix, architecture, labels, activation, preprocessing }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
     return { problem: error.message, code: error.code }

@@ -13,8 +13,9 @@ import { convert, dtypes } from './convert.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { inspect } from './inspect.ts'
-import { index, positive, positives } from './numbers.ts'
-import { preprocessingOptions } from './preprocessing-options.ts'
+import { modelOptions, networkOptions } from './model-options.ts'
+import { index, positive, positives, real } from './numbers.ts'
+
 import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
 
@@ -49,7 +50,7 @@ function commands(exit: (code: number) => void): Command {
     .exitOverride()
     .showHelpAfterError()
 
-  preprocessingOptions(program.command('classify').description('print the likeliest classes of pictures'))
+  modelOptions(program.command('classify').description('print the likeliest classes of pictures'))
     .argument(
       '<paths...>',
       'picture files, folders of them, glob patterns, or - for one picture on standard input',
@@ -59,7 +60,8 @@ function commands(exit: (code: number) => void): Command {
       "a bundled or pulled model, or a checkpoint's file or folder",
       defaultModel,
     )
-    .option('--top-k <n>', 'classes to print for each picture', positive, defaultTopK)
+    .option('--top-k <n>', `classes to print for each picture (default: ${defaultTopK})`, positive)
+    .option('--threshold <p>', 'print the classes with at least this probability, all unless --top-k', real)
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
     )
@@ -85,9 +87,11 @@ function commands(exit: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async options => exit(await info(options)))
 
-  program
-    .command('compile')
-    .description("compile a model's convolutions for a GPU, on a machine that need not have one")
+  networkOptions(
+    program
+      .command('compile')
+      .description("compile a model's convolutions for a GPU, on a machine that need not have one"),
+  )
     .requiredOption(
       '--gpu <name|file>',
       'a100, b200, h100, l4, t4, or a JSON file that describes one for cuDNN',
@@ -102,9 +106,7 @@ function commands(exit: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async options => exit(await compile(options)))
 
-  program
-    .command('export')
-    .description('write a model in the format of another framework')
+  networkOptions(program.command('export').description('write a model in the format of another framework'))
     .argument('<out>', 'the file to write')
     .addOption(new Option('--to <format>', 'the format').choices(['onnx']).default('onnx'))
     .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152 (random)', defaultModel)
@@ -112,7 +114,7 @@ function commands(exit: (code: number) => void): Command {
     .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
 
-  preprocessingOptions(
+  modelOptions(
     program
       .command('inspect')
       .description('print what is in a checkpoint: its format, names, network, preprocessing, and a hash'),
@@ -122,7 +124,7 @@ function commands(exit: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async (model, options) => exit(await inspect(model, options)))
 
-  preprocessingOptions(
+  modelOptions(
     program
       .command('convert')
       .description(
@@ -146,7 +148,7 @@ function commands(exit: (code: number) => void): Command {
     .option('--json', 'print JSON')
     .action(async (name, file, options) => exit(await pullModel(name, file, options)))
 
-  preprocessingOptions(
+  modelOptions(
     program
       .command('serve')
       .description('answer for models over HTTP: the Open Inference Protocol, POST /classify, a page at /'),

@@ -5,7 +5,7 @@ import { lower } from '../model/lower.ts'
 import { parametersOf } from '../model/parameters.ts'
 import type { Plan } from '../model/plan.ts'
 import { resnet, supportedLayers } from '../model/resnet.ts'
-import { lowerModel, openModel } from '../open-model.ts'
+import { lowerModel, type ModelOptions, openModel } from '../open-model.ts'
 import { closingOnError } from '../weights/closing-on-error.ts'
 import { initialise } from '../weights/init.ts'
 import type { WeightSource } from '../weights/source.ts'
@@ -25,23 +25,28 @@ export interface NamedModel {
  *
  * @throws ResidualError what finding and reading a model throws
  */
-export async function openNamedModel(model: string, size: number): Promise<NamedModel> {
+export async function openNamedModel(
+  model: string,
+  size: number,
+  options: ModelOptions = {},
+): Promise<NamedModel> {
   const layers = supportedLayers.find(count => model === `resnet${count}`)
   if (layers !== undefined) {
     const network = resnet({ layers })
     const { mean, std } = imagenet
-    const plan = lower(network, { height: size, width: size, mean, std })
+    const { activation } = options
+    const plan = lower(network, { height: size, width: size, mean, std, ...(activation && { activation }) })
     return { network, plan, weights: initialise(parametersOf(network), 1), path: null, close: async () => {} }
   }
-  return closingOnError(await openModel(model), async opened => {
+  return closingOnError(await openModel(model, options), async opened => {
     const { network, weights, checkpoint, close } = opened
     return { network, plan: lowerModel(opened), weights, path: checkpoint.path, close }
   })
 }
 
 /** The plan of such a model. */
-export async function planOf(model: string, size: number): Promise<Plan> {
-  const { plan, close } = await openNamedModel(model, size)
+export async function planOf(model: string, size: number, options?: ModelOptions): Promise<Plan> {
+  const { plan, close } = await openNamedModel(model, size, options)
   await close()
   return plan
 }

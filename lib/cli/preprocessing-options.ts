@@ -11,9 +11,9 @@ export type PreprocessingArguments = PreprocessingChanges
 /** Gives a command the options that {@link PreprocessingArguments} are made of. */
 export function preprocessingOptions(command: Command): Command {
   const only = (name: string, about: string, values: readonly string[]) =>
-    new Option(name, about).choices(values).helpGroup(group)
+    new Option(name, about).choices(values).helpGroup(replacingGroup)
   const parsed = (name: string, about: string, parse: (text: string) => unknown) =>
-    new Option(name, about).argParser(parse).helpGroup(group)
+    new Option(name, about).argParser(parse).helpGroup(replacingGroup)
   return command
     .addOption(parsed('--steps <steps>', "such as 'resize 256, crop 224x224'", parseSteps))
     .addOption(
@@ -29,7 +29,7 @@ export function preprocessingOptions(command: Command): Command {
     .addOption(only('--crop-rounding <way>', 'of where a crop begins', ['even', 'down']))
 }
 
-const group = 'In place of what goes with the checkpoint:'
+export const replacingGroup = 'In place of what goes with the checkpoint:'
 
 const members = {
   steps: true,

@@ -3,12 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { RunningServer, ServeOptions } from '../server/index.ts'
 import { defaultDrainMs } from '../server/options.ts'
-import { type PreprocessingArguments, preprocessingOf } from './preprocessing-options.ts'
+import { type ModelArguments, modelOptionsOf } from './model-options.ts'
 
 /** What the command line says; see `main.ts`. */
 export interface ServeArguments
-  extends Omit<ServeOptions, 'models' | 'maxQueue' | 'limits' | 'preprocessing'>,
-    PreprocessingArguments {
+  extends Omit<ServeOptions, 'models' | 'maxQueue' | 'limits' | keyof ModelArguments>,
+    ModelArguments {
   readonly model: readonly string[]
   readonly queue: number
   readonly maxBodyMib: number
@@ -71,7 +71,7 @@ function toOptions(args: ServeArguments): ServeOptions {
     connections: maxConnections,
     deadlineMs,
   }
-  return { ...options, ...preprocessingOf(args), models: model, maxQueue: queue, limits }
+  return { ...options, ...modelOptionsOf(args), models: model, maxQueue: queue, limits }
 }
 
 /** Resolves to the name of the first signal to stop; the second one ends the process. */

@@ -14,7 +14,9 @@ const schema = protobuf.Root.fromJSON({
       producerName: ['string', 2],
       opsetImport: ['OperatorSetId', 8, 'repeated'],
       graph: ['GraphProto', 7],
+      metadataProps: ['StringPair', 14, 'repeated'],
     }),
+    StringPair: message({ key: ['string', 1], value: ['string', 2] }),
     OperatorSetId: message({ domain: ['string', 1], version: ['int64', 2] }),
     GraphProto: message({
       node: ['NodeProto', 1, 'repeated'],
@@ -89,6 +91,8 @@ export interface OnnxGraph {
   readonly initializers: readonly OnnxTensor[]
   readonly inputs: readonly OnnxValue[]
   readonly outputs: readonly OnnxValue[]
+  /** Of the model. */
+  readonly metadata?: { readonly [key: string]: string }
 }
 
 /** The bytes of an ONNX file. */
@@ -108,6 +112,7 @@ export function encodeOnnx(graph: OnnxGraph): Uint8Array {
       irVersion,
       producerName: 'residual',
       opsetImport: [{ domain: '', version: opsetVersion }],
+      metadataProps: Object.entries(graph.metadata ?? {}).map(([key, value]) => ({ key, value })),
       graph: {
         name: graph.name,
         node: graph.nodes.map(({ attributes = {}, ...node }) => ({

@@ -1,23 +1,34 @@
 // How does a network become an ONNX file? As it was defined, layer by layer, or as it is run, with batch norms folded.
+import type { Activation } from '../model/activation.ts'
 import type { Network } from '../model/graph.ts'
 import { parametersOf } from '../model/parameters.ts'
-import { type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
+import { activationOf, type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
+import { activationKey } from '../weights/checkpoint.ts'
 import { readFolded, takesWeights, type WeightedOp, weightShape } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
 import type { Attribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './onnx-schema.ts'
 
 const batch = 'N' // of any size
 
+export interface OnnxOptions {
+  /** Of the pictures. */
+  readonly height: number
+  readonly width: number
+  /** What makes probabilities of the logits. */
+  readonly activation?: Activation
+}
+
 /**
  * The network as it was defined: input `x` `[N,C,height,width]` float32, normalised; outputs under the names and in the
- * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names.
+ * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names. With an `activation` there are
+ * `probabilities`, too.
  *
  * @throws ResidualError what reading the weights throws
  */
 export async function networkToOnnx(
   network: Network,
   weights: WeightSource,
-  { height, width }: { readonly height: number; readonly width: number },
+  { height, width, activation }: OnnxOptions,
 ): Promise<Uint8Array> {
   const { layers, channels } = network.graph
   const initializers: OnnxTensor[] = []
@@ -55,15 +66,20 @@ export async function networkToOnnx(
   const outputs = Object.entries(network.outputs).map(([name, { id }]) =>
     name === 'featureMaps' ? node('Identity', [value(id)], name) : flatten(value(id), name),
   )
+  const logits = network.outputs.logits.id
+  if (activation !== undefined) outputs.push(...activated(activation, 'logits', 'probabilities'))
+  const values = Object.entries(network.outputs).map(([name, { id }]) => ({
+    name,
+    dims: name === 'featureMaps' ? [batch, channels[id]!, 'H', 'W'] : [batch, channels[id]!],
+  }))
+  if (activation !== undefined) values.push({ name: 'probabilities', dims: [batch, channels[logits]!] })
   return encode({
     name: network.name,
     nodes: [...nodes, ...outputs],
     initializers,
     inputs: [{ name: 'x', dims: [batch, channels[0]!, height, width] }],
-    outputs: Object.entries(network.outputs).map(([name, { id }]) => ({
-      name,
-      dims: name === 'featureMaps' ? [batch, channels[id]!, 'H', 'W'] : [batch, channels[id]!],
-    })),
+    outputs: values,
+    ...(activation !== undefined && { metadata: { [activationKey]: activation } }),
   })
 }
 
@@ -90,7 +106,8 @@ export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uin
   }
   const { channels, height, width } = inputShape(plan)
   const inputs = [{ name: 'x', dims: [batch, channels, height, width] }]
-  return encode({ name: plan.name, nodes, initializers, inputs, outputs })
+  const metadata = { [activationKey]: activationOf(plan) }
+  return encode({ name: plan.name, nodes, initializers, inputs, outputs, metadata })
 }
 
 /** The format is loaded on first use: most who load this package export nothing. */
@@ -112,7 +129,8 @@ function opNodes(op: Op, value: (index: number) => string): OnnxNode[] {
     case 'linear':
       return fullyConnected(op.name, value(op.src), value(op.dst))
     case 'softmax':
-      return [node('Softmax', [value(op.src)], value(op.dst), { axis: { i: 1 } })]
+    case 'sigmoid':
+      return activated(op.kind, value(op.src), value(op.dst))
   }
 }
 
@@ -139,6 +157,11 @@ async function tensorsOf(plan: Plan, op: WeightedOp, source: WeightSource): Prom
     { name: `${op.name}.weight`, dims: weightShape(plan, op), data: weight },
     { name: `${op.name}.bias`, dims: [bias.length], data: bias },
   ]
+}
+
+function activated(activation: Activation, src: string, dst: string): OnnxNode[] {
+  if (activation === 'softmax') return [node('Softmax', [src], dst, { axis: { i: 1 } })]
+  return [node(activation === 'sigmoid' ? 'Sigmoid' : 'Identity', [src], dst)]
 }
 
 function node(

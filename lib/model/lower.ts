@@ -1,5 +1,6 @@
 // How does a graph become a plan? Layers a convolution can absorb disappear into it; everything else maps one to one.
 import { checkInteger, outOfRange } from '../errors.ts'
+import { type Activation, checkActivation, usualActivation } from './activation.ts'
 import type { Graph, Layer, Network } from './graph.ts'
 import { checkNormalization } from './normalization.ts'
 import type { ConvOp, Op, OutputName, Plan, Shape } from './plan.ts'
@@ -11,6 +12,8 @@ export interface LowerOptions {
   /** Per channel, in units of byte / 255. */
   readonly mean: readonly number[]
   readonly std: readonly number[]
+  /** What makes probabilities of the logits; softmax unless given, for one class sigmoid. */
+  readonly activation?: Activation
 }
 
 /** A conv op that may still absorb what follows. It is emitted when something needs its value. */
@@ -59,18 +62,21 @@ class Lowering {
     for (const [name, value] of Object.entries(this.network.outputs))
       outputs[name as OutputName] = this.need(value.id)
     const logits = outputs.logits!
-    const probabilities = this.emit(this.values[logits]!, dst => ({
-      kind: 'softmax',
-      name: 'softmax',
-      src: logits,
-      dst,
-    }))
+    const probabilities = this.activated(logits)
     return {
       name: this.network.name,
       values: this.values,
       ops: this.ops,
       outputs: { ...outputs, logits, probabilities },
     }
+  }
+
+  /** The value that an activation makes of the logits. */
+  private activated(logits: number): number {
+    const shape = this.values[logits]!
+    const { activation = usualActivation(shape.channels) } = this.options
+    const kind = checkActivation(activation)
+    return kind === 'none' ? logits : this.emit(shape, dst => ({ kind, name: kind, src: logits, dst }))
   }
 
   private visit(id: number, layer: Layer): void {

@@ -1,4 +1,5 @@
-// What is run? A plan: six kinds of fused operation over values whose shapes are known. C++ reads this very object.
+// What is run? A plan: seven kinds of fused operation over values whose shapes are known. C++ reads this very object.
+import type { Activation } from './activation.ts'
 
 /** One picture's worth of a value, `[height, width, channels]`; a batch adds N in front. */
 export interface Shape {
@@ -59,16 +60,18 @@ export interface LinearOp extends OpBase {
   readonly kind: 'linear'
 }
 
-export interface SoftmaxOp extends OpBase {
-  readonly kind: 'softmax'
+/** Makes probabilities of logits: over all channels of a pixel, or of each by itself. */
+export interface ActivationOp extends OpBase {
+  readonly kind: 'softmax' | 'sigmoid'
 }
 
-export type Op = NormalizeOp | ConvOp | MaxPoolOp | AvgPoolOp | LinearOp | SoftmaxOp
+export type Op = NormalizeOp | ConvOp | MaxPoolOp | AvgPoolOp | LinearOp | ActivationOp
 
 export interface Plan {
   readonly name: string
   readonly values: readonly Shape[]
   readonly ops: readonly Op[]
+  /** Without an activation the probabilities are the logits. */
   readonly outputs: { readonly logits: number; readonly probabilities: number } & {
     readonly [name in OutputName]?: number
   }
@@ -89,6 +92,12 @@ const bytesPerFloat = 4
 /** The input of the plan, `[H,W,C]`. */
 export function inputShape(plan: Plan): Shape {
   return plan.values[plan.ops[0]!.dst]!
+}
+
+/** What makes the plan's probabilities of its logits. */
+export function activationOf({ ops, outputs }: Plan): Activation {
+  const last = ops.find(({ dst }) => dst === outputs.probabilities)
+  return last?.kind === 'softmax' || last?.kind === 'sigmoid' ? last.kind : 'none'
 }
 
 export function elements(shape: Shape): number {
@@ -121,6 +130,7 @@ export function opCost(plan: Plan, op: Op): OpCost {
     case 'avgPool':
       return { flops: src, weightBytes: 0, activationBytes }
     case 'softmax':
+    case 'sigmoid':
       return { flops: 4 * dst, weightBytes: 0, activationBytes }
   }
 }

@@ -58,6 +58,24 @@ export function pullHint(name: string): string {
   return Object.hasOwn(checkpoints, name) ? ` \`residual pull ${name}\` downloads it.` : ''
 }
 
+/** How to get what is on a server, where a name is an address or that of a repository; undefined where it looks like a file's. */
+export function remoteHint(name: string): string | undefined {
+  if (/^https?:\/\//i.test(name)) {
+    const [, repository, revision, file] =
+      /^https?:\/\/(?:huggingface\.co|hf\.co)\/([\w.-]+\/[\w.-]+?)(?:\/(?:resolve|blob|tree)\/([\w.-]+)(?:\/([^?#]+))?)?\/?(?:[?#].*)?$/.exec(
+        name,
+      ) ?? []
+    if (repository === undefined) return 'It is an address: download the file first.'
+    const from = revision === undefined || revision === 'main' ? repository : `${repository}@${revision}`
+    return `\`residual pull ${from}${file === undefined ? '' : ` ${file}`}\` downloads it.`
+  }
+  const isRepository =
+    repositoryPattern.test(name) &&
+    !/^\.|\.(json|safetensors|pth|pt|bin|tar|onnx|h5|keras|pdparams|ckpt)$/.test(name)
+  if (!isRepository) return undefined
+  return `If it is a repository of the Hugging Face hub, \`residual pull ${name}\` downloads its checkpoint.`
+}
+
 function hubUrl(repository: string, revision: string, file: string): string {
   const path = file.split('/').map(encodeURIComponent).join('/')
   return `${hubEndpoint()}/${repository}/resolve/${encodeURIComponent(revision)}/${path}`

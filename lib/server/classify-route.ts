@@ -52,7 +52,8 @@ export function classifyRoute(app: FastifyInstance, service: Service): void {
         // One picture's error is its own, unless there is nothing else to tell.
         const [first] = outcomes
         if (timings.length === 0 && first && 'error' in first) throw first.error
-        return { name: model.classifier.name, outcomes, pictures: timings.length, timings: longest(timings) }
+        const { name, activation } = model.classifier
+        return { name, activation, outcomes, pictures: timings.length, timings: longest(timings) }
       },
     )
     tellTimings(request, reply, done)
@@ -63,7 +64,7 @@ export function classifyRoute(app: FastifyInstance, service: Service): void {
       service.metrics.error(code)
       return { ...(name !== undefined && { name }), error }
     })
-    return { model: done.name, results }
+    return { model: done.name, activation: done.activation, results }
   })
 }
 

@@ -1,8 +1,8 @@
 // What can be told to a server, and what holds where nothing is said?
 import { availableParallelism } from 'node:os'
+import type { ModelOptions } from '../classifier.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
 import { maxPixels } from '../image/decode.ts'
-import type { PreprocessingChanges } from '../image/preprocessing-changes.ts'
 import { type BatcherOptions, defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
 
@@ -40,11 +40,10 @@ export const defaultLimits: Limits = {
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-export interface ServeOptions extends SessionOptions, Omit<BatcherOptions, 'onBatch'> {
+/** What is said of models holds for each of them. */
+export interface ServeOptions extends SessionOptions, ModelOptions, Omit<BatcherOptions, 'onBatch'> {
   /** Names of bundled models or paths of `.safetensors` files. Requests that name none go to the first. */
   readonly models: readonly string[]
-  /** In place of what goes with the checkpoints, for every model; members that are left out stay as they are. */
-  readonly preprocessing?: PreprocessingChanges
   /** The address to listen on; this machine only unless given. */
   readonly host?: string
   /** 0 for any that is free. */
@@ -75,7 +74,7 @@ const defaultGraceMs = 1000 // no longer than most clients take from one request
 
 export interface CheckedServeOptions {
   readonly models: readonly string[]
-  readonly preprocessing: PreprocessingChanges | undefined
+  readonly modelOptions: ModelOptions
   readonly host: string
   readonly port: number
   readonly grpcPort: number | undefined
@@ -122,7 +121,7 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   const threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / instances))
   return {
     models,
-    preprocessing: options.preprocessing,
+    modelOptions: modelOptionsIn(options),
     host,
     port,
     grpcPort,
@@ -143,6 +142,18 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   }
 }
 
+/** Those that {@link openModel} takes; it checks them itself. */
+function modelOptionsIn(options: ServeOptions): ModelOptions {
+  const names = [
+    'labels',
+    'activation',
+    'prefix',
+    'preprocessing',
+    'architecture',
+  ] as const satisfies (keyof ModelOptions)[]
+  return given(options, names)
+}
+
 /** Those that are a session's; it checks them itself. */
 function sessionOptions(options: ServeOptions): SessionOptions {
   const names = [
@@ -155,9 +166,16 @@ function sessionOptions(options: ServeOptions): SessionOptions {
     'cudaGraph',
     'planCache',
   ] as const satisfies (keyof SessionOptions)[]
+  return given(options, names)
+}
+
+function given<Name extends keyof ServeOptions>(
+  options: ServeOptions,
+  names: readonly Name[],
+): { [name in Name]?: ServeOptions[name] } {
   return Object.fromEntries(
     names.flatMap(name => (options[name] === undefined ? [] : [[name, options[name]]])),
-  )
+  ) as { [name in Name]?: ServeOptions[name] }
 }
 
 function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {

@@ -54,13 +54,13 @@ export class Service {
 
   /** @throws ResidualError MODEL_NOT_FOUND, RangeError for models of the same name */
   constructor(readonly options: CheckedServeOptions) {
-    const { batcher, decoders, instances, limits, preprocessing, session } = options
+    const { batcher, decoders, instances, limits, modelOptions, session } = options
     setMaxListeners(0, this.stopping) // one for each open stream
     const models = new Map<string, ServedModel>()
     for (const source of options.models) {
       const model: ServedModel = new ServedModel(source, {
         instances,
-        load: { ...session, ...(preprocessing && { preprocessing }) },
+        load: { ...session, ...modelOptions },
         batcher: {
           ...batcher,
           onBatch: batch => {

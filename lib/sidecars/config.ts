@@ -1,14 +1,16 @@
 // What does the `config.json` beside a checkpoint say of it? As transformers writes it, and as timm does for the hub.
 import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
+import type { Activation } from '../model/activation.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
-import { type Fields, flag, labels, object, positive } from './fields.ts'
+import { type Fields, flag, labels, malformed, object, positive } from './fields.ts'
 import { interpolationOf } from './preprocessor.ts'
 
 /** What others' files say of a network; each member only where they do. */
 export interface Sidecar {
   readonly architecture?: Partial<ResNetOptions>
   readonly labels?: readonly string[]
+  readonly activation?: Activation
   readonly preprocessing?: Preprocessing
 }
 
@@ -32,7 +34,23 @@ function fromTransformers(fields: Fields): Sidecar {
   return {
     architecture: { stride: flag(fields, 'downsample_in_bottleneck', false) ? 'v1' : 'v1.5' },
     ...(named && { labels: named }),
+    ...problemOf(fields),
   }
+}
+
+/** By transformers' `problem_type`, which says what a network is trained for. */
+const problems: { readonly [type: string]: Activation } = {
+  single_label_classification: 'softmax',
+  multi_label_classification: 'sigmoid',
+  regression: 'none',
+}
+
+function problemOf({ json, file }: Fields): { activation?: Activation } {
+  const type = json.problem_type ?? undefined
+  if (type === undefined) return {}
+  const known = typeof type === 'string' && Object.hasOwn(problems, type)
+  if (!known) throw malformed(file, 'problem_type', type, `one of ${Object.keys(problems).join(', ')}`)
+  return { activation: problems[type]! }
 }
 
 /**

@@ -1,7 +1,7 @@
 // How is a file opened, and how are bytes at a position of it read, all of them?
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { ResidualError } from '../errors.ts'
+import { ResidualError, systemReason } from '../errors.ts'
 import { invalidCheckpoint } from './checkpoint-error.ts'
 
 const mostBytes = 1 << 30 // a single read of 2 GiB or more is refused by some systems
@@ -14,11 +14,8 @@ export async function openFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, readWithoutWaiting)
   } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
-    const reason = missing ? 'does not exist' : (cause as Error).message
-    throw new ResidualError('FILE_NOT_FOUND', `The checkpoint ${path} cannot be opened: ${reason}.`, {
-      cause,
-    })
+    const problem = `The checkpoint ${path} cannot be opened: ${systemReason(cause)}`
+    throw new ResidualError('FILE_NOT_FOUND', `${problem}.`, { cause })
   }
 }
 

@@ -12,6 +12,7 @@ constexpr struct {
     {"normalize", core::OpKind::kNormalize}, {"conv", core::OpKind::kConv},
     {"maxPool", core::OpKind::kMaxPool},     {"avgPool", core::OpKind::kAvgPool},
     {"linear", core::OpKind::kLinear},       {"softmax", core::OpKind::kSoftmax},
+    {"sigmoid", core::OpKind::kSigmoid},
 };
 
 constexpr int64_t kMostInteger = 1'000'000'000;

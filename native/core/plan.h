@@ -1,4 +1,4 @@
-// What does native code execute? A plan: six kinds of operation over values with known shapes, and nothing
+// What does native code execute? A plan: seven kinds of operation over values with known shapes, and nothing
 // about ResNet.
 #pragma once
 
@@ -28,7 +28,10 @@ struct Shape {
   }
 };
 
-enum class OpKind { kNormalize, kConv, kMaxPool, kAvgPool, kLinear, kSoftmax };
+enum class OpKind { kNormalize, kConv, kMaxPool, kAvgPool, kLinear, kSoftmax, kSigmoid };
+
+// Whether an op makes probabilities of logits.
+inline bool is_activation(OpKind kind) { return kind == OpKind::kSoftmax || kind == OpKind::kSigmoid; }
 
 struct Op {
   OpKind kind = OpKind::kConv;

@@ -190,6 +190,9 @@ class CpuBackend final : public core::Backend {
         case OpKind::kSoftmax:
           softmax(dst, src, plan_.src(op).channels, batch * plan_.src(op).height * plan_.src(op).width);
           break;
+        case OpKind::kSigmoid:
+          sigmoid(dst, src, batch * plan_.src(op).elements());
+          break;
       }
       clock_.lap(i);
     }

@@ -75,4 +75,8 @@ void softmax(float* dst, const float* src, int channels, int batch) {
   }
 }
 
+void sigmoid(float* dst, const float* src, size_t count) {
+  for (size_t i = 0; i < count; i++) dst[i] = static_cast<float>(1 / (1 + std::exp(-double(src[i]))));
+}
+
 }  // namespace residual::cpu

@@ -30,4 +30,7 @@ void softmax(float* dst,        // [N,C]
              const float* src,  // [N,C]
              int channels, int batch);
 
+// 1 / (1 + exp(-x)), in double.
+void sigmoid(float* dst, const float* src, size_t count);
+
 }  // namespace residual::cpu

@@ -7,13 +7,13 @@ namespace {
 
 constexpr size_t kArenaAlignment = 256;  // bytes, of every value: what cudaMalloc gives
 
-// Logits and probabilities keep all their digits: what nothing but softmax reads needs no tensor cores.
+// Logits and probabilities keep all their digits: what only activations read needs no tensor cores.
 std::vector<bool> float_values(const core::Plan& plan) {
   std::vector<bool> result(plan.values.size(), false);
   for (const core::Op& op : plan.ops)
-    if (op.kind == core::OpKind::kLinear || op.kind == core::OpKind::kSoftmax) result[op.dst] = true;
+    if (op.kind == core::OpKind::kLinear || core::is_activation(op.kind)) result[op.dst] = true;
   for (const core::Op& op : plan.ops) {
-    if (op.src != core::kNone && op.kind != core::OpKind::kSoftmax) result[op.src] = false;
+    if (op.src != core::kNone && !core::is_activation(op.kind)) result[op.src] = false;
     if (op.residual != core::kNone) result[op.residual] = false;
   }
   return result;

@@ -10,9 +10,10 @@
 namespace residual::cuda {
 
 struct ValueLayout {
-  int padded = 0;         // channels in memory: a multiple of 16 bytes' worth; those that pad are always zero
-  bool is_float = false;  // float32 rather than the precision's type: what only softmax or the caller reads
-  size_t bytes = 0;       // of one picture
+  int padded = 0;  // channels in memory: a multiple of 16 bytes' worth; those that pad are always zero
+  bool is_float =
+      false;         // float32 rather than the precision's type: what only activations or the caller reads
+  size_t bytes = 0;  // of one picture
 };
 
 // How a conv op is run.

@@ -53,6 +53,21 @@ KernelLaunch direct_conv(const core::Plan& plan, const Layout& layout, const cor
   return launch_of<DirectConv<T, Dst>>(args);
 }
 
+// Of a softmax or a sigmoid.
+template <typename Kernel, typename T>
+KernelLaunch activation(const core::Plan& plan, const Layout& layout, const core::Op& op, int batch,
+                        void* dst, const void* src) {
+  const core::Shape& shape = plan.src(op);
+  typename Kernel::Args args{};
+  args.dst = static_cast<float*>(dst);
+  args.src = static_cast<const T*>(src);
+  args.rows = int64_t(batch) * shape.height * shape.width;
+  args.channels = shape.channels;
+  args.src_padded = layout.value(op.src).padded;
+  args.dst_padded = layout.value(op.dst).padded;
+  return launch_of<Kernel>(args);
+}
+
 }  // namespace
 
 Step StepBuilder::convolution(const core::Op& op, const OpWeights& weights,
@@ -105,7 +120,7 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
   const core::Shape &from = network_.plan.src(op), &to = network_.plan.dst(op);
   Step step;
   step.op = op.name;
-  // Softmax reads float32 where nothing but softmax does.
+  // Activations read float32 where nothing else reads the logits.
   const Precision precision = layout.value(op.src).is_float ? Precision::kFp32 : layout.precision();
   with_storage(precision, [&](auto zero) {
     using T = decltype(zero);
@@ -132,19 +147,14 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
       args.padded = layout.value(op.dst).padded;
       step.kernel = launch_of<AvgPool<T>>(args);
     } else if (op.kind == core::OpKind::kSoftmax && layout.value(op.dst).is_float) {
-      typename Softmax<T>::Args args{};
-      args.dst = typed<float>(at(op.dst));
-      args.src = typed<T>(at(op.src));
-      args.rows = int64_t(batch_) * from.height * from.width;
-      args.channels = from.channels;
-      args.src_padded = layout.value(op.src).padded;
-      args.dst_padded = layout.value(op.dst).padded;
-      step.kernel = launch_of<Softmax<T>>(args);
+      step.kernel = activation<Softmax<T>, T>(network_.plan, layout, op, batch_, at(op.dst), at(op.src));
+    } else if (op.kind == core::OpKind::kSigmoid && layout.value(op.dst).is_float) {
+      step.kernel = activation<Sigmoid<T>, T>(network_.plan, layout, op, batch_, at(op.dst), at(op.src));
     }
   });
   if (!step.kernel)
     throw core::Error(core::ErrorCode::kPlanInvalid,
-                      "The CUDA backend cannot run '" + op.name + "': other operations read a softmax.");
+                      "The CUDA backend cannot run '" + op.name + "': other operations read an activation.");
   return step;
 }
 

@@ -21,6 +21,7 @@ describe('residual inspect', () => {
       /^scheme +torchvision$/m,
       /^architecture +stride v1\.5, epsilon 0\.00001, layers 50, classes 10, width 0\.25/m,
       /^classes +10: airplane, automobile, bird, cat, deer, \.\.\.$/m,
+      /^activation +softmax$/m,
       /^preprocessing +resize 32, crop 32x32, resize 64x64 \(bilinear\); RGB, 0\.\.1, mean 0\.485/m,
     ])
       expect(stdout).toMatch(line)

@@ -33,7 +33,7 @@ describe('POST /classify', () => {
       queueMs: expect.any(Number),
       computeMs: expect.any(Number),
     }
-    expect(json).toEqual({ model: modelName, results: [{ predictions, timings }] })
+    expect(json).toEqual({ model: modelName, activation: 'softmax', results: [{ predictions, timings }] })
   })
 
   it('takes as many classes as asked for, and gives the map of the first with what the network saw', async () => {

@@ -41,6 +41,7 @@ def torchvision_(path, case, picture, random):
     save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path + ".safetensors")
     torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, path + ".pth")
     torch.save(model.state_dict(), path + ".plain.pth", _use_new_zipfile_serialization=False)
+    torch.save(model, path + ".whole.pth")
     return logits
 
 

@@ -1,4 +1,5 @@
 // What does a network compute? The slow, plain version: layer by layer as the graph says, loops in float64.
+import { type Activation, usualActivation } from '../../lib/model/activation.ts'
 import type { Layer, Network } from '../../lib/model/graph.ts'
 import { elements, type Shape } from '../../lib/model/plan.ts'
 import type { WeightSource } from '../../lib/weights/source.ts'
@@ -21,6 +22,7 @@ export async function runNaively(
   weights: WeightSource,
   input: ArrayLike<number>,
   shape: Shape,
+  activation = usualActivation(network.graph.channels[network.outputs.logits.id]!),
 ): Promise<NaiveOutputs> {
   const n = input.length / elements(shape)
   const tensors: Tensor[] = []
@@ -35,7 +37,7 @@ export async function runNaively(
   const outputs = Object.fromEntries(
     Object.entries(network.outputs).map(([name, { id }]) => [name, tensors[id]!.data]),
   ) as { logits: Float64Array }
-  return { ...outputs, probabilities: softmax(outputs.logits, n) }
+  return { ...outputs, probabilities: activated(activation, outputs.logits, n) }
 }
 
 async function runLayer(
@@ -143,6 +145,11 @@ function overWindows(
     }
   }
   return { shape, data: result }
+}
+
+function activated(activation: Activation, logits: Float64Array, n: number): Float64Array {
+  if (activation === 'softmax') return softmax(logits, n)
+  return activation === 'sigmoid' ? logits.map(x => 1 / (1 + Math.exp(-x))) : logits
 }
 
 function softmax(logits: Float64Array, n: number): Float64Array {

@@ -1,5 +1,6 @@
 // What do the datasets of a Keras file hold? `conv1_conv/kernel` and the like, in whichever of Keras' layouts the file is.
 import type { Dataset, Tree } from './hdf5/messages.ts'
+import type { KerasLayer } from './keras-config.ts'
 
 /** Variables of a layer in the order Keras makes them, by how many of which rank there are. */
 const variables: readonly { readonly ranks: readonly number[]; readonly names: readonly string[] }[] = [
@@ -10,12 +11,6 @@ const variables: readonly { readonly ranks: readonly number[]; readonly names: r
   { ranks: [1, 1, 1, 1], names: ['gamma', 'beta', 'moving_mean', 'moving_variance'] },
 ]
 
-/** Of a layer in a `config.json`. */
-export interface ConfiguredLayer {
-  readonly className: string
-  readonly name: string
-}
-
 /**
  * The datasets of a file by `{layer}/{variable}`.
  *
@@ -24,7 +19,7 @@ export interface ConfiguredLayer {
  */
 export function kerasTensors(
   { datasets, attributes }: Tree,
-  layers: readonly ConfiguredLayer[] = [],
+  layers: readonly Pick<KerasLayer, 'className' | 'name'>[] = [],
 ): Map<string, Dataset> {
   const weights = datasets.filter(
     ({ path }) => path.length > 1 && !/^(optimizer|optimizer_weights|_.*_metrics)$/.test(path[0]!),
@@ -56,7 +51,7 @@ function* byName(datasets: readonly Dataset[]): Generator<[string, Dataset]> {
 function* byVariable(
   datasets: readonly Dataset[],
   attributes: Tree['attributes'],
-  layers: readonly ConfiguredLayer[],
+  layers: readonly Pick<KerasLayer, 'className' | 'name'>[],
 ): Generator<[string, Dataset]> {
   const configured = namesByGroup(layers)
   const groups = new Map<string, Dataset[]>()
@@ -82,7 +77,7 @@ function* byVariable(
 }
 
 /** Keras numbers the layers of each class: `conv2d`, `conv2d_1`, ... */
-function namesByGroup(layers: readonly ConfiguredLayer[]): Map<string, string> {
+function namesByGroup(layers: readonly Pick<KerasLayer, 'className' | 'name'>[]): Map<string, string> {
   const counts = new Map<string, number>()
   return new Map(
     layers.map(({ className, name }) => {

@@ -1,6 +1,6 @@
 // How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
 import { product } from '../../model/product.ts'
-import type { Checkpoint, CheckpointTensor } from '../checkpoint.ts'
+import { activationKey, type Checkpoint, type CheckpointTensor } from '../checkpoint.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import { type CheckpointFile, openCheckpointFile } from '../checkpoint-file.ts'
 import { closingOnError } from '../closing-on-error.ts'
@@ -11,7 +11,8 @@ import type { Hdf5Library } from './hdf5/library.ts'
 import type { Dataset } from './hdf5/messages.ts'
 import { type Hdf5File, hdf5Signature, openHdf5 } from './hdf5/open-hdf5.ts'
 import { readKerasArchive } from './keras-archive.ts'
-import { type ConfiguredLayer, kerasTensors } from './keras-names.ts'
+import { activationOf, field, layersOf, parseJson } from './keras-config.ts'
+import { kerasTensors } from './keras-names.ts'
 import { FileBytes } from './pickle/values.ts'
 import { denseStrides, TensorView } from './view.ts'
 import { ViewCheckpoint } from './view-checkpoint.ts'
@@ -19,7 +20,8 @@ import { readZip, type Zip } from './zip.ts'
 
 const hdf5Format = 'Keras HDF5'
 const archiveFormat = 'Keras archive'
-const attributes = ['name', 'keras_version', 'backend']
+const configuration = ['model_config', 'training_config'] as const
+const attributes = ['name', 'keras_version', 'backend', ...configuration]
 
 /** Whether a file that begins with `bytes` is one of HDF5. */
 export function isHdf5(bytes: Uint8Array): boolean {
@@ -38,7 +40,9 @@ export interface KerasOptions {
  */
 export async function openKerasHdf5(path: string, { library }: KerasOptions = {}): Promise<Checkpoint> {
   const file = await openHdf5(await openCheckpointFile(path, hdf5Format), { attributes, library })
-  return await checkpointOf(file, [], [])
+  const root = file.tree.attributes.get('')
+  const [model, training] = configuration.map(name => parseJson(root?.get(name) ?? ''))
+  return await checkpointOf(file, { model, training })
 }
 
 /**
@@ -70,18 +74,26 @@ export async function openKerasZip(
       await weights.discard() // what is open stays readable
     }
   } else file = await openHdf5(archive, { attributes, library, part: weights })
-  return await checkpointOf(file, layersOf(config), stringsOf(metadata))
+  const model = parseJson(config)
+  const said = stringsOf(parseJson(metadata))
+  return await checkpointOf(file, { model, training: field(model, 'compile_config'), said })
 }
 
-async function checkpointOf(
-  file: Hdf5File,
-  layers: readonly ConfiguredLayer[],
-  said: readonly (readonly [string, string])[],
-): Promise<Checkpoint> {
+/** What goes with the weights of a file. */
+interface Around {
+  readonly model: unknown
+  readonly training: unknown
+  readonly said?: readonly (readonly [string, string])[]
+}
+
+async function checkpointOf(file: Hdf5File, { model, training, said = [] }: Around): Promise<Checkpoint> {
   try {
     const root = file.tree.attributes.get('') ?? file.tree.attributes.get('model_weights') ?? new Map()
-    const datasets = kerasTensors(file.tree, layers)
-    const metadata = new Map([...root, ...said])
+    const datasets = kerasTensors(file.tree, layersOf(model))
+    const shown = [...root].filter(([name]) => !configuration.includes(name as never))
+    const metadata = new Map([...shown, ...said])
+    const activation = activationOf(model, training)
+    if (activation !== undefined) metadata.set(activationKey, activation)
     const views = viewsOf(datasets)
     if (views) return new ViewCheckpoint(await file.release(), file.format, views, metadata)
     return new KerasCheckpoint(file, datasets, metadata)
@@ -139,32 +151,8 @@ class KerasCheckpoint implements Checkpoint {
   }
 }
 
-/** Of the configuration of a functional or sequential model; none where it is something else. */
-function layersOf(config: string): ConfiguredLayer[] {
-  const layers = field(field(parse(config), 'config'), 'layers')
-  if (!Array.isArray(layers)) return []
-  return layers.flatMap(layer => {
-    const className = field(layer, 'class_name')
-    const name = field(layer, 'name') ?? field(field(layer, 'config'), 'name')
-    return typeof className === 'string' && typeof name === 'string' ? [{ className, name }] : []
-  })
-}
-
-function stringsOf(json: string): [string, string][] {
-  const value = parse(json)
+/** Those members of an object that are strings. */
+function stringsOf(value: unknown): [string, string][] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
-}
-
-function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined
-}
-
-/** What is no JSON says nothing. */
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
 }

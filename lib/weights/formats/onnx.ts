@@ -1,5 +1,5 @@
 // How are tensors read from an ONNX file that holds a ResNet? Found by the graph's structure, named as torchvision names them.
-import { architectureKey, type Checkpoint } from '../checkpoint.ts'
+import { activationKey, architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
 import { tensorNotFound } from '../source.ts'
 import type { StoredTensor } from '../stored-tensors.ts'
@@ -47,10 +47,11 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
     const [input, ...others] = model.inputs.filter(({ name }) => !model.tensors.has(name))
     if (!input || others.length > 0)
       throw graph.refused(`it has ${others.length + (input ? 1 : 0)} inputs, not one`)
-    const { stride, ...structure } = structureOf(graph, input)
+    const { stride, activation, ...structure } = structureOf(graph, input)
     const { tensors, epsilon } = namedTensors(graph, structure, wire)
     const architecture = JSON.stringify({ epsilon, ...(stride && { stride }) })
     const metadata = new Map([...model.metadata, [architectureKey, architecture]])
+    if (activation !== undefined) metadata.set(activationKey, activation)
     return new OnnxCheckpoint(path, metadata, tensors, files())
   } catch (error) {
     await closeAll(files())

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../checkpoint.ts'
 import { openCheckpointFile } from '../checkpoint-file.ts'
 import { closingOnError } from '../closing-on-error.ts'
 import { openFile, unreadable } from '../read-fully.ts'
+import { foreignFile, foreignZip } from './foreign.ts'
 
 /** Readers are loaded when they are needed: some take packages that most who load this package never use. */
 interface Format {
@@ -75,15 +76,18 @@ export const checkpointEndings: readonly string[] = formats.flatMap(({ endings }
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const head = await readHead(path)
+  const foreign = foreignFile(head, path)
+  if (foreign !== undefined) throw notACheckpoint(path, foreign)
   const format =
     (await formatOf(head)) ??
     formats.find(({ endings }) => endings.some(ending => path.toLowerCase().endsWith(ending)))
   if (format) return format.open(path)
-  const bytes = head.length === 0 ? 'it is empty' : `it begins with the bytes ${hex(head.subarray(0, 8))}`
-  throw new ResidualError(
-    'CHECKPOINT_INVALID',
-    `${path} is no checkpoint that can be read: ${bytes}. Known are ${formats.map(({ name }) => name).join(', ')}.`,
-  )
+  const known = formats.map(({ name }) => name).join(', ')
+  throw notACheckpoint(path, `it begins with the bytes ${hex(head.subarray(0, 8))}. Known are ${known}`)
+}
+
+function notACheckpoint(path: string, why: string): ResidualError {
+  return new ResidualError('CHECKPOINT_INVALID', `${path} is not a checkpoint that can be read: ${why}.`)
 }
 
 async function formatOf(head: Uint8Array): Promise<Format | undefined> {
@@ -111,6 +115,8 @@ async function openZip(path: string): Promise<Checkpoint> {
   const { isKerasArchive } = await import('./keras-archive.ts')
   return await closingOnError(await openCheckpointFile(path, 'zip'), async file => {
     const zip = await readZip(file)
+    const foreign = foreignZip([...zip.entries.keys()])
+    if (foreign !== undefined) throw notACheckpoint(path, foreign)
     if (isKerasArchive(zip)) return await (await import('./keras.ts')).openKerasZip(file, zip)
     return await (await import('./pytorch.ts')).readPyTorchZip(file.as('PyTorch'), zip)
   })

@@ -5,8 +5,8 @@ import { invalidCheckpoint } from '../checkpoint-error.ts'
 import type { ByteSource } from '../checkpoint-file.ts'
 import { elementBytes } from '../safetensors-header.ts'
 import { readPickle } from './pickle/machine.ts'
-import { storageOf } from './pickle/torch-globals.ts'
-import { FileBytes, List, type Storage, type Value } from './pickle/values.ts'
+import { persistentOf } from './pickle/torch-globals.ts'
+import { FileBytes, List, Storage, type Value } from './pickle/values.ts'
 import { checkpointOf } from './pytorch-storages.ts'
 import type { ViewCheckpoint } from './view-checkpoint.ts'
 import { FileWindow } from './window.ts'
@@ -22,10 +22,11 @@ export async function openPlainPyTorch(source: ByteSource): Promise<ViewCheckpoi
   const machine = await readPickle(source, nothing, protocol.end)
   const storages = new Map<string, Storage>()
   const remember = (id: Value) => {
-    const storage = storageOf(id)
-    const known = storage && storages.get(storage.key)
+    const storage = persistentOf(id)
+    if (!(storage instanceof Storage)) return storage
+    const known = storages.get(storage.key)
     if (known && known.dtype !== storage.dtype) return undefined
-    if (storage) storages.set(storage.key, storage)
+    storages.set(storage.key, storage)
     return storage
   }
   const saved = await readPickle(source, remember, machine.end)

@@ -1,7 +1,9 @@
 // Which range of a PyTorch file does each tensor view, and is it as long as that takes?
-import { invalidCheckpoint } from '../checkpoint-error.ts'
+import { activationKey, architectureKey } from '../checkpoint.ts'
+import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
 import type { ByteSource } from '../checkpoint-file.ts'
 import type { Pickle } from './pickle/machine.ts'
+import { factsOf } from './pickle/modules.ts'
 import { findTensors } from './pickle/tensors.ts'
 import { type FileBytes, Storage } from './pickle/values.ts'
 import { problemOf, type StoredData, type TensorView } from './view.ts'
@@ -19,7 +21,14 @@ export async function checkpointOf(
   locate: (storage: Storage) => FileBytes | Promise<FileBytes>,
   swapped = false,
 ): Promise<ViewCheckpoint> {
-  const { views, metadata } = findTensors(pickle, source)
+  const { views, metadata, modules } = findTensors(pickle, source)
+  if (modules.length > 0) {
+    const { architecture, activation } = factsOf(modules, what => {
+      throw refusedCheckpoint(source, `${what}, and no ResNet that can be run has that`)
+    })
+    metadata.set(architectureKey, JSON.stringify(architecture))
+    if (activation) metadata.set(activationKey, activation)
+  }
   const ranges = new Map<string, FileBytes>()
   const found = new Map<string, TensorView<StoredData>>()
   for (const [name, view] of views) {

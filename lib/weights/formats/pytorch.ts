@@ -3,7 +3,7 @@ import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
 import { type ByteSource, openCheckpointFile } from '../checkpoint-file.ts'
 import { closingOnError } from '../closing-on-error.ts'
 import { readPickle } from './pickle/machine.ts'
-import { storageOf } from './pickle/torch-globals.ts'
+import { persistentOf } from './pickle/torch-globals.ts'
 import type { Storage } from './pickle/values.ts'
 import { openPlainPyTorch } from './pytorch-plain.ts'
 import { checkpointOf } from './pytorch-storages.ts'
@@ -50,7 +50,7 @@ export async function readPyTorchZip(source: ByteSource, zip: Zip): Promise<View
   const root = rootOf(source, zip)
   const pickle = await zip.locate(zip.entries.get(`${root}/data.pkl`)!, 'data.pkl')
   await pickle.check(source)
-  const parsed = await readPickle(source, storageOf, pickle.at, pickle.at + pickle.length)
+  const parsed = await readPickle(source, persistentOf, pickle.at, pickle.at + pickle.length)
   const swapped = (await byteOrder(source, zip, root)) === 'big'
   const locate = async (storage: Storage) => {
     const name = `${root}/data/${storage.key}`

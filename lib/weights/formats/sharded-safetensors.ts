@@ -63,6 +63,12 @@ async function readIndex(path: string): Promise<Index> {
       besideFile(file, shard)
       shardOf.set(tensor, shard)
     }
+    const [pickled] = [...shardOf.values()].filter(shard => shard.endsWith('.bin'))
+    if (pickled !== undefined)
+      throw fail(
+        `its index names files of PyTorch, such as ${pickled}. Load the model in Python and save it by ` +
+          'save_pretrained(..., safe_serialization=True)',
+      )
     const count = new Set(shardOf.values()).size
     if (count > maxShards) throw fail(`its index names ${count} files, more than ${maxShards}`)
     const said = isObject(metadata) ? Object.entries(metadata) : []

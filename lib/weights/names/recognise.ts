@@ -5,9 +5,11 @@ import { parametersOf } from '../../model/parameters.ts'
 import { type ResNetOptions, resnet } from '../../model/resnet.ts'
 import { architectureKey, type Checkpoint } from '../checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
+import { excerpt } from './excerpt.ts'
 import { inferResNet } from './infer.ts'
+import { findNetwork } from './networks.ts'
+import { checkNothingElse } from './outside.ts'
 import type { Scheme } from './scheme.ts'
-import { schemes } from './schemes.ts'
 import { translate } from './translated.ts'
 import { findUnsupported } from './unsupported.ts'
 
@@ -24,44 +26,31 @@ export interface Recognised {
 
 /**
  * Finds scheme and prefix by the names in the file and the architecture by the shapes. `known` is what somebody else says of the
- * architecture: it is believed, and if it has `layers`, nothing is inferred.
+ * architecture: it is believed, and if it has `layers`, nothing is inferred. `wanted` is what the names of the network begin with,
+ * where the file holds several, or more than one network.
  *
  * @throws ResidualError CHECKPOINT_MISMATCH where the file holds no ResNet that can be run, or another one than is `known`
  */
-export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}): Recognised {
+export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}, wanted?: string): Recognised {
   try {
-    const { scheme: found, prefix } = findScheme(file)
-    const scheme = withOwnClassifier(found, prefix, file)
-    const { stride, epsilon, averagedShortcut } = scheme
+    const { scheme: found, prefix, others } = findNetwork(file, wanted)
+    const said = { ...metadataOf(file), ...known }
+    const { averagedShortcut = found.averagedShortcut ?? false } = said // which our names for projections depend on
+    const scheme = { ...withOwnClassifier(found, prefix, file), averagedShortcut }
+    const { stride, epsilon } = scheme
     const told = { stride, epsilon, ...(averagedShortcut && { averagedShortcut }) }
     const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
-    const architecture = { ...told, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
+    const architecture = { ...told, ...inferred, ...said } as ResNetOptions
     const network = build(architecture, file)
     const parameters = parametersOf(network)
     const names = parameters.map(({ name }) => name)
     const weights = translate(file, scheme, prefix, names)
     checkParameters(parameters, weights)
+    if (wanted === undefined) checkNothingElse(file, [prefix, ...others])
     return { scheme, prefix, architecture, network, weights }
   } catch (error) {
     throw byName(error, file)
   }
-}
-
-/** Of schemes that differ in details the name of the first. */
-const families = new Set(schemes.map(({ name }) => name.split(',')[0]))
-
-function findScheme(file: Checkpoint): { scheme: Scheme; prefix: string } {
-  const names = [...file.tensors.keys()]
-  for (const scheme of schemes) {
-    const [prefix] = prefixes(file, names, scheme.marks)
-    if (prefix !== undefined) return { scheme, prefix }
-  }
-  const some = names.length > 0 ? `${names.length} tensors, such as ${excerpt(names)}` : 'no tensors'
-  throw new ResidualError(
-    'CHECKPOINT_MISMATCH',
-    `${file.path} holds no ResNet that is known: it has ${some}. ` +
-      `Known are the names of ${[...families].join('; ')}.`,
-  )
 }
 
 /**
@@ -78,18 +67,6 @@ function withOwnClassifier(scheme: Scheme, prefix: string, { tensors }: Checkpoi
   if (linear.length !== 1) return scheme
   const [[name]] = linear as [[string, unknown]]
   return { ...scheme, classifier: name.slice(before.length, name.length - after.length) }
-}
-
-/** All behind which the file has `marks`; averaged weights first, as timm prefers them. */
-function prefixes(file: Checkpoint, names: readonly string[], marks: readonly string[]): string[] {
-  const [first, ...others] = marks as [string, ...string[]]
-  const found = names
-    .filter(name => name.endsWith(first))
-    .map(name => name.slice(0, name.length - first.length))
-    .filter(prefix => prefix === '' || /[./]$/.test(prefix))
-    .filter(prefix => others.every(other => file.tensors.has(prefix + other)))
-  const isAveraged = (prefix: string) => Number(/(^|[._])ema[._]/.test(prefix))
-  return found.sort((a, b) => isAveraged(b) - isAveraged(a))
 }
 
 function metadataOf({ metadata, path }: Checkpoint): Partial<ResNetOptions> {
@@ -122,11 +99,3 @@ function byName(error: unknown, file: Checkpoint): unknown {
 
 const mismatch = (problem: string, cause?: unknown) =>
   new ResidualError('CHECKPOINT_MISMATCH', `${problem}.`, { cause })
-
-/** A hostile file may have any number of names, of any length. */
-function excerpt(names: readonly string[]): string {
-  return names
-    .slice(0, 5)
-    .map(name => (name.length > 100 ? `${name.slice(0, 100)}...` : name))
-    .join(', ')
-}

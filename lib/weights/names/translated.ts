@@ -4,6 +4,7 @@ import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint.ts'
 import { tensorNotFound, type WeightSource } from '../source.ts'
 import { keepStored } from '../stored-tensors.ts'
+import { isOfTraining } from './outside.ts'
 import { nameAt, type Part, placeOf } from './places.ts'
 import type { Scheme, TensorNames } from './scheme.ts'
 
@@ -46,7 +47,9 @@ export function translate(
     names: () => {
       const found = ours.filter(name => shape(name) !== undefined)
       const used = new Set(found.map(recipeOf).flatMap(recipe => [recipe!.own, recipe!.bias, recipe!.factor]))
-      const others = [...file.tensors.keys()].filter(name => name.startsWith(prefix) && !used.has(name))
+      const others = [...file.tensors.keys()].filter(
+        name => name.startsWith(prefix) && !used.has(name) && !isOfTraining(name),
+      )
       return [...found, ...others]
     },
     shape,

@@ -6,6 +6,7 @@
 #include "cuda/kernels/conv_direct.h"
 #include "cuda/kernels/convert.h"
 #include "cuda/kernels/pool.h"
+#include "cuda/kernels/sigmoid.h"
 #include "cuda/kernels/softmax.h"
 
 // X(name on the device, the struct...)
@@ -16,6 +17,7 @@
   X(max_pool_##suffix, MaxPool<T>)        \
   X(avg_pool_##suffix, AvgPool<T>)        \
   X(softmax_##suffix, Softmax<T>)         \
+  X(sigmoid_##suffix, Sigmoid<T>)         \
   X(pointwise_##suffix, Pointwise<T>)     \
   X(direct_conv_##suffix, DirectConv<T, T>)
 

@@ -1,9 +1,10 @@
 // HDF5 as h5py and Keras themselves write it.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Hdf5Library } from '../../../lib/weights/formats/hdf5/library.ts'
 import { openKerasArchive, openKerasHdf5 } from '../../../lib/weights/formats/keras.ts'
+import { openCheckpoint } from '../../../lib/weights/formats/open.ts'
 import { openSafetensors } from '../../../lib/weights/safetensors.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { runPython } from '../../support/python.ts'
@@ -47,4 +48,47 @@ it('reads to the bit what Keras saves of its ResNet-50, in every format', async 
       expect(Buffer.from(actual.buffer).equals(Buffer.from(wanted.buffer)), `${file}: ${name}`).toBe(true)
     }
   }
+})
+
+const kerasScript = `
+import os, sys
+os.environ.update(TF_CPP_MIN_LOG_LEVEL='3', CUDA_VISIBLE_DEVICES='')
+import keras
+folder = sys.argv[1]
+losses = {
+    'one of many': keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    'yes or no': keras.losses.BinaryCrossentropy(from_logits=True),
+    'nothing': None,
+}
+for name, activation, loss in [(a, a, 'nothing') for a in ('softmax', 'sigmoid', 'tanh', 'linear')] + [
+        (name, None, name) for name in ('one of many', 'yes or no')]:
+    x = y = keras.Input((16, 16, 3))
+    for layer in (keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation=activation)):
+        y = layer(y)
+    model = keras.Model(x, y)
+    if losses[loss] is not None: model.compile(loss=losses[loss])
+    model.save(os.path.join(folder, name + '.keras'))
+    model.save(os.path.join(folder, name + '.h5'))
+    nested = keras.Sequential([keras.Input((16, 16, 3)), keras.Model(x, y, name='inner')])
+    nested.save(os.path.join(folder, name + '.nested.keras'))
+print('{}')
+`
+
+describe("Keras' whole models", () => {
+  runPython(kerasScript, folder)
+
+  it.each([
+    ['softmax', 'softmax'],
+    ['sigmoid', 'sigmoid'],
+    ['tanh', 'tanh'],
+    ['linear', 'none'],
+    ['one of many', 'softmax'],
+    ['yes or no', 'sigmoid'],
+  ])('say what they end with: %s', async (name, activation) => {
+    for (const form of ['.keras', '.h5', '.nested.keras']) {
+      await using file = await openCheckpoint(join(folder, `${name}${form}`))
+      const expected = form === '.nested.keras' && name.includes(' ') ? 'none' : activation // it is not compiled
+      expect(file.metadata.get('residual.activation'), form).toBe(expected)
+    }
+  })
 })

@@ -87,6 +87,78 @@ describe('openKerasHdf5', () => {
     await expect(checkpoint.read('conv1_conv/none')).rejects.toMatchObject({ code: 'TENSOR_NOT_FOUND' })
   })
 
+  const dense_ = (activation: unknown, more = {}) => ({
+    class_name: 'Dense',
+    config: { name: 'predictions', activation, ...more },
+  })
+  const base = { class_name: 'Conv2D', config: { name: 'conv1_conv', activation: 'relu' } }
+  const sequential = (...last: object[]) => ({
+    class_name: 'Sequential',
+    config: { name: 'mine', layers: [base, ...last] },
+  })
+  const loss = (class_name: string, from_logits = true) => ({
+    loss: { class_name, config: { from_logits } },
+  })
+  it.each<[string, unknown, object, string | undefined]>([
+    ['softmax', sequential(dense_('softmax')), {}, 'softmax'],
+    ['sigmoid', sequential(dense_('sigmoid')), {}, 'sigmoid'],
+    ['linear', sequential(dense_('linear')), {}, 'none'],
+    [
+      'linear, with a loss of probabilities',
+      sequential(dense_('linear')),
+      loss('BinaryCrossentropy', false),
+      'none',
+    ],
+    ['linear, with a loss of yes or no', sequential(dense_('linear')), loss('BinaryCrossentropy'), 'sigmoid'],
+    [
+      'linear, with a loss of one of many',
+      sequential(dense_('linear')),
+      loss('SparseCategoricalCrossentropy'),
+      'softmax',
+    ],
+    ['tanh', sequential(dense_('tanh')), {}, 'tanh'],
+    [
+      'a function by its name',
+      sequential(dense_({ class_name: 'function', config: 'sigmoid' })),
+      {},
+      'sigmoid',
+    ],
+    [
+      'a layer of its own',
+      sequential(dense_('linear'), {
+        class_name: 'Activation',
+        config: { name: 'out', activation: 'sigmoid' },
+      }),
+      {},
+      'sigmoid',
+    ],
+    [
+      'a softmax layer',
+      sequential(dense_('linear'), { class_name: 'Softmax', config: { name: 'out' } }),
+      {},
+      'softmax',
+    ],
+    ['a model in a model', sequential({ ...sequential(dense_('sigmoid')), name: 'inner' }), {}, 'sigmoid'],
+    [
+      'the layer that is named as the output',
+      {
+        class_name: 'Functional',
+        config: { layers: [dense_('sigmoid'), base], output_layers: [['predictions', 0, 0]] },
+      },
+      {},
+      'sigmoid',
+    ],
+    ['what is no configuration', 7, {}, undefined],
+  ])('reads the activation that the model ends with: %s', async (_, model, training, expected) => {
+    const place = (layer: string, name: string) => `model_weights/${layer}/${layer}/${name}`
+    await writeHdf5(path, layers(place), {
+      '': { model_config: JSON.stringify(model), training_config: JSON.stringify(training) },
+    })
+    await using checkpoint = await open()
+    expect(checkpoint.metadata.get('residual.activation')).toBe(expected)
+    expect([...checkpoint.metadata.keys()]).not.toContain('model_config')
+  })
+
   it('reads .weights.h5, whose layers have numbers and say their names', async () => {
     await writeHdf5(path, [...byNumber, { path: 'optimizer/vars/0', shape: [4], data: small }], namedGroups)
     await using checkpoint = await open()

@@ -75,8 +75,31 @@ const insert = (graph: Small, reader: string, opType: string, attributes: OnnxNo
 }
 
 describe('openOnnx', () => {
+  it.each([
+    ['Softmax', 'softmax'],
+    ['LogSoftmax', 'softmax'],
+    ['Sigmoid', 'sigmoid'],
+  ])('says that the network ends with %s', async (opType, activation) => {
+    await using file = await opening(graph => {
+      graph.nodes.push({ name: 'p', opType, input: ['y'], output: ['p'] })
+    })
+    expect(file.metadata.get('residual.activation')).toBe(activation)
+  })
+
+  it('refuses two activations', async () => {
+    const both = opening(graph => {
+      for (const opType of ['Softmax', 'Sigmoid'])
+        graph.nodes.push({ name: opType, opType, input: ['y'], output: [opType] })
+    })
+    await expect(both).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('both softmax and sigmoid come after the classifier'),
+    })
+  })
+
   it.each<[string, (graph: Small) => unknown]>([
     ['identities', graph => insert(graph, '0.1', 'Identity')],
+    ['a sigmoid', graph => graph.nodes.push({ name: 'p', opType: 'Sigmoid', input: ['y'], output: ['p'] })],
     ['a softmax', graph => graph.nodes.push({ name: 'p', opType: 'Softmax', input: ['y'], output: ['p'] })],
     ['a sum', graph => change(graph, '2.add', { opType: 'Sum' })],
     [
@@ -116,8 +139,8 @@ describe('openOnnx', () => {
   it.each<[string, (graph: Small) => unknown, string]>([
     [
       'an operation that no ResNet has',
-      graph => change(graph, 'stem.relu', { opType: 'Sigmoid' }),
-      "it has a node Sigmoid 'stem.relu', which a ResNet has not",
+      graph => change(graph, 'stem.relu', { opType: 'HardSwish' }),
+      "it has a node HardSwish 'stem.relu', which a ResNet has not",
     ],
     ['preprocessing', graph => insert(graph, 'stem', 'Sub'), 'export the network without it'],
     [

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import {
@@ -11,8 +11,8 @@ import {
 } from '../../../lib/index.ts'
 import { safetensors, temporaryFolder } from '../../support/files.ts'
 import { goldenWeights, relativeError } from '../../support/golden.ts'
-import { dict, pickle, torchTensor } from '../../support/pickle.ts'
-import { torchZip } from '../../support/zip.ts'
+import { bin, call, dict, global, int, ints, pickle, torchTensor } from '../../support/pickle.ts'
+import { torchZip, zip } from '../../support/zip.ts'
 
 const folder = temporaryFolder()
 const network = resnet({ layers: 50, classes: 5, width: 1 / 16, stride: 'v1' })
@@ -116,18 +116,114 @@ it.each([
   },
 )
 
-it('openCheckpoint refuses what is no checkpoint, by what it begins with', async () => {
-  const path = join(folder, 'nothing.xyz')
-  for (const [bytes, told] of [
-    [Buffer.from('hello, world'), 'begins with the bytes 68656c6c6f2c2077'],
-    [Buffer.alloc(0), 'it is empty'],
-    [Buffer.from('PK\x03\x04 and no more'), 'zip'],
-    [Buffer.from('{"a": 1}'), 'weight_map'],
-  ] as const) {
-    writeFileSync(path, bytes)
-    await expect(openCheckpoint(path)).rejects.toMatchObject({
-      code: 'CHECKPOINT_INVALID',
+const lfs = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 102530333\n`
+
+it.each<[title: string, name: string, bytes: Uint8Array | Promise<Uint8Array>, told: RegExp]>([
+  ['text', 'a.xyz', Buffer.from('hello, world'), /begins with the bytes 68656c6c6f2c2077/],
+  ['nothing', 'a.pth', Buffer.alloc(0), /it is empty.*get it again/],
+  ['half a zip', 'a.xyz', Buffer.from('PK\x03\x04 and no more'), /zip/],
+  ['JSON', 'a.xyz', Buffer.from('{"a": 1}'), /weight_map/],
+  ['a web page', 'resnet50.pth', Buffer.from('\n<!DOCTYPE html>\n<html>'), /it is a web page.*residual pull/],
+  ['a pointer of Git LFS', 'model.safetensors', Buffer.from(lfs), /pointer of Git LFS.*git lfs pull/],
+  ['a SavedModel', 'saved_model.pb', Buffer.of(8, 1, 0x12, 0x80, 2), /a graph of TensorFlow.*tf2onnx/],
+  [
+    'an array of numpy',
+    'a.npy',
+    Buffer.from('\x93NUMPY\x01\x00', 'latin1'),
+    /an array of numpy.*safetensors\.numpy/,
+  ],
+  [
+    'arrays of numpy',
+    'a.npz',
+    zip({ 'w.npy': Buffer.of(1) }),
+    /an archive of numpy arrays.*safetensors\.numpy/,
+  ],
+  [
+    'a program of torch.export',
+    'a.pt2',
+    zip({ 'a/archive_format': Buffer.from('pt2'), 'a/models/model.json': Buffer.from('{}') }),
+    /exported by torch\.export.*state_dict/,
+  ],
+  ['a zip around a checkpoint', 'a.zip', zip({ 'resnet50.pth': Buffer.of(1) }), /Unpack it first/],
+  ['gzip', 'a.pth.gz', Buffer.of(0x1f, 0x8b, 8), /gzip\. Unpack it first/],
+  [
+    'the index of a sharded pytorch_model.bin',
+    'pytorch_model.bin.index.json',
+    Buffer.from('{"weight_map":{"a":"pytorch_model-00001-of-00002.bin"}}'),
+    /files of PyTorch, such as pytorch_model-00001-of-00002\.bin.*safe_serialization/,
+  ],
+  [
+    'tensors by pickle.dump',
+    'a.pkl',
+    pickle(
+      dict({
+        w: call(
+          global('torch._utils', '_rebuild_tensor_v2'),
+          call(global('torch.storage', '_load_from_bytes'), bin(Buffer.of(1))),
+          int(0),
+          ints([1]),
+          ints([1]),
+        ),
+      }),
+    ),
+    /written by pickle\.dump.*torch\.save/,
+  ],
+])('openCheckpoint says what a file is, and what to do: %s', async (_, name, bytes, told) => {
+  const path = join(folder, name)
+  writeFileSync(path, await bytes)
+  await expect(openCheckpoint(path)).rejects.toMatchObject({
+    code: 'CHECKPOINT_INVALID',
+    message: expect.stringMatching(told),
+  })
+})
+
+describe('what cannot be opened', () => {
+  it('is told in a line, whatever the system says', async () => {
+    const loop = join(folder, 'loop.pth')
+    symlinkSync(loop, loop)
+    const cases: [string, RegExp][] = [
+      [loop, /its links lead in a circle/],
+      [join(folder, 'x'.repeat(300)), /its name is too long/],
+      [`data:image/png;base64,${'A'.repeat(1_000_000)}`, /its name is too long/],
+    ]
+    if (process.getuid?.() !== 0) {
+      const closed = join(folder, 'closed.pth')
+      writeFileSync(closed, 'x', { mode: 0 })
+      cases.push([closed, /no permission/])
+    }
+    for (const [path, told] of cases)
+      for (const open of [openModel, openCheckpoint]) {
+        const error = (await open(path).catch((error: unknown) => error)) as Error
+        expect(error).toMatchObject({ code: 'FILE_NOT_FOUND', message: expect.stringMatching(told) })
+        expect(error.message.length).toBeLessThan(600)
+      }
+  })
+
+  it.each([
+    ['microsoft/resnet-50', '`residual pull microsoft/resnet-50`'],
+    ['timm/resnet50.a1_in1k', '`residual pull timm/resnet50.a1_in1k`'],
+    ['https://huggingface.co/microsoft/resnet-50', '`residual pull microsoft/resnet-50` downloads'],
+    [
+      'https://huggingface.co/a/b/resolve/v1/weights/best.safetensors?download=true',
+      '`residual pull a/b@v1 weights/best.safetensors` downloads',
+    ],
+    ['https://huggingface.co/a/b/blob/main/model.bin', '`residual pull a/b model.bin` downloads'],
+    ['https://example.org/resnet.pth', 'download the file first'],
+  ])('points to pull where it is on a server: %s', async (model, told) => {
+    await expect(openModel(model)).rejects.toMatchObject({
+      code: 'MODEL_NOT_FOUND',
       message: expect.stringContaining(told),
     })
-  }
+  })
+
+  it('is a SavedModel, or a folder without a checkpoint', async () => {
+    const saved = join(folder, 'saved')
+    mkdirSync(saved)
+    await expect(openModel(saved)).rejects.toMatchObject({ message: expect.stringContaining('has none of') })
+    writeFileSync(join(saved, 'saved_model.pb'), '')
+    await expect(openModel(saved)).rejects.toMatchObject({
+      code: 'MODEL_NOT_FOUND',
+      message: expect.stringMatching(/a SavedModel of TensorFlow.*tf2onnx/),
+    })
+  })
 })

@@ -59,7 +59,20 @@ for case, value in cases.items():
     report[case] = tensors
 class Net(torch.nn.Module): pass
 torch.save(Net(), os.path.join(folder, 'model.pth'))
-torch.save(torch.nn.Linear(1, 1), os.path.join(folder, 'linear.pth'), _use_new_zipfile_serialization=False)
+torch.save(torch.quantize_per_tensor(base, 0.1, 0, torch.qint8), os.path.join(folder, 'quantized.pth'))
+import datetime, functools, pathlib, enum, types, numpy
+class Phase(enum.Enum): train = 1
+class History:
+    def __init__(self): self.log = numpy.arange(3.0); self.texts = numpy.array(['a', 'b'], dtype=object)
+class Config(dict): pass
+beside = {'partial': functools.partial(torch.nn.functional.relu, inplace=True), 'path': pathlib.Path('/tmp/x'),
+    'date': datetime.datetime.now(), 'loss': torch.nn.CrossEntropyLoss(weight=torch.ones(4)), 'phase': Phase.train, 'history': History(),
+    'scheduler': scheduler, 'namespace': types.SimpleNamespace(a=1), 'config': Config(lr=1), 'optimizer': optimizer,
+    'rng': numpy.random.default_rng(1), 'names': numpy.array(['a', 'b']), 'criterion': {'taps': torch.zeros(2, dtype=torch.complex64)}}
+plain_beside = {k: v for k, v in beside.items() if k != 'criterion'} # whose storage's size nothing tells
+for form, options in {'zip': {}, 'plain': {'_use_new_zipfile_serialization': False}, 'protocol4': {'pickle_protocol': 4}}.items():
+    torch.save({'state_dict': net.state_dict(), **(plain_beside if form == 'plain' else beside)}, os.path.join(folder, f'beside.{form}.pth'), **options)
+    torch.save(torch.nn.DataParallel(net), os.path.join(folder, f'whole.{form}.pth'), **options)
 torch.jit.script(torch.nn.Linear(1, 1)).save(os.path.join(folder, 'script.pt'))
 print(json.dumps(report))
 `
@@ -128,11 +141,33 @@ describe("PyTorch's own files", () => {
     })
   })
 
+  it.each(['zip', 'plain', 'protocol4'])(
+    'are read whatever lies beside the weights, and as whole modules, in the form %s',
+    async form => {
+      await using state = await openPyTorch(join(folder, 'state.zip.pth'))
+      for (const [name, prefix] of [
+        ['beside', 'state_dict.'],
+        ['whole', 'module.'],
+      ] as const) {
+        await using file = await openPyTorch(join(folder, `${name}.${form}.pth`))
+        for (const each of state.tensors.keys()) {
+          expect(file.tensors.get(prefix + each), each).toEqual(state.tensors.get(each))
+          if (!each.endsWith('tracked'))
+            expect(await file.read(prefix + each)).toEqual(await state.read(each))
+        }
+        if (name === 'whole') {
+          expect(file.tensors.size).toBe(state.tensors.size)
+          expect(file.metadata.get('residual.architecture')).toBe('{"epsilon":0.00001}')
+        }
+      }
+    },
+  )
+
   it.each([
-    ['model.pth', '__main__.Net, which is not among'],
-    ['linear.pth', 'torch.nn.modules.linear.Linear, which is not among'],
+    ['model.pth', 'no tensors in it, and what it asks for is not called: __main__.Net'],
+    ['quantized.pth', 'is made by torch._utils._rebuild_qtensor, which is not among what is read'],
     ['script.pt', 'it is a TorchScript archive'],
-  ])('of whole models, %s, are refused', async (name, message) => {
+  ])('without weights that can be read, %s, are refused', async (name, message) => {
     await expect(openPyTorch(join(folder, name))).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
       message: expect.stringContaining(message),

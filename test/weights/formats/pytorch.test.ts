@@ -235,6 +235,96 @@ async function manyEntries(): Promise<Buffer> {
   return bytes
 }
 
+interface Module {
+  readonly kind: readonly [module: string, name: string]
+  readonly parameters?: Readonly<Record<string, p.Part>>
+  readonly modules?: Readonly<Record<string, p.Part>>
+  readonly more?: Readonly<Record<string, p.Part>>
+}
+
+/** As a module of PyTorch is saved: a class, and the dictionary of its attributes. */
+function whole({ kind, parameters = {}, modules = {}, more = {} }: Module, plain = false): Buffer {
+  const type = p.global(...kind)
+  const found = plain ? p.ops(p.tuple(p.str('module'), type, p.str('net.py'), p.str('class Net')), 'Q') : type
+  const members = { _parameters: p.dict(parameters), _buffers: p.dict({}), _modules: p.dict(modules) }
+  return p.ops(found, ')\x81', p.dict({ training: '\x89', ...members, ...more }), 'b')
+}
+
+describe('A whole module', () => {
+  const weight = (plain = false) => p.torchTensor({ key: 'k', numbers: 2, shape: [2], strides: [1] }, plain)
+  const conv = (more: Module['more'] = {}, plain = false): Buffer =>
+    whole(
+      { kind: ['torch.nn.modules.conv', 'Conv2d'], parameters: { weight: weight(plain), bias: 'N' }, more },
+      plain,
+    )
+  const numbers = p.float32(1, 2)
+  const inZip = (module: p.Part) => torchZip(p.pickle(module), { k: numbers })
+  const nn = (name: string, more: Module['more'] = {}) =>
+    whole({
+      kind: [`torch.nn.modules.${name}`.replace(/\.\w+$/, ''), name.slice(name.lastIndexOf('.') + 1)],
+      more,
+    })
+
+  it.each([
+    ['a zip', async () => inZip(whole({ kind: ['__main__', 'Net'], modules: { stem: conv() } }))],
+    [
+      'the older form, which has the source of its classes',
+      async () => {
+        const net = whole({ kind: ['__main__', 'Net'], modules: { stem: conv({}, true) } }, true)
+        return plainTorch(p.pickle(net), p.pickle(p.list(p.str('k'))), p.uint64(2), numbers)
+      },
+    ],
+  ])('has the tensors that its state_dict() lists: %s', async (_, write) => {
+    await using file = await open(await write())
+    expect([...file.tensors.keys()]).toEqual(['stem.weight'])
+    expect([...(await file.read('stem.weight'))]).toEqual([1, 2])
+  })
+
+  it('says what its tensors do not: where a bottleneck has its stride, the epsilon, the activation', async () => {
+    const step = (size: number) => ({ stride: p.ints([size, size]) })
+    const block = (first: number, second: number) =>
+      whole({
+        kind: ['torchvision.models.resnet', 'Bottleneck'],
+        modules: { conv1: conv(step(first)), conv2: conv(step(second)), conv3: conv(step(1)) },
+      })
+    const bn = nn('batchnorm.BatchNorm2d', { eps: p.ops('G', Buffer.from('3f50624dd2f1a9fc', 'hex')) })
+    for (const [[first, second], stride] of [
+      [[2, 1], 'v1'],
+      [[1, 2], 'v1.5'],
+    ] as const) {
+      const layer2 = whole({ kind: ['torch.nn', 'Sequential'], modules: { 0: block(first, second) } })
+      const modules = { layer2, bn1: bn, relu: nn('activation.ReLU'), last: nn('activation.Sigmoid') }
+      await using file = await open(await inZip(whole({ kind: ['__main__', 'Net'], modules })))
+      expect(JSON.parse(file.metadata.get('residual.architecture')!)).toEqual({ stride, epsilon: 0.001 })
+      expect(file.metadata.get('residual.activation')).toBe('sigmoid')
+    }
+  })
+
+  it.each([
+    ['another activation', { act: nn('activation.GELU') }, "'act' is a torch.nn.modules.activation.GELU"],
+    ['a dilation', { conv: conv({ dilation: p.ints([2, 2]) }) }, "the convolution 'conv' is dilated by 2x2"],
+  ] as const)('is refused where it computes something else: %s', async (_, modules, message) => {
+    const bytes = await inZip(whole({ kind: ['__main__', 'Net'], modules: { stem: conv(), ...modules } }))
+    await expect(open(bytes)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it("is refused where something unknown makes its weights, unless it is the optimizer's", async () => {
+    const made = p.call(
+      p.global('somewhere', 'rebuild'),
+      p.torchStorage({ key: 'k', numbers: 2, shape: [2], strides: [1] }),
+    )
+    await expect(open(await inZip(p.dict({ w: made })))).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining("'w' in it is made by somewhere.rebuild"),
+    })
+    await using file = await open(await inZip(p.dict({ optimizer: p.dict({ m: made }), w: weight() })))
+    expect([...file.tensors.keys()]).toEqual(['w'])
+  })
+})
+
 describe('A file of the older form', () => {
   const saved = p.pickle(
     p.dict({ w: p.torchTensor({ key: 'k', numbers: 2, shape: [2], strides: [1] }, true) }),
@@ -272,9 +362,9 @@ describe('A file of the older form', () => {
       "it has a storage that is no tensor's",
     ],
     [
-      'of a whole model',
-      plainTorch(p.pickle(p.tuple(p.str('module'), p.global('__main__', 'Net'), 'NN'), 'Q'), keys),
-      'asks for __main__.Net',
+      'of a whole model without weights',
+      plainTorch(p.pickle(p.tuple(p.str('module'), p.global('__main__', 'Net'), 'NN'), 'Q'), p.pickle(']')),
+      'no tensors in it, and what it asks for is not called: __main__.Net',
     ],
     [
       'of another version',

@@ -16,7 +16,7 @@ const folder = temporaryFolder()
 const frameworks = {
   torchvision: {
     cases: ['resnet18', 'resnet50', 'resnext50_32x4d', 'wide_resnet50_2'],
-    forms: ['.safetensors', '.pth', '.plain.pth'],
+    forms: ['.safetensors', '.pth', '.plain.pth', '.whole.pth'],
   },
   'torch.onnx': {
     cases: ['resnet18', 'resnext50_32x4d'],

@@ -6,7 +6,7 @@ import type { OnnxTensor } from './tensor.ts'
 /** What a ResNet may consist of. */
 const knownOps = new Set(
   (
-    'Conv BatchNormalization Relu Add Sum MaxPool GlobalAveragePool AveragePool ReduceMean Gemm MatMul Softmax LogSoftmax Pad ' +
+    'Conv BatchNormalization Relu Add Sum MaxPool GlobalAveragePool AveragePool ReduceMean Gemm MatMul Softmax LogSoftmax Sigmoid Pad ' +
     'Flatten Reshape Squeeze Identity Dropout Cast Transpose Constant Shape Gather Unsqueeze Concat Slice'
   ).split(' '),
 )

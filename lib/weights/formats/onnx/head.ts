@@ -1,8 +1,15 @@
-// What comes after a ResNet's last block? The mean over all pixels, a fully connected layer, and perhaps a softmax.
+// What comes after a ResNet's last block? The mean over all pixels, a fully connected layer, and perhaps an activation.
+import type { Activation } from '../../../model/activation.ts'
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import type { OnnxInput } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'
 import { tensorOf } from './unit.ts'
+
+const activations: { readonly [op: string]: Activation } = {
+  Softmax: 'softmax',
+  LogSoftmax: 'softmax',
+  Sigmoid: 'sigmoid',
+}
 
 /** The fully connected layer. */
 export interface Classifier {
@@ -14,8 +21,15 @@ export interface Classifier {
   readonly bias: OnnxTensor | undefined
 }
 
+/** What follows the last block. */
+export interface Head {
+  readonly classifier: Classifier
+  /** Undefined where the graph ends with the logits. */
+  readonly activation: Activation | undefined
+}
+
 /** @throws ResidualError CHECKPOINT_INVALID saying what a ResNet has not */
-export function classifierAt(graph: OnnxGraph, pool: Reader, input: OnnxInput): Classifier {
+export function headAt(graph: OnnxGraph, pool: Reader, input: OnnxInput): Head {
   checkGlobal(graph, pool, input)
   const readers = graph.readers(pool.node.outputs[0]!, { flattened: true })
   const [reader] = readers
@@ -24,10 +38,16 @@ export function classifierAt(graph: OnnxGraph, pool: Reader, input: OnnxInput): 
       `${readers.length} nodes read ${described(pool.node)}, where a classifier does in a ResNet`,
     )
   const { classifier, value } = connected(graph, reader)
-  for (const { node } of graph.readers(value, { flattened: true }))
-    if (node.op !== 'Softmax' && node.op !== 'LogSoftmax')
+  const found = new Set<Activation>()
+  for (const { node } of graph.readers(value, { flattened: true })) {
+    const activation = activations[node.op]
+    if (!activation)
       throw graph.refused(`${described(node)} comes after the classifier, and a ResNet ends there`)
-  return classifier
+    found.add(activation)
+  }
+  if (found.size > 1) throw graph.refused(`both ${[...found].join(' and ')} come after the classifier`)
+  const [activation] = found
+  return { classifier, activation }
 }
 
 function checkGlobal(graph: OnnxGraph, { node, channelsLast }: Reader, input: OnnxInput): void {

@@ -1,14 +1,13 @@
 // Is an ONNX graph a ResNet, and which convolution is which? Found by following it from the picture to the logits.
 import { described, type OnnxGraph, type Reader } from './graph.ts'
-import { type Classifier, classifierAt } from './head.ts'
+import { type Head, headAt } from './head.ts'
 import type { OnnxInput, OnnxNode } from './model.ts'
 import { type Unit, unitAt, window } from './unit.ts'
 
 /** A ResNet's parts, under torchvision's names. */
-export interface Structure {
+export interface Structure extends Head {
   /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on. */
   readonly units: ReadonlyMap<string, Unit>
-  readonly classifier: Classifier
   /** Undefined where blocks are basic. */
   readonly stride: 'v1' | 'v1.5' | undefined
 }
@@ -36,8 +35,11 @@ export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
     const readers = graph.readers(value)
     const pool = readers.find(({ node }) => pools.has(node.op))
     if (pool && readers.length === 1) {
-      const classifier = classifierAt(graph, pool, input)
-      return { units: named(graph, stem, blocks), classifier, stride: strideOf(graph, blocks) }
+      return {
+        ...headAt(graph, pool, input),
+        units: named(graph, stem, blocks),
+        stride: strideOf(graph, blocks),
+      }
     }
     const block = blockAt(graph, value, readers)
     blocks.push(block)

@@ -1,7 +1,17 @@
-// Which names may a pickle ask for? The one list; all others are refused. None of them does anything but describe data.
+// The names in a pickle that mean something here. None of them does anything but describe data; all others give opaque values.
 import { numpyGlobals } from './numpy-globals.ts'
 import { torchGlobals } from './torch-globals.ts'
-import { type Caller, Dict, Global, Ignored, List, NumpyArray, type Value } from './values.ts'
+import {
+  type Caller,
+  Dict,
+  Global,
+  Ignored,
+  List,
+  NumpyArray,
+  Opaque,
+  Storage,
+  type Value,
+} from './values.ts'
 
 const ignored = () => new Ignored()
 const first = ([value]: readonly Value[]) => value ?? null
@@ -33,6 +43,24 @@ export const globals: ReadonlyMap<string, Global> = new Map([
   ...numpyGlobals.map((global): [string, Global] => [global.name, global]),
   ...torchGlobals.map((global): [string, Global] => [global.name, global]),
 ])
+
+/** A name that is not among them. */
+export function unknownGlobal(name: string): Global {
+  return new Global(name, (args, caller) => opaque(name, args, caller))
+}
+
+/** What calling something unknown gives, which is not done. */
+export function opaque(name: string, args: readonly Value[], caller: Caller): Opaque {
+  caller.spend(args.length) // they may be given again and again
+  return new Opaque(name, /^torch\.\w+\._rebuild_/.test(name) || args.some(holdsStorage))
+}
+
+const mostMembers = 16 // of the arguments of what makes a tensor
+
+function holdsStorage(value: Value): boolean {
+  const members = Array.isArray(value) ? (value as readonly Value[]).slice(0, mostMembers) : [value]
+  return members.some(member => member instanceof Storage)
+}
 
 function dictionary([pairs]: readonly Value[], caller: Caller): Dict {
   if (pairs === undefined) return new Dict()

@@ -2,14 +2,15 @@
 import type { ResidualError } from '../../../errors.ts'
 import { refusedCheckpoint } from '../../checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint-file.ts'
-import { globals } from './globals.ts'
+import { globals, opaque, unknownGlobal } from './globals.ts'
 import { PickleInput } from './input.ts'
 import { operations, refusedOpcodes } from './operations.ts'
-import { type Caller, Global, type Value } from './values.ts'
+import { type Caller, Global, Ignored, Opaque, type Value } from './values.ts'
 
 /** Beyond these a pickle is not a checkpoint's: ResNet-152 with its optimizer's state takes a hundredth of that. */
 const maxWork = 3_000_000
 const maxMemo = 500_000
+const mostUnknown = 20 // names in a message
 
 /** What a pickle's persistent id stands for. Undefined refuses it. */
 export type Persistent = (id: Value) => Value | undefined
@@ -20,6 +21,8 @@ export interface Pickle {
   readonly end: number
   /** Opcodes it took: no honest structure has more members. */
   readonly work: number
+  /** Some of the names in it that mean nothing here. */
+  readonly unknown: readonly string[]
 }
 
 /**
@@ -39,7 +42,7 @@ export async function readPickle(
     if (!input.ready()) await input.load()
     machine.step()
   }
-  return { value: machine.pop(), end: input.position, work: machine.work }
+  return { value: machine.pop(), end: input.position, work: machine.work, unknown: [...machine.unknown] }
 }
 
 export class Machine implements Caller {
@@ -47,6 +50,7 @@ export class Machine implements Caller {
   work = 0
   /** Stack heights: what lies above the last one is the next tuple, list or dictionary's content. */
   readonly marks: number[] = []
+  readonly unknown = new Set<string>()
   readonly #stack: Value[] = []
   readonly #memo = new Map<number, Value>()
   readonly #maxWork: number
@@ -128,14 +132,16 @@ export class Machine implements Caller {
       throw this.problem('names a global by something other than strings')
     const found = globals.get(`${module}.${name}`)
     if (found) return found
-    throw refusedCheckpoint(
-      this.input.source,
-      `its pickle asks for ${shown(module)}.${shown(name)}, which is not among the few things that weights need; ` +
-        `nothing from a file is executed. If it holds a whole model, save its state_dict() instead: ${this.#saving(module)}`,
-    )
+    const unknown = `${shown(module)}.${shown(name)}`
+    if (this.unknown.size < mostUnknown) this.unknown.add(unknown)
+    return unknownGlobal(unknown)
   }
 
   call(callable: Value, args: Value): Value {
+    if (callable instanceof Ignored) {
+      const name = callable instanceof Opaque ? callable.name : 'something unknown'
+      return opaque(name, Array.isArray(args) ? (args as readonly Value[]) : [], this)
+    }
     if (!(callable instanceof Global)) throw this.problem('calls something that is no function')
     if (!Array.isArray(args)) throw this.problem(`calls ${callable.name} without arguments`)
     return callable.call(args as readonly Value[], this)
@@ -149,14 +155,6 @@ export class Machine implements Caller {
 
   problem(text: string): ResidualError {
     return this.input.invalid(`its pickle ${text}`)
-  }
-
-  /** The call that saves weights alone, in the framework that the pickle is of. */
-  #saving(module: string): string {
-    const isPaddles = this.input.source.format === 'Paddle' && !/^(torch|timm)/.test(module)
-    return isPaddles
-      ? "paddle.save(model.state_dict(), 'model.pdparams')"
-      : "torch.save(model.state_dict(), 'model.pth')"
   }
 
   #tooShort(): ResidualError {

@@ -8,6 +8,7 @@ import {
   LongText,
   NumpyArray,
   NumpyType,
+  Opaque,
   type Value,
 } from './values.ts'
 
@@ -55,19 +56,22 @@ export function setTypeState(type: NumpyType, state: Value, caller: Caller): voi
 export function setArrayState(array: NumpyArray, state: Value, caller: Caller): void {
   if (!Array.isArray(state) || state.length !== 5) throw caller.problem('has an array without a state')
   const [, shape, type, columnMajor, data] = state as readonly Value[]
+  if (type instanceof Opaque) return
   array.view = dense(shape!, type!, columnMajor === true, data!, caller)
 }
 
-function makeType([code]: readonly Value[], caller: Caller): NumpyType {
+/** Weights have none of the types that there are besides: objects, texts, dates. */
+function makeType([code]: readonly Value[]): NumpyType | Opaque {
   const dtype = typeof code === 'string' && Object.hasOwn(types, code) ? types[code] : undefined
   if (dtype !== undefined) return new NumpyType(dtype)
-  throw caller.problem(`has an array of the type '${typeof code === 'string' ? code : typeof code}'`)
+  return new Opaque('numpy.dtype', false)
 }
 
 /** `(bytes, dtype, shape, 'C' or 'F')` */
 function fromBuffer([data, type, shape, order]: readonly Value[], caller: Caller): NumpyArray {
   const array = new NumpyArray()
-  array.view = dense(shape ?? null, type ?? null, order === 'F', data ?? null, caller)
+  if (!(type instanceof Opaque))
+    array.view = dense(shape ?? null, type ?? null, order === 'F', data ?? null, caller)
   return array
 }
 

@@ -2,7 +2,17 @@
 import { maxTextBytes } from './input.ts'
 import type { Machine } from './machine.ts'
 import { setArrayState, setTypeState } from './numpy-globals.ts'
-import { Dict, FileBytes, Ignored, List, LongText, NumpyArray, NumpyType, type Value } from './values.ts'
+import {
+  Dict,
+  FileBytes,
+  Ignored,
+  List,
+  LongText,
+  NumpyArray,
+  NumpyType,
+  Opaque,
+  type Value,
+} from './values.ts'
 
 type Operation = (machine: Machine) => void
 
@@ -68,6 +78,11 @@ export const operations: { readonly [code: number]: Operation } = byCode({
   },
   R: call,
   '\x81': call, // NEWOBJ
+  '\x92': m => {
+    // NEWOBJ_EX, with arguments by name
+    const [callable, args] = m.popMany(3) as [Value, Value, Value]
+    m.push(m.call(callable, args))
+  },
   b: build,
   Q: m => m.push(m.fromPersistent(m.pop())),
   '.': m => {
@@ -93,7 +108,6 @@ export const refusedOpcodes: { readonly [code: number]: string } = byCode({
   '\x83': 'EXT2',
   '\x84': 'EXT4',
   '\x8b': 'LONG4',
-  '\x92': 'NEWOBJ_EX',
   '\x97': 'NEXT_BUFFER',
   '\x98': 'READONLY_BUFFER',
 })
@@ -122,7 +136,8 @@ function append(machine: Machine, items: readonly Value[]): void {
 function setItems(machine: Machine, items: readonly Value[]): void {
   const dict = machine.top()
   if (items.length % 2 !== 0) throw machine.problem('sets a key without a value')
-  if (dict instanceof Dict) for (let i = 0; i < items.length; i += 2) dict.set(items[i]!, items[i + 1]!)
+  const entries = dict instanceof Opaque ? dict.items : dict
+  if (entries instanceof Dict) for (let i = 0; i < items.length; i += 2) entries.set(items[i]!, items[i + 1]!)
   else if (!(dict instanceof Ignored)) throw machine.problem('sets items of something that is no dictionary')
 }
 
@@ -137,6 +152,7 @@ function build(machine: Machine): void {
   const object = machine.top()
   if (object instanceof NumpyType) setTypeState(object, state, machine)
   else if (object instanceof NumpyArray) setArrayState(object, state, machine)
+  else if (object instanceof Opaque) object.state = state
   else if (!(object instanceof Dict || object instanceof Ignored))
     throw machine.problem('gives a state to something that has none')
 }

@@ -2,9 +2,11 @@
 
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint-file.ts'
+import { isOfTraining } from '../../names/outside.ts'
 import { TensorView } from '../view.ts'
 import type { Pickle } from './machine.ts'
-import { Dict, List, NumpyArray, type Value } from './values.ts'
+import { attributesOf, type FoundModule, membersOfModule } from './modules.ts'
+import { Dict, List, NumpyArray, Opaque, type Value } from './values.ts'
 import { withoutTensors } from './without-tensors.ts'
 
 const maxDepth = 32
@@ -16,6 +18,8 @@ export interface Found {
   readonly views: Map<string, TensorView>
   /** The strings, numbers and truth values at the top. */
   readonly metadata: Map<string, string>
+  /** Of a network that was saved as a whole. */
+  readonly modules: readonly FoundModule[]
 }
 
 /**
@@ -24,9 +28,10 @@ export interface Found {
  *
  * @throws ResidualError CHECKPOINT_INVALID
  */
-export function findTensors({ value, work }: Pickle, source: ByteSource): Found {
+export function findTensors({ value, work, unknown }: Pickle, source: ByteSource): Found {
   const fail = (problem: string) => invalidCheckpoint(source, problem)
   const views = new Map<string, TensorView>()
+  const modules: FoundModule[] = []
   let places = 4 * work
   let characters = 64 * work
 
@@ -42,16 +47,29 @@ export function findTensors({ value, work }: Pickle, source: ByteSource): Found 
       views.set(name, view)
       return
     }
-    for (const [key, member] of membersOf(value))
+    if (value instanceof Opaque && value.isTensor && !isOfTraining(name))
+      throw refusedCheckpoint(
+        source,
+        `'${name}' in it is made by ${value.name}, which is not among what is read${howElse(value)}`,
+      )
+    const attributes = attributesOf(value)
+    if (attributes) modules.push({ name, className: (value as Opaque).name, attributes })
+    for (const [key, member] of attributes ? membersOfModule(attributes) : membersOf(value))
       visit(member, name === '' ? `${key}` : `${name}.${key}`, depth + 1)
   }
 
   visit(value, '', 0)
   if (views.size === 0) {
-    const reason = withoutTensors(value, source.path)
+    const reason = withoutTensors({ value, unknown }, source)
     throw reason === undefined ? fail('there are no tensors in it') : refusedCheckpoint(source, reason)
   }
-  return { views, metadata: metadataOf(value) }
+  return { views, metadata: metadataOf(value), modules }
+}
+
+/** pickle.dump has each tensor as a file of its own within the file. */
+function howElse({ name }: Opaque): string {
+  if (name !== 'torch.storage._load_from_bytes') return ''
+  return ': it was written by pickle.dump. Write it anew, torch.save(pickle.load(open(path, "rb")), "model.pth")'
 }
 
 function viewOf(value: Value): TensorView | undefined {
@@ -69,7 +87,8 @@ function viewOf(value: Value): TensorView | undefined {
 }
 
 function membersOf(value: Value): Iterable<readonly [unknown, Value]> {
-  if (value instanceof Dict) return value.entries ?? []
+  const dict = value instanceof Opaque ? value.items : value
+  if (dict instanceof Dict) return dict.entries ?? []
   if (value instanceof List) return value.items.entries()
   return Array.isArray(value) ? (value as readonly Value[]).entries() : []
 }

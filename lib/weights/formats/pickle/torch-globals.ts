@@ -1,6 +1,6 @@
 // What of PyTorch may a pickle name, and what is it here? Storages, tensors that are views of them, and types.
 import { problemOf, TensorView } from '../view.ts'
-import { type Caller, Global, Ignored, Storage, type Value } from './values.ts'
+import { type Caller, Global, Ignored, Opaque, Storage, type Value } from './values.ts'
 
 const storages: { readonly [type: string]: string } = {
   FloatStorage: 'F32',
@@ -56,6 +56,15 @@ export const torchGlobals: readonly Global[] = [
   ),
 ]
 
+/** What a persistent id of PyTorch means: a storage, or in old files the class of a module with its source text. */
+export function persistentOf(id: Value): Value | undefined {
+  if (!Array.isArray(id)) return undefined
+  const [kind, type] = id as readonly Value[]
+  if (!(type instanceof Global)) return undefined
+  if (kind === 'storage' && type.dtype === undefined) return new Opaque(type.name, true) // of complex numbers, say
+  return kind === 'module' ? type : storageOf(id)
+}
+
 /** The storage that a persistent id means: `('storage', torch.FloatStorage, key, device, numel)`, in old files a view of it behind. */
 export function storageOf(id: Value): Storage | undefined {
   if (!Array.isArray(id)) return undefined
@@ -71,14 +80,19 @@ function notCalled(_: readonly Value[], caller: Caller): never {
 }
 
 /** `(storage, offset, size, stride, ...)` */
-function rebuildTensor([storage, offset, size, stride]: readonly Value[], caller: Caller): TensorView {
+function rebuildTensor(
+  [storage, offset, size, stride]: readonly Value[],
+  caller: Caller,
+): TensorView | Opaque {
+  if (storage instanceof Opaque) return new Opaque(storage.name, true)
   if (!(storage instanceof Storage)) throw caller.problem('has a tensor without a storage')
   return checked(storage, storage.dtype, storage.length, [offset, size, stride], caller)
 }
 
 /** `(storage, offset, size, stride, requires_grad, hooks, dtype)`, the storage being bytes. */
-function rebuildTypedTensor(args: readonly Value[], caller: Caller): TensorView {
+function rebuildTypedTensor(args: readonly Value[], caller: Caller): TensorView | Opaque {
   const [storage, offset, size, stride, , , type] = args
+  if (storage instanceof Opaque) return new Opaque(storage.name, true)
   if (!(storage instanceof Storage)) throw caller.problem('has a tensor without a storage')
   if (!(type instanceof Global) || type.dtype === undefined)
     throw caller.problem('has a tensor without a type')

@@ -40,6 +40,23 @@ export class Dict {
 /** Something that training leaves in checkpoints and no weight depends on. Whatever is put into it is dropped. */
 export class Ignored {}
 
+/**
+ * What something gives that is not on the list in globals.ts: nothing was called for it. Its attributes and items are kept, for they
+ * may be a module's, or a dictionary's of another kind.
+ */
+export class Opaque extends Ignored {
+  state: Value | undefined
+  readonly items = new Dict()
+
+  constructor(
+    readonly name: string,
+    /** Whether it was made of a storage: a tensor of some kind, then. */
+    readonly isTensor: boolean,
+  ) {
+    super()
+  }
+}
+
 /** What the machine offers to what it calls. */
 export interface Caller {
   /** To be called before work that a few bytes can ask for. Throws where it is too much. */
@@ -48,7 +65,7 @@ export interface Caller {
   problem(text: string): ResidualError
 }
 
-/** A class or function on the list in globals.ts. Only what stands there ever happens when it is called. */
+/** A class or function. Only what stands in globals.ts ever happens when it is called; of others it gives an {@link Opaque}. */
 export class Global {
   constructor(
     readonly name: string,

@@ -1,9 +1,17 @@
-// What a pickle without tensors is, where that can be told: what trainings save beside the weights.
-import { Dict, type Value } from './values.ts'
+// What a pickle without tensors is, where that can be told: what trainings save beside the weights, or a whole model.
+import type { ByteSource } from '../../checkpoint-file.ts'
+import type { Pickle } from './machine.ts'
+import { Dict } from './values.ts'
+
+const savePaddle = "paddle.save(model.state_dict(), 'model.pdparams')"
+const savePyTorch = "torch.save(model.state_dict(), 'model.pth')"
 
 /** What it is and where the weights are; undefined where nothing tells. */
-export function withoutTensors(root: Value, path: string): string | undefined {
-  const entries = root instanceof Dict ? root.entries : undefined
+export function withoutTensors(
+  { value, unknown }: Pick<Pickle, 'value' | 'unknown'>,
+  { path, format }: ByteSource,
+): string | undefined {
+  const entries = value instanceof Dict ? value.entries : undefined
   const isPaddles = path.toLowerCase().endsWith('.pdopt') || entries?.has('LR_Scheduler')
   if (isPaddles) return 'it is the state of an optimizer; the weights are in the .pdparams file beside it'
   if (entries?.has('param_groups')) return 'it is the state of an optimizer; the weights are in another file'
@@ -11,7 +19,13 @@ export function withoutTensors(root: Value, path: string): string | undefined {
     if (member instanceof Dict && member.entries?.has('structured_name'))
       return (
         'it says what the parameters of a program of PaddlePaddle are called, and has none; save the network ' +
-        "that it was made of by paddle.save(model.state_dict(), 'model.pdparams')"
+        `that it was made of by ${savePaddle}`
       )
-  return undefined
+  if (unknown.length === 0) return undefined
+  const save =
+    format === 'Paddle' && !unknown.some(name => /^(torch|timm)/.test(name)) ? savePaddle : savePyTorch
+  return (
+    `there are no tensors in it, and what it asks for is not called: ${unknown.join(', ')}. ` +
+    `If it holds a whole model, save its state_dict() instead: ${save}`
+  )
 }

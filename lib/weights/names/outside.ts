@@ -1,0 +1,44 @@
+// Tensors of a file that belong to no part of the network that is taken.
+import { ResidualError } from '../../errors.ts'
+import type { Checkpoint } from '../checkpoint.ts'
+import { excerpt } from './excerpt.ts'
+
+/** What a training keeps beside the network's weights, by parts of names: no result depends on it. */
+const ofTraining =
+  /(^|[._/])(optim|optimi[sz]ers?|optimi[sz]er_states?|opt|(lr_)?sched(ulers?)?|lr_schedulers?|(grad_)?scaler|amp|rng(_states?)?|random_states?|criterion|loss(es|_fn)?|n_averaged|num_batches_tracked|callbacks|loops|metrics?|seed_generator\w*)([._/\d]|$)/i
+
+/** Copies of the weights that a training averages. */
+const averages = /(^|[._/])(\w+_)?ema([._/]|$)|(^|[._/])ema_/
+
+/** Whether a tensor is only there for a training to go on. */
+export function isOfTraining(name: string): boolean {
+  return ofTraining.test(name)
+}
+
+/**
+ * Checks that the file has nothing but what is behind `prefixes`, of which the first is the network's, and what a training leaves
+ * beside it.
+ *
+ * @throws ResidualError CHECKPOINT_MISMATCH naming the rest: what it would do to the result is not computed
+ */
+export function checkNothingElse(
+  { tensors, path }: Checkpoint,
+  prefixes: readonly [string, ...string[]],
+): void {
+  const [prefix] = prefixes
+  const others = [...tensors]
+    .filter(([name]) => !prefixes.some(each => name.startsWith(each)))
+    .filter(([name]) => !isOfTraining(name) && !averages.test(name))
+    // A step, an epoch.
+    .filter(([, { dtype, length }]) => !(length <= 1 && /^[IU]\d/.test(dtype)))
+    .map(([name]) => name)
+  if (others.length === 0) return
+  const normalises = others.some(name => /(^|[._])(mean|std)$/.test(name))
+  throw new ResidualError(
+    'CHECKPOINT_MISMATCH',
+    `${path} holds more than the network behind '${prefix}': ${excerpt(others)}. ` +
+      `--prefix ${prefix.replace(/[./]$/, '')} (or 'prefix') takes the network without ` +
+      `${others.length === 1 ? 'it' : 'them'}` +
+      `${normalises ? '; --mean and --std say what is to be done to pictures' : ''}.`,
+  )
+}
