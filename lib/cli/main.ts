@@ -1,4 +1,4 @@
-// What does `residual` offer on the command line?
+// The command line of `residual`.
 import { Command, CommanderError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
@@ -6,10 +6,12 @@ import { packageVersion } from '../package-version.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
+import { shown } from '../text.ts'
 import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
 import { convert, dtypes } from './convert.ts'
+import { errorLine } from './errors.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { inspect } from './inspect.ts'
@@ -37,7 +39,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode // it has printed what is wrong
     if (!(error instanceof ResidualError || error instanceof TypeError || error instanceof RangeError))
       throw error
-    console.error(`residual: ${error.message}${error instanceof ResidualError ? ` [${error.code}]` : ''}`)
+    console.error(errorLine(error))
     return 1
   }
 }
@@ -47,6 +49,7 @@ function commands(exit: (code: number) => void): Command {
     .description('ResNets for Node.js: classify pictures on the CPU and on NVIDIA GPUs.')
     .version(packageVersion())
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.split('\n').map(shown).join('\n')) })
     .showHelpAfterError()
 
   preprocessingOptions(program.command('classify').description('print the likeliest classes of pictures'))

@@ -1,0 +1,83 @@
+// What `residual classify` prints: a table for people, or JSON.
+import type { Prediction } from '../classifier.ts'
+import { ResidualError } from '../errors.ts'
+import { jsonText, visible } from '../text.ts'
+import { errorLine } from './errors.ts'
+
+export interface Report {
+  success(name: string, predictions: readonly Prediction[], ms: number, cam: string | undefined): void
+  failure(name: string, error: Error): void
+  /** Prints what is left to print. `stopped` is where not all had their turn. Returns whether any failed. */
+  end(stopped: boolean): boolean
+}
+
+const percent = (probability: number) => `${(100 * probability).toFixed(1)} %`
+
+const widest = 60 // of names: a longer one moves its own row only
+
+/** `held`: on a terminal that shows a progress bar, lines wait for its end. */
+export function tableReport(names: Iterable<string>, topK: number, held: boolean): Report {
+  const waiting: string[] = []
+  const print = (line: string) => (held ? waiting.push(line) : console.log(line))
+  let count = 0
+  let nameWidth = 4
+  for (const name of names) {
+    count++
+    nameWidth = Math.max(nameWidth, Math.min(visible(name).length, widest))
+  }
+  let successes = 0
+  let failures = 0
+  if (count > 0) print(`${'file'.padEnd(nameWidth)}        ms  top ${topK}`)
+  return {
+    success(name, predictions, ms, cam) {
+      successes++
+      const classes = predictions.map(({ label, probability }) =>
+        `${visible(label)} ${percent(probability)}`.padEnd(20),
+      )
+      const file = visible(name).padEnd(nameWidth)
+      print(`${file}  ${ms.toFixed(1).padStart(8)}  ${classes.join('  ')}`.trimEnd())
+      if (cam) print(`${' '.repeat(nameWidth)}            map: ${visible(cam)}`)
+    },
+    failure(name, error) {
+      failures++
+      const line = errorLine(error, name)
+      held ? waiting.push(line) : console.error(line)
+    },
+    end(stopped) {
+      for (const line of waiting.splice(0)) console.log(line)
+      if (stopped) console.error(`residual: stopped after ${successes + failures} of ${count} pictures`)
+      if (failures > 0)
+        console.error(`residual: ${failures} of ${successes + failures} could not be classified`)
+      return failures > 0
+    },
+  }
+}
+
+/** A JSON array, its elements on lines of their own so that it can be read while it is written. */
+export function jsonReport(): Report {
+  let separator = '[\n'
+  let done = 0
+  let failures = 0
+  const print = (element: object) => {
+    process.stdout.write(separator + jsonText(element))
+    separator = ',\n'
+    done++
+  }
+  return {
+    success: (file, predictions, ms, cam) =>
+      print({ file, predictions, ms: Number(ms.toFixed(3)), ...(cam && { cam }) }),
+    failure(file, error) {
+      failures++
+      print({
+        file,
+        error: { code: error instanceof ResidualError ? error.code : error.name, message: error.message },
+      })
+      console.error(errorLine(error, file))
+    },
+    end(stopped) {
+      process.stdout.write(separator === '[\n' ? '[]\n' : '\n]\n')
+      if (stopped) console.error(`residual: stopped after ${done} pictures`)
+      return failures > 0
+    },
+  }
+}
