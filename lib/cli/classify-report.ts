@@ -3,6 +3,7 @@ import type { Prediction } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import { jsonText, visible } from '../text.ts'
 import { errorLine } from './errors.ts'
+import { say, warn, write } from './print.ts'
 
 export interface Report {
   success(name: string, predictions: readonly Prediction[], ms: number, cam: string | undefined): void
@@ -18,7 +19,7 @@ const widest = 60 // of names: a longer one moves its own row only
 /** `held`: on a terminal that shows a progress bar, lines wait for its end. */
 export function tableReport(names: Iterable<string>, topK: number, held: boolean): Report {
   const waiting: string[] = []
-  const print = (line: string) => (held ? waiting.push(line) : console.log(line))
+  const print = (line: string) => (held ? waiting.push(line) : say(line))
   let count = 0
   let nameWidth = 4
   for (const name of names) {
@@ -41,13 +42,12 @@ export function tableReport(names: Iterable<string>, topK: number, held: boolean
     failure(name, error) {
       failures++
       const line = errorLine(error, name)
-      held ? waiting.push(line) : console.error(line)
+      held ? waiting.push(line) : warn(line)
     },
     end(stopped) {
-      for (const line of waiting.splice(0)) console.log(line)
-      if (stopped) console.error(`residual: stopped after ${successes + failures} of ${count} pictures`)
-      if (failures > 0)
-        console.error(`residual: ${failures} of ${successes + failures} could not be classified`)
+      for (const line of waiting.splice(0)) say(line)
+      if (stopped) warn(`residual: stopped after ${successes + failures} of ${count} pictures`)
+      if (failures > 0) warn(`residual: ${failures} of ${successes + failures} could not be classified`)
       return failures > 0
     },
   }
@@ -59,7 +59,7 @@ export function jsonReport(): Report {
   let done = 0
   let failures = 0
   const print = (element: object) => {
-    process.stdout.write(separator + jsonText(element))
+    write(separator + jsonText(element))
     separator = ',\n'
     done++
   }
@@ -72,11 +72,11 @@ export function jsonReport(): Report {
         file,
         error: { code: error instanceof ResidualError ? error.code : error.name, message: error.message },
       })
-      console.error(errorLine(error, file))
+      warn(errorLine(error, file))
     },
     end(stopped) {
-      process.stdout.write(separator === '[\n' ? '[]\n' : '\n]\n')
-      if (stopped) console.error(`residual: stopped after ${done} pictures`)
+      write(separator === '[\n' ? '[]\n' : '\n]\n')
+      if (stopped) warn(`residual: stopped after ${done} pictures`)
       return failures > 0
     },
   }

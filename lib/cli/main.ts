@@ -6,7 +6,6 @@ import { packageVersion } from '../package-version.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batcher.ts'
 import { defaultMaxBatch, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
-import { shown } from '../text.ts'
 import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
@@ -17,6 +16,7 @@ import { info } from './info.ts'
 import { inspect } from './inspect.ts'
 import { index, positive, positives } from './numbers.ts'
 import { preprocessingOptions } from './preprocessing-options.ts'
+import { linesOf, warn } from './print.ts'
 import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
 
@@ -39,7 +39,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode // it has printed what is wrong
     if (!(error instanceof ResidualError || error instanceof TypeError || error instanceof RangeError))
       throw error
-    console.error(errorLine(error))
+    warn(errorLine(error))
     return 1
   }
 }
@@ -49,7 +49,7 @@ function commands(exit: (code: number) => void): Command {
     .description('ResNets for Node.js: classify pictures on the CPU and on NVIDIA GPUs.')
     .version(packageVersion())
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.split('\n').map(shown).join('\n')) })
+    .configureOutput({ outputError: (text, write) => write(linesOf(text)) })
     .showHelpAfterError()
 
   preprocessingOptions(program.command('classify').description('print the likeliest classes of pictures'))
