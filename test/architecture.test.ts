@@ -71,7 +71,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   registry: ['cache-folder', 'options', 'package-version', 'image', 'weights', 'model', 'errors'],
   'package-version': ['package-root', 'runtime'],
   export: ['weights', 'model', 'errors'],
-  image: ['runtime', 'gate', 'errors'],
+  image: ['runtime', 'gate', 'options', 'errors'],
   runtime: ['cache-folder', 'options', 'gate', 'package-root', 'weights', 'model', 'statistics', 'errors'],
   weights: ['options', 'package-root', 'model', 'errors'],
   model: ['text', 'options', 'errors'],
