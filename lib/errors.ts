@@ -146,7 +146,8 @@ function typeName(value: object): string {
 /** What a file holds, as JSON: short, however long or deep it is. */
 export function quoted(value: unknown): string {
   try {
-    return shortened(JSON.stringify(value) ?? 'nothing', mostOfAValue)
+    const text = JSON.stringify(value) ?? 'nothing'
+    return text.length > mostOfAValue ? `${text.slice(0, mostOfAValue - 3)}...` : text
   } catch {
     return 'a value that is nested too deeply' // to be written by recursion, as JSON.stringify does it
   }

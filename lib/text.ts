@@ -17,7 +17,7 @@ export function visible(text: string): string {
 /** `text` if it has no more than `most` characters, else its beginning and its end, with how many there are. */
 export function shortened(text: string, most: number): string {
   if (text.length <= most) return text
-  const gap = ` ...(${text.length} characters)... `
+  const gap = `…(${text.length} characters)…`
   const kept = Math.max(0, most - gap.length)
   const end = Math.floor(kept / 3)
   const begin = text.slice(0, kept - end).replace(/[\uD800-\uDBFF]$/, '') // no half of a character

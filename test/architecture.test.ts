@@ -71,10 +71,10 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   registry: ['cache-folder', 'options', 'package-version', 'image', 'weights', 'model', 'errors'],
   'package-version': ['package-root', 'runtime'],
   export: ['weights', 'model', 'errors'],
-  image: ['runtime', 'model', 'gate', 'errors'],
+  image: ['runtime', 'model', 'gate', 'options', 'errors'],
   runtime: ['cache-folder', 'options', 'gate', 'package-root', 'weights', 'model', 'statistics', 'errors'],
   weights: ['options', 'package-root', 'model', 'errors'],
-  model: ['options', 'errors'],
+  model: ['text', 'options', 'errors'],
   'package-root': [],
   statistics: [],
   greatest: [],
@@ -130,6 +130,14 @@ describe('the architecture', () => {
       [],
     )
   })
+
+  it.each(filesIn('lib/cli', /\.ts$/).filter(file => file !== 'print.ts'))(
+    'has lib/cli/%s print by lib/cli/print.ts alone, which shows control characters',
+    file => {
+      const text = readFileSync(join(packageRoot, 'lib', 'cli', file), 'utf8')
+      expect(text).not.toMatch(/console\.|std(?:out|err)\.write/)
+    },
+  )
 
   it.each(filesIn('native', /\.(cc|h|cu)$/))('lets native/%s include only what is below it', file => {
     const text = readFileSync(join(packageRoot, 'native', file), 'utf8')

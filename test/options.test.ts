@@ -2,11 +2,20 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   Batcher,
+  basicBlock,
+  batchNorm,
+  bottleneck,
   type Classifier,
   compilePlan,
+  conv,
+  convBN,
   createSession,
   fromTensors,
+  input,
+  linear,
   load,
+  localAvgPool,
+  maxPool,
   openModel,
   type Pictures,
   pull,
@@ -41,6 +50,7 @@ const failure = (promise: Promise<unknown>): Promise<Error> =>
 const takers: [string, (options: never) => unknown][] = [
   ['load', options => load(name, options)],
   ['openModel', options => openModel(name, options)],
+  ['the preprocessing of openModel', options => openModel(name, { preprocessing: options })],
   ['classify', options => classifier.classify([ship], options)],
   ['each', options => classifier.each([ship], options).next()],
   ['prepare', options => classifier.prepare(ship, options)],
@@ -63,6 +73,14 @@ const takers: [string, (options: never) => unknown][] = [
       ),
   ],
   ['resnet', options => resnet(options)],
+  ['conv', options => conv(input(), options)],
+  ['batchNorm', options => batchNorm(input(), options)],
+  ['convBN', options => convBN(input(), options)],
+  ['maxPool', options => maxPool(input(), options)],
+  ['localAvgPool', options => localAvgPool(input(), options)],
+  ['linear', options => linear(input(), options)],
+  ['bottleneck', options => bottleneck(input(), options)],
+  ['basicBlock', options => basicBlock(input(), options)],
 ]
 
 describe.each(takers)('the options of %s', (_, take) => {
@@ -151,6 +169,17 @@ describe('a call that is none', () => {
       'a batcher with a listener that is none',
       () => new Batcher([classifier.session], { onBatch: 5 as never }),
       TypeError as ErrorConstructor,
+    ],
+    [
+      'an activation that does not exist',
+      () =>
+        convBN(input(), {
+          names: { conv: 'a', bn: 'b' },
+          channels: 8,
+          kernel: 3,
+          activation: 'gelu' as 'relu',
+        }),
+      RangeError as ErrorConstructor,
     ],
     [
       'a file of numbers that do not exist',

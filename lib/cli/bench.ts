@@ -17,6 +17,7 @@ import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options
 import { writeAtomically } from '../weights/atomic-file.ts'
 import { index, positive, positiveSeconds, positives } from './numbers.ts'
 import { openNamedModel } from './plan-of.ts'
+import { sayAll, sayJson, warn, warnAll } from './print.ts'
 
 /** What is measured, and for how long. */
 export interface BenchSettings {
@@ -53,7 +54,7 @@ export async function bench(options: BenchArguments): Promise<number> {
   const engines = [residualEngine(packageVersion(), sessionOptions(options))]
   if ('module' in found) engines.push(onnxRuntimeEngine(found))
   else
-    console.error(
+    warn(
       `residual: measured alone, there is no onnxruntime-node to compare with (${found.missing}). ` +
         '`npm install onnxruntime-node` in this folder brings it.',
     )
@@ -69,7 +70,7 @@ export async function bench(options: BenchArguments): Promise<number> {
       if (svg !== undefined) await writeText(svg, chartSvg(report))
     }
   } finally {
-    if (last) console.log(json ? JSON.stringify(last, null, 2) : reportText(last)) // whatever was measured
+    if (last) json ? sayJson(last) : sayAll(reportText(last)) // whatever was measured
   }
   return exitCode(last!)
 }
@@ -114,7 +115,7 @@ export async function* runBenchmark(
     }
     const options = { batches, threads, seconds, starts, isa }
     for await (const one of benchmark(opened.subject, engines, options)) {
-      console.error(caseText(one))
+      warnAll(caseText(one))
       report = { ...report, cases: [...report.cases, one] }
       yield report
     }

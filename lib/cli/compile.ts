@@ -5,6 +5,7 @@ import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
 import type { Precision } from '../runtime/session-options.ts'
 import { type NetworkArguments, networkOptionsOf } from './model-options.ts'
 import { planOf } from './plan-of.ts'
+import { say, sayAll, sayJson } from './print.ts'
 
 export interface CompileArguments extends NetworkArguments {
   readonly gpu: string
@@ -28,10 +29,11 @@ export async function compile(options: CompileArguments): Promise<number> {
     all.push({ batch, ops })
     if (json) continue
     const seconds = ((Date.now() - begin) / 1000).toFixed(1)
-    console.log(`${model} for ${gpu}, ${precision}, batch ${batch} (${seconds} s)\n${table(ops)}\n`)
+    say(`${model} for ${gpu}, ${precision}, batch ${batch} (${seconds} s)`)
+    sayAll(`${table(ops)}\n`)
   }
-  if (json) console.log(JSON.stringify(all, null, 2))
-  else console.log(`The plans are in ${resolve(out)}: give a session that folder as planCache.`)
+  if (json) sayJson(all)
+  else say(`The plans are in ${resolve(out)}: give a session that folder as planCache.`)
   return all.every(({ ops }) => ops.every(op => op.refused === null)) ? 0 : 1
 }
 

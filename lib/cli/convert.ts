@@ -4,6 +4,7 @@ import { openModel } from '../open-model.ts'
 import { saveModel } from '../save-model.ts'
 import type { WriteOptions } from '../weights/safetensors-write.ts'
 import { type ModelArguments, modelOptionsOf } from './model-options.ts'
+import { say } from './print.ts'
 
 export interface ConvertArguments extends ModelArguments {
   readonly dtype: keyof typeof dtypes
@@ -21,9 +22,9 @@ export async function convert(model: string, out: string, options: ConvertArgume
   await saveModel(out, opened, { dtype: dtypes[dtype], folded })
   const { size } = await stat(out)
   const kind = folded ? ', batch norms folded' : ''
-  console.log(
+  say(
     `${out}: ${opened.network.name} of ${opened.labels.length} classes, ${dtype}${kind}, ${(size / 2 ** 20).toFixed(1)} MiB`,
   )
-  console.log(`It was a file of ${opened.checkpoint.format} with the names of ${opened.scheme.name}.`)
+  say(`It was a file of ${opened.checkpoint.format} with the names of ${opened.scheme.name}.`)
   return 0
 }

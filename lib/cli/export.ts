@@ -4,6 +4,7 @@ import { activationOf } from '../model/plan.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
 import { type NetworkArguments, networkOptionsOf } from './model-options.ts'
 import { openNamedModel } from './plan-of.ts'
+import { say } from './print.ts'
 
 export interface ExportArguments extends NetworkArguments {
   readonly model: string
@@ -22,8 +23,8 @@ export async function exportModel(out: string, options: ExportArguments): Promis
       : await networkToOnnx(network, weights, { height, width, activation: activationOf(plan) })
     await writeAtomically(out, handle => handle.writeFile(bytes))
     const kind = folded ? 'batch norms folded' : 'layer by layer'
-    console.log(`${out}: ${model} as ONNX, ${kind}, ${(bytes.length / 2 ** 20).toFixed(1)} MiB`)
-    console.log(`Its input x is [N,3,${height},${width}] float32, normalised.`)
+    say(`${out}: ${model} as ONNX, ${kind}, ${(bytes.length / 2 ** 20).toFixed(1)} MiB`)
+    say(`Its input x is [N,3,${height},${width}] float32, normalised.`)
     return 0
   } finally {
     await close()

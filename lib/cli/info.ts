@@ -5,7 +5,9 @@ import { bundledModels, type ModelFile } from '../model-record.ts'
 import { packageVersion } from '../package-version.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { cpuInstructionSet, loadNative } from '../runtime/native.ts'
+import { jsonText } from '../text.ts'
 import { planOf } from './plan-of.ts'
+import { sayAll, sayJson, write } from './print.ts'
 
 export interface InfoArguments {
   readonly plan?: string
@@ -28,7 +30,7 @@ interface Facts {
 export async function info({ plan: model, size, json }: InfoArguments): Promise<number> {
   if (model !== undefined) {
     const plan = await planOf(model, size)
-    console.log(json ? JSON.stringify(plan) : formatPlan(plan))
+    json ? write(`${jsonText(plan)}\n`) : sayAll(formatPlan(plan))
     return 0
   }
   const backends = findBackends()
@@ -43,7 +45,7 @@ export async function info({ plan: model, size, json }: InfoArguments): Promise<
     backends,
     models: bundledModels(),
   }
-  console.log(json ? JSON.stringify(facts, null, 2) : factsText(facts))
+  json ? sayJson(facts) : sayAll(factsText(facts))
   return cpu?.available ? 0 : 1
 }
 

@@ -1,7 +1,9 @@
-// Which pictures do the paths on a command line mean?
-import { existsSync, statSync } from 'node:fs'
-import { buffer } from 'node:stream/consumers'
-import { glob, isDynamicPattern } from 'tinyglobby'
+// The pictures that the paths on a command line mean.
+import { createReadStream, type Dirent, type Stats } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
+import { ResidualError } from '../errors.ts'
+import { mostFileBytes } from '../image/read-picture.ts'
+import { filesOf, isPattern } from './glob.ts'
 
 /** A picture to read: where from, and what to call it. */
 export interface Input {
@@ -9,32 +11,120 @@ export interface Input {
   readonly source: string | Uint8Array
 }
 
-const pictureExtensions = 'jpg,jpeg,png,webp,gif,tif,tiff,avif,heic,heif,svg'
+/** A path that means no picture, and why. */
+export interface Failure {
+  readonly path: string
+  readonly error: Error
+}
+
+export interface Found {
+  readonly inputs: readonly Input[]
+  readonly failures: readonly Failure[]
+}
+
+/** Of pictures, also of kinds that are not decoded: those are told, not passed over. */
+const pictureName = /\.(?:jpe?g|jpe|jfif|pjpe?g|pjp|png|webp|gif|tiff?|avif|avifs|heic|heif|bmp|jxl|jp2)$/i
 
 /**
  * The pictures meant by `paths`, in that order: files as they are, folders searched through and through for files with a
- * picture's extension, glob patterns, and `-` for the bytes on standard input. What means nothing is in `missing`.
+ * picture's extension, glob patterns, and `-` for the bytes on standard input. A pipe is read at once, as it can be read but once.
  */
-export async function findInputs(paths: readonly string[]): Promise<{ inputs: Input[]; missing: string[] }> {
+export async function findInputs(paths: readonly string[]): Promise<Found> {
   const inputs: Input[] = []
-  const missing: string[] = []
+  const failures: Failure[] = []
+  const fail = (path: string, error: Error) => failures.push({ path, error })
+  let standardInput: Promise<Buffer> | undefined
   for (const path of paths) {
-    const found = await expand(path)
-    inputs.push(...found)
-    if (found.length === 0) missing.push(path)
+    const before = inputs.length + failures.length
+    try {
+      if (path === '-') {
+        standardInput ??= readAll(process.stdin, 'The standard input')
+        inputs.push({ name: path, source: await standardInput })
+      } else for await (const input of expand(path, fail)) inputs.push(input)
+    } catch (error) {
+      if (!(error instanceof Error)) throw error
+      fail(path, error)
+    }
+    if (inputs.length + failures.length === before)
+      fail(path, new ResidualError('FILE_NOT_FOUND', `${path} leads to no pictures.`))
   }
-  return { inputs, missing }
+  return { inputs, failures }
 }
 
-async function expand(path: string): Promise<Input[]> {
-  if (path === '-') return [{ name: '-', source: await buffer(process.stdin) }]
-  if (existsSync(path)) {
-    if (!statSync(path).isDirectory()) return [{ name: path, source: path }]
-    const folder = path.replace(/[/\\]+$/, '') || path
-    const files = await glob(`**/*.{${pictureExtensions}}`, { cwd: path, caseSensitiveMatch: false })
-    return files.sort().map(file => ({ name: `${folder}/${file}`, source: `${folder}/${file}` }))
+type Fail = (path: string, error: Error) => void
+
+async function* expand(path: string, fail: Fail): AsyncGenerator<Input> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found && isPattern(path)) {
+    for (const file of await filesOf(path)) yield { name: file, source: file }
+  } else if (found?.isDirectory()) {
+    const files = await picturesIn(path, found, fail)
+    for (const file of files) yield { name: file, source: file }
+  } else if (found && !found.isFile())
+    yield { name: path, source: await readAll(createReadStream(path), path) }
+  else yield { name: path, source: path } // reading it will say what is wrong, if anything
+}
+
+/**
+ * The files below a folder that are called like pictures, sorted, without hidden ones. Links are followed, but no folder is entered
+ * twice, so that a link to one above it is harmless. A link that leads nowhere is a file that cannot be read.
+ */
+async function picturesIn(root: string, found: Stats, fail: Fail): Promise<string[]> {
+  const pictures: string[] = []
+  const entered = new Set([identity(found)])
+  const folders = [root.replace(/[/\\]+$/, '') || root]
+  const links: string[] = [] // to folders: entered last, as those within the folder have the better names
+  const enter = async (path: string) => {
+    const key = await stat(path).then(identity, () => path)
+    if (!entered.has(key)) folders.push(path)
+    entered.add(key)
   }
-  if (!isDynamicPattern(path)) return [{ name: path, source: path }] // reading it will say what is wrong
-  const files = await glob(path, { expandDirectories: false })
-  return files.sort().map(file => ({ name: file, source: file }))
+  for (;;) {
+    const folder = folders.pop()
+    if (folder === undefined) {
+      const link = links.sort().shift()
+      if (link === undefined) return pictures.sort()
+      await enter(link)
+      continue
+    }
+    const prefix = folder.endsWith('/') ? folder : `${folder}/`
+    for (const entry of await entriesOf(folder, fail)) {
+      const path = prefix + entry.name
+      if (entry.name.startsWith('.')) continue
+      if (entry.isDirectory()) await enter(path)
+      else if (entry.isSymbolicLink() && (await leadsToFolder(path))) links.push(path)
+      else if (pictureName.test(entry.name)) pictures.push(path)
+    }
+  }
+}
+
+async function entriesOf(folder: string, fail: Fail): Promise<Dirent[]> {
+  return readdir(folder, { withFileTypes: true }).catch((cause: Error) => {
+    const problem = `The folder ${folder} cannot be read: ${cause.message}`
+    fail(folder, new ResidualError('FILE_NOT_FOUND', `${problem}.`, { cause }))
+    return []
+  })
+}
+
+const leadsToFolder = (path: string) =>
+  stat(path).then(
+    found => found.isDirectory(),
+    () => false,
+  )
+
+const identity = ({ dev, ino }: Stats) => `${dev}:${ino}`
+
+/** What comes from a pipe. */
+async function readAll(stream: NodeJS.ReadableStream, name: string): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of stream) {
+    size += chunk.length
+    if (size > mostFileBytes) {
+      const problem = `${name} has more than the ${mostFileBytes} bytes that are read`
+      throw new ResidualError('PICTURE_TOO_LARGE', `${problem}. Reduce it first.`)
+    }
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks)
 }

@@ -1,7 +1,6 @@
 // An inspection as text for a terminal.
 import type { Preprocessing } from '../image/preprocess.ts'
 import { alignColumns } from '../model/format-plan.ts'
-import { visible } from '../text.ts'
 import type { InspectedNetwork, Inspection, TensorStats } from './inspect.ts'
 import { stepsText } from './steps.ts'
 
@@ -16,7 +15,7 @@ export function inspectionText({ path, format, bytes, sha256, tensors, network, 
     ['tensors', types.join(', ') || 'none'],
     ...('problem' in network ? [['network', `none: ${network.problem}`]] : networkRows(network)),
   ]
-  const table = alignColumns(rows.map(row => row.map(visible))).join('\n')
+  const table = alignColumns(rows).join('\n')
   return stats ? `${table}\n\n${statsTable(stats)}` : table
 }
 
@@ -59,7 +58,7 @@ function statsTable(stats: readonly TensorStats[]): string {
     const most = Math.max(...histogram)
     const bar = (count: number) => bars[Math.ceil((count / most) * (bars.length - 1))]
     const text = `|${histogram.map(bar).join('')}|`
-    return [visible(name), `${dtype} [${shape.join(',')}]`, ...[min, max, mean, std].map(digits), text]
+    return [name, `${dtype} [${shape.join(',')}]`, ...[min, max, mean, std].map(digits), text]
   })
   return alignColumns(
     [['tensor', 'type', 'min', 'max', 'mean', 'std', 'from min to max'], ...rows],

@@ -13,6 +13,7 @@ import { isStoredType } from '../weights/stored-type.ts'
 import { type Summary, summarise } from '../weights/summary.ts'
 import { inspectionText } from './inspect-text.ts'
 import { type ModelArguments, modelOptionsOf } from './model-options.ts'
+import { sayAll, sayJson } from './print.ts'
 
 export interface InspectArguments extends ModelArguments {
   readonly stats?: boolean
@@ -65,7 +66,7 @@ export async function inspect(model: string, options: InspectArguments): Promise
     network: await networkIn(found, file, modelOptionsOf(options)),
     ...(stats && { stats: await statsOf(file) }),
   }
-  console.log(json ? JSON.stringify(inspection, null, 2) : inspectionText(inspection))
+  json ? sayJson(inspection) : sayAll(inspectionText(inspection))
   return 'problem' in inspection.network ? 1 : 0
 }
 

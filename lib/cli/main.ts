@@ -1,4 +1,4 @@
-// What does `residual` offer on the command line?
+// The command line of `residual`.
 import { Command, CommanderError, Option } from 'commander'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
@@ -10,12 +10,13 @@ import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify.ts'
 import { compile } from './compile.ts'
 import { convert, dtypes } from './convert.ts'
+import { errorLine } from './errors.ts'
 import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { inspect } from './inspect.ts'
 import { modelOptions, networkOptions } from './model-options.ts'
 import { index, positive, positives, real } from './numbers.ts'
-
+import { linesOf, warn } from './print.ts'
 import { pullModel } from './pull.ts'
 import { serveUntilStopped } from './serve.ts'
 
@@ -38,7 +39,7 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode // it has printed what is wrong
     if (!(error instanceof ResidualError || error instanceof TypeError || error instanceof RangeError))
       throw error
-    console.error(`residual: ${error.message}${error instanceof ResidualError ? ` [${error.code}]` : ''}`)
+    warn(errorLine(error))
     return 1
   }
 }
@@ -48,6 +49,7 @@ function commands(exit: (code: number) => void): Command {
     .description('ResNets for Node.js: classify pictures on the CPU and on NVIDIA GPUs.')
     .version(packageVersion())
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(linesOf(text)) })
     .showHelpAfterError()
 
   modelOptions(program.command('classify').description('print the likeliest classes of pictures'))

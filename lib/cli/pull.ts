@@ -7,6 +7,7 @@ import { type Checkpoint, checkpoints } from '../registry/checkpoints.ts'
 import type { Progress } from '../registry/download.ts'
 import { type PullOptions, pull } from '../registry/pull.ts'
 import { readOrigin } from '../registry/record.ts'
+import { say, sayAll, sayJson, warn } from './print.ts'
 
 export interface PullArguments {
   readonly sha256?: string
@@ -23,7 +24,7 @@ export async function pullModel(
 ): Promise<number> {
   const { list, json, sha256, offline } = options
   if (list) {
-    console.log(json ? JSON.stringify(listed(), null, 2) : listText())
+    json ? sayJson(listed()) : sayAll(listText())
     return 0
   }
   if (name === undefined) throw outOfRange('a name, or --list', 'pull', name)
@@ -41,12 +42,12 @@ export async function pullModel(
     const path = await pull(name, { signal, onProgress: show.progress, onRetry, ...rest })
     show.end()
     const origin = await readOrigin(path)
-    console.log(json ? JSON.stringify({ name, path, ...origin }, null, 2) : path)
+    json ? sayJson({ name, path, ...origin }) : say(path)
     return 0
   } catch (error) {
     show.end()
     if (!stop.signal.aborted) throw error
-    console.error('residual: stopped. What has come is kept; the same command goes on from there.')
+    warn('residual: stopped. What has come is kept; the same command goes on from there.')
     return 130
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
@@ -54,7 +55,7 @@ export async function pullModel(
 }
 
 function onRetry(reason: string, waitMs: number): void {
-  console.error(`residual: ${reason}; trying again in ${(waitMs / 1000).toFixed(0)} s`)
+  warn(`residual: ${reason}; trying again in ${(waitMs / 1000).toFixed(0)} s`)
 }
 
 interface Show {
@@ -90,9 +91,7 @@ function progressLines(name: string): Show {
       if (received < next) return
       const step = total === undefined ? 2 ** 24 : Math.max(1, total / 10)
       next = (Math.floor(received / step) + 1) * step
-      console.error(
-        `${name}: ${mebibytes(received)}${total === undefined ? '' : ` of ${mebibytes(total)}`} MiB`,
-      )
+      warn(`${name}: ${mebibytes(received)}${total === undefined ? '' : ` of ${mebibytes(total)}`} MiB`)
     },
     end() {},
   }

@@ -12,6 +12,6 @@ const gate = new Gate(decodersAtOnce, Number.POSITIVE_INFINITY)
  *
  * @throws the signal's reason, or what the task throws
  */
-export function decoding<T>(task: () => Promise<T>, signal = new AbortController().signal): Promise<T> {
-  return gate.run(task, signal)
+export function decoding<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  return gate.run(task, signal ?? new AbortController().signal)
 }

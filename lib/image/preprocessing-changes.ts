@@ -1,5 +1,6 @@
-// How is the preprocessing of a checkpoint changed in part?
+// Changing the preprocessing of a checkpoint in part.
 import { ResidualError } from '../errors.ts'
+import { checkNames, type Names } from '../options.ts'
 import { inputSize, type Preprocessing, parsePreprocessing, type Step } from './preprocess.ts'
 
 /** What replaces members of a {@link Preprocessing}. */
@@ -11,16 +12,29 @@ export interface PreprocessingChanges extends Partial<Preprocessing> {
   readonly cropFraction?: number
 }
 
+const changeNames = {
+  steps: true,
+  interpolation: true,
+  mean: true,
+  std: true,
+  range: true,
+  channels: true,
+  cropRounding: true,
+  cropFraction: true,
+} as const satisfies Names<PreprocessingChanges>
+
 /**
  * `preprocessing` with some members replaced.
  *
  * @throws ResidualError MODEL_INVALID where that makes none that can be carried out
+ * @throws TypeError, RangeError for changes of members that do not exist
  */
 export function changePreprocessing(
   preprocessing: Preprocessing,
   changes: PreprocessingChanges | undefined,
 ): Preprocessing {
   if (changes === undefined) return preprocessing
+  checkNames(changes, changeNames, 'preprocessing')
   const { cropFraction, ...members } = changes
   const changed = parsePreprocessing({ ...preprocessing, ...members }, 'the options')
   if (cropFraction === undefined) return changed

@@ -4,7 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import { formatOf, headBytes } from './format.ts'
 
-const mostBytes = 2 ** 30 // of a picture of the most pixels, packed not at all, and what is around it
+/** The most bytes a picture's file may have: enough for one of the most pixels that is packed not at all. */
+export const mostFileBytes = 2 ** 30
 
 // Opening a pipe that nobody writes to would otherwise take a thread for good.
 const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
@@ -25,8 +26,8 @@ export async function readPicture(path: string, signal: AbortSignal | undefined)
     const { size } = found
     const head = await readFrom(handle, 0, Math.min(size, headBytes))
     if (!formatOf(head)) return head
-    if (size > mostBytes) {
-      const problem = `${path} has ${size} bytes, more than the ${mostBytes} that are read`
+    if (size > mostFileBytes) {
+      const problem = `${path} has ${size} bytes, more than the ${mostFileBytes} that are read`
       throw new ResidualError('PICTURE_TOO_LARGE', `${problem}. Reduce it first.`)
     }
     signal?.throwIfAborted()

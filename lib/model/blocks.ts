@@ -1,4 +1,5 @@
-// Which parts do ResNets repeat? Stems, and blocks with their shortcuts, built of layers.
+// The parts that ResNets repeat: stems, and blocks with their shortcuts, built of layers.
+import { checkNames, type Names } from '../options.ts'
 import type { Value } from './graph.ts'
 import { add, convBN, defaultEpsilon, localAvgPool, relu } from './layers.ts'
 
@@ -45,11 +46,25 @@ export interface BlockOptions {
   readonly epsilon?: number
 }
 
+/** Of both kinds of block: whoever chooses between them has one set of options. */
+const blockNames = {
+  name: true,
+  inner: true,
+  channels: true,
+  stride: true,
+  project: true,
+  averagedShortcut: true,
+  epsilon: true,
+  groups: true,
+  strideOn: true,
+} as const satisfies Names<Parameters<typeof bottleneck>[1]>
+
 /** The block of ResNet-50 and deeper: 1x1, 3x3, 1x1, and the shortcut added before the last ReLU. */
 export function bottleneck(
   x: Value,
   options: BlockOptions & { readonly groups: number; readonly strideOn: '1x1' | '3x3' },
 ): Value {
+  checkNames(options, blockNames)
   const { name, inner, channels, stride, epsilon = defaultEpsilon, groups, strideOn } = options
   const [first, second] = strideOn === '1x1' ? [stride, 1] : [1, stride]
   const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
@@ -61,6 +76,7 @@ export function bottleneck(
 
 /** The block of ResNet-18 and -34: two 3x3, the first with the stride, and the shortcut added before the last ReLU. */
 export function basicBlock(x: Value, options: BlockOptions): Value {
+  checkNames(options, blockNames)
   const { name, inner, channels, stride, epsilon = defaultEpsilon } = options
   const names = (i: number) => ({ conv: `${name}.conv${i}`, bn: `${name}.bn${i}` })
   let y = convBN(x, { names: names(1), channels: inner, kernel: 3, stride, epsilon })

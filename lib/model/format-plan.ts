@@ -1,4 +1,5 @@
 // How does a plan read to a person?
+import { visible } from '../text.ts'
 import { type Op, opCost, type Plan, planCost, type Shape } from './plan.ts'
 
 /** A table: a line per operation with shapes, what is fused into it, MFLOP and KiB per picture; then the totals. */
@@ -26,10 +27,13 @@ export function formatPlan(plan: Plan): string {
   ].join('\n')
 }
 
-/** Pads cells to columns two spaces apart; the columns in `right` are set to the right. */
+/** Pads cells, of which control characters are shown, to columns two spaces apart; the columns in `right` are set to the right. */
 export function alignColumns(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  return rows.map(row =>
+  const cells = rows.map(row => row.map(visible))
+  const widths = rows[0]!.map((_, column) =>
+    cells.reduce((width, row) => Math.max(width, row[column]!.length), 0),
+  )
+  return cells.map(row =>
     row
       .map((cell, i) => (right.includes(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)))
       .join('  ')

@@ -1,5 +1,6 @@
-// Which layers are networks made of? Functions from values to a value.
+// The layers that networks are made of: functions from values to a value.
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
+import { checkNames, type Names } from '../options.ts'
 import { append, type Graph, type Value } from './graph.ts'
 
 export const defaultEpsilon = 1e-5
@@ -22,8 +23,18 @@ export interface ConvOptions {
   readonly groups?: number
 }
 
+const convNames = {
+  name: true,
+  channels: true,
+  kernel: true,
+  stride: true,
+  padding: true,
+  groups: true,
+} as const satisfies Names<ConvOptions>
+
 /** A convolution without bias. */
 export function conv(x: Value, options: ConvOptions): Value {
+  checkNames(options, convNames)
   const { name, channels, kernel, stride = 1, groups = 1 } = options
   checkInteger(`the channels of '${name}'`, channels, 1)
   checkInteger(`the kernel of '${name}'`, kernel, 1)
@@ -43,6 +54,7 @@ export function conv(x: Value, options: ConvOptions): Value {
 
 /** Batch normalisation with running statistics; parameters `{name}.{weight,bias,running_mean,running_var}`, `[C]`. */
 export function batchNorm(x: Value, options: { readonly name: string; readonly epsilon?: number }): Value {
+  checkNames(options, { name: true, epsilon: true })
   const { name, epsilon = defaultEpsilon } = options
   if (!(epsilon >= 0)) throw outOfRange('a number of at least 0', `the epsilon of '${name}'`, epsilon)
   checkUnused(x.graph, name)
@@ -67,6 +79,7 @@ export function maxPool(
   x: Value,
   options: { readonly kernel: number; readonly stride?: number; readonly padding?: number },
 ): Value {
+  checkNames(options, { kernel: true, stride: true, padding: true })
   const kernel = checkInteger('the kernel of a max pool', options.kernel, 1)
   const stride = checkInteger('the stride of a max pool', options.stride ?? kernel, 1)
   // More than half a window of padding would leave windows with nothing in them.
@@ -79,6 +92,7 @@ export function maxPool(
  * behind it takes it in.
  */
 export function localAvgPool(x: Value, options: { readonly kernel: number }): Value {
+  checkNames(options, { kernel: true })
   const kernel = checkInteger('the kernel of an average pool', options.kernel, 1)
   return append(x.graph, { kind: 'localAvgPool', src: x.id, kernel }, x.channels)
 }
@@ -90,6 +104,7 @@ export function globalAvgPool(x: Value): Value {
 
 /** A fully connected layer on `[N,1,1,C]`; parameters `{name}.weight`, `[classes, C]`, and `{name}.bias`, `[classes]`. */
 export function linear(x: Value, options: { readonly name: string; readonly classes: number }): Value {
+  checkNames(options, { name: true, classes: true })
   checkInteger(`the classes of '${options.name}'`, options.classes, 1)
   checkUnused(x.graph, options.name)
   return append(x.graph, { kind: 'linear', name: options.name, src: x.id }, options.classes)
@@ -103,9 +118,23 @@ export interface ConvBNOptions extends Omit<ConvOptions, 'name'> {
   readonly activation?: 'relu' | null
 }
 
+const convBNNames = {
+  names: true,
+  channels: true,
+  kernel: true,
+  stride: true,
+  padding: true,
+  groups: true,
+  epsilon: true,
+  activation: true,
+} as const satisfies Names<ConvBNOptions>
+
 /** Convolution, batch normalisation and, unless `activation` is null, ReLU: one operation once lowered. */
 export function convBN(x: Value, options: ConvBNOptions): Value {
+  checkNames(options, convBNNames)
   const { names, epsilon = defaultEpsilon, activation = 'relu', ...rest } = options
+  if (activation !== 'relu' && activation !== null)
+    throw outOfRange("'relu' or null", 'activation', activation)
   const normalised = batchNorm(conv(x, { ...rest, name: names.conv }), { name: names.bn, epsilon })
   return activation === 'relu' ? relu(normalised) : normalised
 }

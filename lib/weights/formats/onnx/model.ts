@@ -94,7 +94,8 @@ async function parseAttribute(
   const last = (id: number, kind: Field['kind']) =>
     fields.findLast(field => field.id === id && field.kind === kind)
   const ints: number[] = []
-  for (const field of fields) if (field.id === 8) ints.push(...(await wire.numbers(field)))
+  for (const field of fields)
+    if (field.id === 8) for (const number of await wire.numbers(field)) ints.push(number)
   const [name, text, tensor] = [last(1, 'bytes'), last(4, 'bytes'), last(5, 'bytes')]
   return [
     name ? await wire.text(name) : '',

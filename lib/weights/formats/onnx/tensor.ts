@@ -51,7 +51,7 @@ export async function parseTensor(wire: Wire, range: Range, externals: ExternalF
   const name = nameField ? await wire.text(nameField) : ''
   const fail = (problem: string) => wire.invalid(`tensor '${name}' ${problem}`)
   const dims: number[] = []
-  for (const field of all(1)) dims.push(...(await wire.numbers(field)))
+  for (const field of all(1)) for (const size of await wire.numbers(field)) dims.push(size)
   let length = 1
   for (const size of dims) {
     length *= size
@@ -89,7 +89,7 @@ async function smallIntegers(
   if (dtype !== 'I64' || length > smallLength) return undefined
   if (!raw) {
     const numbers: number[] = []
-    for (const field of ints) numbers.push(...(await wire.numbers(field)))
+    for (const field of ints) for (const number of await wire.numbers(field)) numbers.push(number)
     return numbers
   }
   const bytes = await wire.bytes(raw, smallLength * 8)

@@ -1,0 +1,10 @@
+// An error as the command line tells it.
+import { ResidualError } from '../errors.ts'
+import { shown } from '../text.ts'
+
+/** A line on standard error. Messages name the file they are about, but not where its bytes came from: that is then `name`. */
+export function errorLine(error: Error, name = ''): string {
+  const message = shown(error.message)
+  const about = message.includes(shown(name)) ? '' : `${shown(name)}: `
+  return `residual: ${about}${message}${error instanceof ResidualError ? ` [${error.code}]` : ''}`
+}
