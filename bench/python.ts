@@ -23,13 +23,14 @@ export const pythonEngineNames = Object.keys(fileKinds) as readonly PythonEngine
 
 const script = join(packageRoot, 'bench', 'peer.py')
 
-/** What was found, and lines that tell what was not and why. */
+/** What was found of `names`, and lines that tell what was not and why. */
 export async function findPythonEngines(
   python: string,
+  names = pythonEngineNames,
 ): Promise<{ readonly engines: readonly Engine[]; readonly report: readonly string[] }> {
   const engines: Engine[] = []
   const report: string[] = []
-  for (const name of pythonEngineNames) {
+  for (const name of names) {
     try {
       const { stdout } = await promisify(execFile)(python, [script, 'version', name])
       engines.push(pythonEngine(python, name, stdout.trim()))

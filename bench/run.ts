@@ -50,12 +50,16 @@ const options = command.opts<
 
 if (options.hideAvx512 && !avx512IsHidden()) process.exit(runAgainWithoutAvx512())
 
-const isPython = (name: string) => pythonEngineNames.some(engine => engine === name)
 const found = findOnnxRuntime(packageRoot)
 if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
 const peers: Engine[] = [onnxRuntimeEngine(found)]
-if (options.engines?.some(isPython) ?? !options.op) {
-  const python = await findPythonEngines(options.python)
+const pythonNames = options.engines
+  ? pythonEngineNames.filter(name => options.engines!.includes(name))
+  : options.op
+    ? []
+    : pythonEngineNames
+if (pythonNames.length > 0) {
+  const python = await findPythonEngines(options.python, pythonNames)
   for (const line of python.report) console.error(line)
   peers.push(...python.engines)
 }
