@@ -1,6 +1,6 @@
 // The calls of gRPC about models and their repository, as Triton's extensions and KServe have them.
 import { modelConfig } from './model-config.ts'
-import { loadAnew, modelStatistics, refuseUnload, repositoryIndex } from './repository.ts'
+import { loadAnew, modelStatistics, refuseRepository, refuseUnload, repositoryIndex } from './repository.ts'
 import type { Service } from './service.ts'
 
 export interface NamedModel {
@@ -9,6 +9,7 @@ export interface NamedModel {
 }
 
 interface IndexRequest {
+  readonly repository_name: string
   readonly ready: boolean
 }
 
@@ -24,9 +25,12 @@ export function modelCalls(service: Service) {
     ModelConfig: ({ name, version }: NamedModel) =>
       service.find(name, version).use(async model => ({ config: modelConfig(model, name, service.options) })),
     ModelStatistics: async ({ name, version }: NamedModel) => modelStatistics(service, name, version),
-    RepositoryIndex: async (only: IndexRequest) => ({ models: repositoryIndex(service, only) }),
+    RepositoryIndex: async ({ ready, repository_name: name }: IndexRequest) => ({
+      models: repositoryIndex(service, { ready, name }),
+    }),
     RepositoryModelLoad: async ({ repository_name, model_name, parameters }: LoadRequest) => {
       const name = model_name || repository_name // where KServe has it
+      if (model_name) refuseRepository(repository_name)
       await loadAnew(service, name, parameters)
       return { model_name: name, isLoaded: true }
     },

@@ -1,56 +1,27 @@
-// How does the server speak gRPC? The Open Inference Protocol's service, on a port of its own.
+// The server's gRPC: the Open Inference Protocol's service and that of health checks, on a port of their own.
 import { type EventEmitter, setMaxListeners } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
 import {
   type handleUnaryCall,
-  loadPackageDefinition,
-  Metadata,
+  type Metadata,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
   type ServerUnaryCall,
-  status,
 } from '@grpc/grpc-js'
-import { loadSync } from '@grpc/proto-loader'
-import { type ErrorCode, ResidualError } from '../errors.ts'
-import { packageRoot } from '../package-root.ts'
-import { errorAnswer } from './answers.ts'
-import { takeContents, writeResponse, writeStreamResponse } from './grpc-contents.ts'
+import { ResidualError } from '../errors.ts'
+import { healthService, protocolService } from './grpc-definitions.ts'
 import { formatMessage, type GrpcAnswer, type ModelInferRequest, parseMessage } from './grpc-format.ts'
 import { checkHealth, healthWatcher } from './grpc-health.ts'
-import {
-  connectionListener,
-  connectionOptions,
-  type Log,
-  limitCalls,
-  messageBytes,
-  messageFacts,
-} from './grpc-limits.ts'
+import { connectionListener, connectionOptions, type Log, limitCalls, messageFacts } from './grpc-limits.ts'
 import { modelCalls, type NamedModel } from './grpc-models.ts'
+import { statusOf } from './grpc-status.ts'
 import { answerStream, type StreamAnswer } from './grpc-stream.ts'
 import { limitStreams } from './grpc-stream-limits.ts'
 import { infer, modelMetadata } from './infer.ts'
 import { serverMetadata } from './rest.ts'
 import { modelVersion } from './served-model.ts'
 import type { Service } from './service.ts'
-
-/** gRPC's statuses of what a client can meet; every other error is `INTERNAL`. */
-const statuses: { readonly [code in ErrorCode]?: status } = {
-  DEADLINE_EXCEEDED: status.DEADLINE_EXCEEDED,
-  DECODE_FAILED: status.INVALID_ARGUMENT,
-  ENCODING_UNSUPPORTED: status.UNIMPLEMENTED,
-  MODEL_NOT_READY: status.UNAVAILABLE,
-  MODEL_NOT_SERVED: status.NOT_FOUND,
-  PATH_NOT_FOUND: status.NOT_FOUND,
-  PICTURE_TOO_LARGE: status.INVALID_ARGUMENT,
-  QUEUE_CLOSED: status.UNAVAILABLE,
-  QUEUE_FULL: status.UNAVAILABLE,
-  REQUEST_ABORTED: status.CANCELLED,
-  REQUEST_INVALID: status.INVALID_ARGUMENT,
-  REQUEST_TOO_LARGE: status.INVALID_ARGUMENT,
-  SERVER_BUSY: status.UNAVAILABLE,
-}
 
 const maxStreams = 256 // of one connection at a time
 
@@ -88,8 +59,7 @@ export async function startGrpc(
         callback(toStatus(error))
       }
     }
-  const { Health } = loadProtocol('health.proto').grpc.health.v1
-  server.addService(Health.service, {
+  server.addService(healthService(), {
     Check: unary<{ service: string }, object>(({ request }) => checkHealth(service, request)),
     Watch: healthWatcher(service),
   })
@@ -133,38 +103,6 @@ export async function startGrpc(
   }
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: packages nest as the file says
-function loadProtocol(file: string): any {
-  const definition = loadSync(join(packageRoot, 'protocol', file), {
-    keepCase: true,
-    longs: String, // numbers would round them
-    enums: String,
-    defaults: true,
-    arrays: true,
-    objects: true,
-  })
-  return loadPackageDefinition(definition)
-}
-
-function protocolService() {
-  const { service } = loadProtocol('open-inference.proto').inference.GRPCInferenceService
-  const { requestDeserialize, responseSerialize, ...infer } = service.ModelInfer!
-  const deserialize = (bytes: Buffer) => {
-    const { rest, contents, refusal } = takeContents(bytes)
-    const message = Object.assign(requestDeserialize(rest), { wire: contents, refusal })
-    messageBytes.set(message, bytes.length)
-    return message
-  }
-  const serialize = ({ response, wire }: GrpcAnswer) => writeResponse(response, wire, responseSerialize)
-  const ModelInfer = { ...infer, requestDeserialize: deserialize, responseSerialize: serialize }
-  const ModelStreamInfer = {
-    ...service.ModelStreamInfer!,
-    requestDeserialize: deserialize,
-    responseSerialize: (answer: StreamAnswer) => writeStreamResponse(serialize(answer), answer.error),
-  }
-  return { ...service, ModelInfer, ModelStreamInfer }
-}
-
 /** Aborted when the client of a call goes away. */
 function clientOf(call: EventEmitter): AbortSignal {
   const controller = new AbortController()
@@ -200,13 +138,4 @@ async function answerInfer(
   messageFacts.set(request, { pictures: result.pictures, ...result.timings })
   const model = { name: request.model_name, version: modelVersion }
   return formatMessage(request, model, result.outputs)
-}
-
-function statusOf({ metrics }: Service, error: unknown, log: Log) {
-  const { code, error: details } = errorAnswer(error)
-  metrics.error(code)
-  if (code === 'INTERNAL') log.error(error)
-  const metadata = new Metadata()
-  metadata.set('residual-error', code)
-  return { code: statuses[code] ?? status.INTERNAL, details, metadata }
 }

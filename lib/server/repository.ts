@@ -4,8 +4,13 @@ import { modelVersion } from './served-model.ts'
 import type { Service } from './service.ts'
 import { invalid } from './tensor-values.ts'
 
-/** The models, or only those that are ready. */
-export function repositoryIndex(service: Service, only: { readonly ready: boolean }) {
+/**
+ * The models, or only those that are ready.
+ *
+ * @throws ResidualError REQUEST_INVALID for the name of a repository
+ */
+export function repositoryIndex(service: Service, only: { readonly ready: boolean; readonly name: string }) {
+  refuseRepository(only.name)
   return [...service.models.values()]
     .filter(({ ready }) => ready || !only.ready)
     .map(({ name, ready }) => ({
@@ -51,6 +56,15 @@ export async function loadAnew(service: Service, name: string, parameters: objec
     const message = `The model ${model.name} could not be loaded and stays as it was: ${cause.message}`
     throw new ResidualError('MODEL_LOAD_FAILED', message, { cause })
   }
+}
+
+/**
+ * Triton has several repositories, which have names; here there is one.
+ *
+ * @throws ResidualError REQUEST_INVALID for any name
+ */
+export function refuseRepository(name: string): void {
+  if (name !== '') throw invalid(`There is no repository '${name}': the server has one, without a name.`)
 }
 
 /** @throws ResidualError PATH_NOT_FOUND */

@@ -28,9 +28,12 @@ export function modelRoutes(app: FastifyInstance, service: Service): void {
     )
   }
   app.post('/v2/repository/index', async ({ body }) => {
-    const { ready = false } = parseBody(body)
+    const { ready = false, repository_name: name = '', ...others } = parseBody(body)
     if (typeof ready !== 'boolean') throw invalid("The body's 'ready' must be true or false.")
-    return repositoryIndex(service, { ready })
+    if (typeof name !== 'string') throw invalid("The body's 'repository_name' must be a string.")
+    const [unknown] = Object.keys(others)
+    if (unknown !== undefined) throw invalid(`The body may have 'ready', but not '${unknown}'.`)
+    return repositoryIndex(service, { ready, name })
   })
   app.post('/v2/repository/models/:model/load', async ({ params: { model }, body }: ModelRequest) => {
     const { parameters = {}, ...others } = parseBody(body)
