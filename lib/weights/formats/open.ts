@@ -75,10 +75,9 @@ export const checkpointEndings: readonly string[] = formats.flatMap(({ endings }
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const head = await readHead(path)
-  const format =
-    (await formatOf(head)) ??
-    formats.find(({ endings }) => endings.some(ending => path.toLowerCase().endsWith(ending)))
-  if (format) return format.open(path)
+  const isNamedAs = ({ endings }: Format) => endings.some(ending => path.toLowerCase().endsWith(ending))
+  const format = (await formatOf(head)) ?? formats.find(isNamedAs)
+  if (format && head.length > 0) return format.open(path)
   const bytes = head.length === 0 ? 'it is empty' : `it begins with the bytes ${hex(head.subarray(0, 8))}`
   throw new ResidualError(
     'CHECKPOINT_INVALID',

@@ -31,11 +31,13 @@ export interface Recognised {
 export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}): Recognised {
   try {
     const { scheme: found, prefix } = findScheme(file)
-    const scheme = withOwnClassifier(found, prefix, file)
-    const { stride, epsilon, averagedShortcut } = scheme
+    const said = { ...metadataOf(file), ...known }
+    const { averagedShortcut = found.averagedShortcut ?? false } = said // which our names for projections depend on
+    const scheme = { ...withOwnClassifier(found, prefix, file), averagedShortcut }
+    const { stride, epsilon } = scheme
     const told = { stride, epsilon, ...(averagedShortcut && { averagedShortcut }) }
     const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
-    const architecture = { ...told, ...inferred, ...metadataOf(file), ...known } as ResNetOptions
+    const architecture = { ...told, ...inferred, ...said } as ResNetOptions
     const network = build(architecture, file)
     const parameters = parametersOf(network)
     const names = parameters.map(({ name }) => name)

@@ -116,6 +116,17 @@ it.each([
   },
 )
 
+it('openCheckpoint says that a file is empty, whatever it is called', async () => {
+  for (const name of ['nothing', 'model.pdparams', 'model.safetensors', 'model.onnx']) {
+    const path = join(folder, name)
+    writeFileSync(path, '')
+    await expect(openCheckpoint(path)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('it is empty'),
+    })
+  }
+})
+
 it('openCheckpoint refuses what is no checkpoint, by what it begins with', async () => {
   const path = join(folder, 'nothing.xyz')
   for (const [bytes, told] of [
