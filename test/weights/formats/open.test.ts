@@ -177,6 +177,17 @@ it.each<[title: string, name: string, bytes: Uint8Array | Promise<Uint8Array>, t
   })
 })
 
+it('openCheckpoint says that a file is empty, whatever it is called', async () => {
+  for (const name of ['nothing', 'model.pdparams', 'model.safetensors', 'model.onnx']) {
+    const path = join(folder, name)
+    writeFileSync(path, '')
+    await expect(openCheckpoint(path)).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining('it is empty'),
+    })
+  }
+})
+
 describe('what cannot be opened', () => {
   it('is told in a line, whatever the system says', async () => {
     const loop = join(folder, 'loop.pth')
