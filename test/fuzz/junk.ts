@@ -149,7 +149,9 @@ export function spoil(object: object, pick: Picker): void {
         () => array.splice(0, pick.below(array.length + 1)),
       ])
       define(() => {
-        change()
+        try {
+          change()
+        } catch {} // a getter of another array's element, which cannot be moved
         return before
       })
     },
