@@ -28,10 +28,17 @@ const sanitizers = {
   ASAN_OPTIONS: 'detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
 }
-const tests = ['op-cases', 'session', 'addon', 'cpu-autotune', 'load-weights'].map(
-  name => `test/runtime/${name}.test.ts`,
-)
-run(process.execPath, [vitest, 'run', ...tests, 'test/image'], {
+const tests = [
+  'op-cases',
+  'session',
+  'addon',
+  'addon-arguments',
+  'special-numbers',
+  'cpu-autotune',
+  'load-weights',
+].map(name => `test/runtime/${name}.test.ts`)
+const fuzzers = ['plans', 'networks'].map(name => `test/fuzz/${name}.test.ts`)
+run(process.execPath, [vitest, 'run', ...tests, ...fuzzers, 'test/image'], {
   ...sanitizers,
   RESIDUAL_ADDON_DIR: join(output, 'Release'),
 })

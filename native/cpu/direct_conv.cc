@@ -17,12 +17,11 @@ constexpr int kByRowsBelow = 16;  // input channels
 // of 512 KiB together with those that are fetched for the next pass.
 constexpr int kPassWeights = 32 * 1024;
 
-// Groups to merge: the most that divide the group count and still fit one vector.
-int merge_factor(const ConvGeometry& g, int lanes) {
-  for (int merge = std::min(g.groups, lanes / std::max(g.group_outputs(), g.group_inputs())); merge > 1;
-       merge--)
-    if (g.groups % merge == 0) return merge;
-  return 1;
+// Groups to compute together: as many as have a vector of inputs and no more than one of outputs.
+int merge_factor(const ConvGeometry& g, const Kernels& kernels) {
+  const int merge = kernels.lanes / g.group_inputs();
+  const bool fits = merge * g.group_inputs() == kernels.lanes && merge * g.group_outputs() <= kernels.lanes;
+  return kernels.grouped_tile[0] && merge > 0 && fits && g.groups % merge == 0 ? merge : 1;
 }
 
 }  // namespace
@@ -35,13 +34,13 @@ DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, cor
       by_rows_(geometry.groups == 1 && geometry.src.channels < kByRowsBelow && geometry.taps() > 1),
       zeros_(geometry.src.channels) {
   std::memset(zeros_.data(), 0, zeros_.bytes());
-  if (!depthwise_) merge_ = merge_factor(geometry, kernels.lanes);
+  if (!depthwise_) merge_ = merge_factor(geometry, kernels);
   taps_ = by_rows_ ? geometry.kernel : geometry.taps();
-  length_ = geometry.group_inputs() * merge_ * (by_rows_ ? geometry.kernel : 1);
+  length_ = geometry.group_inputs() * (by_rows_ ? geometry.kernel : 1);
   if (depthwise_) {
     pack_depthwise(weights, bias, arena);
   } else {
-    if (merge_ > 1) plan_mask();
+    if (merge_ > 1) plan_merged();
     plan_depth();
     plan_runs(arena);
     pack(weights, bias);
@@ -186,7 +185,7 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
       tile.dst_stride = channels;
       tile.columns = std::min(end * width, run.columns) - begin * width;
       tile.relu = last && geometry_.relu;
-      tile.mask = mask_.data();
+      tile.from = from_.data();
       const float* next = nullptr;  // weights of the next pass
       if (pass + 1 < passes)
         next = weight_.data() + packed_offset(run, block, end);
@@ -209,7 +208,7 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
           weights.set(tile, next, t);
         }
         if (merge_ > 1)
-          kernels_.merged_tile[count - 1](tile);
+          kernels_.grouped_tile[count - 1](tile);
         else
           kernels_.conv_tile[count - 1][run.vectors - 1](tile);
       }

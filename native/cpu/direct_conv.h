@@ -20,7 +20,7 @@ class DirectConv final : public Convolution {
            Workspace& workspace) const override;
   WorkspaceSize workspace_size(int batch, int threads) const override;
   size_t bytes() const override {
-    return weight_.bytes() + bias_.bytes() + zeros_.bytes() + mask_.size() * sizeof(uint32_t);
+    return weight_.bytes() + bias_.bytes() + zeros_.bytes() + from_.size() * sizeof(int32_t);
   }
 
  private:
@@ -49,7 +49,7 @@ class DirectConv final : public Convolution {
     const float* residual;
   };
 
-  void plan_mask();
+  void plan_merged();
   void plan_depth();
   void plan_runs(PageArena& arena);
   void pack(core::StoredWeights& weights, const float* bias);
@@ -72,10 +72,10 @@ class DirectConv final : public Convolution {
   // Few input channels: a kernel row is one tap, since its pixels lie side by side once the picture is
   // padded.
   bool by_rows_;
-  int merge_ = 1;               // groups computed as one, with zeros between them, to fill a vector
-  std::vector<uint32_t> mask_;  // of merged groups: see ConvTile
-  int taps_;                    // as the kernels see them
-  int length_;                  // input channels per tap
+  int merge_ = 1;              // groups computed together, by grouped_tile, to fill a vector
+  std::vector<int32_t> from_;  // of merged groups: see ConvTile
+  int taps_;                   // as the kernels see them
+  int length_;                 // input channels per tap
   std::vector<DepthBlock> depth_;
   std::vector<Run> runs_;
   int panels_ = 0;  // of all runs

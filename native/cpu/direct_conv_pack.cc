@@ -16,12 +16,11 @@ constexpr int kPackedDepth = 256;  // of the weights that are put in order toget
 
 }  // namespace
 
-// Merged groups fill one vector at most.
-void DirectConv::plan_mask() {
-  const int inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
-  mask_.assign(size_t(length_) * kernels_.lanes, 0);
-  for (int c = 0; c < length_; c++)
-    std::fill_n(mask_.begin() + size_t(c) * kernels_.lanes + c / inputs * outputs, outputs, ~uint32_t{0});
+void DirectConv::plan_merged() {
+  const int lanes = kernels_.lanes, inputs = geometry_.group_inputs(), outputs = geometry_.group_outputs();
+  from_.assign(size_t(inputs) * lanes, 0);
+  for (int c = 0; c < inputs; c++)
+    for (int k = 0; k < outputs * merge_; k++) from_[c * lanes + k] = k / outputs * inputs + c;
 }
 
 void DirectConv::plan_depth() {
@@ -95,11 +94,10 @@ void DirectConv::pack_panel(const Run& run, int panel, Range channels, TurnedWei
   for (int column = 0; column < columns; column = end) {  // those of one group, of the groups that are merged
     const int k = first + column;
     end = merge_ == 1 ? columns : std::min(columns, column + outputs - k % outputs);
-    const int offset = k / outputs % merge_ * inputs;  // of this group's inputs among the merged ones
     const float* from = turned.take(k, end - column, channels.begin, channels.size());
     for (int c = channels.begin; c < channels.end; c++)
       for (int tap = 0; tap < taps; tap++, from += end - column) {
-        const size_t depth = size_t(tap) * inputs * merge_ + offset + c;
+        const size_t depth = size_t(tap) * inputs + c;
         std::memcpy(packed_row(run, panel, depth) + column, from, (end - column) * sizeof(float));
       }
   }

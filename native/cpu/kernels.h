@@ -28,8 +28,8 @@ struct ConvTile {
   size_t dst_stride;      // floats
   int columns;            // channels to write
   bool relu;
-  // merged_tile: [length][lanes], all ones where an input and an output channel are of the same group, else 0
-  const uint32_t* mask;
+  // grouped_tile: [length][lanes], which of the input channels each output channel takes
+  const int32_t* from;
   // What will be wanted next (prefetch.h): brought nearer while the tile is summed up, prefetch_step floats
   // for every kUnroll channels.
   const float* prefetch;
@@ -92,9 +92,10 @@ struct Kernels {
   // conv_tile[rows - 1][vectors - 1], for up to tile_vectors
   void (*conv_tile[kMaxTileRows][kMaxTileVectors])(const ConvTile& tile);
 
-  // merged_tile[rows - 1], for one vector of output channels of several groups. An input counts as zero for
-  // other groups: a weight of zero is not enough, as it makes NaN of infinity.
-  void (*merged_tile[kMaxTileRows])(const ConvTile& tile);
+  // grouped_tile[rows - 1], for one vector of output channels of several groups, whose input channels are a
+  // vector, too: `length` of each group. No group sees another's, so that infinity and NaN stay where they
+  // are. Null where no instruction exchanges lanes at will.
+  void (*grouped_tile[kMaxTileRows])(const ConvTile& tile);
 
   // dst[c] = bias[c] + sum over taps of sources[tap][c] * weight[tap][c], then + residual, then relu.
   void (*depthwise)(float* dst,                   // [channels]

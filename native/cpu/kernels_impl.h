@@ -54,18 +54,8 @@ inline void multiply_add(Vec& sum, Vec a, Vec b) {
 #endif
 }
 
-// 0 where the mask is.
-inline Vec masked(Vec x, const uint32_t* mask) {
-  Lanes bits, wanted;
-  __builtin_memcpy(&bits, &x, sizeof x);
-  __builtin_memcpy(&wanted, mask, sizeof wanted);
-  bits &= wanted;
-  __builtin_memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
 // kRows x kVectors sums in registers.
-template <int kRows, int kVectors, bool kMerged>
+template <int kRows, int kVectors>
 struct Sums {
   static constexpr int kWidth = kVectors * kLanes;
   Vec acc[kRows][kVectors];
@@ -94,9 +84,8 @@ struct Sums {
     }
   }
 
-  // Adds one channel's products: kVectors loads of weights and kRows broadcasts. Not those of lanes that the
-  // mask, if there is one, has no bits for.
-  void add(const float* const* source, int c, const float* weight, const uint32_t* mask) {
+  // Adds one channel's products: kVectors loads of weights and kRows broadcasts.
+  void add(const float* const* source, int c, const float* weight) {
     Vec w[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; v++) {
@@ -104,8 +93,7 @@ struct Sums {
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
-      Vec x = splat(source[r][c]);
-      if constexpr (kMerged) x = masked(x, mask + c * kLanes);
+      const Vec x = splat(source[r][c]);
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; v++) {
         multiply_add(acc[r][v], x, w[v]);
@@ -139,7 +127,7 @@ struct Sums {
   }
 };
 
-template <int kRows, int kVectors, bool kMerged = false>
+template <int kRows, int kVectors>
 void conv_tile(const ConvTile& t) {
   constexpr int kWidth = kVectors * kLanes;
   const float* weight = t.weight;
@@ -156,7 +144,7 @@ void conv_tile(const ConvTile& t) {
           if (residual) __builtin_prefetch(residual + r * t.dst_stride + v * kLanes);
         }
     }
-    Sums<kRows, kVectors, kMerged> sums;
+    Sums<kRows, kVectors> sums;
     if (t.bias)
       sums.begin_with_bias(t.bias + column);
     else
@@ -172,14 +160,51 @@ void conv_tile(const ConvTile& t) {
           __builtin_prefetch(prefetch + ahead, /*write=*/0, /*locality=*/2);
         prefetch += t.prefetch_step;
 #pragma GCC unroll 8
-        for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth, t.mask);
+        for (int i = 0; i < kUnroll; i++) sums.add(source, c + i, weight + i * kWidth);
         weight += kUnroll * kWidth;
       }
-      for (; c < t.length; c++, weight += kWidth) sums.add(source, c, weight, t.mask);
+      for (; c < t.length; c++, weight += kWidth) sums.add(source, c, weight);
     }
     sums.store_to(dst, residual, t.dst_stride, columns, t.relu);
   }
 }
+
+#if defined(__AVX2__)
+// Lane i is lane from[i] of `x`.
+inline Vec permuted(Vec x, Lanes from) {
+  Vec result;
+  __asm__("vpermps %2, %1, %0" : "=v"(result) : "v"(from), "v"(x));
+  return result;
+}
+
+template <int kRows>
+void grouped_tile(const ConvTile& t) {
+  Sums<kRows, 1> sums;
+  if (t.bias)
+    sums.begin_with_bias(t.bias);
+  else
+    sums.load_from(t.dst, t.dst_stride, t.columns);
+  const float* weight = t.weight;
+  for (int tap = 0; tap < t.taps; tap++) {
+    Vec inputs[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++) inputs[r] = load(t.sources[tap * t.source_stride + r] + t.source_offset);
+    for (int c = 0; c < t.length; c++, weight += kLanes) {
+      const Vec w = load(weight);
+      Lanes from;
+      __builtin_memcpy(&from, t.from + c * kLanes, sizeof from);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; r++) multiply_add(sums.acc[r][0], permuted(inputs[r], from), w);
+    }
+  }
+  sums.store_to(t.dst, t.residual, t.dst_stride, t.columns, t.relu);
+}
+#define GROUPED_TILES \
+  { grouped_tile<1>, grouped_tile<2>, grouped_tile<3>, grouped_tile<4>, grouped_tile<5>, grouped_tile<6> }
+#else
+#define GROUPED_TILES \
+  {}
+#endif
 
 void depthwise(float* dst, const float* const* sources, const float* weight, const float* bias,
                const float* residual, int taps, int channels, bool with_relu) {
@@ -348,8 +373,7 @@ extern const Kernels KERNELS = {
     kLanes,
     TILE_VECTORS,
     {TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4), TILE_ROW(5), TILE_ROW(6)},
-    {conv_tile<1, 1, true>, conv_tile<2, 1, true>, conv_tile<3, 1, true>, conv_tile<4, 1, true>,
-     conv_tile<5, 1, true>, conv_tile<6, 1, true>},
+    GROUPED_TILES,
     depthwise,
     {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
     maximum,
@@ -359,5 +383,6 @@ extern const Kernels KERNELS = {
     multiply_adds,
 };
 #undef TILE_ROW
+#undef GROUPED_TILES
 
 }  // namespace residual::cpu

@@ -162,6 +162,7 @@ export const opCases: readonly OpCase[] = [
     convBN(localAvgPool(x, { kernel: 2 }), { names, channels: 40, kernel: 1 }),
   ),
   opCase('means over 3x3', [9, 12, 19], x => relu(localAvgPool(x, { kernel: 3 }))),
+  opCase('a mean over 61x47', [61, 47, 19], x => relu(x), { batch: 2 }),
   // What no convolution can absorb.
   opCase('batch norm, sum and ReLU alone', [4, 5, 21], x => {
     const pooled = maxPool(batchNorm(x, { name: 'first' }), { kernel: 2 })

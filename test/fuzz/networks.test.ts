@@ -1,0 +1,51 @@
+import { afterEach, expect, it, vi } from 'vitest'
+import { createSession, lower } from '../../lib/index.ts'
+import { loadNative } from '../../lib/runtime/native.ts'
+import { seeded } from '../support/files.ts'
+import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { runNaively } from '../support/naive.ts'
+import { Picker, randomNetwork } from './random-network.ts'
+
+const networks = Number(process.env.RESIDUAL_FUZZ_NETWORKS ?? 40)
+const seed = Number(process.env.RESIDUAL_FUZZ_SEED ?? 1)
+const outputs = ['featureMaps', 'features', 'logits', 'probabilities'] as const
+const tolerance = 2e-5 // as of the table of op cases
+
+afterEach(() => vi.unstubAllEnvs())
+
+/** {@link relativeError}, also where all that is expected is zero. */
+function errorOf(actual: Float32Array, expected: Float64Array): number {
+  return expected.every(value => value === 0)
+    ? Math.max(...actual.map(Math.abs))
+    : relativeError(actual, expected)
+}
+
+it(
+  `${networks} random networks give what plain loops in float64 give, on every instruction set (seed ${seed})`,
+  async () => {
+    const random = seeded(seed)
+    const pick = new Picker(random)
+    for (let i = 0; i < networks; i++) {
+      const { network, shape, title } = randomNetwork(random)
+      const batch = 1 + pick.below(3)
+      const options = { device: 'cpu', threads: 1 + pick.below(3), exact: pick.below(3) === 0 } as const
+      const weights = goldenWeights(network)
+      const pictures = goldenPictures(batch, shape)
+      const expected = await runNaively(network, weights, pictures, shape)
+      const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
+      const plan = lower(network, { ...shape, ...unit })
+      for (const isa of loadNative().capabilities()) {
+        vi.stubEnv('RESIDUAL_CPU_ISA', isa)
+        const session = await createSession(plan, weights, options)
+        const actual = await session.run(pictures, { outputs })
+        await session.dispose()
+        for (const name of outputs)
+          expect(
+            errorOf(actual[name], expected[name]!),
+            `${name} of network ${i} on ${isa}, batch ${batch}, ${JSON.stringify(options)}: ${title}`,
+          ).toBeLessThan(tolerance)
+      }
+    }
+  },
+  60_000 + networks * 1000,
+)
