@@ -1,26 +1,28 @@
-// Builds the CUDA backend's addon, its twin for tests and the stand-ins: finds cuDNN's headers, or downloads them, and calls
-// build-native.mjs. With --if-possible a machine that lacks what it takes is told so and passes.
+// Builds the CUDA backend's addon, its twin for tests and the stand-ins, with the toolchain that scripts/cuda/toolchain.mjs finds
+// or downloads. With --if-possible a machine that cannot is told so and passes, unless RESIDUAL_CUDA_TESTS is `required`.
 import { spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { findCudnnIncludes } from '../dist/runtime/cuda-libraries.js'
+import { prepareToolchain } from './cuda/toolchain.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
-const ifPossible = process.argv.includes('--if-possible')
-const run = (script, ...args) =>
-  spawnSync(process.execPath, [join(root, 'scripts', script), ...args], { stdio: 'inherit' }).status === 0
+const ifPossible = process.argv.includes('--if-possible') && process.env.RESIDUAL_CUDA_TESTS !== 'required'
+const say = note => console.error(`residual: ${note}`)
 
-function giveUp(reason) {
-  console.error(`residual: ${ifPossible ? 'the CUDA backend is not built: ' : ''}${reason}`)
+const toolchain = await prepareToolchain({ runtime: false, say }).catch(error => {
+  say(`${ifPossible ? 'the CUDA backend is not built: ' : ''}${error.message}`)
   process.exit(ifPossible ? 0 : 1)
-}
-
-const { CUDA_PATH, CUDA_HOME } = process.env
-if (spawnSync('nvcc', ['--version'], { stdio: 'ignore' }).status !== 0 && !CUDA_PATH && !CUDA_HOME)
-  giveUp('there is no nvcc. Install the CUDA 13 toolkit and put its bin folder on the PATH.')
-if (findCudnnIncludes().length === 0 && !run('setup-cuda.mjs')) giveUp('cuDNN could not be downloaded.')
-const [include] = findCudnnIncludes()
-console.error(`residual: cuDNN's headers are those in ${include}`)
+})
+const definitions = [
+  '--CDRESIDUAL_CUDA=ON',
+  `--CDRESIDUAL_NVCC=${toolchain.nvcc}`,
+  `--CDCUDA_INCLUDE_DIR=${toolchain.cudaInclude}`,
+  `--CDCUDNN_INCLUDE_DIR=${toolchain.cudnnInclude}`,
+]
 const out = join(root, 'build-cuda')
-if (!run('build-native.mjs', '--out', out, '--CDRESIDUAL_CUDA=ON', `--CDCUDNN_INCLUDE_DIR=${include}`))
-  process.exit(1)
+const build = [join(root, 'scripts', 'build-native.mjs'), '--out', out, ...definitions]
+const { status } = spawnSync(process.execPath, build, { stdio: 'inherit' })
+if (status !== 0) process.exit(1)
+// For who builds a variant of it: the sanitizers and the mutations.
+writeFileSync(join(out, 'cmake-options.json'), JSON.stringify(definitions))

@@ -135,8 +135,8 @@ export function loadCuda(): NativeAddon {
   cudaAddon ??= load(
     addonPath('cuda'),
     'BACKEND_UNAVAILABLE',
-    'Build it with `npm run build:cuda` in the folder of the package; that takes the CUDA 13 toolkit (nvcc), CMake and a ' +
-      'C++17 compiler.',
+    'Build it with `npm run build:cuda` in the folder of the package; that takes CMake, a C++17 compiler, and Python with pip ' +
+      'where there is no CUDA 13 toolkit.',
   )
   return cudaAddon
 }

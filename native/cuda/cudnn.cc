@@ -9,9 +9,10 @@ namespace residual::cuda {
 namespace {
 
 constexpr const char* kRemedy =
-    "Install cuDNN 9.8 or later for CUDA 13 and set CUDNN_ROOT to its folder, or run `npm run setup:cuda` in "
-    "the "
-    "folder of the package.";
+    "Install cuDNN 9.12 or later for CUDA 13 and set CUDNN_ROOT to its folder, or run `npm run setup:cuda` "
+    "in "
+    "the folder of the package.";
+constexpr size_t kCuda = 13;  // whose NVRTC and cuBLASLt are opened for cuDNN
 
 // A library is loaded into the process, not into a session: hence the one global of this folder.
 std::mutex loading;
@@ -40,6 +41,13 @@ void load_cudnn(const std::vector<std::string>& candidates) {
     throw core::Error(core::ErrorCode::kBackendUnavailable,
                       library.path() + " is cuDNN " + version_text(version) + "; residual needs " +
                           version_text(kMinCudnnVersion) + " or later. " + kRemedy);
+  decltype(&::cudnnGetCudartVersion) cudart_version;
+  look_up(cudart_version, library, "cudnnGetCudartVersion");
+  if (const size_t cuda = cudart_version() / 1000; cuda != kCuda)
+    throw core::Error(core::ErrorCode::kBackendUnavailable,
+                      library.path() + " is cuDNN " + version_text(version) + " for CUDA " +
+                          std::to_string(cuda) + "; residual needs one for CUDA " + std::to_string(kCuda) +
+                          ". " + kRemedy);
   look_up(table.GetErrorString, library, "cudnnGetErrorString");
   look_up(table.GetLastErrorString, library, "cudnnGetLastErrorString");
   look_up(table.Create, library, "cudnnCreate");

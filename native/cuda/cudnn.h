@@ -10,7 +10,7 @@
 
 namespace residual::cuda {
 
-constexpr size_t kMinCudnnVersion = 90800;  // the first to build plans for a device that is only described
+constexpr size_t kMinCudnnVersion = 91200;  // the first for CUDA 13; lib/runtime/cuda-libraries.ts has it too
 
 // cuDNN's functions, under their own names without the prefix. A table instead of linking: the addon then
 // loads on machines without cuDNN and can say what is missing.
@@ -30,7 +30,8 @@ struct Cudnn {
 };
 
 // Opens cuDNN, once a process; later calls return at once. `candidates` are paths of libcudnn.so.9, best
-// first. Throws BACKEND_UNAVAILABLE if none opens or the first to open is older than kMinCudnnVersion.
+// first. Throws BACKEND_UNAVAILABLE if none opens, or the first to open is older than kMinCudnnVersion or for
+// another CUDA.
 void load_cudnn(const std::vector<std::string>& candidates);
 
 // The functions. Throws BACKEND_UNAVAILABLE before load_cudnn has succeeded.

@@ -3,6 +3,7 @@
 #include "core/backend.h"
 #include "cuda/cudart.h"
 #include "cuda/cudnn.h"
+#include "cuda/nvrtc.h"
 #include "cuda/shared_library.h"
 
 namespace residual::core {
@@ -21,8 +22,6 @@ constexpr Needed kForOthers[] = {
      "Install the driver of your GPU; `nvidia-smi` shows whether it works. Without a GPU use device: 'cpu'."},
     {"cublasLt", "cuBLASLt, which cuDNN needs,",
      "Install cuBLAS for CUDA 13, or run `npm run setup:cuda` in the folder of the package."},
-    {"nvrtc", "NVRTC, with which cuDNN compiles its kernels,",
-     "Install NVRTC for CUDA 13, or run `npm run setup:cuda` in the folder of the package."},
 };
 
 }  // namespace
@@ -31,6 +30,7 @@ void open_libraries(const LibraryCandidates& candidates) {
   for (const Needed& needed : kForOthers)
     if (const auto paths = candidates.find(needed.key); paths != candidates.end())
       cuda::SharedLibrary::open(needed.what, paths->second, needed.remedy);
+  if (const auto paths = candidates.find("nvrtc"); paths != candidates.end()) cuda::open_nvrtc(paths->second);
   if (const auto paths = candidates.find("cudart"); paths != candidates.end())
     cuda::load_cudart(paths->second);
   if (const auto paths = candidates.find("cudnn"); paths != candidates.end()) cuda::load_cudnn(paths->second);

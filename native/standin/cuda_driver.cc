@@ -1,9 +1,10 @@
 // What does cuDNN ask of the NVIDIA driver while it compiles plans for a GPU that is not there? This:
 // libcuda.so.1 for machines without one. It answers with success where cuDNN only wants to hear that a kernel
 // it has just compiled can be loaded, and with "not supported" to all else: nothing can be executed through
-// it. The names were found by watching what cuDNN 9.24 and its NVRTC look up (LD_DEBUG=symbols). cuda.h is
-// not included: it renames functions to their newest versions, and here only the names and the calling
-// convention count.
+// it. The names were found by watching what cuDNN 9.24 and its NVRTC look up (LD_DEBUG=symbols); parts of
+// cuDNN are also linked with some (`nm -D --undefined-only`), and cannot be opened where one is missing.
+// cuda.h is not included: it renames functions to their newest versions, and here only the names and the
+// calling convention count.
 #include <dlfcn.h>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -57,6 +58,7 @@ EXPORT CUresult cuLibraryLoadData(void** library) {
   return give(library);
 }  // its other arguments are not looked at
 EXPORT CUresult cuLibraryGetKernel(void** kernel) { return give(kernel); }
+EXPORT CUresult cuKernelGetFunction(void** function) { return give(function); }
 EXPORT CUresult cuLibraryUnload() { return kSuccess; }
 EXPORT CUresult cuKernelGetAttribute(int* value) {
   *value = 0;
@@ -100,4 +102,7 @@ UNSUPPORTED(cuOccupancyMaxActiveBlocksPerMultiprocessor)
 UNSUPPORTED(cuOccupancyMaxPotentialClusterSize)
 UNSUPPORTED(cuStreamGetCtx)
 UNSUPPORTED(cuStreamSynchronize)
+UNSUPPORTED(cuTensorMapEncodeIm2col)
+UNSUPPORTED(cuTensorMapEncodeIm2colWide)
 UNSUPPORTED(cuTensorMapEncodeTiled)
+UNSUPPORTED(cuTensorMapReplaceAddress)

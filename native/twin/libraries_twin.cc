@@ -5,6 +5,7 @@
 #include "core/backend.h"
 #include "core/error.h"
 #include "cuda/cudnn.h"
+#include "cuda/nvrtc.h"
 #include "cuda/shared_library.h"
 #include "twin/cudnn_faults.h"
 
@@ -23,7 +24,7 @@ std::string own_folder() {
 void open_libraries(const LibraryCandidates& candidates) {
   for (const char* name : {"libcuda.so.1", "libcublasLt.so.13"})
     cuda::SharedLibrary::open("A stand-in", {own_folder() + "standin/" + name}, "Run `npm run build:cuda`.");
-  cuda::SharedLibrary::open("NVRTC", candidates.at("nvrtc"), "Run `npm run setup:cuda`.");
+  cuda::open_nvrtc(candidates.at("nvrtc"));
   cuda::load_cudnn(candidates.at("cudnn"));
   twin::stand_before_cudnn();
 }

@@ -5,16 +5,15 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/package-root.ts'
 import { addonPath } from '../../lib/runtime/native.ts'
-import { twinGpu, twinPlanCache } from '../support/twin.ts'
+import { notBuilt, twinGpu, twinPlanCache } from '../support/twin.ts'
 
 const addon = addonPath('cuda')
 const standins = join(dirname(addon), 'standin')
-const hasDriver = existsSync('/dev/nvidiactl')
-const missing = !existsSync(addon)
-  ? `skipped: ${addon} has not been built (npm run build:cuda; that takes nvcc)`
-  : hasDriver
+const missing =
+  notBuilt(addon) ??
+  (existsSync('/dev/nvidiactl')
     ? 'skipped: what is missing can only be shown on a machine without a GPU'
-    : undefined
+    : undefined)
 if (missing) console.log(missing)
 
 let folder: string
@@ -32,7 +31,7 @@ interface Outcome {
 /** Runs `residual` in a process of its own, as libraries stay in a process. */
 function residual(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
   return new Promise(resolve => {
-    const { CUDNN_ROOT: _, CUDA_HOME: __, CUDA_PATH: ___, LD_LIBRARY_PATH: ____, ...rest } = process.env
+    const { CUDA_HOME: _, CUDA_PATH: __, LD_LIBRARY_PATH: ___, ...rest } = process.env
     execFile(
       process.execPath,
       [join(packageRoot, 'bin', 'residual.js'), ...args],
@@ -111,20 +110,31 @@ describe.skipIf(missing)('a machine without', () => {
   })
 
   it('a cuDNN that is new enough: names both versions and the file', async () => {
-    const code = 'extern "C" unsigned long cudnnGetVersion() { return 90700; }'
+    const code = 'extern "C" unsigned long cudnnGetVersion() { return 91199; }'
     const root = library('libcudnn.so.9', code)
     const { code: exit, stderr } = await residual(compile(), { CUDNN_ROOT: root })
     expect(exit).toBe(1)
     expect(stderr).toContain(join(root, 'libcudnn.so.9'))
     expect(stderr).toMatch(
-      /is cuDNN 9\.7\.0; residual needs 9\.8\.0 or later.*npm run setup:cuda.*\[BACKEND_UNAVAILABLE\]/,
+      /is cuDNN 9\.11\.99; residual needs 9\.12\.0 or later.*npm run setup:cuda.*\[BACKEND_UNAVAILABLE\]/,
+    )
+  })
+
+  it('a cuDNN for CUDA 13: names both, where cuDNN would look for an NVRTC that nobody has opened', async () => {
+    const code = `extern "C" unsigned long cudnnGetVersion() { return 91300; }
+extern "C" unsigned long cudnnGetCudartVersion() { return 12090; }`
+    const { stderr } = await residual(compile(), { CUDNN_ROOT: library('libcudnn.so.9', code) })
+    expect(stderr).toMatch(
+      /is cuDNN 9\.13\.0 for CUDA 12; residual needs one for CUDA 13.*setup:cuda.*\[BACKEND_UNAVAILABLE\]/,
     )
   })
 
   it('a cuDNN that is whole: names the file and what it lacks', async () => {
     const inLib = mkdtempSync(join(folder, 'root-'))
     mkdirSync(join(inLib, 'lib'))
-    const built = library('libcudnn.so.9', 'extern "C" unsigned long cudnnGetVersion() { return 91000; }')
+    const code = `extern "C" unsigned long cudnnGetVersion() { return 91300; }
+extern "C" unsigned long cudnnGetCudartVersion() { return 13000; }`
+    const built = library('libcudnn.so.9', code)
     copyFileSync(join(built, 'libcudnn.so.9'), join(inLib, 'lib', 'libcudnn.so.9'))
     const { stderr } = await residual(compile(), { CUDNN_ROOT: inLib })
     expect(stderr).toMatch(/lib\/libcudnn\.so\.9 has no function cudnnGetErrorString/)

@@ -6,7 +6,6 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, write
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { packageRoot } from '../../lib/package-root.ts'
-import { findCudnnIncludes } from '../../lib/runtime/cuda-libraries.ts'
 import { type Mutation, mutations } from './mutations.ts'
 
 const place = join(packageRoot, 'build-mutants')
@@ -76,8 +75,9 @@ function firstFailure(files: readonly string[], plans?: string): string | undefi
 }
 
 function setUp(): void {
-  const [include] = findCudnnIncludes()
-  if (!include) throw new Error('cuDNN is not there: run `npm run build:cuda` first')
+  const cmakeOptions = join(packageRoot, 'build-cuda', 'cmake-options.json')
+  if (!existsSync(cmakeOptions))
+    throw new Error('The CUDA backend was not built: run `npm run build:cuda` first.')
   rmSync(source, { recursive: true, force: true })
   mkdirSync(source, { recursive: true })
   for (const name of ['native', 'CMakeLists.txt', 'package.json'])
@@ -85,7 +85,7 @@ function setUp(): void {
   if (!existsSync(join(source, 'node_modules')))
     symlinkSync(join(packageRoot, 'node_modules'), join(source, 'node_modules'))
   const cmakeJs = join(packageRoot, 'node_modules', 'cmake-js', 'bin', 'cmake-js')
-  const options = ['--CDRESIDUAL_CUDA=ON', `--CDCUDNN_INCLUDE_DIR=${include}`]
+  const options: string[] = JSON.parse(readFileSync(cmakeOptions, 'utf8'))
   const { status, stdout, stderr } = run(process.execPath, [
     ...[cmakeJs, 'configure', '--directory', source, '--out', build],
     ...options,

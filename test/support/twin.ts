@@ -1,7 +1,7 @@
 // Where is the CUDA backend's twin, which runs its very code without a GPU?
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, vi } from 'vitest'
+import { afterAll, expect, vi } from 'vitest'
 import type { SessionOptions } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/package-root.ts'
 import { loadCuda } from '../../lib/runtime/native.ts'
@@ -10,11 +10,36 @@ import { loadCuda } from '../../lib/runtime/native.ts'
 export const twin =
   process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
 
+/**
+ * Why tests of `file`, a binary of the CUDA backend, cannot run here; undefined if they can. Says so, but where
+ * `RESIDUAL_CUDA_TESTS` is `required`, as in CI, throws.
+ */
+export function notBuilt(file: string): string | undefined {
+  if (existsSync(file)) return undefined
+  const reason = `skipped: ${file} has not been built (npm run build:cuda)`
+  if (process.env.RESIDUAL_CUDA_TESTS === 'required') throw new Error(reason)
+  console.log(reason)
+  return reason
+}
+
 /** Why tests on the twin cannot run here; undefined if they can. */
-export const noTwin: string | undefined = existsSync(twin)
-  ? undefined
-  : `skipped: ${twin} has not been built (npm run build:cuda; that takes nvcc)`
-if (noTwin) console.log(noTwin)
+export const noTwin: string | undefined = notBuilt(twin)
+
+/** The version of cuDNN that `npm run test:cudnn-versions` wants the tests to run with, as in '9.12.0'; its folder is `CUDNN_ROOT`. */
+export const expectedCudnn: string | undefined = process.env.RESIDUAL_EXPECT_CUDNN
+
+/** Paths of the libraries of cuDNN that this process has opened. */
+export function openedCudnn(): string[] {
+  const paths = readFileSync('/proc/self/maps', 'utf8').match(/\/.*\/libcudnn[^/\n]*$/gm) ?? []
+  return [...new Set(paths)]
+}
+
+// cuDNN opens its parts by their names when it first needs them: they could be another's.
+if (expectedCudnn !== undefined)
+  afterAll(() => {
+    const root = `${process.env.CUDNN_ROOT}/`
+    expect(openedCudnn().filter(path => !path.startsWith(root))).toEqual([])
+  })
 
 /** Compiled plans, shared by all tests and runs: compiling is most of their time. */
 export const twinPlanCache = process.env.RESIDUAL_TWIN_CACHE ?? join(packageRoot, 'build-cuda', 'test-plans')

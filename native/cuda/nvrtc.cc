@@ -1,0 +1,25 @@
+#include "cuda/nvrtc.h"
+
+#include <dlfcn.h>
+
+#include "cuda/shared_library.h"
+
+namespace residual::cuda {
+
+void open_nvrtc(const std::vector<std::string>& candidates) {
+  const SharedLibrary library = SharedLibrary::open(
+      "NVRTC, with which cuDNN compiles its kernels,", candidates,
+      "Install NVRTC for CUDA 13, or run `npm run setup:cuda` in the folder of the package.");
+  // It opens its builtins by their name when it first compiles. In wheels of CUDA 13.0 it has no search path,
+  // so that those beside it are not found: cuDNN would have no engine for most graphs.
+  void* const function = library.function("nvrtcVersion");
+  int major = 0, minor = 0;
+  reinterpret_cast<int (*)(int*, int*)>(function)(&major, &minor);
+  Dl_info info{};
+  if (dladdr(function, &info) == 0 || !info.dli_fname) return;
+  const std::string path = info.dli_fname;
+  SharedLibrary::open_if_there(path.substr(0, path.rfind('/') + 1) + "libnvrtc-builtins.so." +
+                               std::to_string(major) + "." + std::to_string(minor));
+}
+
+}  // namespace residual::cuda

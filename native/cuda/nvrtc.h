@@ -1,0 +1,13 @@
+// NVRTC, with which cuDNN compiles its kernels: opened before cuDNN, which then finds it by its name.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace residual::cuda {
+
+// Opens NVRTC and its builtins. `candidates` are paths of libnvrtc.so.13, best first. Throws
+// BACKEND_UNAVAILABLE if none opens.
+void open_nvrtc(const std::vector<std::string>& candidates);
+
+}  // namespace residual::cuda
