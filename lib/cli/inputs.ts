@@ -3,7 +3,8 @@ import { createReadStream, type Dirent, type Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import { mostFileBytes } from '../image/read-picture.ts'
-import { filesOf, isPattern } from './glob.ts'
+import { filesOf } from './glob.ts'
+import { isPattern } from './pattern.ts'
 
 /** A picture to read: where from, and what to call it. */
 export interface Input {
