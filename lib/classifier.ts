@@ -6,7 +6,7 @@ import { type DecodeOptions, decode } from './image/decode.ts'
 import { type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
 import type { Activation } from './model/activation.ts'
 import { activationOf, type OutputName } from './model/plan.ts'
-import { lowerModel, type ModelOptions, openModel } from './open-model.ts'
+import { lowerModel, type ModelOptions, type OpenModel, openModel } from './open-model.ts'
 import { eachPicture, type PictureResult, row } from './pipeline.ts'
 import { createSession, type Outputs, type RunOptions, type Session } from './runtime/session.ts'
 import type { SessionOptions } from './runtime/session-options.ts'
@@ -45,7 +45,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
   if (typeof model !== 'string') throw wrongType('a name or a path', 'model', model)
   const opened = await openModel(model, options)
   try {
-    const { name, weights, preprocessing, labels } = opened
+    const { name, weights, preprocessing, labels, labelsFrom } = opened
     const plan = lowerModel(opened)
     const [session, classifierWeight] = await Promise.allSettled([
       createSession(plan, weights, options),
@@ -56,7 +56,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
       await session.value.dispose()
       throw classifierWeight.reason
     }
-    return new Classifier(name, session.value, preprocessing, labels, classifierWeight.value)
+    return new Classifier(name, session.value, preprocessing, labels, classifierWeight.value, labelsFrom)
   } finally {
     await opened.close()
   }
@@ -72,6 +72,8 @@ export class Classifier {
     readonly preprocessing: Preprocessing,
     readonly labels: readonly string[],
     classifierWeight: Float32Array,
+    /** Whose the labels are: see {@link OpenModel}. */
+    readonly labelsFrom: OpenModel['labelsFrom'] = 'given',
   ) {
     this.#classifierWeight = classifierWeight
   }

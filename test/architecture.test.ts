@@ -54,7 +54,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   'open-model': ['model-record', 'sidecars', 'image', 'weights', 'model', 'errors'],
   'save-model': ['image', 'weights', 'model', 'errors'],
   sidecars: ['image', 'model', 'errors'],
-  'model-record': ['package-root', 'registry', 'image', 'runtime', 'weights', 'model', 'errors'],
+  'model-record': ['package-root', 'registry', 'sidecars', 'image', 'runtime', 'weights', 'model', 'errors'],
   registry: ['package-version', 'image', 'weights', 'model', 'errors'],
   'package-version': ['package-root', 'runtime'],
   export: ['weights', 'model', 'errors'],

@@ -45,7 +45,11 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
     ...modelOptionsOf(options),
   })
   try {
-    const { activation, labels } = classifier
+    const { activation, labels, labelsFrom } = classifier
+    if (labelsFrom === 'imagenet')
+      console.error(
+        'residual: the classes are called as in ImageNet-1k, for there are 1000 and nothing names them; --labels FILE does',
+      )
     const { topK = threshold === undefined ? defaultTopK : labels.length } = options
     const shown = threshold === undefined ? `top ${topK}` : `classes from ${amount(threshold, activation)} on`
     const report = options.json ? jsonReport(activation) : tableReport(inputs, shown, activation)

@@ -54,5 +54,8 @@ export interface Checkpoint {
 /** A key of `metadata`: options of a ResNet as JSON, for what no shape tells (stride, epsilon). Files of ours and readers set it. */
 export const architectureKey = 'residual.architecture'
 
+/** A key of `metadata`: the names of the classes as JSON, a list or numbers by name, where the file has them. Readers set it. */
+export const labelsKey = 'residual.labels'
+
 /** A key of `metadata`: what makes probabilities of the logits, where the file says it. Files of ours and readers set it. */
 export const activationKey = 'residual.activation'
