@@ -25,7 +25,7 @@ import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { imagenetNames } from './sidecars/imagenet-names.ts'
 import { parseLabelFile, parseLabels } from './sidecars/labels.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
-import { activationKey, type Checkpoint, labelsKey } from './weights/checkpoint.ts'
+import { activationKey, type Checkpoint, labelsKey, preprocessingKey } from './weights/checkpoint.ts'
 import { closingOnError } from './weights/closing-on-error.ts'
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
@@ -102,7 +102,8 @@ export async function understand(
   const architecture = { ...beside.architecture, ...options.architecture }
   const recognised = recognise(checkpoint, architecture, checkPrefix(options.prefix) ?? beside.prefix)
   const usual = { imagenet, caffe }[recognised.scheme.input]
-  const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
+  const own = { ...usual, ...preprocessingIn(checkpoint) }
+  const preprocessing = changePreprocessing(beside.preprocessing ?? own, options.preprocessing)
   const { classes = 1000 } = recognised.architecture
   const named = (await labelsOf(options.labels)) ?? beside.labels ?? labelsIn(checkpoint)
   const labelsFrom = named ? 'given' : classes === imagenetNames.length ? 'imagenet' : 'numbers'
@@ -134,6 +135,12 @@ async function labelsOf(given: Labels | undefined): Promise<string[] | undefined
     throw new ResidualError('FILE_NOT_FOUND', `${problem}.`, { cause })
   })
   return parseLabelFile(text, given)
+}
+
+/** What the network of the file does to pictures by itself. */
+function preprocessingIn({ metadata }: Checkpoint): Partial<Preprocessing> {
+  const said = metadata.get(preprocessingKey)
+  return said === undefined ? {} : JSON.parse(said)
 }
 
 /** What a training left in the file. */

@@ -39,7 +39,15 @@ const frameworks = {
   keras: {
     modules: ['keras', 'tensorflow', 'safetensors'],
     cases: ['ResNet50', 'ResNet101', 'until 2018'],
-    forms: ['.h5', '.weights.h5', '.keras', '.nested.h5', '.nested.weights.h5', '.nested.keras'],
+    forms: [
+      '.h5',
+      '.weights.h5',
+      '.keras',
+      '.nested.h5',
+      '.nested.weights.h5',
+      '.nested.keras',
+      '.prepared.keras',
+    ],
   },
 } as const
 
