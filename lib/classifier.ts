@@ -8,7 +8,7 @@ import { decoding } from './image/decoders.ts'
 import { type Prepared, type Preprocessing, preprocess } from './image/preprocess.ts'
 import type { Activation } from './model/activation.ts'
 import { activationOf, elements, type OutputName } from './model/plan.ts'
-import { lowerModel, type ModelOptions, modelOptionNames, openModel } from './open-model.ts'
+import { lowerModel, type ModelOptions, modelOptionNames, type OpenModel, openModel } from './open-model.ts'
 import { checkNames, checkSignal, type Names, pick } from './options.ts'
 import { checkPictures, eachPicture, type PictureResult, type Pictures, row } from './pipeline.ts'
 import {
@@ -79,7 +79,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
   checkNames(options, loadNames)
   const opened = await openModel(model, pick(options, modelOptionNames))
   try {
-    const { name, weights, preprocessing, labels } = opened
+    const { name, weights, preprocessing, labels, labelsFrom } = opened
     const plan = lowerModel(opened)
     const [session, classifierWeight] = await Promise.allSettled([
       createSession(plan, weights, pick(options, sessionOptionNames)),
@@ -90,7 +90,7 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
       await session.value.dispose()
       throw classifierWeight.reason
     }
-    return new Classifier(name, session.value, preprocessing, labels, classifierWeight.value)
+    return new Classifier(name, session.value, preprocessing, labels, classifierWeight.value, labelsFrom)
   } finally {
     await opened.close()
   }
@@ -106,6 +106,8 @@ export class Classifier {
     readonly preprocessing: Preprocessing,
     readonly labels: readonly string[],
     classifierWeight: Float32Array,
+    /** Whose the labels are: see {@link OpenModel}. */
+    readonly labelsFrom: OpenModel['labelsFrom'] = 'given',
   ) {
     this.#classifierWeight = classifierWeight
   }

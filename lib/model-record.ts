@@ -9,6 +9,7 @@ import { type ResNetOptions, resnet } from './model/resnet.ts'
 import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
 import { pullHint, remoteHint } from './registry/source.ts'
+import { parseLabels } from './sidecars/labels.ts'
 import { checkpointStem, recordPath } from './weights/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */
@@ -110,7 +111,7 @@ function inFolder(folder: string): ModelFile {
 export async function readModelRecord({ path }: Pick<ModelFile, 'path'>): Promise<ModelRecord> {
   const file = recordPath(path)
   const record = await readJson(file)
-  return record ? parseModelRecord(record, file) : {}
+  return record && !isOfKeras(record) ? parseModelRecord(record, file) : {}
 }
 
 /**
@@ -133,19 +134,46 @@ export async function readJson(file: string): Promise<{ [key: string]: unknown }
 
 const longestFile = 64 * 2 ** 20 // names of 21,000 classes take 1 MiB
 
-async function readShortFile(file: string): Promise<string> {
+export async function readShortFile(file: string): Promise<string> {
   const { size } = await stat(file)
   if (size <= longestFile) return await readFile(file, 'utf8')
   throw new Error(`it has ${size} bytes, more than the ${longestFile} that are read`)
 }
 
+const recordMembers = ['architecture', 'labels', 'activation', 'prefix', 'preprocessing', 'origin']
+const architectureMembers = Object.keys({
+  layers: true,
+  classes: true,
+  width: true,
+  stride: true,
+  groups: true,
+  widthPerGroup: true,
+  projectFirst: true,
+  deepStem: true,
+  averagedShortcut: true,
+  epsilon: true,
+} satisfies { readonly [name in keyof ResNetOptions]-?: true })
+
+/** Whether it is what `model.to_json()` gives, which people keep beside the weights. */
+function isOfKeras(record: { [key: string]: unknown }): boolean {
+  return 'class_name' in record && 'config' in record
+}
+
+/** A member that is not known is a typo, and would be dropped. */
+function checkMembers(object: object, known: readonly string[], what: string): void {
+  const unknown = Object.keys(object).find(name => !known.includes(name) && name !== 'comment')
+  if (unknown === undefined) return
+  throw new ResidualError(
+    'MODEL_INVALID',
+    `${what} ${quoted(unknown)}, which is not one of ${known.join(', ')}.`,
+  )
+}
+
 function parseModelRecord(record: { [key: string]: unknown }, file: string): ModelRecord {
+  checkMembers(record, recordMembers, `${file} has`)
   const { architecture, labels, activation, prefix, preprocessing } = record
   if (architecture !== undefined && !isObject(architecture)) {
     throw new ResidualError('MODEL_INVALID', `'architecture' in ${file} is not an object.`)
-  }
-  if (labels !== undefined && !(Array.isArray(labels) && labels.every(label => typeof label === 'string'))) {
-    throw new ResidualError('MODEL_INVALID', `'labels' in ${file} is not an array of strings.`)
   }
   if (activation !== undefined && !isActivation(activation)) {
     const problem = `'activation' in ${file} is ${quoted(activation)}, not one of ${activations.join(', ')}`
@@ -156,7 +184,7 @@ function parseModelRecord(record: { [key: string]: unknown }, file: string): Mod
   if (architecture) checkArchitecture(architecture, file)
   return {
     ...(architecture ? { architecture } : {}),
-    ...(labels ? { labels: labels as string[] } : {}),
+    ...(labels === undefined ? {} : { labels: parseLabels(labels, file) }),
     ...(activation === undefined ? {} : { activation }),
     ...(prefix === undefined ? {} : { prefix }),
     ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessing(preprocessing, file) }),
@@ -164,6 +192,7 @@ function parseModelRecord(record: { [key: string]: unknown }, file: string): Mod
 }
 
 function checkArchitecture(architecture: Partial<ResNetOptions>, file: string): void {
+  checkMembers(architecture, architectureMembers, `'architecture' in ${file} has`)
   try {
     resnet({ layers: 50, ...architecture })
   } catch (cause) {

@@ -1,6 +1,6 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { dirname, join } from 'node:path'
-import { quoted, ResidualError, wrongType } from './errors.ts'
+import { quoted, ResidualError, systemReason, wrongType } from './errors.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
 import {
@@ -13,18 +13,31 @@ import {
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
 import type { ResNetOptions } from './model/resnet.ts'
-import { findModel, type ModelFile, type ModelRecord, readJson, readModelRecord } from './model-record.ts'
+import {
+  findModel,
+  type ModelFile,
+  type ModelRecord,
+  readJson,
+  readModelRecord,
+  readShortFile,
+} from './model-record.ts'
 import { checkNames, checkSignal, type Names } from './options.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
+import { imagenetNames } from './sidecars/imagenet-names.ts'
+import { parseLabelFile, parseLabels } from './sidecars/labels.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
-import { activationKey, type Checkpoint } from './weights/checkpoint.ts'
+import { activationKey, type Checkpoint, labelsKey, preprocessingKey } from './weights/checkpoint.ts'
 import { closingOnError } from './weights/closing-on-error.ts'
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
 
+/** Names of classes: a list, an object by number, or the path of a file that has one of those or a name in each line. */
+export type Labels = readonly string[] | { readonly [index: number]: string } | string
+
 /** What somebody who opens a model says of it, in place of what goes with it. */
 export interface ModelOptions {
-  readonly labels?: readonly string[]
+  /** One per class, in order or by number, or the path of a file of them. */
+  readonly labels?: Labels
   readonly activation?: Activation
   /** Members that are left out stay as they are. */
   readonly preprocessing?: PreprocessingChanges
@@ -49,8 +62,10 @@ export const modelOptionNames = {
 export interface OpenModel extends Recognised {
   readonly name: string
   readonly checkpoint: Checkpoint
-  /** One per class: of whoever named them, else `class 0`, `class 1`, ... */
+  /** One per class. */
   readonly labels: readonly string[]
+  /** Who named them: somebody (`given`), nobody where they are ImageNet-1k's because there are 1000, or `class 0`, `class 1`, ... */
+  readonly labelsFrom: 'given' | 'imagenet' | 'numbers'
   readonly preprocessing: Preprocessing
   /** What makes probabilities of the logits. */
   readonly activation: Activation
@@ -107,12 +122,17 @@ export async function understand(
   const architecture = { ...beside.architecture, ...options.architecture }
   const recognised = recognise(checkpoint, architecture, checkPrefix(options.prefix) ?? beside.prefix)
   const usual = { imagenet, caffe }[recognised.scheme.input]
-  const preprocessing = changePreprocessing(beside.preprocessing ?? usual, options.preprocessing)
+  const own = { ...usual, ...preprocessingIn(checkpoint) }
+  const preprocessing = changePreprocessing(beside.preprocessing ?? own, options.preprocessing)
   const { classes = 1000 } = recognised.architecture
-  const labels = options.labels ?? beside.labels ?? Array.from({ length: classes }, (_, i) => `class ${i}`)
+  const named = (await labelsOf(options.labels)) ?? beside.labels ?? labelsIn(checkpoint)
+  const labelsFrom = named ? 'given' : classes === imagenetNames.length ? 'imagenet' : 'numbers'
+  const labels =
+    named ??
+    (labelsFrom === 'imagenet' ? imagenetNames : Array.from({ length: classes }, (_, i) => `class ${i}`))
   if (labels.length !== classes) {
     const problem = `There are ${labels.length} labels for the ${classes} classes of ${path}`
-    throw new ResidualError('MODEL_INVALID', `${problem}.`)
+    throw new ResidualError('MODEL_INVALID', `${problem}. Give others with --labels, or 'labels'.`)
   }
   const activation =
     options.activation === undefined
@@ -121,9 +141,32 @@ export async function understand(
   const close = () => checkpoint.close()
   return {
     ...recognised,
-    ...{ name, checkpoint, labels, preprocessing, activation, close },
+    ...{ name, checkpoint, labels, labelsFrom, preprocessing, activation, close },
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** @throws ResidualError MODEL_INVALID, FILE_NOT_FOUND */
+async function labelsOf(given: Labels | undefined): Promise<string[] | undefined> {
+  if (given === undefined) return undefined
+  if (typeof given !== 'string') return parseLabels(given, 'the options')
+  const text = await readShortFile(given).catch((cause: unknown) => {
+    const problem = `The labels ${given} cannot be read: ${systemReason(cause)}`
+    throw new ResidualError('FILE_NOT_FOUND', `${problem}.`, { cause })
+  })
+  return parseLabelFile(text, given)
+}
+
+/** What the network of the file does to pictures by itself. */
+function preprocessingIn({ metadata }: Checkpoint): Partial<Preprocessing> {
+  const said = metadata.get(preprocessingKey)
+  return said === undefined ? {} : JSON.parse(said)
+}
+
+/** What a training left in the file. */
+function labelsIn({ metadata, path }: Checkpoint): string[] | undefined {
+  const labels = metadata.get(labelsKey)
+  return labels === undefined ? undefined : parseLabels(JSON.parse(labels), path)
 }
 
 function checkPrefix(prefix: unknown): string | undefined {

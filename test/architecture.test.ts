@@ -67,7 +67,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   'open-model': ['options', 'model-record', 'sidecars', 'image', 'weights', 'model', 'errors'],
   'save-model': ['options', 'image', 'weights', 'model', 'errors'],
   sidecars: ['image', 'model', 'errors'],
-  'model-record': ['package-root', 'registry', 'image', 'runtime', 'weights', 'model', 'errors'],
+  'model-record': ['package-root', 'registry', 'sidecars', 'image', 'runtime', 'weights', 'model', 'errors'],
   registry: ['cache-folder', 'options', 'package-version', 'image', 'weights', 'model', 'errors'],
   'package-version': ['package-root', 'runtime'],
   export: ['weights', 'model', 'errors'],

@@ -12,6 +12,7 @@ import { camFiles } from './cam-files.ts'
 import { amount, jsonReport, tableReport } from './classify-report.ts'
 import { findInputs } from './inputs.ts'
 import { type ModelArguments, modelOptionsOf } from './model-options.ts'
+import { warn } from './print.ts'
 import { untilStopped } from './signals.ts'
 
 export interface ClassifyArguments extends ModelArguments {
@@ -53,7 +54,11 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
       ...(threads ? { threads } : {}),
       ...modelOptionsOf(options),
     })
-    const { activation, labels } = classifier
+    const { activation, labels, labelsFrom } = classifier
+    if (labelsFrom === 'imagenet')
+      warn(
+        'residual: the classes are called as in ImageNet-1k, for there are 1000 and nothing names them; --labels FILE does',
+      )
     const { topK = threshold === undefined ? defaultTopK : labels.length } = options
     const asked = threshold === undefined ? `top ${topK}` : `classes from ${amount(threshold, activation)} on`
     const names = inputs.map(({ name }) => name)

@@ -21,14 +21,9 @@ export function inspectionText({ path, format, bytes, sha256, tensors, network, 
 
 const labelsShown = 5
 
-function networkRows({
-  scheme,
-  prefix,
-  architecture,
-  labels,
-  activation,
-  preprocessing,
-}: InspectedNetwork): string[][] {
+function networkRows(network: InspectedNetwork): string[][] {
+  const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = network
+  const whose = labelsFrom === 'imagenet' ? " (ImageNet-1k's, for there are 1000 and nothing names them)" : ''
   const more = labels.length > labelsShown ? ', ...' : ''
   return [
     ['scheme', prefix === '' ? scheme : `${scheme}, behind ${prefix}`],
@@ -38,7 +33,7 @@ function networkRows({
         .map(([name, value]) => `${name} ${value}`)
         .join(', '),
     ],
-    ['classes', `${labels.length}: ${labels.slice(0, labelsShown).join(', ')}${more}`],
+    ['classes', `${labels.length}: ${labels.slice(0, labelsShown).join(', ')}${more}${whose}`],
     ['activation', activation],
     ['preprocessing', preprocessingText(preprocessing)],
   ]

@@ -5,7 +5,7 @@ import type { Preprocessing } from '../image/preprocess.ts'
 import type { Activation } from '../model/activation.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
 import { findModel, type ModelFile } from '../model-record.ts'
-import { type ModelOptions, understand } from '../open-model.ts'
+import { type ModelOptions, type OpenModel, understand } from '../open-model.ts'
 import { sha256Of } from '../registry/verify.ts'
 import type { Checkpoint } from '../weights/checkpoint.ts'
 import { openCheckpoint } from '../weights/formats/open.ts'
@@ -40,6 +40,7 @@ export interface InspectedNetwork {
   readonly prefix: string
   readonly architecture: ResNetOptions
   readonly labels: readonly string[]
+  readonly labelsFrom: OpenModel['labelsFrom']
   readonly activation: Activation
   readonly preprocessing: Preprocessing
 }
@@ -86,12 +87,9 @@ async function networkIn(
   options: ModelOptions,
 ): Promise<Inspection['network']> {
   try {
-    const { scheme, prefix, architecture, labels, activation, preprocessing } = await understand(
-      found,
-      file,
-      options,
-    )
-    return { scheme: scheme.name, prefix, architecture, labels, activation, preprocessing }
+    const model = await understand(found, file, options)
+    const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = model
+    return { scheme: scheme.name, prefix, architecture, labels, labelsFrom, activation, preprocessing }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
     return { problem: error.message, code: error.code }

@@ -15,7 +15,10 @@ export interface NetworkArguments {
   readonly prefix?: string
 }
 
-export interface ModelArguments extends NetworkArguments, PreprocessingArguments {}
+export interface ModelArguments extends NetworkArguments, PreprocessingArguments {
+  /** A file. */
+  readonly labels?: string
+}
 
 /** Gives a command the options that {@link NetworkArguments} are made of. */
 export function networkOptions(command: Command): Command {
@@ -35,7 +38,10 @@ export function networkOptions(command: Command): Command {
 
 /** Gives a command the options that {@link ModelArguments} are made of. */
 export function modelOptions(command: Command): Command {
-  return preprocessingOptions(networkOptions(command))
+  const labels = 'names of the classes: a list, an object by number, or a name in each line'
+  return preprocessingOptions(
+    networkOptions(command).addOption(new Option('--labels <file>', labels).helpGroup(replacingGroup)),
+  )
 }
 
 /** What was given of them, for `openModel` and what is built on it. */
@@ -44,5 +50,6 @@ export function networkOptionsOf({ activation, prefix }: NetworkArguments): Mode
 }
 
 export function modelOptionsOf(args: ModelArguments): ModelOptions {
-  return { ...networkOptionsOf(args), ...preprocessingOf(args) }
+  const { labels } = args
+  return { ...networkOptionsOf(args), ...preprocessingOf(args), ...(labels !== undefined && { labels }) }
 }

@@ -218,9 +218,11 @@ const maxSide = 1 << 14 // of what a step makes: pictures of 0.8 GB, as for deco
 export function parsePreprocessing(json: unknown, source: string): Preprocessing {
   const fail = (what: string) => new ResidualError('MODEL_INVALID', `The preprocessing in ${source} ${what}.`)
   if (typeof json !== 'object' || json === null) throw fail('is not an object')
-  const { steps, interpolation, mean, std, range, channels, cropRounding } = json as {
+  const { steps, interpolation, mean, std, range, channels, cropRounding, ...others } = json as {
     [key: string]: unknown
   }
+  const other = Object.keys(others).find(name => name !== 'comment')
+  if (other !== undefined) throw fail(`has ${quoted(other)}, which is not known`)
   if (!Array.isArray(steps) || steps.length === 0) throw fail("has no 'steps'")
   for (const step of steps) if (!isStep(step)) throw fail(`has the step ${quoted(step)}, which is not known`)
   if ('shorterSide' in (steps.at(-1).resize ?? {})) throw fail('ends with a step that leaves the size open')

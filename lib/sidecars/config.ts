@@ -31,9 +31,10 @@ function fromTransformers(fields: Fields): Sidecar {
   if (activation !== 'relu') throw cannotRun(file, `the activation ${quoted(activation)}`)
   if (flag(fields, 'downsample_in_first_stage', false)) throw cannotRun(file, 'a stride in the first stage')
   const named = labels(fields, 'id2label')
+  const isNamed = named && !named.every((label, i) => label === `LABEL_${i}`) // what transformers writes for no names
   return {
     architecture: { stride: flag(fields, 'downsample_in_bottleneck', false) ? 'v1' : 'v1.5' },
-    ...(named && { labels: named }),
+    ...(isNamed && { labels: named }),
     ...problemOf(fields),
   }
 }

@@ -54,5 +54,14 @@ export interface Checkpoint {
 /** A key of `metadata`: options of a ResNet as JSON, for what no shape tells (stride, epsilon). Files of ours and readers set it. */
 export const architectureKey = 'residual.architecture'
 
+/** A key of `metadata`: members of a preprocessing as JSON, where a file says what the network does to pictures. Readers set it. */
+export const preprocessingKey = 'residual.preprocessing'
+
+/** A key of `metadata`: why the network of the file is none that can be run, though its tensors may be a ResNet's. Readers set it. */
+export const problemKey = 'residual.problem'
+
+/** A key of `metadata`: the names of the classes as JSON, a list or numbers by name, where the file has them. Readers set it. */
+export const labelsKey = 'residual.labels'
+
 /** A key of `metadata`: what makes probabilities of the logits, where the file says it. Files of ours and readers set it. */
 export const activationKey = 'residual.activation'

@@ -16,7 +16,7 @@ describe('parsePreprocessing', () => {
     expect(parsePreprocessing(preprocessing, name)).toEqual(preprocessing)
   })
 
-  it('accepts what was written as JSON, and leaves out what it does not know', () => {
+  it('accepts what was written as JSON, and leaves out a comment', () => {
     const json = JSON.parse(JSON.stringify({ ...imagenet, comment: 'x' }))
     expect(parsePreprocessing(json, 'test')).toEqual(imagenet)
     expect(parsePreprocessing({ ...json, interpolation: 'bicubic' }, 'test').interpolation).toBe('bicubic')

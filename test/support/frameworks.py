@@ -169,6 +169,10 @@ def keras_(path, case, picture, random):
     nested.save(path + ".nested.h5")
     nested.save(path + ".nested.keras")
     nested.save_weights(path + ".nested.weights.h5")
+    # Pictures prepared within the model.
+    inputs = keras.Input((SIDE, SIDE, 3))
+    prepared = keras.Model(inputs, head(base(keras.applications.resnet.preprocess_input(inputs))))
+    prepared.save(path + ".prepared.keras")
     return results
 
 

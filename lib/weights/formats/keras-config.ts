@@ -6,6 +6,8 @@ export interface KerasLayer {
   readonly className: string
   readonly name: string
   readonly config: Fields
+  /** What it is called with. */
+  readonly inbound: unknown
 }
 
 type Fields = { readonly [name: string]: unknown }
@@ -19,7 +21,8 @@ export function layersOf(model: unknown): KerasLayer[] {
     const config = field(layer, 'config')
     const name = field(layer, 'name') ?? field(config, 'name')
     if (typeof className !== 'string' || typeof name !== 'string') return []
-    return [{ className, name, config: isFields(config) ? config : {} }]
+    const inbound = field(layer, 'inbound_nodes')
+    return [{ className, name, config: isFields(config) ? config : {}, inbound }]
   })
 }
 

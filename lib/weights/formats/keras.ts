@@ -1,6 +1,13 @@
 // How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
 import { product } from '../../model/product.ts'
-import { activationKey, type Checkpoint, type CheckpointTensor } from '../checkpoint.ts'
+import {
+  activationKey,
+  architectureKey,
+  type Checkpoint,
+  type CheckpointTensor,
+  preprocessingKey,
+  problemKey,
+} from '../checkpoint.ts'
 import { invalidCheckpoint } from '../checkpoint-error.ts'
 import { type CheckpointFile, openCheckpointFile } from '../checkpoint-file.ts'
 import { closingOnError } from '../closing-on-error.ts'
@@ -12,6 +19,7 @@ import type { Dataset } from './hdf5/messages.ts'
 import { type Hdf5File, hdf5Signature, openHdf5 } from './hdf5/open-hdf5.ts'
 import { readKerasArchive } from './keras-archive.ts'
 import { activationOf, field, layersOf, parseJson } from './keras-config.ts'
+import { kerasFacts } from './keras-graph.ts'
 import { kerasTensors } from './keras-names.ts'
 import { FileBytes } from './pickle/values.ts'
 import { denseStrides, TensorView } from './view.ts'
@@ -94,6 +102,12 @@ async function checkpointOf(file: Hdf5File, { model, training, said = [] }: Arou
     const metadata = new Map([...shown, ...said])
     const activation = activationOf(model, training)
     if (activation !== undefined) metadata.set(activationKey, activation)
+    if (model !== undefined) {
+      const { architecture, input, problem } = kerasFacts(model)
+      if (Object.keys(architecture).length > 0) metadata.set(architectureKey, JSON.stringify(architecture))
+      if (input) metadata.set(preprocessingKey, JSON.stringify(input))
+      if (problem !== undefined) metadata.set(problemKey, problem)
+    }
     const views = viewsOf(datasets)
     if (views) return new ViewCheckpoint(await file.release(), file.format, views, metadata)
     return new KerasCheckpoint(file, datasets, metadata)

@@ -3,7 +3,7 @@ import { ResidualError } from '../../errors.ts'
 import type { Network } from '../../model/graph.ts'
 import { parametersOf } from '../../model/parameters.ts'
 import { type ResNetOptions, resnet } from '../../model/resnet.ts'
-import { architectureKey, type Checkpoint } from '../checkpoint.ts'
+import { architectureKey, type Checkpoint, problemKey } from '../checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
 import { excerpt } from './excerpt.ts'
 import { inferResNet } from './infer.ts'
@@ -33,6 +33,8 @@ export interface Recognised {
  */
 export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}, wanted?: string): Recognised {
   try {
+    const problem = file.metadata.get(problemKey)
+    if (problem !== undefined) throw mismatch(`${file.path} cannot be run: ${problem}`)
     const { scheme: found, prefix, others } = findNetwork(file, wanted)
     const said = { ...metadataOf(file), ...known }
     const { averagedShortcut = found.averagedShortcut ?? false } = said // which our names for projections depend on

@@ -71,11 +71,75 @@ for name, activation, loss in [(a, a, 'nothing') for a in ('softmax', 'sigmoid',
     model.save(os.path.join(folder, name + '.h5'))
     nested = keras.Sequential([keras.Input((16, 16, 3)), keras.Model(x, y, name='inner')])
     nested.save(os.path.join(folder, name + '.nested.keras'))
-print('{}')
+import json, numpy
+L, pixel = keras.layers, numpy.array([10, 100, 200], 'float32')
+adapted = L.Normalization(); adapted.adapt(numpy.random.default_rng(1).random((4, 2, 2, 3)))
+prepare = {
+    'preprocess_input': [keras.applications.resnet.preprocess_input],
+    'of MobileNet': [keras.applications.mobilenet_v2.preprocess_input],
+    'Rescaling': [L.Rescaling(1 / 127.5, offset=-1)],
+    'of channels': [L.RandomFlip(), L.Rescaling(1 / 255), L.Normalization(mean=[0.485, 0.456, 0.406], variance=[0.0524, 0.0502, 0.0506])],
+    'nothing': [L.RandomFlip(), L.RandomRotation(0.1)],
+    'adapted': [adapted],
+    'negative': [L.Rescaling(-1)],
+    'Resizing': [L.Resizing(16, 16)],
+    'Lambda': [L.Lambda(lambda x: x * 2)],
+}
+tails = {'GlobalMaxPooling2D': L.GlobalMaxPooling2D(), 'swish': None}
+report = {}
+for name, steps in list(prepare.items()) + [(name, []) for name in tails]:
+    x = y = keras.Input((16, 16, 3))
+    for step in steps: y = step(y)
+    prepared = keras.Model(x, y)
+    y = L.Conv2D(4, 3)(y)
+    if name == 'swish': y = L.Activation('swish')(y)
+    y = L.Dense(3)((tails.get(name) or L.GlobalAveragePooling2D())(y))
+    for form in ('.keras', '.h5'): keras.Model(x, y).save(os.path.join(folder, name + form))
+    out = keras.ops.convert_to_numpy(prepared(numpy.tile(pixel, (1, 16, 16, 1)), training=False))
+    report[name] = out[0, 0, 0].tolist()
+print(json.dumps(report))
 `
 
 describe("Keras' whole models", () => {
-  runPython(kerasScript, folder)
+  const printed = runPython(kerasScript, folder).trim().split('\n').at(-1)!
+  const pixels = JSON.parse(printed) as { [name: string]: readonly number[] }
+
+  it.each(['preprocess_input', 'of MobileNet', 'Rescaling', 'of channels'])(
+    'say what they do to pictures: %s',
+    async name => {
+      for (const form of ['.keras', '.h5']) {
+        await using file = await openCheckpoint(join(folder, `${name}${form}`))
+        expect(file.metadata.get('residual.problem')).toBeUndefined()
+        const { range, channels, mean, std } = JSON.parse(file.metadata.get('residual.preprocessing')!)
+        const bytes = channels === 'BGR' ? [200, 100, 10] : [10, 100, 200]
+        const found = bytes.map((byte, c) => ((byte * range) / 255 - mean[c]) / std[c])
+        for (const [c, value] of found.entries()) expect(value).toBeCloseTo(pixels[name]![c]!, 3)
+      }
+    },
+  )
+
+  it('say nothing of pictures where they only change them in training', async () => {
+    await using file = await openCheckpoint(join(folder, 'nothing.keras'))
+    expect(file.metadata.get('residual.preprocessing')).toBeUndefined()
+    expect(file.metadata.get('residual.problem')).toBeUndefined()
+  })
+
+  it.each([
+    ['adapted', /its layer 'normalization\w*' \(Normalization\)/],
+    ['negative', /its layer 'rescaling\w*' \(Rescaling\)/],
+    ['Resizing', /its layer 'resizing' \(Resizing\)/],
+    ['Lambda', /its layer 'lambda' \(Lambda\)/],
+    [
+      'GlobalMaxPooling2D',
+      /its layer 'global_max_pooling2d' \(GlobalMaxPooling2D\) is none that a ResNet has/,
+    ],
+    ['swish', /its layer 'activation' \(Activation\) has the activation "(swish|silu)"/],
+  ])('are told by the layer where they do something else: %s', async (name, problem) => {
+    for (const form of ['.keras', '.h5']) {
+      await using file = await openCheckpoint(join(folder, `${name}${form}`))
+      expect(file.metadata.get('residual.problem')).toMatch(problem)
+    }
+  })
 
   it.each([
     ['softmax', 'softmax'],

@@ -5,9 +5,11 @@ import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { type LoadOptions, load, openSafetensors } from '../../../lib/index.ts'
 import { packageRoot } from '../../../lib/package-root.ts'
+import { imagenetNames, namesBySynset } from '../../../lib/sidecars/imagenet-names.ts'
+import { findUnsupported } from '../../../lib/weights/names/unsupported.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { relativeError } from '../../support/golden.ts'
-import { python } from '../../support/python.ts'
+import { python, runPython } from '../../support/python.ts'
 
 const script = join(packageRoot, 'test', 'support', 'frameworks.py')
 const folder = temporaryFolder()
@@ -32,7 +34,15 @@ const frameworks = {
   },
   keras: {
     cases: ['ResNet50', 'ResNet101', 'until 2018'],
-    forms: ['.h5', '.weights.h5', '.keras', '.nested.h5', '.nested.weights.h5', '.nested.keras'],
+    forms: [
+      '.h5',
+      '.weights.h5',
+      '.keras',
+      '.nested.h5',
+      '.nested.weights.h5',
+      '.nested.keras',
+      '.prepared.keras',
+    ],
   },
 } as const
 
@@ -67,6 +77,53 @@ describe.each(Object.entries(frameworks))('a checkpoint of %s', (framework, { ca
     rmSync(folder, { recursive: true })
     mkdirSync(folder)
   })
+})
+
+it("calls timm's and torchvision's other networks by their names", { timeout: 240_000 }, () => {
+  const others = {
+    skresnet18: 'SK-ResNet',
+    skresnext50_32x4d: 'SK-ResNet',
+    tresnet_m: 'TResNet',
+    resnetrs50: 'ResNet-RS',
+    resnest14d: 'ResNeSt',
+    seresnet50: 'attention in its blocks',
+    ecaresnet50d: 'attention in its blocks',
+    resnet50_gn: 'group norms',
+    resnetv2_50: 'ResNet v2',
+    resnetv2_50x1_bit: 'ResNet v2',
+    res2net50_26w_4s: 'Res2Net',
+    gcresnet50t: 'byobnet',
+    regnetx_002: 'RegNet',
+    densenet121: 'DenseNet',
+    efficientnet_b0: 'EfficientNet',
+    convnext_atto: 'ConvNeXt',
+    vit_tiny_patch16_224: 'transformer',
+    vgg11: 'VGG',
+    hrnet_w18_small: 'HRNet',
+    nf_resnet26: 'NF-ResNet',
+    resnet50: undefined,
+    resnet50d: undefined,
+    resnet50s: undefined,
+    wide_resnet50_2: undefined,
+  }
+  const list = `import sys, json, timm, torch
+with torch.device('meta'): print(json.dumps({n: list(timm.create_model(n, pretrained=False).state_dict()) for n in sys.argv[1:]}))`
+  const names = JSON.parse(runPython(list, ...Object.keys(others))) as { [model: string]: string[] }
+  for (const [model, what] of Object.entries(others)) {
+    const found = findUnsupported(names[model]!)?.what
+    if (what === undefined) expect(found, model).toBeUndefined()
+    else expect(found, model).toContain(what)
+  }
+})
+
+it("has ImageNet's classes as torchvision and timm have them", () => {
+  const list = `import json
+from torchvision.models._meta import _IMAGENET_CATEGORIES
+from timm.data import ImageNetInfo
+print(json.dumps([list(_IMAGENET_CATEGORIES), ImageNetInfo().label_names()]))`
+  const [names, synsets] = JSON.parse(runPython(list)) as [string[], string[]]
+  expect(imagenetNames).toEqual(names)
+  expect([...namesBySynset.keys()]).toEqual(synsets)
 })
 
 function expectClose(found: Float32Array, expected: Float32Array, what: string): void {

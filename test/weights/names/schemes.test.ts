@@ -357,6 +357,11 @@ describe('what is refused', () => {
   it.each([
     ['layer1.0.se.fc1.weight', 'attention in its blocks'],
     ['layer1.0.conv2.fc1.weight', 'a ResNeSt'],
+    ['layer1.0.conv1.paths.0.conv.weight', 'an SK-ResNet'],
+    ['layer1.0.conv2.attn.fc_reduce.weight', 'an SK-ResNet'],
+    ['body.layer1.0.conv1.conv.weight', 'a TResNet'],
+    ['stage2.0.branches.0.0.conv1.weight', 'an HRNet'],
+    ['stem.conv.gain', 'NF-ResNet'],
     ['maxpool.0.weight', 'a ResNet-RS'],
     ['backbone.stem.0.weight', "a ResNet-C or -D with OpenMMLab's names"],
     ['attnpool.positional_embedding', 'a ResNet of CLIP'],
@@ -392,6 +397,16 @@ describe('what is refused', () => {
     // Beside other tensors it tells nothing.
     const beside = await refusal(tensor => [...only(tensor), ...(tensor.name === 'fc.bias' ? [tensor] : [])])
     expect(beside).not.toContain(what)
+  })
+
+  it('is called by what it is, not by what it has besides', async () => {
+    const rs: Rename = tensor => [
+      ...alsoAt('conv1.weight', 'layer1.0.se.fc1.weight')(tensor),
+      ...(tensor.name === 'conv1.weight' ? [{ ...tensor, name: 'maxpool.0.weight' }] : []),
+    ]
+    expect(await refusal(rs)).toContain('a ResNet-RS')
+    const groupNorms = await refusal(tensor => (tensor.name.includes('running') ? [] : [tensor]))
+    expect(groupNorms).toContain('a ResNet with group norms')
   })
 
   it('says which tensors are missing, by both names', async () => {

@@ -1,12 +1,13 @@
 // Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
 
+import { labelsKey } from '../../checkpoint.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint-file.ts'
 import { isOfTraining } from '../../names/outside.ts'
 import { TensorView } from '../view.ts'
 import type { Pickle } from './machine.ts'
 import { attributesOf, type FoundModule, membersOfModule } from './modules.ts'
-import { Dict, List, NumpyArray, Opaque, type Value } from './values.ts'
+import { Dict, type Key, List, NumpyArray, Opaque, type Value } from './values.ts'
 import { withoutTensors } from './without-tensors.ts'
 
 const maxDepth = 32
@@ -93,6 +94,41 @@ function membersOf(value: Value): Iterable<readonly [unknown, Value]> {
   return Array.isArray(value) ? (value as readonly Value[]).entries() : []
 }
 
+/** Keys under which trainings keep the names of classes, in the dictionary at the top or in one in it (`meta`, `hyper_parameters`). */
+const labelKeys = ['class_to_idx', 'idx_to_class', 'id2label', 'classes', 'CLASSES', 'class_names', 'labels']
+const maxLabels = 100_000
+const labelDepth = 2
+
+/** As JSON; undefined where there are none. */
+function labelsIn(value: Value, depth = 0): string | undefined {
+  if (!(value instanceof Dict)) return undefined
+  const entries = value.entries ?? new Map<Key, Value>()
+  for (const key of labelKeys) {
+    const found = plain(entries.get(key))
+    if (found !== undefined) return JSON.stringify(found)
+  }
+  if (depth === labelDepth || entries.size > maxMetadata) return undefined
+  for (const member of entries.values()) {
+    const found = labelsIn(member, depth + 1)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** A list of strings, or a dictionary of strings and numbers. */
+function plain(value: Value | undefined): object | undefined {
+  if (value instanceof Dict) {
+    const entries = [...(value.entries ?? [])].slice(0, maxLabels)
+    const named = entries.every(([key, member]) => typeof key === 'string' && typeof member === 'number')
+    const numbered = entries.every(([key, member]) => typeof key !== 'boolean' && typeof member === 'string')
+    return entries.length > 0 && (named || numbered) ? Object.fromEntries(entries) : undefined
+  }
+  const items = value instanceof List ? value.items : Array.isArray(value) ? (value as readonly Value[]) : []
+  const isList =
+    items.length > 0 && items.length <= maxLabels && items.every(item => typeof item === 'string')
+  return isList ? [...items] : undefined
+}
+
 function metadataOf(value: Value): Map<string, string> {
   const metadata = new Map<string, string>()
   if (!(value instanceof Dict)) return metadata
@@ -100,5 +136,7 @@ function metadataOf(value: Value): Map<string, string> {
     if (typeof member !== 'string' && typeof member !== 'number' && typeof member !== 'boolean') continue
     if (metadata.size < maxMetadata) metadata.set(`${key}`, `${member}`.slice(0, maxMetadataText))
   }
+  const labels = labelsIn(value)
+  if (labels !== undefined) metadata.set(labelsKey, labels)
   return metadata
 }
