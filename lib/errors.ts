@@ -16,6 +16,7 @@ export const errorCodes = {
   FILE_WRITE_FAILED: 'The file could not be written; what was there before is unchanged.',
   GPU_INVALID: 'The text does not describe a GPU that cuDNN could compile for.',
   INTERNAL: 'A check inside the addon failed. This is a bug in residual.',
+  LISTEN_FAILED: 'The server cannot listen on that address and port.',
   MODEL_INVALID: 'What lies beside the checkpoint is malformed or does not fit it.',
   MODEL_NOT_FOUND: 'There is neither a bundled model nor a file of that name.',
   MODEL_NOT_READY: 'The model is being loaded or warmed up, or the server is shutting down.',
