@@ -6,7 +6,7 @@
 FROM node:24-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /residual
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
 # Kernels for every instruction set are built; which is used is decided where it runs.
@@ -16,7 +16,7 @@ FROM nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 AS build-cuda
 RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
 COPY --from=node:24-bookworm /usr/local/ /usr/local/
 WORKDIR /residual
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
 RUN npm run build:cuda
