@@ -33,6 +33,7 @@ COPY --from=build /residual/gpus ./gpus
 COPY --from=build /residual/models ./models
 COPY --from=build /residual/page ./page
 COPY --from=build /residual/protocol ./protocol
+COPY --from=build /residual/samples ./samples
 COPY --from=build-cuda /residual/build-cuda/Release ./build-cuda/Release
 # Compiled plans are kept here: mount a volume to keep them longer than the container.
 ENV NODE_ENV=production RESIDUAL_CACHE_DIR=/tmp/residual
@@ -52,6 +53,7 @@ COPY --from=build /residual/gpus ./gpus
 COPY --from=build /residual/models ./models
 COPY --from=build /residual/page ./page
 COPY --from=build /residual/protocol ./protocol
+COPY --from=build /residual/samples ./samples
 ENV NODE_ENV=production
 USER 1000:1000
 EXPOSE 8000 8001
