@@ -6,7 +6,7 @@
 FROM node:24-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /residual
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
 # Kernels for every instruction set are built; which is used is decided where it runs.
@@ -16,7 +16,7 @@ FROM nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 AS build-cuda
 RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
 COPY --from=node:24-bookworm /usr/local/ /usr/local/
 WORKDIR /residual
-COPY package.json package-lock.json .npmrc ./
+COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
 RUN npm run build:cuda
@@ -33,6 +33,7 @@ COPY --from=build /residual/gpus ./gpus
 COPY --from=build /residual/models ./models
 COPY --from=build /residual/page ./page
 COPY --from=build /residual/protocol ./protocol
+COPY --from=build /residual/samples ./samples
 COPY --from=build-cuda /residual/build-cuda/Release ./build-cuda/Release
 # Compiled plans are kept here: mount a volume to keep them longer than the container.
 ENV NODE_ENV=production RESIDUAL_CACHE_DIR=/tmp/residual
@@ -52,6 +53,7 @@ COPY --from=build /residual/gpus ./gpus
 COPY --from=build /residual/models ./models
 COPY --from=build /residual/page ./page
 COPY --from=build /residual/protocol ./protocol
+COPY --from=build /residual/samples ./samples
 ENV NODE_ENV=production
 USER 1000:1000
 EXPOSE 8000 8001

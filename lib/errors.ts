@@ -17,6 +17,7 @@ export const errorCodes = {
   FILE_WRITE_FAILED: 'The file could not be written; what was there before is unchanged.',
   GPU_INVALID: 'The text does not describe a GPU that cuDNN could compile for.',
   INTERNAL: 'A check inside the addon failed. This is a bug in residual.',
+  LISTEN_FAILED: 'The server cannot listen on that address and port.',
   METHOD_NOT_ALLOWED: 'The server has something at that path, but not for that method.',
   MODEL_INVALID: 'What lies beside the checkpoint is malformed or does not fit it.',
   MODEL_LOAD_FAILED: 'The server could not load a model anew; the one it had is still served.',

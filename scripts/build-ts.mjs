@@ -1,7 +1,7 @@
 // Makes dist/: declarations by the TypeScript compiler, and JavaScript by esbuild, which puts what several entries share into a
 // few files. Node takes half a millisecond to find, read and compile a file, and there are more than a hundred.
 import { spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -29,6 +29,15 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.
   stdio: 'inherit',
 })
 if (status !== 0) process.exit(1)
+
+// TypeScript before 5.7 has typed arrays without a parameter: what it says is written so that every version understands it.
+for (const name of readdirSync(dist, { recursive: true })) {
+  const path = join(dist, name)
+  if (!path.endsWith('.d.ts')) continue
+  const text = readFileSync(path, 'utf8')
+  const plain = text.replace(/\b(\w+Array)<ArrayBuffer>/g, '($1 & { readonly buffer: ArrayBuffer })')
+  if (plain !== text) writeFileSync(path, plain)
+}
 
 await build({
   entryPoints: entries.map(entry => join(root, 'lib', entry)),

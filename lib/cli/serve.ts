@@ -1,9 +1,10 @@
 // `residual serve`: answer for models over HTTP and gRPC until told to stop.
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { RunningServer, ServeOptions } from '../server/index.ts'
 import { defaultDrainMs } from '../server/options.ts'
 import { type ModelArguments, modelOptionsOf } from './model-options.ts'
+import { serveBanner } from './serve-banner.ts'
 
 /** What the command line says; see `main.ts`. */
 export interface ServeArguments
@@ -31,6 +32,10 @@ export async function serveUntilStopped(args: ServeArguments): Promise<number> {
   const started = serve(toOptions(args))
   const server = await Promise.race([started, stopSignal])
   if (typeof server === 'string') return stopStarting(started, args.drainMs)
+  if (process.stdout.isTTY) {
+    await nextTurn() // the log writes what it has once a turn
+    console.log(serveBanner(server))
+  }
   onReload = () => void server.reload().catch(() => {}) // the log says what is wrong
   if (reloadWanted) onReload()
   const signal = await stopSignal

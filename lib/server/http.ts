@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { isatty } from 'node:tty'
 import multipart from '@fastify/multipart'
 import {
   type ConnectionError,
@@ -18,6 +19,7 @@ import { contentEncodings, type HeldBody } from './body.ts'
 import { classifyRoute } from './classify-route.ts'
 import { within } from './deadline.ts'
 import { logStream } from './log-stream.ts'
+import { readableLine } from './log-text.ts'
 import { watchMethods } from './methods.ts'
 import type { Protocol } from './metrics.ts'
 import type { Limits } from './options.ts'
@@ -43,6 +45,7 @@ declare module 'fastify' {
 }
 
 const maxHeaderBytes = 16 * 2 ** 10
+const stdout = 1
 const keepAliveMs = 65_000 // longer than load balancers keep theirs, so that they close first
 
 /** How often it is looked whether a request takes too long to arrive. */
@@ -52,7 +55,10 @@ export const checkMs = ({ headersTimeoutMs }: Limits) => Math.min(1000, headersT
 export async function createHttp(service: Service): Promise<FastifyInstance> {
   const { limits, logLevel } = service.options
   const app = fastify({
-    logger: logLevel === 'silent' ? false : { level: logLevel, stream: logStream() },
+    logger:
+      logLevel === 'silent'
+        ? false
+        : { level: logLevel, stream: isatty(stdout) ? logStream(readableLine) : logStream() },
     logController: new LogController({ disableRequestLogging: true }), // a line per request is written below
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,

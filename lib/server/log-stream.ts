@@ -11,9 +11,13 @@ const retryMs = 10
 
 /**
  * Writes to a file descriptor. Nothing is kept longer than a turn unless a reader is slow, nor lost when the process exits. A log
- * that cannot be written is no reason not to serve.
+ * that cannot be written is no reason not to serve. `format` turns a line of JSON into what is written.
  */
-export function logStream(descriptor = process.stdout.fd, write: typeof writeSync = writeSync): LogStream {
+export function logStream(
+  format: (line: string) => string = line => line,
+  descriptor = process.stdout.fd,
+  write: typeof writeSync = writeSync,
+): LogStream {
   let kept: Buffer = Buffer.alloc(0)
   let lines = ''
   let waits = false
@@ -38,7 +42,7 @@ export function logStream(descriptor = process.stdout.fd, write: typeof writeSyn
   }
   return {
     write: line => {
-      lines += line
+      lines += format(line)
       wait(setImmediate)
     },
   }

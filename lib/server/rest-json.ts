@@ -2,6 +2,7 @@
 import { ResidualError } from '../errors.ts'
 import { product } from '../model/product.ts'
 import type { RequestedOutput } from './infer.ts'
+import { checkDepth, mostExtents } from './json-depth.ts'
 import { refuseSharedMemory } from './shared-memory.ts'
 import { invalid, readValues } from './tensor-values.ts'
 import type { InputTensor } from './tensors.ts'
@@ -53,8 +54,6 @@ export function parseJson(text: string, binaryLength: number | undefined): Parse
   }
 }
 
-const mostExtents = 4 // of a tensor that is served
-
 /** Besides the data of tensors, in bytes: each few of them may become an object. */
 export const mostElse = 2 ** 16
 
@@ -89,6 +88,7 @@ export const tooMuchElse = () =>
 
 /** @throws ResidualError REQUEST_INVALID */
 export function parseObject(text: string): Json {
+  checkDepth(text)
   let json: unknown
   try {
     json = JSON.parse(text.startsWith(byteOrderMark) ? text.slice(1) : text)

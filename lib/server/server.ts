@@ -2,9 +2,11 @@
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import type { SessionDevice } from '../runtime/session.ts'
 import { Connections } from './connections.ts'
 import type { GrpcServer } from './grpc.ts'
 import { checkMs, createHttp } from './http.ts'
+import { listenError } from './listen-error.ts'
 import { checkServeOptions, type ServeOptions } from './options.ts'
 import { Service } from './service.ts'
 import { startTracing } from './tracing.ts'
@@ -13,7 +15,7 @@ import { startTracing } from './tracing.ts'
  * Serves models over HTTP. Resolves once it listens and the models are warm; while they are not, `v2/health/ready` says so.
  *
  * @throws TypeError, RangeError for options that do not exist
- * @throws ResidualError what loading a model throws
+ * @throws ResidualError LISTEN_FAILED, or what loading a model throws
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const service = new Service(checkServeOptions(options))
@@ -55,6 +57,11 @@ export class RunningServer {
     return this.#grpc?.port
   }
 
+  /** The models it answers for, the first being that of requests that name none, and what computes each. */
+  get models(): { readonly name: string; readonly device: SessionDevice | undefined }[] {
+    return [...this.#service.models.values()].map(({ name, device }) => ({ name, device }))
+  }
+
   /** Its log. */
   get log(): Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'> {
     return this.#app.log
@@ -63,16 +70,20 @@ export class RunningServer {
   async open(): Promise<void> {
     const { host, port, grpcPort } = this.#service.options
     this.#endTracing = await startTracing(message => this.log.warn(message))
-    await this.#app.listen({ host, port, listenTextResolver: address => `listening on ${address}` })
+    // Whoever asks meanwhile is told that the models are not ready.
+    const listenTextResolver = (address: string) => `loading models for ${address}`
+    await orListenError(this.#app.listen({ host, port, listenTextResolver }), host, port, '--port')
     if (grpcPort !== undefined) {
       const { startGrpc } = await import('./grpc.ts')
-      this.#grpc = await startGrpc(this.#service, { host, port: grpcPort }, this.log)
-      this.log.info({ port: this.#grpc.port }, 'listening for gRPC')
+      const starting = startGrpc(this.#service, { host, port: grpcPort }, this.log)
+      this.#grpc = await orListenError(starting, host, grpcPort, '--grpc-port')
     }
     for await (const { model, error } of this.#service.load()) {
       if (error !== undefined) throw error
       this.log.info({ model }, 'ready')
     }
+    this.log.info(`listening on ${this.url}`)
+    if (this.#grpc) this.log.info({ port: this.#grpc.port }, 'listening for gRPC')
   }
 
   /**
@@ -137,6 +148,20 @@ export class RunningServer {
     // Models that are being loaded are freed once they have been: nobody waits for that any longer than for a request.
     await inTime(Promise.all([this.#service.close(), this.#endTracing?.()]), until - performance.now())
     return answered
+  }
+}
+
+/** What `listening` comes to. @throws ResidualError LISTEN_FAILED */
+async function orListenError<T>(
+  listening: Promise<T>,
+  host: string,
+  port: number,
+  portOption: string,
+): Promise<T> {
+  try {
+    return await listening
+  } catch (error) {
+    throw listenError(error, host, port, portOption)
   }
 }
 

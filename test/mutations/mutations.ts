@@ -29,8 +29,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'mirrored windows',
     file: weights,
-    find: 'weight[(k * window + rs) * channels + c]',
-    replace: 'weight[(k * window + (window - 1 - rs)) * channels + c]',
+    find: 'weight[(k * channels + c) * window + rs]',
+    replace: 'weight[(k * channels + c) * window + (window - 1 - rs)]',
   },
   {
     title: 'stride forgotten',

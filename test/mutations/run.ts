@@ -1,12 +1,15 @@
 // Does a test fail for every way in which the CUDA backend is broken? Builds a broken twin for each of mutations.ts, runs
 // test/cuda on it until something fails, and writes what it found into docs/mutations.md. Arguments, parts of titles, name
-// some of them; the others keep their lines. All of them take some 20 minutes.
+// some of them; the others keep their lines. All of them take some 20 minutes. `--some N` tries N of them, others every day, takes it
+// that the tests pass without a mutation, and writes nothing: for CI.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { packageRoot } from '../../lib/package-root.ts'
 import { type Mutation, mutations } from './mutations.ts'
+import { ofToday } from './of-today.ts'
 
 const place = join(packageRoot, 'build-mutants')
 const source = join(place, 'source')
@@ -132,17 +135,32 @@ function writeDocs(rows: ReadonlyMap<string, string>): void {
   writeFileSync(docs, `${text.join('\n')}\n`)
 }
 
+const { values: options, positionals: wanted } = parseArgs({
+  allowPositionals: true, // parts of titles
+  options: { some: { type: 'string' } },
+})
+const compiledByTests = join(packageRoot, 'build-cuda', 'test-plans')
+if (options.some !== undefined && !existsSync(compiledByTests)) {
+  console.log(
+    'residual: skipped, there is no twin to break. Build it with npm run build:cuda, and run its tests.',
+  )
+  process.exit(0)
+}
+const chosen =
+  options.some === undefined
+    ? mutations.filter(({ title }) => wanted.length === 0 || wanted.some(part => title.includes(part)))
+    : ofToday(mutations, Number(options.some), Date.now())
 setUp()
-const wanted = process.argv.slice(2) // parts of titles
-const chosen = mutations.filter(
-  ({ title }) => wanted.length === 0 || wanted.some(part => title.includes(part)),
-)
 for (const mutation of chosen) mutate(mutation)() // all of them can be applied
-compile()
-const unbroken = firstFailure(stages, join(packageRoot, 'build-cuda', 'test-plans')) // what the tests have compiled
-if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: ${unbroken}`)
+if (options.some === undefined) {
+  compile()
+  const unbroken = firstFailure(stages, compiledByTests)
+  if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: ${unbroken}`)
+}
 rmSync(unbrokenPlans, { recursive: true, force: true })
-cpSync(join(place, 'plans'), unbrokenPlans, { recursive: true })
+cpSync(options.some === undefined ? join(place, 'plans') : compiledByTests, unbrokenPlans, {
+  recursive: true,
+})
 
 const rows = rowsOfDocs()
 let survivors = 0
@@ -164,6 +182,7 @@ for (const mutation of chosen) {
   console.log(
     `${caught === undefined ? 'SURVIVED' : 'caught'}  ${mutation.title} (${seconds} s)  ${caught ?? ''}`,
   )
+  if (options.some !== undefined) continue
   rows.set(mutation.title, `| ${mutation.title} | ${caught ?? '**nothing**'} |`)
   writeDocs(rows) // now, so that a run that is cut short has not been for nothing
 }

@@ -104,6 +104,33 @@ describe('large JSON', () => {
     },
   )
 
+  it.each([
+    ['4 million lists', '['.repeat(2 ** 22) + ']'.repeat(2 ** 22)],
+    ['lists without an end', '['.repeat(2 ** 23)],
+    ['objects', `${'{"a":'.repeat(2 ** 20)}0${'}'.repeat(2 ** 20)}`],
+    ['a tensor of five extents, small', '{"inputs":[{"name":"pixels","data":[[[[[0]]]]]}]}'],
+  ])('nested deeper than any tensor is refused before it takes memory: %s', async (_, text) => {
+    const before = process.memoryUsage().rss
+    let most = before
+    const watch = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().rss)
+    }, 5)
+    await expect(parseRequest(Buffer.from(text), undefined, limits, parser, never)).rejects.toMatchObject({
+      code: 'REQUEST_INVALID',
+      message: expect.stringMatching(/^The JSON is nested more than 7 deep, at character \d+\./),
+    })
+    clearInterval(watch)
+    expect(most - before).toBeLessThan(2 ** 28) // it was 1.8 GB
+  })
+
+  it('is as deep as a tensor of four extents, whatever its strings hold', async () => {
+    const id = '[[[[[[[[{{{{{{{{"\\"[[[\\\\'
+    const parameters = { '[{"': '\\' }
+    const input = { name: 'pixels', datatype: 'UINT8', shape: [1, 1, 1, 3], data: [[[[1, 2, 3]]]] }
+    const parsed = await parse({ id, parameters, inputs: [input] })
+    expect(parsed).toMatchObject({ id, parameters, inputs: [{ values: input.data }] })
+  })
+
   it('of more pictures than there may be brings none of them', async () => {
     const data = values(50_000, () => 0).map(() => '')
     const { inputs } = await parse({

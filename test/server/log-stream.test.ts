@@ -12,7 +12,7 @@ function descriptor(room = Number.POSITIVE_INFINITY) {
     state.writes.push(Buffer.from(taken).toString())
     return taken.length
   }
-  return { state, stream: logStream(1, write as never) }
+  return { state, stream: logStream(line => line, 1, write as never) }
 }
 
 const turn = () => new Promise(resolve => setImmediate(() => setImmediate(resolve)))

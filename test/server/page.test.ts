@@ -1,6 +1,7 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findModel } from '../../lib/model-record.ts'
 import { packageRoot } from '../../lib/package-root.ts'
@@ -9,7 +10,7 @@ import { temporaryFolder } from '../support/files.ts'
 import { ask, modelName, samplePicture, startServer } from '../support/server.ts'
 
 const chromiumPath = process.env.RESIDUAL_CHROMIUM ?? '/usr/bin/chromium'
-/** Where to put pictures of the page; nowhere unless it says so. */
+/** Where to put pictures of the page, such as those in docs/; nowhere unless it says so. */
 const screenshots = process.env.RESIDUAL_SCREENSHOTS
 
 function haveChromium(): boolean {
@@ -34,12 +35,29 @@ describe('the page', () => {
     const policy = headers.get('Content-Security-Policy')
     expect(policy).toMatch(/default-src 'none'/)
     expect(policy).not.toMatch(/unsafe|https?:|\*/)
-    const files = ['index.html', 'page.css', 'page.js'].map(file =>
-      readFileSync(join(packageRoot, 'page', file), 'utf8'),
-    )
-    expect(files[0]).toBe(html)
-    for (const text of files)
+    const files = readdirSync(join(packageRoot, 'page'))
+    expect(html).toBe(readFileSync(join(packageRoot, 'page', 'index.html'), 'utf8'))
+    for (const file of files) {
+      const text = readFileSync(join(packageRoot, 'page', file), 'utf8')
+      const path = file === 'index.html' ? '' : file
+      expect((await ask(`${server.url}/${path}`)).json).toBe(text)
       expect(text.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:\/\/|@import|\/\/cdn/)
+    }
+  })
+
+  it('is told what a model knows, and has samples', async () => {
+    const { json } = await ask(`${server.url}/classes?model=${modelName}`)
+    const { labels } = JSON.parse(
+      readFileSync(findModel(modelName).path.replace('.safetensors', '.json'), 'utf8'),
+    )
+    expect(json).toEqual({ model: modelName, classes: labels })
+    expect((await ask(`${server.url}/classes`)).json).toEqual(json)
+    expect((await ask(`${server.url}/classes?model=other`)).status).toBe(404)
+    for (const query of ['model=a&model=b', 'name=a'])
+      expect((await ask(`${server.url}/classes?${query}`)).status).toBe(400)
+    const sample = await fetch(`${server.url}/samples/ship.jpg`)
+    expect(sample.headers.get('Content-Type')).toBe('image/jpeg')
+    expect(Buffer.from(await sample.arrayBuffer())).toEqual(samplePicture('ship'))
   })
 })
 
@@ -64,10 +82,20 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     return { page, complaints }
   }
 
-  async function save(page: Page, name: string): Promise<void> {
+  async function photograph(page: Page, name: string): Promise<void> {
     if (!screenshots) return
     mkdirSync(screenshots, { recursive: true })
-    await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true })
+    const picture = await page.screenshot({ fullPage: true })
+    await sharp(picture)
+      .png({ palette: true })
+      .toFile(join(screenshots, `${name}.png`)) // a third of the bytes
+  }
+
+  /** What a button has the browser save. */
+  async function save(button: string, page: Page): Promise<Buffer> {
+    const download = page.waitForEvent('download')
+    await page.click(button)
+    return readFileSync(await (await download).path())
   }
 
   const choose = (page: Page, ...names: string[]) =>
@@ -79,6 +107,8 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
   const haveClasses = (page: Page, count: number) =>
     expect.poll(() => page.locator('.classes li').count(), { timeout: 20_000 }).toBe(count)
 
+  const same = 'withMap.every((value, i) => value === without[i])'
+
   /** How many of a canvas's pixels are not what they are without the map. */
   const changedByMap = async (page: Page) => {
     // Compared in the page: a million numbers take half a minute to get here.
@@ -87,10 +117,10 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
         const canvas = document.querySelector('canvas')
         window.${name} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
       }`)
-    await keep('withMap')
-    await page.uncheck('#show-map')
     await keep('without')
-    await page.check('#show-map')
+    await page.click('.map-button')
+    await page.waitForSelector('canvas[aria-label*="was seen"]')
+    await expect.poll(() => keep('withMap').then(() => page.evaluate(same)), { timeout: 5000 }).toBe(false)
     return page.evaluate<number>('withMap.filter((value, i) => value !== without[i]).length / withMap.length')
   }
 
@@ -106,7 +136,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     expect(await page.getAttribute('#drop', 'class')).toBe('over')
     await page.dispatchEvent('#drop', 'drop', { dataTransfer: data })
     await page.waitForSelector('.classes li')
-    expect(await page.textContent('#status')).toMatch(/^ship\.jpg: ship, 9\d\.\d %\.$/)
+    await expect.poll(() => page.textContent('#status')).toMatch(/^ship\.jpg: ship, 9\d\.\d\s%\.$/)
     const names = await page.locator('.classes .name').allTextContents()
     expect([names[0], names.length]).toEqual(['ship', 5])
     const width = (i: number) =>
@@ -134,8 +164,10 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
       window.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))
     `)
     await page.waitForSelector('.error:not(:empty)')
-    expect(await page.textContent('.error')).toMatch(/none of JPEG.*\[DECODE_FAILED\]/)
-    expect(await page.textContent('#status')).toMatch(/^4 of 4, 1 could not be classified/)
+    expect(await page.textContent('.error')).toBe(
+      'This is not a picture, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
+    )
+    await expect.poll(() => page.textContent('#status')).toBe('4 of 4, 1 could not be classified.')
     // The browser itself complains of the 400.
     expect(complaints.filter(text => !text.includes('status of 400'))).toEqual([])
     await page.close()
@@ -177,8 +209,131 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.goto(server.url)
     await choose(page, 'frog', 'truck', 'airplane')
     await haveClasses(page, 15)
-    expect(await page.evaluate('[open, listeners]')).toEqual([0, 1])
+    await page.check('#show-map')
+    await page.waitForSelector('canvas[aria-label*="was seen"]')
+    await expect.poll(() => page.evaluate('[open, listeners]')).toEqual([0, 1])
     await page.close()
+  })
+
+  it('shows maps only when asked, of all pictures or of one', async () => {
+    const { page } = await open()
+    const shown = () => page.locator('canvas[aria-label*="was seen"]').count()
+    await choose(page, 'frog', 'truck', 'airplane')
+    await haveClasses(page, 15)
+    expect(await shown()).toBe(0)
+    await page.locator('.map-button').nth(1).click()
+    await expect.poll(shown).toBe(1)
+    expect(await page.locator('.map-button[aria-pressed=true]').count()).toBe(1)
+    await page.check('#show-map')
+    await expect.poll(shown).toBe(3)
+    await page.locator('.map-button').first().click()
+    await expect.poll(shown).toBe(2)
+    await page.close()
+  })
+
+  it('keeps all results of a hundred pictures, shows sixty and says where the others are; they can be cleared', async () => {
+    const { page } = await open()
+    const buffer = await sharp(samplePicture('ship')).resize(64).jpeg().toBuffer()
+    const mimeType = 'image/jpeg'
+    const files = Array.from({ length: 100 }, (_, i) => ({ name: `p${i}.jpg`, mimeType, buffer }))
+    await page.setInputFiles('#files', files)
+    await expect.poll(() => page.textContent('#status'), { timeout: 60_000 }).toMatch(/^100 of 100\./)
+    expect(await page.locator('.card').count()).toBe(60)
+    expect(await page.textContent('#more')).toBe('Show 40 more of 40 older results')
+    await page.click('#more')
+    expect(await page.locator('.card').count()).toBe(100)
+    expect(await page.isVisible('#more')).toBe(false)
+    await haveClasses(page, 500)
+    const saved = JSON.parse((await save('#save-json', page)).toString())
+    expect(saved).toHaveLength(100)
+    await page.click('#clear')
+    expect(await page.locator('.card').count()).toBe(0)
+    expect([await page.isVisible('#tools'), await page.textContent('#status')]).toEqual([false, ''])
+    await page.click('.sample >> nth=4')
+    await haveClasses(page, 5)
+    await expect.poll(() => page.textContent('#status')).toMatch(/^ship\.jpg: ship/)
+    await page.close()
+  }, 180_000)
+
+  it('saves what it found as CSV and JSON, with what could not be classified', async () => {
+    const { page } = await open()
+    const picture = { name: 'a "b", c.jpg', mimeType: 'image/jpeg', buffer: samplePicture('ship') }
+    await page.setInputFiles('#files', [picture])
+    await haveClasses(page, 5)
+    await page.setInputFiles('#files', [
+      { ...picture, name: 'broken.jpg', buffer: Buffer.from('no picture') },
+    ])
+    await page.waitForSelector('.error:not(:empty)')
+    const [ship, broken] = JSON.parse((await save('#save-json', page)).toString())
+    expect(ship).toMatchObject({ name: picture.name, model: modelName })
+    expect(ship.predictions[0]).toEqual({ index: 8, label: 'ship', probability: expect.any(Number) })
+    expect(broken).toMatchObject({ name: 'broken.jpg', error: expect.stringContaining('[DECODE_FAILED]') })
+    const [head, first, second] = (await save('#save-csv', page)).toString().split('\r\n')
+    expect(head).toMatch(/^name,model,error,class 1,probability 1,.*,class 5,probability 5$/)
+    expect(first).toMatch(/^"a ""b"", c\.jpg",resnet50-cifar10,,ship,0\.9\d+,/)
+    expect(second).toMatch(/^broken\.jpg,resnet50-cifar10,".*\[DECODE_FAILED\]"$/)
+    await page.close()
+  })
+
+  it('tells what the model knows, which model each answer is of, and how to ask from a command line', async () => {
+    const page = await browser.newPage()
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server.url })
+    await page.goto(server.url)
+    await choose(page, 'ship')
+    await haveClasses(page, 5)
+    expect(await page.textContent('.card .model')).toBe(modelName)
+    await page.click('#known summary')
+    await expect.poll(() => page.textContent('#known summary')).toBe('What it knows: 10 classes')
+    expect((await page.locator('#known-classes li').allTextContents()).sort()).toEqual([
+      'airplane',
+      'automobile',
+      'bird',
+      'cat',
+      'deer',
+      'dog',
+      'frog',
+      'horse',
+      'ship',
+      'truck',
+    ])
+    await page.click('#command summary')
+    const command = `curl --data-binary @photo.jpg '${server.url}/classify'`
+    expect(await page.textContent('#curl')).toBe(command)
+    await page.click('#copy')
+    await expect.poll(() => page.textContent('#copy')).toBe('Copied')
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(command)
+    await page.close()
+  })
+
+  it('has no rows of 0.0 %, keeps a percentage on its line, and no empty charts', async () => {
+    const quiet = await startServer({ threads: 1 })
+    const { page } = await open({ viewport: { width: 360, height: 740 } })
+    await page.goto(quiet.url)
+    await page.waitForSelector('#rate-chart polyline', { state: 'attached' })
+    expect(await page.isVisible('#rate-chart')).toBe(false)
+    expect(await page.textContent('#idle')).toBe('No pictures.')
+    const sure = [1, 0.0006, 0.0004, 0].map((probability, index) => ({
+      index,
+      label: `class ${index}`,
+      probability,
+    }))
+    const timings = { decodeMs: 1, queueMs: 1, computeMs: 1 }
+    await page.route('**/classify?*', route =>
+      route.fulfill({ json: { model: modelName, results: [{ predictions: sure, timings }] } }),
+    )
+    await choose(page, 'ship')
+    await haveClasses(page, 2)
+    expect(await page.locator('.classes .value').allTextContents()).toEqual(['100.0\u00a0%', '0.1\u00a0%'])
+    const heights = await page
+      .locator('.classes li')
+      .evaluateAll(rows => rows.map(row => row.getBoundingClientRect().height))
+    expect(Math.abs(heights[0]! - heights[1]!)).toBeLessThan(1)
+    await page.unroute('**/classify?*')
+    await choose(page, 'ship')
+    await expect.poll(() => page.isVisible('#rate-chart'), { timeout: 5000 }).toBe(true)
+    expect(await page.isVisible('#idle')).toBe(false)
+    await page.close()
+    await quiet.stop()
   })
 
   it('lets the model be chosen by keyboard where several are served, and shows no choice where there is none', async () => {
@@ -197,7 +352,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     expect(await choice.locator('option').allTextContents()).toEqual([modelName, 'other "one"'])
     await choose(page, 'ship')
     await haveClasses(page, 5)
-    await page.focus('#choose-folder')
+    await page.focus('.sample:last-child')
     await page.keyboard.press('Tab')
     await page.keyboard.press('ArrowDown')
     expect(await choice.inputValue()).toBe('other "one"')
@@ -205,6 +360,9 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await haveClasses(page, 10)
     expect(await page.locator('.card:first-child .name').first().textContent()).toBe('other ship')
     expect(await page.textContent('#server')).toBe('other "one"')
+    expect(await page.locator('.card .model').allTextContents()).toEqual(['other "one"', modelName])
+    expect(await page.textContent('#curl')).toContain('classify?model=other+%22one%22')
+    await expect.poll(() => page.textContent('#known-classes')).toMatch(/^other /)
     await page.goto(`${several.url}/?model=${encodeURIComponent('other "one"')}`)
     await choice.waitFor()
     expect(await choice.inputValue()).toBe('other "one"')
@@ -230,8 +388,10 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
       .locator('#batch-chart rect')
       .evaluateAll(bars => bars.map(bar => Number(bar.getAttribute('height'))))
     expect(Math.max(...heights)).toBeGreaterThan(50)
+    await page.locator('.map-button').nth(1).click()
     await page.evaluate(`for (const card of [...document.querySelectorAll('.card')].slice(3)) card.remove()`)
-    await save(page, 'page')
+    await page.waitForTimeout(300)
+    await photograph(page, 'page')
     await page.close()
   })
 
@@ -246,12 +406,19 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
       buffer: samplePicture('deer'),
     })
     await page.waitForSelector('.classes li')
-    await page.keyboard.press('Tab')
-    expect(await page.evaluate(`document.activeElement.id`)).toBe('choose-folder')
-    await page.keyboard.press('Tab')
-    expect(await page.evaluate(`document.activeElement.id`)).toBe('show-map')
-    await page.keyboard.press('Space')
-    expect(await page.isChecked('#show-map')).toBe(false)
+    const focused = () =>
+      page.evaluate<string>(`document.activeElement.id || document.activeElement.className`)
+    const met: string[] = []
+    for (let i = 0; i < 14; i++) {
+      await page.keyboard.press('Tab')
+      met.push(await focused())
+      if (met.at(-1) === 'show-map') await page.keyboard.press('Space')
+    }
+    const samples = Array.from({ length: 6 }, () => 'sample')
+    const tools = ['show-map', 'save-csv', 'save-json', 'clear']
+    expect(met).toEqual(['choose-folder', ...samples, '', '', ...tools, 'map-button small'])
+    expect(await page.isChecked('#show-map')).toBe(true)
+    await page.waitForSelector('canvas[aria-label*="was seen"]')
     await page.close()
   })
 
@@ -269,12 +436,12 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     )
     expect(scroll).toBeLessThanOrEqual(inner!)
     const sizes = await page
-      .locator('button')
+      .locator('button:visible')
       .evaluateAll(buttons => buttons.map(button => button.getBoundingClientRect().height))
     for (const height of sizes) expect(height).toBeGreaterThanOrEqual(44)
     const background = await page.evaluate(`getComputedStyle(document.body).backgroundColor`)
     expect(background).toBe(colorScheme === 'light' ? 'rgb(251, 250, 248)' : 'rgb(22, 24, 27)')
-    await save(page, `phone-${colorScheme}`)
+    await photograph(page, colorScheme === 'dark' ? 'page-phone' : 'page-phone-light')
     await page.close()
   })
 })

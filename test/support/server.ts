@@ -130,12 +130,12 @@ export interface ServerProcess {
   readonly exit: Promise<number | string>
 }
 
-/** `residual serve` of the package in `root`, as a user would start it; resolves once its log says `until`. */
+/** `residual serve` of the package in `root`, as a user would start it; resolves once its log says `until`, by default that it listens. */
 export async function spawnServer(
   args: readonly string[] = [],
   env: NodeJS.ProcessEnv = {},
   root = packageRoot,
-  until = 'ready',
+  until = 'listening on',
 ): Promise<ServerProcess> {
   const command = [join(root, 'bin', 'residual.js'), 'serve', '--device', 'cpu', '--port', '0', ...args]
   const child = spawn(process.execPath, command, {
@@ -155,7 +155,7 @@ export async function spawnServer(
       for (const part of parts) {
         const line = JSON.parse(part)
         lines.push(line)
-        url ||= /^listening on (.*)$/.exec(line.msg)?.[1] ?? ''
+        url ||= /^(?:loading models for|listening on) (.*)$/.exec(line.msg)?.[1] ?? ''
         if (line.msg.startsWith(until)) resolve()
       }
     })

@@ -1,0 +1,12 @@
+// The page's elements by their ids, and a file that the visitor keeps.
+
+export const byId = id => document.getElementById(id)
+
+/** Has the browser save `text`. */
+export function saveAs(name, type, text) {
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(new Blob([text], { type }))
+  link.download = name
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000) // some browsers read it later
+}
