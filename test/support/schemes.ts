@@ -252,10 +252,17 @@ export const keras1: Rename = tensor =>
 
 /** Stems of three convolutions, which PaddleClas counts from 1: what the plain ones do with the rest. */
 const vd =
-  (rename: Rename, stem: (k: number, kind: 'conv' | 'bn') => string, leaves: readonly string[]): Rename =>
+  (
+    rename: Rename,
+    stem: (k: number, kind: 'conv' | 'bn') => string,
+    leaves: readonly string[],
+    pools = true,
+  ): Rename =>
   tensor => {
     // An average pool has no tensors, and no number in names of Paddle.
-    const name = tensor.name.replace(/downsample\.([12])/, (_, i) => `downsample.${Number(i) - 1}`)
+    const name = pools
+      ? tensor.name.replace(/downsample\.([12])/, (_, i) => `downsample.${Number(i) - 1}`)
+      : tensor.name
     const at = ['conv1.0.', 'conv1.1.', 'conv1.3.', 'conv1.4.', 'conv1.6.', 'bn1.'].findIndex(layer =>
       name.startsWith(layer),
     )
@@ -268,11 +275,11 @@ const vd =
 
 const leavesOfLayers = ['.weight', '.bias', '._mean', '._variance', '.weight']
 
-export const paddleDygraphVd = vd(
-  tensor => paddleDygraph(tensor),
-  (k, kind) => `conv1_${k}.${kind === 'conv' ? '_conv' : '_batch_norm'}`,
-  leavesOfLayers,
-)
+const stemOfDygraph = (k: number, kind: 'conv' | 'bn') =>
+  `conv1_${k}.${kind === 'conv' ? '_conv' : '_batch_norm'}`
+
+export const paddleDygraphVd = vd(paddleDygraph, stemOfDygraph, leavesOfLayers)
+export const paddleDygraphVc = vd(paddleDygraph, stemOfDygraph, leavesOfLayers, /*pools=*/ false)
 
 export const paddleClasBlocksVd = (blocks: readonly number[]): Rename =>
   vd(paddleClasBlocks(blocks), (k, kind) => `stem.${k - 1}.${kind}`, leavesOfLayers)

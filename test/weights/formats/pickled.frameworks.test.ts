@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { Checkpoint } from '../../../lib/weights/checkpoint.ts'
 import { openPaddle } from '../../../lib/weights/formats/paddle.ts'
 import { openPyTorch } from '../../../lib/weights/formats/pytorch.ts'
+import { type Expected, expectTensors } from '../../support/expected-tensors.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { runPython } from '../../support/python.ts'
 
@@ -77,7 +77,7 @@ torch.jit.script(torch.nn.Linear(1, 1)).save(os.path.join(folder, 'script.pt'))
 print(json.dumps(report))
 `
 
-/** Saves what paddle.save makes of a state dict: arrays by name, the names of the parameters, and arrays in pieces by protocols 2 and 3. */
+/** Saves what paddle.save makes of a state dict, for where there is no Paddle but numpy: arrays by name, the names of the parameters, and arrays in pieces by protocols 2 and 3. */
 const paddleScript = `
 import sys, json, os, pickle, collections, numpy
 folder = sys.argv[1]
@@ -108,26 +108,6 @@ for protocol in (2, 3, 4, 5):
         pickle.dump({name: (f'p_{i}', array) for i, (name, array) in enumerate(state.items())}, file, protocol)
 print(json.dumps(report))
 `
-
-type Expected = readonly (readonly [name: string, shape: readonly number[], floating: boolean])[]
-
-/** Compares every number, to the bit; integers only by their shapes. */
-async function expectTensors(file: Checkpoint, expected: Expected, numbers: Buffer): Promise<void> {
-  expect([...file.tensors.keys()].sort()).toEqual(expected.map(([name]) => name).sort())
-  let at = 0
-  for (const [name, shape, floating] of expected) {
-    const info = file.tensors.get(name)!
-    expect([name, info.shape]).toEqual([name, shape])
-    const bytes = info.length * 4
-    if (floating) {
-      const values = await file.read(name)
-      const same = Buffer.from(values.buffer).equals(numbers.subarray(at, at + bytes))
-      expect(same, `the numbers of ${name}`).toBe(true)
-    }
-    at += bytes
-  }
-  expect(at).toBe(numbers.length)
-}
 
 describe("PyTorch's own files", () => {
   const report = JSON.parse(runPython(torchScript, folder)) as Record<string, Expected>
