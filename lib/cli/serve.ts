@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import type { RunningServer, ServeOptions } from '../server/index.ts'
 import { defaultDrainMs } from '../server/options.ts'
 import { type ModelArguments, modelOptionsOf } from './model-options.ts'
+import { sayAll } from './print.ts'
 import { serveBanner } from './serve-banner.ts'
 
 /** What the command line says; see `main.ts`. */
@@ -34,7 +35,7 @@ export async function serveUntilStopped(args: ServeArguments): Promise<number> {
   if (typeof server === 'string') return stopStarting(started, args.drainMs)
   if (process.stdout.isTTY) {
     await nextTurn() // the log writes what it has once a turn
-    console.log(serveBanner(server))
+    sayAll(serveBanner(server))
   }
   onReload = () => void server.reload().catch(() => {}) // the log says what is wrong
   if (reloadWanted) onReload()

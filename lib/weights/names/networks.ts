@@ -18,6 +18,9 @@ export interface ChosenNetwork extends FoundNetwork {
   readonly others: readonly string[]
 }
 
+/** Of schemes that differ in details the name of the first. */
+const families = new Set(schemes.map(({ name }) => name.split(',')[0]))
+
 /**
  * The network of a file. Where there are several it is the one whose names begin with `wanted`; without that the averaged one (`ema`),
  * as timm prefers it, if there is one beside a single other.
@@ -83,6 +86,6 @@ function noNetwork(file: Checkpoint): ResidualError {
   return new ResidualError(
     'CHECKPOINT_MISMATCH',
     `${file.path} holds no ResNet that is known: it has ${some}. ` +
-      `Known are the names of ${schemes.map(({ name }) => name).join('; ')}.`,
+      `Known are the names of ${[...families].join('; ')}.`,
   )
 }
