@@ -41,9 +41,29 @@ class Operands {
   std::vector<Binding> bindings_;
 };
 
+// Waits, at the end of its scope, for all that was queued there: it uses memory that is freed next, also
+// where a candidate failed half-way or none was there to be timed.
+class Drained {
+ public:
+  explicit Drained(Stream& stream) : stream_(stream) {}
+  Drained(const Drained&) = delete;
+  Drained& operator=(const Drained&) = delete;
+  ~Drained() {
+    try {
+      stream_.synchronize();
+    } catch (const core::Error&) {
+      // What failed has been told, or the device is lost, which every later call tells.
+    }
+  }
+
+ private:
+  Stream& stream_;
+};
+
 double milliseconds(const EnginePlan& plan, const Operands& operands, const std::shared_ptr<Device>& device,
                     Stream& stream) {
   const DeviceBuffer workspace(device, plan.workspace_bytes, "the workspace of autotuning");
+  const Drained drained(stream);
   const auto begin = make_event(device), end = make_event(device);
   for (int i = 0; i < kWarmUps; i++)
     stream.execute("autotuning", plan, operands.bindings(), workspace.data());
@@ -59,6 +79,7 @@ double milliseconds(const EnginePlan& plan, const Operands& operands, const std:
 EnginePlan fastest_plan(const ConvSpec& spec, const std::vector<Descriptor>& candidates,
                         const Descriptor& gpu, const std::shared_ptr<Device>& device, Stream& stream) {
   const Operands operands(spec, device, stream);
+  const Drained drained(stream);
   EnginePlan best;
   double best_time = std::numeric_limits<double>::infinity();
   std::string reason = "cuDNN proposes no engine";
