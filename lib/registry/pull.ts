@@ -104,6 +104,7 @@ async function fetchInto(
       await part.sync()
     } finally {
       await part.close()
+      if (part.received === 0) await part.remove() // nothing to go on from
     }
     const sha256 = await sha256Of(part.path)
     const stated: Expected[] = part.note?.sha256 ? [{ digits: part.note.sha256, by: 'hub' }] : []
