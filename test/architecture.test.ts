@@ -51,7 +51,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
   ],
   classifier: ['greatest', 'pipeline', 'open-model', 'image', 'runtime', 'weights', 'model', 'errors'],
   pipeline: ['image', 'runtime', 'model', 'errors'],
-  'open-model': ['model-record', 'sidecars', 'image', 'weights', 'model', 'errors'],
+  'open-model': ['model-record', 'registry', 'sidecars', 'image', 'weights', 'model', 'errors'],
   'save-model': ['image', 'weights', 'model', 'errors'],
   sidecars: ['image', 'model', 'errors'],
   'model-record': ['package-root', 'registry', 'sidecars', 'image', 'runtime', 'weights', 'model', 'errors'],

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { notWritten } from '../weights/atomic-file.ts'
 import { modelCache } from './cache.ts'
+import { bringConfigs } from './configs.ts'
 import { download, type Progress } from './download.ts'
 import { lock } from './lock.ts'
 import { Part } from './part.ts'
@@ -113,6 +114,7 @@ async function fetchInto(
       await part.remove()
       throw mismatch(`What came for ${name}`, sha256, wrong, 'It was deleted; pull again.')
     }
+    if (source.checkpoint === undefined) await bringConfigs(transport, source, path, signal)
     const checkedAgainst = [...known, ...stated][0]!.by
     await writeRecord(path, source, { sha256, bytes: part.received, checkedAgainst })
     await put(part.path, path)
