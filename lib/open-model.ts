@@ -1,4 +1,5 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
+import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { quoted, ResidualError, systemReason, wrongType } from './errors.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
@@ -22,6 +23,7 @@ import {
   readShortFile,
 } from './model-record.ts'
 import { checkNames, checkSignal, type Names } from './options.ts'
+import { configPath } from './registry/configs.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { imagenetNames } from './sidecars/imagenet-names.ts'
 import { parseLabelFile, parseLabels } from './sidecars/labels.ts'
@@ -187,9 +189,11 @@ function activationIn({ metadata, path }: Checkpoint): Activation | undefined {
 
 /** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */
 async function readSidecars(path: string): Promise<Sidecar & Pick<ModelRecord, 'prefix'>> {
-  const [config, preprocessor] = ['config.json', 'preprocessor_config.json'].map(name =>
-    join(dirname(path), name),
-  ) as [string, string]
+  // Of a checkpoint that was pulled they have its name.
+  const [config, preprocessor] = ['config.json', 'preprocessor_config.json'].map(name => {
+    const pulled = configPath(path, name)
+    return existsSync(pulled) ? pulled : join(dirname(path), name)
+  }) as [string, string]
   const own = await readModelRecord({ path })
   if (own.architecture?.layers !== undefined && own.labels && own.preprocessing) return own // nothing is left to ask
   const configJson = await readJson(config)

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import {
   type Activation,
   activations,
@@ -28,6 +28,8 @@ import { noTwin, tolerances, useTwin } from './support/twin.ts'
 const folder = temporaryFolder()
 const ship = join(packageRoot, 'samples', 'ship.jpg')
 let files = 0
+
+afterEach(() => vi.unstubAllEnvs()) // of the twin
 
 /** The path of a new checkpoint that gives these logits. */
 async function saved(logits: readonly number[], more: Partial<SavedModel> = {}): Promise<string> {

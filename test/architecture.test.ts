@@ -64,7 +64,7 @@ const mayImport: { readonly [layer: string]: readonly string[] } = {
     'errors',
   ],
   pipeline: ['image', 'runtime', 'model', 'errors'],
-  'open-model': ['options', 'model-record', 'sidecars', 'image', 'weights', 'model', 'errors'],
+  'open-model': ['options', 'model-record', 'registry', 'sidecars', 'image', 'weights', 'model', 'errors'],
   'save-model': ['options', 'image', 'weights', 'model', 'errors'],
   sidecars: ['image', 'model', 'errors'],
   'model-record': ['package-root', 'registry', 'sidecars', 'image', 'runtime', 'weights', 'model', 'errors'],

@@ -51,13 +51,23 @@ export async function prepare(
   }
   if (status === 408 || status === 429 || status >= 500)
     throw new TransientFailure(`the server answered ${status}`, retryAfter(headers['retry-after']))
-  const hint =
-    status === 401 || status === 403
-      ? ' Set HF_TOKEN to a token that may read it.'
-      : status === 404
-        ? ' There is no such file or revision.'
-        : ''
-  throw new ResidualError('DOWNLOAD_FAILED', `${url}: the server answered ${status}.${hint}`)
+  throw new ResidualError(
+    'DOWNLOAD_FAILED',
+    `${url}: the server answered ${status}.${hint(status, headers['x-error-code'])}`,
+  )
+}
+
+/** By what the hub says (`X-Error-Code`); it answers 401 for repositories that are not there, as for those that are not public. */
+function hint(status: number, code: string | undefined): string {
+  if (code === 'GatedRepo')
+    return ' Its owner wants terms to be accepted on its page first; then set HF_TOKEN to a token that may read it.'
+  if (code === 'EntryNotFound')
+    return ' The repository has no file of that name: give another one behind the name of the repository.'
+  if (code === 'RevisionNotFound') return ' The repository has no such revision.'
+  if (status === 404 && code === undefined) return ' There is no such file or revision.'
+  if (code === 'RepoNotFound' || status === 401 || status === 404)
+    return ' There is no such repository, or it is not public: look at its name; HF_TOKEN may be a token that may read it.'
+  return status === 403 ? ' Set HF_TOKEN to a token that may read it.' : ''
 }
 
 /** Whether an answer is about the file that `part` is the beginning of. */

@@ -5,6 +5,7 @@ import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts
 import { checkNames, checkSignal, type Names } from '../options.ts'
 import { notWritten } from '../weights/atomic-file.ts'
 import { modelCache } from './cache.ts'
+import { bringConfigs } from './configs.ts'
 import { download, type Progress } from './download.ts'
 import { lock } from './lock.ts'
 import { Part } from './part.ts'
@@ -117,6 +118,7 @@ async function fetchInto(
       await part.sync()
     } finally {
       await part.close()
+      if (part.received === 0) await part.remove() // nothing to go on from
     }
     const sha256 = await sha256Of(part.path)
     const stated: Expected[] = part.note?.sha256 ? [{ digits: part.note.sha256, by: 'hub' }] : []
@@ -125,6 +127,7 @@ async function fetchInto(
       await part.remove()
       throw mismatch(`What came for ${name}`, sha256, wrong, 'It was deleted; pull again.')
     }
+    if (source.checkpoint === undefined) await bringConfigs(transport, source, path, signal)
     const checkedAgainst = [...known, ...stated][0]!.by
     await writeRecord(path, source, { sha256, bytes: part.received, checkedAgainst })
     await put(part.path, path)

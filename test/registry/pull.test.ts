@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -299,7 +299,7 @@ describe('a server that lies', () => {
       response.writeHead(200, hubHeaders(bytes, { 'x-linked-size': '1000' })).end(bytes),
     )
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'more came than the 1000 bytes'))
-    expect((await stat(part())).size).toBe(0)
+    expect(existsSync(part())).toBe(false)
   })
 
   it('gets only the bytes of its Content-Length taken, whatever follows them', async () => {
@@ -326,14 +326,22 @@ describe('a server that lies', () => {
   })
 
   it.each([
-    [404, 'no such file'],
-    [401, 'HF_TOKEN'],
-    [403, 'HF_TOKEN'],
-    [400, '400'],
-  ])('is asked once where it answers %i', async (status, message) => {
-    server.next.push((_, response) => response.writeHead(status).end('no'))
+    [404, undefined, 'no such file'],
+    [404, 'EntryNotFound', 'has no file of that name'],
+    [404, 'RevisionNotFound', 'has no such revision'],
+    [404, 'RepoNotFound', 'no such repository, or it is not public'],
+    [401, 'RepoNotFound', 'no such repository, or it is not public'],
+    [401, undefined, 'no such repository, or it is not public'],
+    [401, 'GatedRepo', 'terms to be accepted'],
+    [403, 'GatedRepo', 'terms to be accepted'],
+    [403, undefined, 'HF_TOKEN'],
+    [400, undefined, '400'],
+  ] as const)('is asked once where it answers %i, %s, and leaves nothing', async (status, code, message) => {
+    const headers = code && { 'x-error-code': code }
+    server.next.push((_, response) => response.writeHead(status, headers).end('no'))
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', message))
     expect(server.requests).toHaveLength(1)
+    expect(await readdir(models)).toEqual([])
   })
 
   it('is asked again where it is busy, when it says so', async () => {
@@ -353,6 +361,48 @@ describe('a server that lies', () => {
     for (let i = 0; i < 3; i++) server.next.push((_, response) => response.writeHead(500).end())
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'given up after 3 tries'))
     expect(server.requests).toHaveLength(3)
+  })
+})
+
+describe('what a repository says of its checkpoint', () => {
+  afterEach(() => server.beside.clear())
+
+  it('comes with it, and is followed', async () => {
+    const network = resnet({ layers: 18, classes: 2, width: 1 / 16 })
+    const file = join(folder, 'made.safetensors')
+    await saveNetwork(file, network, initialise(parametersOf(network), 1))
+    const id2label = { 0: 'cat', 1: 'dog' }
+    const problem_type = 'multi_label_classification'
+    server.beside.set('config.json', JSON.stringify({ model_type: 'resnet', id2label, problem_type }))
+    server.beside.set('preprocessor_config.json', JSON.stringify({ size: 64, image_mean: [0.5, 0.5, 0.5] }))
+    server.next.push(serve(await readFile(file)))
+    await pull(name, quick)
+    expect((await readdir(models)).sort()).toEqual(
+      ['', '.config', '.preprocessor_config', '']
+        .map((part, i) => (i < 3 ? `somebody--resnet${part}.json` : 'somebody--resnet.safetensors'))
+        .sort(),
+    )
+    await using model = await openModel(name)
+    expect([model.labels, model.activation]).toEqual([['cat', 'dog'], 'sigmoid'])
+    expect(model.preprocessing.mean).toEqual([0.5, 0.5, 0.5])
+  })
+
+  it('is not asked for where the registry has it', async () => {
+    server.beside.set('config.json', '{}')
+    const source = { ...findSource(name), checkpoint: checkpoints['resnet50.tv_in1k']! }
+    await pullSource(
+      { ...source, checkpoint: { ...source.checkpoint, sha256: sha256(bytes) } as never },
+      quick,
+    )
+    expect((await readdir(models)).filter(each => each.includes('config'))).toEqual([])
+  })
+
+  it('may be large, but not without end', async () => {
+    server.beside.set('config.json', ' '.repeat(5 << 20))
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'more than 4194304 bytes'))
+    expect(existsSync(join(models, 'somebody--resnet.safetensors'))).toBe(false)
+    server.beside.clear()
+    await expectPulled(await pull(name, quick)) // goes on from what has come
   })
 })
 
@@ -406,11 +456,12 @@ describe('the way there', () => {
     process.env.HF_ENDPOINT = 'http://hub.example.invalid'
     try {
       await expectPulled(await pull(name, quick))
-      expect(targets).toEqual(['hub.example.invalid:80'])
+      expect([...new Set(targets)]).toEqual(['hub.example.invalid:80'])
+      const asked = targets.length
       process.env.NO_PROXY = '127.0.0.1'
       process.env.HF_ENDPOINT = `${server.url}/` // as people write it
       await pull('somebody/more', quick)
-      expect(targets).toHaveLength(1)
+      expect(targets).toHaveLength(asked)
       process.env.HTTP_PROXY = 'http://127.0.0.1:1'
       process.env.NO_PROXY = ''
       await expect(pull('somebody/most', quick)).rejects.toEqual(coded('DOWNLOAD_FAILED'))
@@ -438,7 +489,7 @@ describe('the machine it comes to', () => {
       await mkdir(models)
       await symlink('/dev/full', part())
       await expect(pull(name, quick)).rejects.toEqual(coded('FILE_WRITE_FAILED', 'ENOSPC'))
-      await rm(part())
+      await rm(part(), { force: true })
       await expectPulled(await pull(name, quick))
     },
   )

@@ -23,19 +23,28 @@ export interface FileServer {
   readonly requests: IncomingMessage[]
   /** The handlers of the next requests, in turn; when there are none left `serve(bytes)` answers. */
   readonly next: Handler[]
+  /** What it has beside the file, by name: `config.json`. Requests for others of them are answered by 404, and none is counted. */
+  readonly beside: Map<string, string>
   close(): Promise<void>
 }
 
 export async function fileServer(bytes: () => Uint8Array): Promise<FileServer> {
   const requests: IncomingMessage[] = []
   const next: Handler[] = []
+  const beside = new Map<string, string>()
   const server = createServer((request, response) => {
+    const config = /[^/]*config\.json$/.exec(request.url ?? '')?.[0]
+    if (config !== undefined) {
+      const text = beside.get(config)
+      response.writeHead(text === undefined ? 404 : 200).end(text ?? 'Entry not found')
+      return
+    }
     requests.push(request)
     response.on('error', () => {}) // clients go away here on purpose
     const handler = next.shift() ?? serve(bytes())
     handler(request, response)
   })
-  return { url: await listen(server), requests, next, close: () => close(server) }
+  return { url: await listen(server), requests, next, beside, close: () => close(server) }
 }
 
 export async function listen(server: Server): Promise<string> {

@@ -33,9 +33,10 @@ export function foreignFile(head: Uint8Array, path: string): string | undefined 
   return undefined
 }
 
-/** What a zip is that has these entries. */
+/** What a zip is that has these entries, and is no `.keras` file. */
 export function foreignZip(names: readonly string[]): string | undefined {
   const has = (pattern: RegExp) => names.some(name => pattern.test(name))
+  if (has(/^[^/]+\/data\.pkl$/)) return undefined // PyTorch's
   if (has(/(^|\/)(serialized_exported_program\.json|archive_format|models\/\w+\.json)$/))
     return `it is a program exported by torch.export ('.pt2'). Of the model it was made of ${asPyTorch}`
   if (names.length > 0 && names.every(name => name.endsWith('.npy')))

@@ -115,9 +115,9 @@ async function openZip(path: string): Promise<Checkpoint> {
   const { isKerasArchive } = await import('./keras-archive.ts')
   return await closingOnError(await openCheckpointFile(path, 'zip'), async file => {
     const zip = await readZip(file)
+    if (isKerasArchive(zip)) return await (await import('./keras.ts')).openKerasZip(file, zip)
     const foreign = foreignZip([...zip.entries.keys()])
     if (foreign !== undefined) throw notACheckpoint(path, foreign)
-    if (isKerasArchive(zip)) return await (await import('./keras.ts')).openKerasZip(file, zip)
     return await (await import('./pytorch.ts')).readPyTorchZip(file.as('PyTorch'), zip)
   })
 }

@@ -145,6 +145,12 @@ it.each<[title: string, name: string, bytes: Uint8Array | Promise<Uint8Array>, t
     /exported by torch\.export.*state_dict/,
   ],
   ['a zip around a checkpoint', 'a.zip', zip({ 'resnet50.pth': Buffer.of(1) }), /Unpack it first/],
+  [
+    'a damaged .keras file, which has a file of weights in it',
+    'a.keras',
+    zip({ 'config.json': Buffer.from('{}'), 'model.weights.h5': Buffer.from('no HDF5') }),
+    /is not a valid Keras archive file/,
+  ],
   ['gzip', 'a.pth.gz', Buffer.of(0x1f, 0x8b, 8), /gzip\. Unpack it first/],
   [
     'the index of a sharded pytorch_model.bin',
