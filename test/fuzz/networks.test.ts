@@ -39,9 +39,11 @@ it(
         const session = await createSession(plan, weights, options)
         const actual = await session.run(pictures, { outputs })
         await session.dispose()
+        // A logit may be next to nothing between large terms: it is measured by the features that it is a sum of.
+        const cancelled = Math.min(1, Math.hypot(...expected.logits) / Math.hypot(...expected.features!) || 1)
         for (const name of outputs)
           expect(
-            errorOf(actual[name], expected[name]!),
+            errorOf(actual[name], expected[name]!) * (name === 'logits' ? cancelled : 1),
             `${name} of network ${i} on ${isa}, batch ${batch}, ${JSON.stringify(options)}: ${title}`,
           ).toBeLessThan(tolerance)
       }
