@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path'
 import { quoted, ResidualError, systemReason } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type Activation, activations, isActivation } from './model/activation.ts'
-import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { type ResNetOptions, resnet, resnetOptionNames } from './model/resnet.ts'
 import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
 import { pullHint, remoteHint } from './registry/source.ts'
@@ -141,18 +141,7 @@ export async function readShortFile(file: string): Promise<string> {
 }
 
 const recordMembers = ['architecture', 'labels', 'activation', 'prefix', 'preprocessing', 'origin']
-const architectureMembers = Object.keys({
-  layers: true,
-  classes: true,
-  width: true,
-  stride: true,
-  groups: true,
-  widthPerGroup: true,
-  projectFirst: true,
-  deepStem: true,
-  averagedShortcut: true,
-  epsilon: true,
-} satisfies { readonly [name in keyof ResNetOptions]-?: true })
+const architectureMembers = Object.keys(resnetOptionNames)
 
 /** Whether it is what `model.to_json()` gives, which people keep beside the weights. */
 function isOfKeras(record: { [key: string]: unknown }): boolean {

@@ -50,7 +50,7 @@ export interface ResNetOptions {
   readonly epsilon?: number
 }
 
-const optionNames = {
+export const resnetOptionNames = {
   layers: true,
   classes: true,
   width: true,
@@ -80,7 +80,7 @@ export function findLayers(blocks: readonly number[], block: 'basic' | 'bottlene
  * @throws RangeError for a number of layers or options that do not exist
  */
 export function resnet(options: ResNetOptions): Network {
-  checkNames(options, optionNames)
+  checkNames(options, resnetOptionNames)
   const { layers, classes = 1000, width = 1, stride: version = 'v1.5' } = options
   const { groups = 1, widthPerGroup = 64, projectFirst = false, epsilon = defaultEpsilon } = options
   if (!supportedLayers.includes(layers))
