@@ -36,8 +36,8 @@ const shortForms: { readonly [script: string]: ShortForm } = {
   'test:gpu': { args: [], says: /skipped, all of it: there is no GPU|Tests +\d+ passed/ },
 }
 
-/** Started by `test/bench/run.test.ts`, and with --write what CI does with --check. */
-const startedOtherwise = ['bench', 'format']
+/** Started by `test/bench/run.test.ts`, with --write what CI does with --check, and a suite of `test:cudnn-versions`. */
+const startedOtherwise = ['bench', 'format', 'test:plans']
 
 /** The last command of a script: what comes before builds what is built already, under the feet of other tests. */
 const lastCommand = (script: string) => scripts[script]!.split(' && ').at(-1)!.split(' ')
@@ -83,4 +83,4 @@ describe('scripts that CI does not start otherwise', () => {
 
 /** Of scripts that a text starts by npm. */
 const namesIn = (text: string): string[] =>
-  [...text.matchAll(/\bnpm (?:run (?:--silent )?)?([a-z][\w:]*)/g)].map(([, name]) => name!)
+  [...text.matchAll(/\bnpm (?:run (?:--silent )?)?([a-z][\w:-]*)/g)].map(([, name]) => name!)

@@ -247,8 +247,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'an average over part of the pixels',
     file: kernels('pool'),
-    find: 'pixel < a.pixels; pixel += kRows',
-    replace: 'pixel + kRows < a.pixels; pixel += kRows',
+    find: 'pixel < end; pixel += kRows',
+    replace: 'pixel + kRows < end; pixel += kRows',
   },
   {
     title: 'a softmax that leaves out the first class',
