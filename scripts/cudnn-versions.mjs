@@ -13,7 +13,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const ofDiscovery = ['libraries', 'cudnn-version'].map(name => `test/cuda/${name}.test.ts`)
 const suites = {
   discovery: ofDiscovery,
-  twin: ['test/cuda', ...ofDiscovery.flatMap(file => ['--exclude', file])],
+  // With an empty plan cache a test compiles for minutes.
+  twin: ['test/cuda', '--testTimeout=600000', ...ofDiscovery.flatMap(file => ['--exclude', file])],
   plans: ['--config', 'vitest.plans.config.ts'],
 }
 
