@@ -111,7 +111,7 @@ function inFolder(folder: string): ModelFile {
 export async function readModelRecord({ path }: Pick<ModelFile, 'path'>): Promise<ModelRecord> {
   const file = recordPath(path)
   const record = await readJson(file)
-  return record && !isOfKeras(record) ? parseModelRecord(record, file) : {}
+  return record && !isOfFramework(record) ? parseModelRecord(record, file) : {}
 }
 
 /**
@@ -143,9 +143,9 @@ export async function readShortFile(file: string): Promise<string> {
 const recordMembers = ['architecture', 'labels', 'activation', 'prefix', 'preprocessing', 'origin']
 const architectureMembers = Object.keys(resnetOptionNames)
 
-/** Whether it is what `model.to_json()` gives, which people keep beside the weights. */
-function isOfKeras(record: { [key: string]: unknown }): boolean {
-  return 'class_name' in record && 'config' in record
+/** Whether it is what `model.to_json()` of Keras gives, or a program of Paddle's: both lie beside the weights under their name. */
+function isOfFramework(record: { [key: string]: unknown }): boolean {
+  return ('class_name' in record && 'config' in record) || ('base_code' in record && 'program' in record)
 }
 
 /** A member that is not known is a typo, and would be dropped. */

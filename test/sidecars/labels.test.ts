@@ -147,13 +147,18 @@ describe('a record', () => {
     })
   })
 
-  it('may name the classes by number, and what Keras writes beside weights is none', async () => {
+  it('may name the classes by number, and what Keras and Paddle write beside weights is none', async () => {
     const path = await saved(3, 'record.safetensors')
     writeFileSync(file('record.json'), JSON.stringify({ labels: { 0: 'a', 1: 'b', 2: 'c' } }))
     await using model = await openModel(path)
     expect(model.labels).toEqual(['a', 'b', 'c'])
-    writeFileSync(file('record.json'), JSON.stringify({ class_name: 'Functional', config: {} }))
-    await using other = await openModel(path)
-    expect(other.labelsFrom).toBe('numbers')
+    for (const json of [
+      { class_name: 'Functional', config: {} },
+      { base_code: { magic: 'pir', trainable: true, version: 4 }, program: { regions: [] } },
+    ]) {
+      writeFileSync(file('record.json'), JSON.stringify(json))
+      await using other = await openModel(path)
+      expect(other.labelsFrom).toBe('numbers')
+    }
   })
 })
