@@ -1,5 +1,6 @@
 // Runs what depends on cuDNN with several versions of it: those that scripts/cuda/wheels.mjs has, or those given ('pinned' is the
-// one that is downloaded by default). Each is brought to a folder of its own beside .deps/cuda and has a plan cache of its own.
+// one that is downloaded by default); all suites, or those given. Each version is brought to a folder of its own beside .deps/cuda and
+// has a plan cache of its own.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,11 +19,16 @@ const suites = {
   plans: ['--config', 'vitest.plans.config.ts'],
 }
 
-const chosen = process.argv.slice(2).map(text => (text === 'pinned' ? pinned.version : text))
+const given = process.argv.slice(2)
+const chosenSuites = given.filter(text => Object.hasOwn(suites, text))
+const chosen = given
+  .filter(text => !Object.hasOwn(suites, text))
+  .map(text => (text === 'pinned' ? pinned.version : text))
 const unknown = chosen.find(version => !cudnnVersions.some(wheel => wheel.version === version))
 if (unknown) {
   const known = cudnnVersions.map(({ version }) => version).join(', ')
-  console.error(`residual: '${unknown}' is none of pinned, ${known} (scripts/cuda/wheels.mjs)`)
+  const names = Object.keys(suites).join(', ')
+  console.error(`residual: '${unknown}' is none of pinned, ${known} (scripts/cuda/wheels.mjs), ${names}`)
   process.exit(1)
 }
 const wheels = cudnnVersions.filter(({ version }) => chosen.length === 0 || chosen.includes(version))
@@ -32,7 +38,8 @@ const results = mkdtempSync(join(tmpdir(), 'residual-cudnn-'))
 try {
   for (const wheel of wheels) {
     const folder = provide(wheel)
-    for (const suite of Object.keys(suites)) rows.push(run(wheel, folder, suite))
+    for (const suite of chosenSuites.length > 0 ? chosenSuites : Object.keys(suites))
+      rows.push(run(wheel, folder, suite))
   }
 } catch (error) {
   console.error(`residual: ${error.message}`)
