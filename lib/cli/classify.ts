@@ -80,8 +80,9 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
           const { probabilities } = result.outputs
           const predictions = classifier.top(probabilities, topK, threshold)
           const cam = camFile?.(input)
-          const [likeliest] = classifier.top(probabilities, 1)
-          if (cam) await writeCam(cam, classifier, result, likeliest!.index, stop.signal)
+          // The map is of the likeliest class, also where a threshold leaves none.
+          if (cam)
+            await writeCam(cam, classifier, result, classifier.top(probabilities, 1)[0]!.index, stop.signal)
           report.success(input.name, predictions, result.ms, cam)
         } catch (error) {
           if (!(error instanceof Error) || stop.signal.aborted) throw error
