@@ -79,7 +79,7 @@ if (!existsSync(script)) console.log(`skipped: ${script} is not on this machine 
 
 describe.skipIf(!existsSync(script))('residual serve on a terminal', () => {
   it('says where it is, what it serves on what, and how to stop it, and does when told to by Ctrl+C', async () => {
-    const command = `'${process.execPath}' '${join(packageRoot, 'bin', 'residual.js')}' serve --device cpu --port 0 --threads 1`
+    const command = `exec '${process.execPath}' '${join(packageRoot, 'bin', 'residual.js')}' serve --device cpu --port 0 --threads 1`
     const child = spawn(script, ['--quiet', '--return', '--command', command, '/dev/null'])
     let shown = ''
     child.stdout.setEncoding('utf8').on('data', text => {
