@@ -7,7 +7,7 @@
 # FILE is what the engine reads: ONNX, or safetensors, float32 under the names of NETWORK. NETWORK is the graph as
 # lib/model/graph.ts has it, with the id of the logits.
 #
-# An engine is a class: Engine(path, threads, network), version(), prepare(pictures, once), and run(), which computes at least one
+# An engine is a class: Engine(path, threads, network), version(), prepare(images, once), and run(), which computes at least one
 # batch of what was prepared and returns the logits of each. `once`: it will run one time only, and need not choose how.
 import importlib
 import json
@@ -39,13 +39,13 @@ def answer(message):
 
 
 def logits_of(engine):
-    """The logits of the batch. Where several are computed at the same time, they are of the same pictures."""
+    """The logits of the batch. Where several are computed at the same time, they are of the same images."""
     import numpy as np
 
     first, *others = engine.run()
     for other in others:
         if not np.linalg.norm(other - first) <= 1e-4 * np.linalg.norm(first):
-            raise RuntimeError("Batches of the same pictures, computed at the same time, have different logits.")
+            raise RuntimeError("Batches of the same images, computed at the same time, have different logits.")
     return first
 
 
@@ -54,9 +54,9 @@ def serve(engine):
 
     for line in sys.stdin:
         question = json.loads(line)
-        if "pictures" in question:
-            pictures = np.fromfile(question["pictures"], np.float32).reshape(question["dims"])
-            engine.prepare(pictures, once=False)
+        if "images" in question:
+            images = np.fromfile(question["images"], np.float32).reshape(question["dims"])
+            engine.prepare(images, once=False)
             answer({"logits": logits_of(engine).ravel().tolist()})
         else:
             begin = time.perf_counter()

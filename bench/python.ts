@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import type { Engine, OpenEngine, Pictures, Subject } from '../lib/bench/engine.ts'
+import type { Engine, Images, OpenEngine, Subject } from '../lib/bench/engine.ts'
 import { packageRoot } from '../lib/package-root.ts'
 
 /** What each reads. */
@@ -86,12 +86,12 @@ async function openPeer(python: string, name: string, args: readonly string[]): 
     return JSON.parse(value)
   }
   return {
-    async prepare({ data, dims }: Pictures) {
+    async prepare({ data, dims }: Images) {
       const folder = await mkdtemp(join(tmpdir(), 'residual-peer-'))
       try {
-        const pictures = join(folder, 'pictures.f32')
-        await writeFile(pictures, data)
-        return Float32Array.from((await ask({ pictures, dims })).logits!)
+        const images = join(folder, 'images.f32')
+        await writeFile(images, data)
+        return Float32Array.from((await ask({ images, dims })).logits!)
       } finally {
         await rm(folder, { recursive: true })
       }

@@ -10,9 +10,9 @@ import { median, quartiles } from '../lib/statistics.ts'
 import {
   ask,
   binaryRequest,
+  imageBytes,
+  imageShape,
   modelName,
-  pictureBytes,
-  pictureShape,
   type ServerProcess,
 } from '../test/support/server.ts'
 
@@ -78,26 +78,26 @@ export class LoadGenerator {
     return new LoadGenerator(server, await mkdtemp(join(tmpdir(), 'residual-bench-')))
   }
 
-  /** Requests of `pictures` each, as pixels in binary, from so many connections as fast as it goes. */
-  saturate(pictures: number, connections: number, seconds: number): Promise<Served> {
-    return this.#run('serve-load.mjs', pictures, { connections, seconds })
+  /** Requests of `images` each, as pixels in binary, from so many connections as fast as it goes. */
+  saturate(images: number, connections: number, seconds: number): Promise<Served> {
+    return this.#run('serve-load.mjs', images, { connections, seconds })
   }
 
   /** The same, `rate` per second. */
-  pace(pictures: number, rate: number, seconds: number): Promise<Served> {
-    return this.#run('serve-rate.mjs', pictures, { rate, connections: mostConnections, seconds })
+  pace(images: number, rate: number, seconds: number): Promise<Served> {
+    return this.#run('serve-rate.mjs', images, { rate, connections: mostConnections, seconds })
   }
 
   close(): Promise<void> {
     return rm(this.#folder, { recursive: true })
   }
 
-  async #run(script: string, pictures: number, how: object): Promise<Served> {
-    const input = { name: 'pixels', datatype: 'UINT8', shape: [pictures, ...pictureShape] }
+  async #run(script: string, images: number, how: object): Promise<Served> {
+    const input = { name: 'pixels', datatype: 'UINT8', shape: [images, ...imageShape] }
     const output = { name: 'logits', parameters: { binary_data: true } }
-    const pixels = Uint8Array.from({ length: pictures * pictureBytes }, (_, i) => (i * 37) % 251)
+    const pixels = Uint8Array.from({ length: images * imageBytes }, (_, i) => (i * 37) % 251)
     const { body, headers } = binaryRequest({ inputs: [input], outputs: [output] }, pixels)
-    const file = join(this.#folder, `body-${pictures}`)
+    const file = join(this.#folder, `body-${images}`)
     await writeFile(file, body)
     const url = `${this.#server.url}/v2/models/${modelName}/infer`
     const child = new URL(script, import.meta.url).pathname
@@ -113,10 +113,10 @@ export class LoadGenerator {
     const after = await watch(this.#server)
     const load: Load = JSON.parse(stdout)
     if (load.failed > 0) throw new Error(`${load.failed} requests failed`)
-    const served = after.pictures - before.pictures // also what autocannon did not wait for
+    const served = after.images - before.images // also what autocannon did not wait for
     return {
       requestsPerSecond: load.answered / load.seconds,
-      imagesPerSecond: (load.answered * pictures) / load.seconds,
+      imagesPerSecond: (load.answered * images) / load.seconds,
       cpuMs: (1000 * (after.cpuSeconds - before.cpuSeconds)) / served,
       loadCpuMs: (1000 * load.cpuSeconds) / served,
       eventLoopMs: after.eventLoopMs,
@@ -139,7 +139,7 @@ async function watch(server: ServerProcess) {
     eventLoopMs: late('p99'),
     longestTurnMs: late('max'),
     cpuSeconds: metric('process_cpu_seconds_total'),
-    pictures: metric('residual_pictures_total'),
+    images: metric('residual_pictures_total'),
   }
 }
 

@@ -6,7 +6,7 @@ import { fmaPeak } from '../lib/bench/measure.ts'
 import { load } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
 import { median, quantile, quartiles, quartilesText } from '../lib/statistics.ts'
-import { modelName, pictureBytes, spawnServer } from '../test/support/server.ts'
+import { imageBytes, modelName, spawnServer } from '../test/support/server.ts'
 import { type Direct, LoadGenerator, type Pair, type Served, serveNoise } from './serve-parts.ts'
 
 const { values: options } = parseArgs({
@@ -24,8 +24,8 @@ const [batch, threads, seconds, rounds] = [batchText, threadsText, options.secon
 
 /** Connections that keep the server busy: two batches are there while one runs. */
 const kinds = [
-  { pictures: batch, connections: 4 },
-  { pictures: 1, connections: 4 * batch },
+  { images: batch, connections: 4 },
+  { images: 1, connections: 4 * batch },
 ] as const
 const spread = (values: readonly number[], digits: number) => quartilesText(quartiles(values), digits)
 
@@ -34,13 +34,13 @@ const classifier = await load(modelName, { device: 'cpu', threads, maxBatch: bat
 const generator = await LoadGenerator.open(server)
 
 async function direct(): Promise<Direct> {
-  const pixels = new Uint8Array(batch * pictureBytes)
+  const pixels = new Uint8Array(batch * imageBytes)
   const [cpu, begin] = [process.cpuUsage(), performance.now()]
-  let pictures = 0
-  for (; performance.now() < begin + seconds * 1000; pictures += batch)
+  let images = 0
+  for (; performance.now() < begin + seconds * 1000; images += batch)
     await classifier.run(pixels, { outputs: ['logits'] })
   const { user, system } = process.cpuUsage(cpu)
-  return { rate: (pictures * 1000) / (performance.now() - begin), cpuMs: (user + system) / 1000 / pictures }
+  return { rate: (images * 1000) / (performance.now() - begin), cpuMs: (user + system) / 1000 / images }
 }
 
 try {
@@ -50,15 +50,15 @@ try {
   const relaxed: Served[][] = kinds.map(() => [])
   const before = await fmaPeak(isa, threads)
   for (let round = -1; round < rounds; round++)
-    for (const [i, { pictures, connections }] of kinds.entries()) {
+    for (const [i, { images, connections }] of kinds.entries()) {
       const alone = await direct()
-      const served = await generator.saturate(pictures, connections, seconds)
+      const served = await generator.saturate(images, connections, seconds)
       if (round >= 0) pairs[i]!.push({ direct: alone, served }) // the first is to warm up
     }
   const halves = pairs.map(all => median(all.map(({ served }) => served.requestsPerSecond)) / 2)
   for (let round = 0; round < rounds; round++)
-    for (const [i, { pictures }] of kinds.entries())
-      relaxed[i]!.push(await generator.pace(pictures, halves[i]!, seconds))
+    for (const [i, { images }] of kinds.entries())
+      relaxed[i]!.push(await generator.pace(images, halves[i]!, seconds))
   const peak = { before, after: await fmaPeak(isa, threads) }
 
   const all = pairs.flat()
@@ -76,10 +76,10 @@ try {
     '',
     '',
   ]
-  const rows = kinds.map(({ pictures, connections }, i) => {
+  const rows = kinds.map(({ images, connections }, i) => {
     const column = (of: (pair: Pair) => number, digits: number) => spread(pairs[i]!.map(of), digits)
     return [
-      `server, requests of ${pictures}, ${connections} connections`,
+      `server, requests of ${images}, ${connections} connections`,
       column(({ served }) => served.imagesPerSecond, 0),
       column(({ served, direct }) => served.imagesPerSecond / direct.rate, 2),
       column(({ served }) => served.cpuMs, 2),
@@ -90,7 +90,7 @@ try {
   const head = ['', 'images/s', 'of direct', 'CPU ms per image', "the load's", 'event loop p99 ms']
   console.log(alignColumns([head, directRow, ...rows]).join('\n'))
   console.log('\nAt half of that, at a constant rate, each from the time it was due:')
-  for (const [i, { pictures }] of kinds.entries()) {
+  for (const [i, { images }] of kinds.entries()) {
     const runs = relaxed[i]!
     const of = (share: number) => runs.map(({ latencies }) => quantile(latencies, share))
     const ratios = runs.map(({ latencies }) => quantile(latencies, 0.99) / quantile(latencies, 0.5))
@@ -99,7 +99,7 @@ try {
       1,
     )
     console.log(
-      `${halves[i]!.toFixed(0)} requests/s of ${pictures}: median ${spread(of(0.5), 1)} ms, p99 ${spread(of(0.99), 1)} ms, ` +
+      `${halves[i]!.toFixed(0)} requests/s of ${images}: median ${spread(of(0.5), 1)} ms, p99 ${spread(of(0.99), 1)} ms, ` +
         `p99 over median ${spread(ratios, 2)}; event loop p99 ${loop} ms`,
     )
   }
@@ -110,7 +110,7 @@ try {
     `The longest the event loop was held up: ${worst.toFixed(0)} ms. Delays are without the monitor's own 10 ms; at p99 a process ` +
       `that did nothing had ${idle.toFixed(1)} ms.`,
   )
-  const cases = kinds.map(({ pictures }, i) => ({ name: `requests of ${pictures}`, pairs: pairs[i]! }))
+  const cases = kinds.map(({ images }, i) => ({ name: `requests of ${images}`, pairs: pairs[i]! }))
   for (const reason of serveNoise(peak, cases, relaxed.flat())) console.log(`NOISY: ${reason}`)
 } finally {
   await classifier.close()

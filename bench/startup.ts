@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { residualEngine } from '../lib/bench/engine.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
 import { starts } from '../lib/bench/start.ts'
-import { makeSubject, picturesFor } from '../lib/bench/subject.ts'
+import { imagesFor, makeSubject } from '../lib/bench/subject.ts'
 import { openNamedModel } from '../lib/cli/plan-of.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
 import { packageRoot } from '../lib/package-root.ts'
@@ -36,7 +36,7 @@ try {
       folder,
     )
     for (const batch of options.batch.split(',').map(Number)) {
-      const { dims } = picturesFor(subject.plan, batch)
+      const { dims } = imagesFor(subject.plan, batch)
       const all = await starts(engines, subject, dims, Number(options.threads), Number(options.rounds))
       const row = (what: string, values: readonly number[][]) => {
         const [ours, theirs] = values as [number[], number[]]

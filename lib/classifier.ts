@@ -1,4 +1,4 @@
-// The whole data flow from a picture to labels on one page: load, classify, close.
+// The whole data flow from an image to labels on one page: load, classify, close.
 import { isFloat32Array } from 'node:util/types'
 import { checkInteger, outOfRange, wrongType } from './errors.ts'
 import { greatest } from './greatest.ts'
@@ -10,7 +10,7 @@ import type { Activation } from './model/activation.ts'
 import { activationOf, elements, type OutputName } from './model/plan.ts'
 import { lowerModel, type ModelOptions, modelOptionNames, type OpenModel, openModel } from './open-model.ts'
 import { checkNames, checkSignal, type Names, pick } from './options.ts'
-import { checkPictures, eachPicture, type PictureResult, type Pictures, row } from './pipeline.ts'
+import { checkImages, eachImage, type ImageResult, type Images, row } from './pipeline.ts'
 import {
   checkOutputs,
   createSession,
@@ -24,7 +24,7 @@ export type { ModelOptions } from './open-model.ts'
 
 export type LoadOptions = SessionOptions & ModelOptions
 
-/** One class a picture may show. */
+/** One class an image may show. */
 export interface Prediction {
   readonly index: number
   readonly label: string
@@ -37,7 +37,7 @@ export interface ClassifyOptions {
   readonly topK?: number
   /** Only classes with at least this probability; there may be none. */
   readonly threshold?: number
-  /** Pictures that run through the network together. */
+  /** Images that run through the network together. */
   readonly batch?: number
   /** Ends it; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
@@ -53,7 +53,7 @@ const classifyNames = {
 export interface EachOptions<Name extends OutputName> {
   /** What to return, as of {@link Session.run}. */
   readonly outputs: readonly Name[]
-  /** Pictures that run through the network together. */
+  /** Images that run through the network together. */
   readonly batch?: number
   /** Ends it: the generator throws the signal's reason. */
   readonly signal?: AbortSignal
@@ -113,20 +113,20 @@ export class Classifier {
   }
 
   /**
-   * The likeliest classes of each picture, likeliest first. Pictures are paths or the bytes of encoded files, which must stay as they
+   * The likeliest classes of each image, likeliest first. Images are paths or the bytes of encoded files, which must stay as they
    * are until the promise settles; while one batch runs the next is decoded, and no more than two are in memory.
    *
-   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first picture that cannot be had; the
+   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first image that cannot be had; the
    *   signal's reason
    * @throws TypeError, RangeError for options that do not exist
    */
-  async classify(pictures: Pictures, options: ClassifyOptions = {}): Promise<Prediction[][]> {
-    checkPictures(pictures)
+  async classify(images: Images, options: ClassifyOptions = {}): Promise<Prediction[][]> {
+    checkImages(images)
     checkNames(options, classifyNames)
     const { threshold, topK = threshold === undefined ? defaultTopK : this.labels.length, ...rest } = options
     checkInteger('topK', topK, 1)
     const results: Prediction[][] = []
-    for await (const result of this.each(pictures, { ...rest, outputs: ['probabilities'] })) {
+    for await (const result of this.each(images, { ...rest, outputs: ['probabilities'] })) {
       if ('error' in result) throw result.error
       results.push(this.top(result.outputs.probabilities, topK, threshold))
     }
@@ -134,25 +134,25 @@ export class Classifier {
   }
 
   /**
-   * Runs the network on any number of pictures and yields what came of each, in order. A picture that cannot be had yields its
+   * Runs the network on any number of images and yields what came of each, in order. An image that cannot be had yields its
    * error, and the rest goes on. While one batch runs the next is decoded; no more than two are in memory. Bytes must stay as they
-   * are until their picture is yielded.
+   * are until their image is yielded.
    *
-   * @throws TypeError, RangeError at once for what is no source of pictures, and options or outputs that do not exist
+   * @throws TypeError, RangeError at once for what is no source of images, and options or outputs that do not exist
    */
   each<Name extends OutputName>(
-    pictures: Pictures,
+    images: Images,
     options: EachOptions<Name>,
-  ): AsyncGenerator<PictureResult<Name>> {
+  ): AsyncGenerator<ImageResult<Name>> {
     checkNames(options, eachNames)
     const { batch = defaultBatch } = options
     const outputs = checkOutputs(this.session.plan, options.outputs)
     checkInteger('batch', batch, 1)
-    return eachPicture(this, checkPictures(pictures), { batch, outputs, signal: checkSignal(options.signal) })
+    return eachImage(this, checkImages(images), { batch, outputs, signal: checkSignal(options.signal) })
   }
 
   /**
-   * Runs the network on pictures that are preprocessed already: bytes `[N,H,W,3]`, or floats of that shape, normalised.
+   * Runs the network on images that are preprocessed already: bytes `[N,H,W,3]`, or floats of that shape, normalised.
    * See {@link Session.run}.
    */
   run<Name extends OutputName = 'logits' | 'features'>(
@@ -163,16 +163,16 @@ export class Classifier {
   }
 
   /**
-   * Decodes a picture and brings it to the size the network takes, when fewer are being decoded in this process than may. Its bytes
+   * Decodes an image and brings it to the size the network takes, when fewer are being decoded in this process than may. Its bytes
    * must stay as they are until the promise settles.
    *
    * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE; the signal's reason
    * @throws TypeError, RangeError for options that do not exist
    */
-  async prepare(picture: string | Uint8Array, options: DecodeOptions = {}): Promise<Prepared> {
+  async prepare(image: string | Uint8Array, options: DecodeOptions = {}): Promise<Prepared> {
     checkNames(options, prepareNames)
     const signal = checkSignal(options.signal)
-    return decoding(async () => preprocess(await decode(picture, options), this.preprocessing), signal)
+    return decoding(async () => preprocess(await decode(image, options), this.preprocessing), signal)
   }
 
   /** What makes probabilities of the logits. */
@@ -181,7 +181,7 @@ export class Classifier {
   }
 
   /**
-   * The `count` likeliest classes, likeliest first, of one picture's probabilities, `[classes]`; with a `threshold` only those that
+   * The `count` likeliest classes, likeliest first, of one image's probabilities, `[classes]`; with a `threshold` only those that
    * reach it.
    *
    * @throws TypeError, RangeError for what is no such array, a count that is none, or a threshold that is no number
@@ -201,7 +201,7 @@ export class Classifier {
   }
 
   /**
-   * The class activation map `[H,W]` of class `index`, from one picture's feature maps `[H,W,C]`.
+   * The class activation map `[H,W]` of class `index`, from one image's feature maps `[H,W,C]`.
    *
    * @throws TypeError, RangeError for feature maps of another length, a class that is none, or a network without feature maps
    */

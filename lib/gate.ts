@@ -57,7 +57,7 @@ export class Gate {
   /** Waits until another task hands its place on. */
   #turn(signal: AbortSignal): Promise<void> {
     if (this.#waiting >= this.maxWaiting) {
-      const message = `${this.#waiting} pictures and bodies wait to be unpacked, as many as may. Try again later.`
+      const message = `${this.#waiting} images and bodies wait to be unpacked, as many as may. Try again later.`
       throw new ResidualError('QUEUE_FULL', message)
     }
     const lane = this.#lanes.get(signal) ?? []

@@ -53,7 +53,7 @@ export {
   wideResnet101_2,
 } from './model/resnet.ts'
 export { type ModelOptions, type OpenModel, openModel } from './open-model.ts'
-export type { PictureResult, Pictures } from './pipeline.ts'
+export type { ImageResult, ImageResult as PictureResult, Images, Images as Pictures } from './pipeline.ts'
 export type { Progress } from './registry/download.ts'
 export { type PullOptions, pull } from './registry/pull.ts'
 export {

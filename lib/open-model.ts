@@ -95,9 +95,9 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
 }
 
 /**
- * What is run for pictures that have been through the preprocessing.
+ * What is run for images that have been through the preprocessing.
  *
- * @throws ResidualError MODEL_INVALID where the network cannot take pictures of that size
+ * @throws ResidualError MODEL_INVALID where the network cannot take images of that size
  */
 export function lowerModel({ checkpoint, network, preprocessing, activation }: OpenModel): Plan {
   const input = inputOf(preprocessing)
@@ -105,7 +105,7 @@ export function lowerModel({ checkpoint, network, preprocessing, activation }: O
     return lower(network, { ...input, activation })
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause
-    const problem = `${checkpoint.path} cannot take pictures of ${input.height}x${input.width}`
+    const problem = `${checkpoint.path} cannot take images of ${input.height}x${input.width}`
     throw new ResidualError('MODEL_INVALID', `${problem}: ${cause.message}.`, { cause })
   }
 }
@@ -159,7 +159,7 @@ async function labelsOf(given: Labels | undefined): Promise<string[] | undefined
   return parseLabelFile(text, given)
 }
 
-/** What the network of the file does to pictures by itself. */
+/** What the network of the file does to images by itself. */
 function preprocessingIn({ metadata }: Checkpoint): Partial<Preprocessing> {
   const said = metadata.get(preprocessingKey)
   return said === undefined ? {} : JSON.parse(said)

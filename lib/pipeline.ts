@@ -1,4 +1,4 @@
-// The way of many pictures through a network: in batches, the next one decoded while one runs.
+// The way of many images through a network: in batches, the next one decoded while one runs.
 import { setMaxListeners } from 'node:events'
 import { wrongType } from './errors.ts'
 import { decodersAtOnce } from './image/decoders.ts'
@@ -6,24 +6,30 @@ import type { Prepared, View } from './image/preprocess.ts'
 import type { OutputName } from './model/plan.ts'
 import type { Outputs, RunOptions } from './runtime/session.ts'
 
-/** What came of one picture of many. */
-export type PictureResult<Name extends OutputName> =
-  | { readonly picture: string | Uint8Array; readonly error: unknown }
-  | {
-      readonly picture: string | Uint8Array
-      /** The part of the picture the network saw. */
+/** What came of one image of many. */
+export type ImageResult<Name extends OutputName> =
+  | (Named & { readonly error: unknown })
+  | (Named & {
+      /** The part of the image the network saw. */
       readonly view: View
       readonly outputs: Outputs<Name>
       /** Its own decoding and preprocessing, and its share of the time the batch took. */
       readonly ms: number
-    }
+    })
+
+interface Named {
+  /** The path or the bytes that were given. */
+  readonly image: string | Uint8Array
+  /** @deprecated The former name of `image`. */
+  readonly picture: string | Uint8Array
+}
 
 /** Paths, or the bytes of encoded files. Taken one batch after another, so that there may be any number of them. */
-export type Pictures = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
+export type Images = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 
-/** What the pictures pass through. */
-export interface PictureRunner {
-  prepare(picture: string | Uint8Array, options: { readonly signal: AbortSignal }): Promise<Prepared>
+/** What the images pass through. */
+export interface ImageRunner {
+  prepare(image: string | Uint8Array, options: { readonly signal: AbortSignal }): Promise<Prepared>
   run<Name extends OutputName>(pixels: Uint8Array, options: RunOptions<Name>): Promise<Outputs<Name>>
 }
 
@@ -34,20 +40,20 @@ export interface EachOptions<Name extends OutputName> {
 }
 
 /**
- * Yields what came of each picture, in order; a picture that cannot be prepared yields its error, and the rest goes on.
+ * Yields what came of each image, in order; an image that cannot be prepared yields its error, and the rest goes on.
  *
- * @throws the signal's reason, what the network throws, or the source of the pictures
+ * @throws the signal's reason, what the network throws, or the source of the images
  */
-export async function* eachPicture<Name extends OutputName>(
-  runner: PictureRunner,
-  pictures: Pictures,
+export async function* eachImage<Name extends OutputName>(
+  runner: ImageRunner,
+  images: Images,
   { batch, outputs, signal }: EachOptions<Name>,
-): AsyncGenerator<PictureResult<Name>> {
+): AsyncGenerator<ImageResult<Name>> {
   const end = new AbortController() // whoever stops listening does not want the next batch
   const either = signal ? AbortSignal.any([signal, end.signal]) : end.signal
   setMaxListeners(0, either)
-  const source = iteratorOf(pictures)
-  const prepare = (picture: string | Uint8Array) => timed(() => runner.prepare(picture, { signal: either }))
+  const source = iteratorOf(images)
+  const prepare = (image: string | Uint8Array) => timed(() => runner.prepare(image, { signal: either }))
   const prepareNext = async () => {
     const taken: (string | Uint8Array)[] = []
     while (taken.length < batch && !either.aborted) {
@@ -56,7 +62,7 @@ export async function* eachPicture<Name extends OutputName>(
       taken.push(next.value)
     }
     const attempts = await mapInTurn(taken, decodersAtOnce, prepare)
-    return attempts.map((attempt, i) => ({ ...attempt, picture: taken[i]! }))
+    return attempts.map((attempt, i) => ({ ...attempt, image: taken[i]! }))
   }
   const begin = () => {
     const attempts = prepareNext()
@@ -73,34 +79,35 @@ export async function* eachPicture<Name extends OutputName>(
     signal?.throwIfAborted()
   } finally {
     end.abort()
-    Promise.resolve(source.return?.()).catch(() => {}) // not awaited: it may be waiting for a picture that is no longer wanted
+    Promise.resolve(source.return?.()).catch(() => {}) // not awaited: it may be waiting for an image that is no longer wanted
   }
 }
 
 interface Attempt extends Timed<Prepared> {
-  readonly picture: string | Uint8Array
+  readonly image: string | Uint8Array
 }
 
 async function* runBatch<Name extends OutputName>(
-  runner: PictureRunner,
+  runner: ImageRunner,
   attempts: readonly Attempt[],
   outputs: readonly Name[],
   signal: AbortSignal | undefined,
-): AsyncGenerator<PictureResult<Name>> {
+): AsyncGenerator<ImageResult<Name>> {
   const prepared = attempts.flatMap(({ value }) => (value ? [value] : []))
   const options = { outputs, ...(signal && { signal }) }
   const run = prepared.length > 0 ? await timed(() => runner.run(joinPixels(prepared), options)) : undefined
   if (run && 'error' in run) throw run.error
   let at = 0
-  for (const { picture, value, error, ms } of attempts) {
+  for (const { image, value, error, ms } of attempts) {
     if (!value) {
-      yield { picture, error }
+      yield { image, picture: image, error }
       continue
     }
     const rows = outputs.map(name => [name, row(run!.value![name], at, prepared.length)])
     at++
     yield {
-      picture,
+      image,
+      picture: image,
       view: value.view,
       outputs: Object.fromEntries(rows),
       ms: ms + run!.ms / prepared.length,
@@ -108,19 +115,19 @@ async function* runBatch<Name extends OutputName>(
   }
 }
 
-function iteratorOf(pictures: Pictures): Iterator<string | Uint8Array> | AsyncIterator<string | Uint8Array> {
-  return Symbol.asyncIterator in pictures ? pictures[Symbol.asyncIterator]() : pictures[Symbol.iterator]()
+function iteratorOf(images: Images): Iterator<string | Uint8Array> | AsyncIterator<string | Uint8Array> {
+  return Symbol.asyncIterator in images ? images[Symbol.asyncIterator]() : images[Symbol.iterator]()
 }
 
 /**
- * Returns `value` if pictures can be taken from it. A path and the bytes of one picture can be iterated, but hold none.
+ * Returns `value` if images can be taken from it. A path and the bytes of one image can be iterated, but hold none.
  *
  * @throws TypeError otherwise
  */
-export function checkPictures(value: unknown): Pictures {
+export function checkImages(value: unknown): Images {
   const isObject = typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)
-  if (isObject && (Symbol.iterator in value || Symbol.asyncIterator in value)) return value as Pictures
-  throw wrongType('an array or another iterable of paths or encoded pictures', 'pictures', value)
+  if (isObject && (Symbol.iterator in value || Symbol.asyncIterator in value)) return value as Images
+  throw wrongType('an array or another iterable of paths or encoded images', 'images', value)
 }
 
 /** `Promise.all` of `items.map(task)` with at most `atOnce` tasks under way. */
@@ -160,10 +167,10 @@ export function row(matrix: Float32Array, index: number, rows: number): Float32A
   return matrix.subarray(index * length, (index + 1) * length)
 }
 
-/** Puts preprocessed pictures together to one batch. */
-function joinPixels(pictures: readonly Prepared[]): Uint8Array {
-  const length = pictures[0]!.pixels.length
-  const batch = new Uint8Array(length * pictures.length)
-  for (const [i, { pixels }] of pictures.entries()) batch.set(pixels, i * length)
+/** Puts preprocessed images together to one batch. */
+function joinPixels(images: readonly Prepared[]): Uint8Array {
+  const length = images[0]!.pixels.length
+  const batch = new Uint8Array(length * images.length)
+  for (const [i, { pixels }] of images.entries()) batch.set(pixels, i * length)
   return batch
 }

@@ -1,7 +1,7 @@
 // Text as it may stand in a message, in a log and on a terminal: on one line, not too long, with nothing in it that moves a cursor.
 
 const mostOfAMessage = 4000 // characters: what a remedy, some paths and a list of what was tried take
-const mostOfAWord = 400 // a path of that length is rare; base64 of a picture is not
+const mostOfAWord = 400 // a path of that length is rare; base64 of an image is not
 
 /** Whatever breaks a line, starts an escape sequence, or changes the direction in which text is shown. */
 const controls = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu

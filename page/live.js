@@ -4,14 +4,14 @@ import { byId } from './elements.js'
 const everyMs = 1000
 const seconds = 60
 const [chartWidth, chartHeight] = [300, 90]
-const history = [] // of { time, pictures, buckets: Map of a batch size's upper bound to a count }
+const history = [] // of { time, images, buckets: Map of a batch size's upper bound to a count }
 
 /** The sum of a metric over all its labels, or for a histogram by its buckets. */
 function readMetrics(text) {
-  const sample = { time: performance.now(), pictures: 0, waiting: 0, buckets: new Map(), models: [] }
+  const sample = { time: performance.now(), images: 0, waiting: 0, buckets: new Map(), models: [] }
   for (const line of text.split('\n')) {
     const value = Number(line.slice(line.lastIndexOf(' ') + 1))
-    if (line.startsWith('residual_pictures_total')) sample.pictures += value
+    if (line.startsWith('residual_pictures_total')) sample.images += value
     else if (line.startsWith('residual_queue_pictures{')) {
       sample.waiting += value
       sample.models.push(JSON.parse(/model=("(?:[^"\\]|\\.)*")/.exec(line)[1])) // escaped as JSON has it
@@ -47,16 +47,16 @@ export async function watchServer(onModels) {
 
 /** Charts only where there is something to see in them. */
 function showCharts() {
-  const busy = history.length > 0 && history[0].pictures < history.at(-1).pictures
+  const busy = history.length > 0 && history[0].images < history.at(-1).images
   byId('idle').hidden = busy
-  byId('idle').textContent = 'No pictures.'
+  byId('idle').textContent = 'No images.'
   for (const figure of document.querySelectorAll('.live figure')) figure.hidden = !busy
 }
 
 function drawRate() {
   const rates = history.slice(1).map((sample, i) => {
     const before = history[i]
-    return Math.max(0, (1000 * (sample.pictures - before.pictures)) / (sample.time - before.time))
+    return Math.max(0, (1000 * (sample.images - before.images)) / (sample.time - before.time))
   })
   if (rates.length === 0) return
   if (rates.length === 1) rates.unshift(0) // a point is no line
@@ -79,7 +79,7 @@ function drawBatches() {
   let counted = 0
   let smallest = 1
   const bars = [...last.buckets].map(([bound, count]) => {
-    // Batches of up to `bound` pictures. A server that has started anew counts from 0.
+    // Batches of up to `bound` images. A server that has started anew counts from 0.
     const upTo = Math.max(counted, count - (first.buckets.get(bound) ?? 0))
     const own = upTo - counted
     counted = upTo

@@ -1,11 +1,11 @@
-// Pictures in, results out: what the visitor gives is sent to /classify, a few at a time, and shown. No build step: browsers run
+// Images in, results out: what the visitor gives is sent to /classify, a few at a time, and shown. No build step: browsers run
 // these files as they are.
 import { byId } from './elements.js'
+import { onImages } from './images.js'
 import { watchServer } from './live.js'
 import { chosenModel, offerModels, tellModel } from './models.js'
-import { onPictures } from './pictures.js'
 import { add, amount, finish, onClear } from './results.js'
-import { readPicture } from './thumbnails.js'
+import { readImage } from './thumbnails.js'
 
 const requestsAtOnce = 4
 const triesWhenFull = 20
@@ -16,13 +16,12 @@ const noCounts = () => ({ asked: 0, done: 0, failed: 0 })
 let counts = noCounts() // since the results were cleared
 let running = 0
 
-onPictures(files => {
-  // A file without a type may still be a picture; the server will tell.
-  const pictures = files.filter(({ type }) => type === '' || type.startsWith('image/'))
-  if (files.length > 0 && pictures.length === 0)
-    status.textContent = 'There are no pictures among these files.'
-  counts.asked += pictures.length
-  for (const picture of pictures) waiting.push(picture)
+onImages(files => {
+  // A file without a type may still be an image; the server will tell.
+  const images = files.filter(({ type }) => type === '' || type.startsWith('image/'))
+  if (files.length > 0 && images.length === 0) status.textContent = 'There are no images among these files.'
+  counts.asked += images.length
+  for (const image of images) waiting.push(image)
   while (running < requestsAtOnce && waiting.length > 0) work()
 })
 
@@ -37,12 +36,12 @@ async function work() {
   for (let file = waiting.shift(); file; file = waiting.shift()) {
     const result = add(file.name)
     const own = counts
-    const [answer, picture] = await Promise.all([
+    const [answer, image] = await Promise.all([
       classify(file),
-      readPicture(file).catch(() => undefined), // a format that the server reads and the browser does not
+      readImage(file).catch(() => undefined), // a format that the server reads and the browser does not
     ])
     own[answer.error === undefined ? 'done' : 'failed']++
-    await finish(result, { ...answer, picture })
+    await finish(result, { ...answer, image })
     if (own === counts) tellCounts(result)
   }
   running--

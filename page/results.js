@@ -1,9 +1,9 @@
 // The results: all of them kept, the latest shown, saved as CSV or JSON.
 import { byId, saveAs } from './elements.js'
-import { drawPicture } from './thumbnails.js'
+import { drawImage } from './thumbnails.js'
 
 const shownAtFirst = 60
-const picturesKept = 2000 // of older ones the classes remain
+const imagesKept = 2000 // of older ones the classes remain
 const leastShown = 0.0005 // a lower probability would be 0.0 %
 
 /** A probability as people read it. A logit is no share of anything. */
@@ -17,13 +17,13 @@ let all = []
 let shown = shownAtFirst
 let onCleared = () => {}
 
-/** Shows a picture that is being classified, and returns what to give `finish`. */
+/** Shows an image that is being classified, and returns what to give `finish`. */
 export function add(name) {
   const result = { name, mapWanted: showMap.checked }
   all.push(result)
-  const forgotten = all[all.length - 1 - picturesKept]
+  const forgotten = all[all.length - 1 - imagesKept]
   if (forgotten) {
-    forgotten.picture = undefined
+    forgotten.image = undefined
     forgotten.map = undefined
   }
   list.prepend(card(result))
@@ -70,25 +70,25 @@ async function fill(result) {
   await draw(result)
 }
 
-async function draw({ card, picture, map, view, mapWanted, predictions }) {
+async function draw({ card, image, map, view, mapWanted, predictions }) {
   const [canvas, button] = ['canvas', '.map-button'].map(selector => card.querySelector(selector))
-  card.querySelector('.picture').hidden = !picture
-  if (!picture) return
+  card.querySelector('.image').hidden = !image
+  if (!image) return
   button.hidden = !map
   button.setAttribute('aria-pressed', String(mapWanted))
   const best = predictions?.[0]?.label
   canvas.setAttribute('role', 'img')
   canvas.setAttribute(
     'aria-label',
-    mapWanted && best ? `The picture, with where ${best} was seen` : 'The picture',
+    mapWanted && best ? `The image, with where ${best} was seen` : 'The image',
   )
-  await drawPicture(canvas, picture, mapWanted ? map : undefined, view)
+  await drawImage(canvas, image, mapWanted ? map : undefined, view)
 }
 
 /** What is wrong, for people; the server's own words are in what is saved. */
 const problems = {
-  DECODE_FAILED: 'This is not a picture, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
-  PICTURE_TOO_LARGE: 'This picture has more pixels than the server takes.',
+  DECODE_FAILED: 'This is not an image, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
+  PICTURE_TOO_LARGE: 'This image has more pixels than the server takes.',
   REQUEST_TOO_LARGE: 'This file is larger than the server takes.',
   QUEUE_FULL: 'The server has too much to do. Try again later.',
   SERVER_BUSY: 'The server has too much to do. Try again later.',

@@ -1,9 +1,9 @@
-// A picture as small as it is shown, with or without the map of where the network looked.
+// An image as small as it is shown, with or without the map of where the network looked.
 
 const largestSide = 512
 
-/** A picture no larger than it is shown, packed, and how much smaller that is. */
-export async function readPicture(file) {
+/** An image no larger than it is shown, packed, and how much smaller that is. */
+export async function readImage(file) {
   const bitmap = await createImageBitmap(file)
   const scale = Math.min(1, largestSide / Math.max(bitmap.width, bitmap.height))
   const [width, height] = [bitmap.width, bitmap.height].map(side => Math.max(1, Math.round(side * scale)))
@@ -15,7 +15,7 @@ export async function readPicture(file) {
   return { packed: await image.convertToBlob({ type: 'image/webp', quality: 0.9 }), scale }
 }
 
-export async function drawPicture(canvas, { packed, scale }, map, view) {
+export async function drawImage(canvas, { packed, scale }, map, view) {
   const bitmap = await createImageBitmap(packed)
   canvas.width = bitmap.width
   canvas.height = bitmap.height
@@ -38,7 +38,7 @@ const ramp = [
   [252, 253, 170],
 ]
 
-/** The map as a small picture, its least value cold and its greatest hot. */
+/** The map as a small image, its least value cold and its greatest hot. */
 function heat({ height, width, values }) {
   const canvas = new OffscreenCanvas(width, height)
   const context = canvas.getContext('2d')

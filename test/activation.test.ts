@@ -21,7 +21,7 @@ import { temporaryFolder } from './support/files.ts'
 import { relativeError } from './support/golden.ts'
 import { side, smallPreprocessing, withLogits } from './support/known-logits.ts'
 import { runNaively } from './support/naive.ts'
-import { post, samplePicture, startServer } from './support/server.ts'
+import { post, sampleImage, startServer } from './support/server.ts'
 import { tinyInput, tinyNetwork, tinyShape, tinyWeights } from './support/tiny.ts'
 import { noTwin, tolerances, useTwin } from './support/twin.ts'
 
@@ -213,7 +213,7 @@ it('the server says the same, and by which activation', async () => {
   ] as const) {
     const server = await startServer({ models: [path], threads: 1, ...options })
     try {
-      const { json } = await post(`${server.url}/classify`, samplePicture('ship'))
+      const { json } = await post(`${server.url}/classify`, sampleImage('ship'))
       expect(json.activation).toBe(expected.activation)
       expect(json.results[0].predictions[0].probability).toBeCloseTo(expected.first, 3)
     } finally {

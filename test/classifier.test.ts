@@ -48,7 +48,7 @@ describe('classify', () => {
     expect(await classifier.classify([])).toEqual([])
   })
 
-  it('throws for a picture that cannot be had', async () => {
+  it('throws for an image that cannot be had', async () => {
     await expect(classifier.classify([sample('ship'), 'missing.jpg'])).rejects.toEqual(
       coded('FILE_NOT_FOUND'),
     )
@@ -58,10 +58,10 @@ describe('classify', () => {
 })
 
 describe('each', () => {
-  it('goes on after a picture that cannot be had', async () => {
+  it('goes on after an image that cannot be had', async () => {
     const results = []
-    const pictures = ['missing.jpg', sample('ship'), join(packageRoot, 'package.json'), sample('frog')]
-    for await (const result of classifier.each(pictures, { batch: 3, outputs: ['probabilities'] })) {
+    const images = ['missing.jpg', sample('ship'), join(packageRoot, 'package.json'), sample('frog')]
+    for await (const result of classifier.each(images, { batch: 3, outputs: ['probabilities'] })) {
       results.push(
         'error' in result ? (result.error as { code: string }).code : result.outputs.probabilities.length,
       )
@@ -91,7 +91,7 @@ describe('activationMap', () => {
       const { map } = classifier.activationMap(featureMaps, index)
       return map.reduce((a, b) => a + b) / map.length
     }
-    // The bias is the same for all pictures: the difference of two maps' means between two pictures shows no bias.
+    // The bias is the same for all images: the difference of two maps' means between two images shows no bias.
     const other = await classifier.run((await classifier.prepare(sample('frog'))).pixels, {
       outputs: ['featureMaps', 'logits'],
     })
@@ -151,7 +151,7 @@ describe('load', () => {
 })
 
 describe.skipIf(!haveShared('cifar10-test'))('the bundled model', () => {
-  it('is as accurate as PyTorch on 1,000 pictures (839 right), within 3', async () => {
+  it('is as accurate as PyTorch on 1,000 images (839 right), within 3', async () => {
     const paths = classifier.labels.map(label => join(sharedFolder, 'cifar10-test', label))
     const { glob } = await import('tinyglobby')
     let right = 0

@@ -11,13 +11,13 @@ import {
   convBN,
   createSession,
   fromTensors,
+  type Images,
   input,
   linear,
   load,
   localAvgPool,
   maxPool,
   openModel,
-  type Pictures,
   pull,
   resnet,
   saveModel,
@@ -145,7 +145,7 @@ describe('a call that is none', () => {
     ['openModel of an object', () => openModel({} as never), TypeError as ErrorConstructor],
     ['top of nothing', () => classifier.top(undefined as never), TypeError as ErrorConstructor],
     ['top of an array', () => classifier.top([1, 2] as never), TypeError as ErrorConstructor],
-    ['top of two pictures', () => classifier.top(new Float32Array(20)), RangeError as ErrorConstructor],
+    ['top of two images', () => classifier.top(new Float32Array(20)), RangeError as ErrorConstructor],
     [
       'top without a count',
       () => classifier.top(new Float32Array(10), null as never),
@@ -193,9 +193,9 @@ describe('a call that is none', () => {
   })
 })
 
-describe('pictures', () => {
-  const labels = async (pictures: Pictures) => {
-    const predictions = await classifier.classify(pictures, { topK: 1, batch: 2 })
+describe('images', () => {
+  const labels = async (images: Images) => {
+    const predictions = await classifier.classify(images, { topK: 1, batch: 2 })
     return predictions.map(([first]) => first!.label)
   }
   const names = ['frog', 'ship', 'truck']

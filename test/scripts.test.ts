@@ -18,7 +18,7 @@ interface ShortForm {
 /** Scripts that CI would not start otherwise, each so short that it does; what is not started rots. */
 const shortForms: { readonly [script: string]: ShortForm } = {
   demo: { args: [], says: /^samples\/ship\.jpg +\S+ +ship 9\d\.\d %/m },
-  'test:soak': { args: ['140', '16'], says: /^140 requests, \d+ pictures.*^0 wrong or lost$/ms },
+  'test:soak': { args: ['140', '16'], says: /^140 requests, \d+ images.*^0 wrong or lost$/ms },
   'test:slow': { args: ['60'], says: /^60 of 60 were cut off after \d+ s$/m },
   'bench:startup': {
     args: ['--layers', '18', '--batch', '1', '--rounds', '1'],

@@ -13,8 +13,8 @@ class OpenCV:
         self.net = cv2.dnn.readNetFromONNX(path)
         self.net.setPreferableTarget(cv2.dnn.DNN_TARGET_CPU)
 
-    def prepare(self, pictures, once):
-        self.x = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+    def prepare(self, images, once):
+        self.x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
     def run(self):
         self.net.setInput(self.x, "x")

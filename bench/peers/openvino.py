@@ -16,8 +16,8 @@ class OpenVINO:
         self.model = ov.Model([model.output("logits")], model.get_parameters(), "logits")
         self.threads = threads
 
-    def prepare(self, pictures, once):
-        nchw = pictures.transpose(0, 3, 1, 2)
+    def prepare(self, images, once):
+        nchw = images.transpose(0, 3, 1, 2)
         self.model.reshape(list(nchw.shape))
         self.compiled = self.core.compile_model(self.model, "CPU", self.settings())
         threads = self.compiled.get_property(properties.inference_num_threads)

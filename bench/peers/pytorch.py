@@ -18,8 +18,8 @@ class PyTorch:
         weights = {name: torch.from_numpy(values) for name, values in read_safetensors(path).items()}
         self.module = Module(network, weights).eval().to(memory_format=torch.channels_last)
 
-    def prepare(self, pictures, once):
-        nchw = torch.from_numpy(pictures).permute(0, 3, 1, 2)  # a view: channels last already
+    def prepare(self, images, once):
+        nchw = torch.from_numpy(images).permute(0, 3, 1, 2)  # a view: channels last already
         self.x = nchw.contiguous(memory_format=torch.channels_last)
         self.run_module = self.module
         if not once:

@@ -26,8 +26,8 @@ class TensorFlow:
 
         self.forward = tf.function(forward)
 
-    def prepare(self, pictures, once):
-        self.x = tf.constant(pictures)
+    def prepare(self, images, once):
+        self.x = tf.constant(images)
 
     def run(self):
         return [self.forward(self.x).numpy()]

@@ -1,13 +1,13 @@
-// How fast are the engines on a network? For every number of threads and batch size: the same pictures, the same logits, in turn.
+// How fast are the engines on a network? For every number of threads and batch size: the same images, the same logits, in turn.
 import { ResidualError } from '../errors.ts'
 import { planCost } from '../model/plan.ts'
 import { median, type Quartiles, quartiles } from '../statistics.ts'
 import type { CaseSettings } from './case-name.ts'
-import { type Engine, EngineError, type OpenEngine, ofEngine, type Pictures, type Subject } from './engine.ts'
+import { type Engine, EngineError, type Images, type OpenEngine, ofEngine, type Subject } from './engine.ts'
 import { fmaPeak, inRounds } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
 import { starts } from './start.ts'
-import { picturesFor } from './subject.ts'
+import { imagesFor } from './subject.ts'
 
 export interface BenchmarkOptions {
   readonly batches: readonly number[]
@@ -121,15 +121,15 @@ async function measure(
     if (open instanceof EngineError) throw open
     return open
   })
-  const pictures = picturesFor(subject.plan, batch)
-  await prepare(engines, open, pictures)
+  const images = imagesFor(subject.plan, batch)
+  await prepare(engines, open, images)
   const before = await fmaPeak(isa, threads)
   const times = await inRounds(
     open.map((openEngine, i) => () => ofEngine(engines[i]!, openEngine.run())),
     seconds,
   )
   const after = await fmaPeak(isa, threads)
-  const started = await starts(engines, subject, pictures.dims, threads, startRounds)
+  const started = await starts(engines, subject, images.dims, threads, startRounds)
 
   const gflop = (planCost(subject.plan).flops * batch) / 1e9
   const results = engines.map(({ name }, i): Result => {
@@ -168,11 +168,11 @@ const mostDifference = 1e-3 // of the logits, relative to their norm
 async function prepare(
   engines: readonly Engine[],
   open: readonly OpenEngine[],
-  pictures: Pictures,
+  images: Images,
 ): Promise<void> {
   let ours: Float32Array | undefined
   for (const [i, engine] of engines.entries()) {
-    const logits = await ofEngine(engine, open[i]!.prepare(pictures))
+    const logits = await ofEngine(engine, open[i]!.prepare(images))
     ours ??= logits
     const difference = relativeDifference(logits, ours)
     if (!(difference <= mostDifference))

@@ -1,4 +1,4 @@
-// What is compared? Engines that run the same network, with the same weights, on the same pictures.
+// What is compared? Engines that run the same network, with the same weights, on the same images.
 import { ResidualError } from '../errors.ts'
 import type { Network } from '../model/graph.ts'
 import type { Plan } from '../model/plan.ts'
@@ -21,8 +21,8 @@ export interface Subject {
   onnx(): Promise<string>
 }
 
-/** Pictures `[N,H,W,C]`, normalised: what each engine is measured on. */
-export interface Pictures {
+/** Images `[N,H,W,C]`, normalised: what each engine is measured on. */
+export interface Images {
   readonly data: Float32Array
   readonly dims: readonly [batch: number, height: number, width: number, channels: number]
 }
@@ -33,13 +33,13 @@ export interface Engine {
   readonly version: string
   open(subject: Subject, threads: number): Promise<OpenEngine>
   /** The command line of a process that opens the subject's file, runs one batch and prints a `Start`. */
-  startCommand(subject: Subject, dims: Pictures['dims'], threads: number): Promise<readonly string[]>
+  startCommand(subject: Subject, dims: Images['dims'], threads: number): Promise<readonly string[]>
 }
 
 /** An engine with a network in it. */
 export interface OpenEngine {
-  /** Takes the pictures that {@link run} will run, runs them and resolves to their logits `[N,classes]`. */
-  prepare(pictures: Pictures): Promise<Float32Array>
+  /** Takes the images that {@link run} will run, runs them and resolves to their logits `[N,classes]`. */
+  prepare(images: Images): Promise<Float32Array>
   /** Runs them once more and resolves to the milliseconds that took. */
   run(): Promise<number>
   close(): Promise<void>
@@ -85,13 +85,13 @@ export function residualEngine(version: string, options: SessionOptions = {}): E
     async open(subject, threads) {
       const session = await openSession(subject, { ...options, threads })
       const outputs = ['logits'] as const
-      let pictures: Float32Array
+      let images: Float32Array
       return {
         prepare: async ({ data }) => {
-          pictures = data
-          return (await session.run(pictures, { outputs })).logits
+          images = data
+          return (await session.run(images, { outputs })).logits
         },
-        run: () => timed(() => session.run(pictures, { outputs })),
+        run: () => timed(() => session.run(images, { outputs })),
         close: () => session.dispose(),
       }
     },

@@ -1,4 +1,4 @@
-// How do pictures lie in the frameworks residual is compared with? Channels first.
+// How do images lie in the frameworks residual is compared with? Channels first.
 
 /** Turns `[N,H,W,C]` to `[N,C,H,W]`. */
 export function toNchw(

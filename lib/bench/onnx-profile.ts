@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { planToOnnx } from '../export/onnx.ts'
 import type { Plan } from '../model/plan.ts'
-import type { Pictures, Subject } from './engine.ts'
+import type { Images, Subject } from './engine.ts'
 import { type OnnxRuntime, type OnnxSession, onnxTensor } from './onnxruntime.ts'
 
 /** An entry of the file that onnxruntime's profiler writes. */
@@ -31,7 +31,7 @@ export class ProfiledOnnxRuntime {
     onnxRuntime: OnnxRuntime,
     { plan, weights }: Subject,
     threads: number,
-    pictures: Pictures,
+    images: Images,
   ): Promise<ProfiledOnnxRuntime> {
     const folder = await mkdtemp(join(tmpdir(), 'residual-profile-'))
     const session = await onnxRuntime.InferenceSession.create(await planToOnnx(plan, weights), {
@@ -40,7 +40,7 @@ export class ProfiledOnnxRuntime {
       enableProfiling: true,
       profileFilePrefix: join(folder, 'profile'),
     })
-    const feeds = { x: onnxTensor(onnxRuntime, pictures) }
+    const feeds = { x: onnxTensor(onnxRuntime, images) }
     const run = async () => {
       for (let i = 0; i < runsPerRound; i++) await session.run(feeds, ['logits'])
     }

@@ -1,7 +1,7 @@
 // Is onnxruntime-node there to compare with? It is not a dependency: whoever wants the comparison installs it beside residual.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { type Engine, type Pictures, timed } from './engine.ts'
+import { type Engine, type Images, timed } from './engine.ts'
 import { toNchw } from './nchw.ts'
 import { nodeStart } from './start.ts'
 
@@ -51,8 +51,8 @@ export function findOnnxRuntime(folder: string): FoundOnnxRuntime {
   }
 }
 
-/** Pictures as exported networks take them: channels first. */
-export function onnxTensor({ Tensor }: OnnxRuntime, { data, dims }: Pictures): OnnxTensor {
+/** Images as exported networks take them: channels first. */
+export function onnxTensor({ Tensor }: OnnxRuntime, { data, dims }: Images): OnnxTensor {
   const [n, h, w, c] = dims
   return new Tensor('float32', toNchw(data, dims), [n, c, h, w])
 }
@@ -75,8 +75,8 @@ export function onnxRuntimeEngine({
       let feeds: { x: OnnxTensor }
       const outputs = ['logits']
       return {
-        prepare: async pictures => {
-          feeds = { x: onnxTensor(module, pictures) }
+        prepare: async images => {
+          feeds = { x: onnxTensor(module, images) }
           return (await session.run(feeds, outputs)).logits!.data as Float32Array
         },
         run: () => timed(() => session.run(feeds, outputs)),

@@ -8,7 +8,7 @@ import { fewestRounds, fmaPeak, settle } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
 import { nodeTimes, ProfiledOnnxRuntime } from './onnx-profile.ts'
 import type { OnnxRuntime } from './onnxruntime.ts'
-import { picturesFor } from './subject.ts'
+import { imagesFor } from './subject.ts'
 
 /** One operation of the plan, for a whole batch. */
 export interface OpResult {
@@ -59,9 +59,9 @@ export async function opBenchmark(
   { threads, batch, seconds, isa, session: options }: OpOptions,
 ): Promise<OpCase> {
   const { plan } = subject
-  const pictures = picturesFor(plan, batch)
+  const images = imagesFor(plan, batch)
   await using session = await openSession(subject, { ...options, threads })
-  await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, pictures))
+  await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, images))
   const ourRounds: number[][] = [] // milliseconds by operation
   const before = await fmaPeak(isa, threads)
   const end = performance.now() + seconds * 1000
@@ -69,7 +69,7 @@ export async function opBenchmark(
     await settle()
     await peer?.run()
     await settle()
-    const profile = await session.profile(pictures.data, { runs: 1 })
+    const profile = await session.profile(images.data, { runs: 1 })
     ourRounds.push(profile.map(({ milliseconds }) => milliseconds))
   }
   const peak = { before, after: await fmaPeak(isa, threads) }

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ResidualError } from '../errors.ts'
 import { packageRoot } from '../package-root.ts'
-import { type Engine, ofEngine, type Pictures, type Subject } from './engine.ts'
+import { type Engine, type Images, ofEngine, type Subject } from './engine.ts'
 
 /** The command line of such a process for an engine of Node's: `residual`, or the file of the module onnxruntime-node. */
 export function nodeStart(
   engine: string,
   modelFile: string,
-  dims: Pictures['dims'],
+  dims: Images['dims'],
   threads: number,
 ): readonly string[] {
   const built = join(packageRoot, 'dist', 'bench', 'start-child.js')
@@ -36,7 +36,7 @@ export interface Start {
 export async function starts(
   engines: readonly Engine[],
   subject: Subject,
-  dims: Pictures['dims'],
+  dims: Images['dims'],
   threads: number,
   rounds: number,
 ): Promise<Start[][]> {

@@ -7,7 +7,7 @@ import { parametersOf } from '../model/parameters.ts'
 import { inputShape, type Plan } from '../model/plan.ts'
 import { writeSafetensors } from '../weights/safetensors-write.ts'
 import type { WeightSource } from '../weights/source.ts'
-import type { Pictures, Subject } from './engine.ts'
+import type { Images, Subject } from './engine.ts'
 
 export interface SubjectParts {
   readonly network: Network
@@ -43,8 +43,8 @@ function written(file: string, write: (file: string) => Promise<void>): () => Pr
   }
 }
 
-/** Pictures for a plan, normalised: waves, so that no value is like another. */
-export function picturesFor(plan: Plan, batch: number): Pictures {
+/** Images for a plan, normalised: waves, so that no value is like another. */
+export function imagesFor(plan: Plan, batch: number): Images {
   const { height, width, channels } = inputShape(plan)
   const dims = [batch, height, width, channels] as const
   const data = Float32Array.from({ length: batch * height * width * channels }, (_, i) => Math.sin(i * 0.37))

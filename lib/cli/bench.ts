@@ -43,7 +43,7 @@ export function benchOptions(command: Command): Command {
     .option('--threads <n,...>', 'threads that compute', positives, [...new Set([1, availableParallelism()])])
     .option('--seconds <s>', 'for each batch size and number of threads, at least', positiveSeconds, 10)
     .option('--starts <n>', 'fresh starts of each, for load time and peak memory', index, 3)
-    .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
+    .option('--size <n>', 'height and width of the images of a ResNet by name', positive, 224)
     .option('--op', 'operation by operation instead')
     .option('--autotune', 'have residual choose by timing how to compute each convolution')
 }

@@ -58,7 +58,7 @@ export function tableReport(
     },
     end(stopped) {
       for (const line of waiting.splice(0)) say(line)
-      if (stopped) warn(`residual: stopped after ${successes + failures} of ${count} pictures`)
+      if (stopped) warn(`residual: stopped after ${successes + failures} of ${count} images`)
       if (failures > 0) warn(`residual: ${failures} of ${successes + failures} could not be classified`)
       return failures > 0
     },
@@ -88,7 +88,7 @@ export function jsonReport(activation: Activation): Report {
     },
     end(stopped) {
       write(separator === '[\n' ? '[]\n' : '\n]\n')
-      if (stopped) warn(`residual: stopped after ${done} pictures`)
+      if (stopped) warn(`residual: stopped after ${done} images`)
       return failures > 0
     },
   }

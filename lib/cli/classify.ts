@@ -1,10 +1,10 @@
-// `residual classify`: print which classes pictures show.
+// `residual classify`: print which classes images show.
 import cliProgress from 'cli-progress'
 import { type Classifier, defaultTopK, load } from '../classifier.ts'
 import { overlay } from '../image/cam.ts'
 import { decode } from '../image/decode.ts'
 import { decoding } from '../image/decoders.ts'
-import type { PictureResult } from '../pipeline.ts'
+import type { ImageResult } from '../pipeline.ts'
 import type { DeviceChoice } from '../runtime/device.ts'
 import type { Precision } from '../runtime/session-options.ts'
 import { writeAtomically } from '../weights/atomic-file.ts'
@@ -29,19 +29,19 @@ export interface ClassifyArguments extends ModelArguments {
   readonly cam?: string
 }
 
-type Result = PictureResult<'probabilities' | 'featureMaps'>
+type Result = ImageResult<'probabilities' | 'featureMaps'>
 
-const manyPictures = 16 // from here on a terminal gets a progress bar
+const manyImages = 16 // from here on a terminal gets a progress bar
 
 /**
- * Prints a line per picture as its batch is done, errors on standard error. Resolves to 1 if there were any, else 0; stopped by a signal
+ * Prints a line per image as its batch is done, errors on standard error. Resolves to 1 if there were any, else 0; stopped by a signal
  * it prints what was done till then, and resolves to what a shell makes of the signal.
  */
 export async function classify(paths: readonly string[], options: ClassifyArguments): Promise<number> {
   const { inputs, failures } = await findInputs(paths)
   const { model, threshold, device, threads, exact = false, precision, deviceIndex, batch } = options
   const camFile = options.cam === undefined ? undefined : await camFiles(options.cam, inputs)
-  const isLong = process.stderr.isTTY === true && inputs.length >= manyPictures
+  const isLong = process.stderr.isTTY === true && inputs.length >= manyImages
   const bar = isLong ? progressBar() : undefined
   return untilStopped(async stop => {
     await using classifier = await load(model, {
@@ -100,18 +100,18 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
 }
 
 function progressBar(): cliProgress.SingleBar {
-  const format = '{bar} {value}/{total} pictures, {eta_formatted} left'
+  const format = '{bar} {value}/{total} images, {eta_formatted} left'
   return new cliProgress.SingleBar({ format, clearOnComplete: true }, cliProgress.Presets.shades_classic)
 }
 
 async function writeCam(
   path: string,
   classifier: Classifier,
-  { picture, view, outputs }: Extract<Result, { view: object }>,
+  { image, view, outputs }: Extract<Result, { view: object }>,
   index: number,
   signal: AbortSignal,
 ): Promise<void> {
   const { map, ...size } = classifier.activationMap(outputs.featureMaps, index)
-  const png = await decoding(async () => overlay(await decode(picture), view, map, size), signal)
+  const png = await decoding(async () => overlay(await decode(image), view, map, size), signal)
   await writeAtomically(path, handle => handle.writeFile(png))
 }

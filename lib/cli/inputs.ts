@@ -1,18 +1,18 @@
-// The pictures that the paths on a command line mean.
+// The images that the paths on a command line mean.
 import { createReadStream, type Dirent, type Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
-import { mostFileBytes } from '../image/read-picture.ts'
+import { mostFileBytes } from '../image/read-image.ts'
 import { filesOf } from './glob.ts'
 import { isPattern } from './pattern.ts'
 
-/** A picture to read: where from, and what to call it. */
+/** An image to read: where from, and what to call it. */
 export interface Input {
   readonly name: string
   readonly source: string | Uint8Array
 }
 
-/** A path that means no picture, and why. */
+/** A path that means no image, and why. */
 export interface Failure {
   readonly path: string
   readonly error: Error
@@ -23,12 +23,12 @@ export interface Found {
   readonly failures: readonly Failure[]
 }
 
-/** Of pictures, also of kinds that are not decoded: those are told, not passed over. */
-const pictureName = /\.(?:jpe?g|jpe|jfif|pjpe?g|pjp|png|webp|gif|tiff?|avif|avifs|heic|heif|bmp|jxl|jp2)$/i
+/** Of images, also of kinds that are not decoded: those are told, not passed over. */
+const imageName = /\.(?:jpe?g|jpe|jfif|pjpe?g|pjp|png|webp|gif|tiff?|avif|avifs|heic|heif|bmp|jxl|jp2)$/i
 
 /**
- * The pictures meant by `paths`, in that order: files as they are, folders searched through and through for files with a
- * picture's extension, glob patterns, and `-` for the bytes on standard input. A pipe is read at once, as it can be read but once.
+ * The images meant by `paths`, in that order: files as they are, folders searched through and through for files with an
+ * image's extension, glob patterns, and `-` for the bytes on standard input. A pipe is read at once, as it can be read but once.
  */
 export async function findInputs(paths: readonly string[]): Promise<Found> {
   const inputs: Input[] = []
@@ -47,7 +47,7 @@ export async function findInputs(paths: readonly string[]): Promise<Found> {
       fail(path, error)
     }
     if (inputs.length + failures.length === before)
-      fail(path, new ResidualError('FILE_NOT_FOUND', `${path} leads to no pictures.`))
+      fail(path, new ResidualError('FILE_NOT_FOUND', `${path} leads to no images.`))
   }
   return { inputs, failures }
 }
@@ -59,7 +59,7 @@ async function* expand(path: string, fail: Fail): AsyncGenerator<Input> {
   if (!found && isPattern(path)) {
     for (const file of await filesOf(path)) yield { name: file, source: file }
   } else if (found?.isDirectory()) {
-    const files = await picturesIn(path, found, fail)
+    const files = await imagesIn(path, found, fail)
     for (const file of files) yield { name: file, source: file }
   } else if (found && !found.isFile())
     yield { name: path, source: await readAll(createReadStream(path), path) }
@@ -67,11 +67,11 @@ async function* expand(path: string, fail: Fail): AsyncGenerator<Input> {
 }
 
 /**
- * The files below a folder that are called like pictures, sorted, without hidden ones. Links are followed, but no folder is entered
+ * The files below a folder that are called like images, sorted, without hidden ones. Links are followed, but no folder is entered
  * twice, so that a link to one above it is harmless. A link that leads nowhere is a file that cannot be read.
  */
-async function picturesIn(root: string, found: Stats, fail: Fail): Promise<string[]> {
-  const pictures: string[] = []
+async function imagesIn(root: string, found: Stats, fail: Fail): Promise<string[]> {
+  const images: string[] = []
   const entered = new Set([identity(found)])
   const folders = [root.replace(/[/\\]+$/, '') || root]
   const links: string[] = [] // to folders: entered last, as those within the folder have the better names
@@ -84,7 +84,7 @@ async function picturesIn(root: string, found: Stats, fail: Fail): Promise<strin
     const folder = folders.pop()
     if (folder === undefined) {
       const link = links.sort().shift()
-      if (link === undefined) return pictures.sort()
+      if (link === undefined) return images.sort()
       await enter(link)
       continue
     }
@@ -94,7 +94,7 @@ async function picturesIn(root: string, found: Stats, fail: Fail): Promise<strin
       if (entry.name.startsWith('.')) continue
       if (entry.isDirectory()) await enter(path)
       else if (entry.isSymbolicLink() && (await leadsToFolder(path))) links.push(path)
-      else if (pictureName.test(entry.name)) pictures.push(path)
+      else if (imageName.test(entry.name)) images.push(path)
     }
   }
 }

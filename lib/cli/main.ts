@@ -46,23 +46,23 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function commands(exit: (code: number) => void): Command {
   const program = new Command('residual')
-    .description('ResNets for Node.js: classify pictures on the CPU and on NVIDIA GPUs.')
+    .description('ResNets for Node.js: classify images on the CPU and on NVIDIA GPUs.')
     .version(packageVersion())
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(linesOf(text)) })
     .showHelpAfterError()
 
-  modelOptions(program.command('classify').description('print the likeliest classes of pictures'))
+  modelOptions(program.command('classify').description('print the likeliest classes of images'))
     .argument(
       '<paths...>',
-      'picture files, folders of them, glob patterns, or - for one picture on standard input',
+      'image files, folders of them, glob patterns, or - for one image on standard input',
     )
     .option(
       '--model <name|file>',
       "a bundled or pulled model, or a checkpoint's file or folder",
       defaultModel,
     )
-    .option('--top-k <n>', `classes to print for each picture (default: ${defaultTopK})`, positive)
+    .option('--top-k <n>', `classes to print for each image (default: ${defaultTopK})`, positive)
     .option('--threshold <p>', 'print the classes with at least this probability, all unless --top-k', real)
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
@@ -73,9 +73,9 @@ function commands(exit: (code: number) => void): Command {
       new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
     )
     .option('--device-index <n>', 'GPU: which, as the driver numbers them', index, 0)
-    .option('--batch <n>', 'pictures that run through the network together', positive, defaultBatch)
-    .option('--json', 'print a JSON array, an element per picture')
-    .option('--cam <out.png>', 'write the picture with the class activation map of its first class')
+    .option('--batch <n>', 'images that run through the network together', positive, defaultBatch)
+    .option('--json', 'print a JSON array, an element per image')
+    .option('--cam <out.png>', 'write the image with the class activation map of its first class')
     .action(async (paths, options) => exit(await classify(paths, options)))
 
   program
@@ -85,7 +85,7 @@ function commands(exit: (code: number) => void): Command {
       '--plan <model>',
       'print the operations of a model: a bundled one, a file, or resnet18 to resnet152',
     )
-    .option('--size <n>', 'height and width of the pictures for --plan of a ResNet by name', positive, 224)
+    .option('--size <n>', 'height and width of the images for --plan of a ResNet by name', positive, 224)
     .option('--json', 'print JSON')
     .action(async options => exit(await info(options)))
 
@@ -104,7 +104,7 @@ function commands(exit: (code: number) => void): Command {
     )
     .option('--batch <n,...>', 'batch sizes', positives, [1])
     .requiredOption('--out <folder>', 'where to put the plans: the planCache of a session')
-    .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
+    .option('--size <n>', 'height and width of the images of a ResNet by name', positive, 224)
     .option('--json', 'print JSON')
     .action(async options => exit(await compile(options)))
 
@@ -113,7 +113,7 @@ function commands(exit: (code: number) => void): Command {
     .addOption(new Option('--to <format>', 'the format').choices(['onnx']).default('onnx'))
     .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152 (random)', defaultModel)
     .option('--folded', 'with batch norms folded into the convolutions, as residual runs it')
-    .option('--size <n>', 'height and width of the pictures of a ResNet by name', positive, 224)
+    .option('--size <n>', 'height and width of the images of a ResNet by name', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
 
   modelOptions(
@@ -159,9 +159,9 @@ function commands(exit: (code: number) => void): Command {
     .option('--host <address>', 'the address to listen on', defaultHost)
     .option('--port <n>', 'the port to listen on; 0 for any that is free', index, defaultPort)
     .option('--grpc-port <n>', 'serve gRPC as well, on this port', index)
-    .option('--max-batch <n>', 'pictures that run through the network together', positive, defaultMaxBatch)
-    .option('--max-wait-ms <n>', 'how long a picture waits for others to join it', index, defaultMaxWaitMs)
-    .option('--queue <n>', 'pictures that may wait; more are refused', positive, defaultMaxQueue)
+    .option('--max-batch <n>', 'images that run through the network together', positive, defaultMaxBatch)
+    .option('--max-wait-ms <n>', 'how long an image waits for others to join it', index, defaultMaxWaitMs)
+    .option('--queue <n>', 'images that may wait; more are refused', positive, defaultMaxQueue)
     .option('--instances <n>', 'sessions of each model', positive, 1)
     .addOption(
       new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
@@ -173,20 +173,15 @@ function commands(exit: (code: number) => void): Command {
       new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
     )
     .option('--device-index <n>', 'GPU: which, as the driver numbers them', index, 0)
-    .option('--decoders <n>', 'pictures that are decoded at a time', positive)
+    .option('--decoders <n>', 'images that are decoded at a time', positive)
     .option(
       '--max-body-mib <n>',
       'the largest body of a request',
       positive,
       defaultLimits.bodyBytes / 2 ** 20,
     )
-    .option('--max-megapixels <n>', 'the largest picture', positive, defaultLimits.pixelsPerPicture / 1e6)
-    .option(
-      '--max-pictures <n>',
-      'the most pictures of a request',
-      positive,
-      defaultLimits.picturesPerRequest,
-    )
+    .option('--max-megapixels <n>', 'the largest image', positive, defaultLimits.pixelsPerPicture / 1e6)
+    .option('--max-pictures <n>', 'the most images of a request', positive, defaultLimits.picturesPerRequest)
     .option('--max-connections <n>', 'the most connections', positive, defaultLimits.connections)
     .option('--deadline-ms <n>', 'the most time a request may take', positive, defaultLimits.deadlineMs)
     .option('--drain-ms <n>', 'time to finish what was accepted when told to stop', index, defaultDrainMs)

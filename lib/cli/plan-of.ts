@@ -20,7 +20,7 @@ export interface NamedModel {
 }
 
 /**
- * `model`: a bundled model, a checkpoint's file or folder, or `resnet18` to `resnet152` with random weights for pictures of `size` x
+ * `model`: a bundled model, a checkpoint's file or folder, or `resnet18` to `resnet152` with random weights for images of `size` x
  * `size`. To be closed.
  *
  * @throws ResidualError what finding and reading a model throws

@@ -22,7 +22,7 @@ export function serveBanner({
     `residual ${packageVersion()} serves`,
     ...models.map(({ name, device }) => `  ${name} on ${deviceText(device)}`),
     '',
-    `  ${page}  a page to drop pictures on`,
+    `  ${page}  a page to drop images on`,
     `  curl --data-binary @photo.jpg ${page}classify`,
     ...(grpcPort === undefined ? [] : [`  ${host}:${grpcPort}  gRPC`]),
     '',

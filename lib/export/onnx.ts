@@ -11,7 +11,7 @@ import type { Attribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './on
 const batch = 'N' // of any size
 
 export interface OnnxOptions {
-  /** Of the pictures. */
+  /** Of the images. */
   readonly height: number
   readonly width: number
   /** What makes probabilities of the logits. */

@@ -1,8 +1,8 @@
-// Where in a picture did the network see a class? Class activation maps (Zhou et al., https://arxiv.org/abs/1512.04150).
-import type { Picture } from './decode.ts'
+// Where in an image did the network see a class? Class activation maps (Zhou et al., https://arxiv.org/abs/1512.04150).
+import type { Image } from './decode.ts'
 import { resize, type View } from './preprocess.ts'
 
-const opacity = 0.55 // of the map over the picture
+const opacity = 0.55 // of the map over the image
 
 /** From cold to hot: dark blue, violet, red, orange, light yellow. Lightness rises throughout. */
 const ramp = [
@@ -16,7 +16,7 @@ const ramp = [
 /**
  * How much each place speaks for a class: the feature maps weighted by the class's row of the classifier.
  *
- * @param featureMaps `[height,width,channels]` of one picture
+ * @param featureMaps `[height,width,channels]` of one image
  * @param weights the class's row, `[channels]`
  * @returns `[height,width]`, in units of the logit times height times width
  */
@@ -35,12 +35,12 @@ export function activationMap(
 }
 
 /**
- * A PNG of `picture` with `map` over the part of it that the network saw, from its least to its greatest value.
+ * A PNG of `image` with `map` over the part of it that the network saw, from its least to its greatest value.
  *
  * @param view what the network saw, from {@link preprocess}
  */
 export async function overlay(
-  picture: Picture,
+  image: Image,
   view: View,
   map: Float32Array,
   size: { readonly height: number; readonly width: number },
@@ -48,17 +48,17 @@ export async function overlay(
   const full = { height: Math.max(1, Math.round(view.height)), width: Math.max(1, Math.round(view.width)) }
   // Rounding must not push a view of less than a pixel over the edge.
   const origin = {
-    top: Math.min(Math.round(view.top), picture.height - 1),
-    left: Math.min(Math.round(view.left), picture.width - 1),
+    top: Math.min(Math.round(view.top), image.height - 1),
+    left: Math.min(Math.round(view.left), image.width - 1),
   }
-  // A view that was padded reaches over the picture's edges.
+  // A view that was padded reaches over the image's edges.
   const top = Math.max(-origin.top, 0)
   const left = Math.max(-origin.left, 0)
   const window = {
     top,
     left,
-    height: Math.min(full.height - top, picture.height - Math.max(origin.top, 0)),
-    width: Math.min(full.width - left, picture.width - Math.max(origin.left, 0)),
+    height: Math.min(full.height - top, image.height - Math.max(origin.top, 0)),
+    width: Math.min(full.width - left, image.width - Math.max(origin.left, 0)),
   }
   const levels = await resize({ data: toLevels(map), ...size }, full, window, 'bicubic')
   const heat = {
@@ -66,7 +66,7 @@ export async function overlay(
     raw: { width: window.width, height: window.height, channels: 4 as const },
   }
   const { default: sharp } = await import('sharp') // as in decode.ts: not before it is wanted
-  return sharp(picture.data, { raw: { width: picture.width, height: picture.height, channels: 3 } })
+  return sharp(image.data, { raw: { width: image.width, height: image.height, channels: 3 } })
     .composite([{ ...heat, top: Math.max(origin.top, 0), left: Math.max(origin.left, 0) }])
     .png()
     .toBuffer()

@@ -1,12 +1,12 @@
-// An encoded picture as pixels: decoded by sharp (libvips), the way Pillow's `convert('RGB')` would show it.
+// An encoded image as pixels: decoded by sharp (libvips), the way Pillow's `convert('RGB')` would show it.
 import { isUint8Array } from 'node:util/types'
 import { checkInteger, ResidualError, wrongType } from '../errors.ts'
 import { type Format, formatOf, headBytes, notAFormat } from './format.ts'
 import { paintAround, withoutTransparency } from './gif.ts'
-import { readPicture } from './read-picture.ts'
+import { readImage } from './read-image.ts'
 
-/** A decoded picture. */
-export interface Picture {
+/** A decoded image. */
+export interface Image {
   /** `[height, width, 3]`, RGB. */
   readonly data: Uint8Array
   readonly height: number
@@ -14,17 +14,17 @@ export interface Picture {
 }
 
 export interface DecodeOptions {
-  /** The most pixels a picture may have; {@link maxPixels} unless given, which is also the most that may be given. */
+  /** The most pixels an image may have; {@link maxPixels} unless given, which is also the most that may be given. */
   readonly maxPixels?: number
   /** Ends the wait for a decoder, or for what it decodes; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
-/** The most pixels a picture may have: 0.8 GB once decoded. */
+/** The most pixels an image may have: 0.8 GB once decoded. */
 export const maxPixels = 0x3fff * 0x3fff
 
 /**
- * Decodes a picture, given as a path or as the bytes of the file, off the event loop.
+ * Decodes an image, given as a path or as the bytes of the file, off the event loop.
  *
  * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped (what is transparent has the colour that the file
  * gives it), 16 bits become 8, CMYK is converted by libvips' own profile (Pillow multiplies, which gives other colours);
@@ -33,24 +33,24 @@ export const maxPixels = 0x3fff * 0x3fff
  *
  * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE
  */
-export async function decode(source: string | Uint8Array, options: DecodeOptions = {}): Promise<Picture> {
+export async function decode(source: string | Uint8Array, options: DecodeOptions = {}): Promise<Image> {
   const limit = checkInteger('maxPixels', options.maxPixels ?? maxPixels, 1, maxPixels)
   if (!(typeof source === 'string' || isUint8Array(source))) {
-    throw wrongType('a path or the bytes of an encoded picture', 'the picture', source)
+    throw wrongType('a path or the bytes of an encoded image', 'the image', source)
   }
   options.signal?.throwIfAborted()
-  const name = typeof source === 'string' ? source : `the picture of ${source.length} bytes`
+  const name = typeof source === 'string' ? source : `the image of ${source.length} bytes`
   // A copy, made at once: libvips reads on another thread, where the memory of an array that is transferred may be gone.
-  const file = typeof source === 'string' ? await readPicture(source, options.signal) : Buffer.from(source)
+  const file = typeof source === 'string' ? await readImage(source, options.signal) : Buffer.from(source)
   const format = formatOf(file)
   if (!format) throw undecodable(name, notAFormat(file.subarray(0, headBytes)))
   const gif = format.name === 'GIF' ? withoutTransparency(file) : undefined
-  const picture = await decodeFile(gif?.file ?? file, format, name, limit)
-  if (gif?.around) paintAround(picture, gif.around)
-  return picture
+  const image = await decodeFile(gif?.file ?? file, format, name, limit)
+  if (gif?.around) paintAround(image, gif.around)
+  return image
 }
 
-async function decodeFile(file: Buffer, format: Format, name: string, limit: number): Promise<Picture> {
+async function decodeFile(file: Buffer, format: Format, name: string, limit: number): Promise<Image> {
   const { default: sharp } = await import('sharp') // a third of the time to load a model, for whoever decodes nothing
   try {
     const { data, info } = await sharp(file, {
@@ -70,7 +70,7 @@ async function decodeFile(file: Buffer, format: Format, name: string, limit: num
       const message = `${name} is over the limit of ${limit} pixels. Reduce it first.`
       throw new ResidualError('PICTURE_TOO_LARGE', message, { cause })
     }
-    // libvips collects the messages of all threads in one place: the cause's may be of another picture.
+    // libvips collects the messages of all threads in one place: the cause's may be of another image.
     const reason = format.isWhole(file) ? 'is damaged, or of a kind that is not decoded' : 'ends early'
     throw undecodable(name, `the ${format.name} ${reason}`, cause)
   }

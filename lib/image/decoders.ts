@@ -1,4 +1,4 @@
-// The limit on pictures that are decoded at a time in this process, whoever asks for them: each takes tens of megabytes.
+// The limit on images that are decoded at a time in this process, whoever asks for them: each takes tens of megabytes.
 import { Gate } from '../gate.ts'
 
 /** As many as libuv has threads to do it on: more would wait there, holding what they have read. */
@@ -7,7 +7,7 @@ export const decodersAtOnce = Math.max(1, Math.floor(Number(process.env.UV_THREA
 const gate = new Gate(decodersAtOnce, Number.POSITIVE_INFINITY)
 
 /**
- * Runs `task`, which decodes a picture and does with it what needs it whole, when a place is free. Within the task no other place may
+ * Runs `task`, which decodes an image and does with it what needs it whole, when a place is free. Within the task no other place may
  * be asked for. Aborted, the promise rejects at once; the place is free when the task has ended.
  *
  * @throws the signal's reason, or what the task throws

@@ -1,4 +1,4 @@
-// The kinds of picture files that are decoded, told by their first bytes; and what can be said of those that are not.
+// The kinds of image files that are decoded, told by their first bytes; and what can be said of those that are not.
 
 /** A kind of file that is decoded. */
 export interface Format {
@@ -44,7 +44,7 @@ export const formats: readonly Format[] = [
   {
     name: 'JPEG',
     begins: starts([0xff, 0xd8, 0xff]),
-    // A thumbnail has an end of its own, before the scan of the picture begins.
+    // A thumbnail has an end of its own, before the scan of the image begins.
     isWhole: file =>
       file.lastIndexOf('\xff\xd9', undefined, 'latin1') > file.lastIndexOf('\xff\xda', undefined, 'latin1'),
   },
@@ -85,7 +85,7 @@ const isText = (head: Buffer) =>
   !/[^\t\n\f\r\x20-\xff]/.test(head.toString('latin1').replace(/^\xff\xfe|^\xfe\xff/, ''))
 const looksLike = (pattern: RegExp) => (head: Buffer) => isText(head) && pattern.test(head.toString('latin1'))
 
-/** What is met where a picture is expected, and what to do about it; the first that fits. */
+/** What is met where an image is expected, and what to do about it; the first that fits. */
 const others: readonly { is: (head: Buffer) => boolean; what: string }[] = [
   { is: head => head.length === 0, what: 'it is empty' },
   {
@@ -106,12 +106,12 @@ const others: readonly { is: (head: Buffer) => boolean; what: string }[] = [
     is: looksLike(/<svg[\s>]/i),
     what: 'it is SVG, a drawing that any program could be in. Draw it first, to a PNG',
   },
-  { is: looksLike(/<(?:!doctype )?html[\s>]/i), what: 'it is a page of HTML, not a picture' },
+  { is: looksLike(/<(?:!doctype )?html[\s>]/i), what: 'it is a page of HTML, not an image' },
   {
     is: looksLike(/^version https:\/\/git-lfs\.github\.com/),
-    what: 'it is a pointer of Git LFS. `git lfs pull` brings the picture',
+    what: 'it is a pointer of Git LFS. `git lfs pull` brings the image',
   },
-  { is: isText, what: 'it is text, not a picture' },
+  { is: isText, what: 'it is text, not an image' },
 ]
 
 /** Why a file that is none of {@link formats} is not decoded: the end of a sentence. */

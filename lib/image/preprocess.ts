@@ -1,8 +1,8 @@
-// How is a picture brought to what a network takes? By the steps its checkpoint was trained with.
+// How is an image brought to what a network takes? By the steps its checkpoint was trained with.
 import { quoted, ResidualError } from '../errors.ts'
 import { checkNormalization } from '../model/normalization.ts'
 import { loadNative, translateError } from '../runtime/native.ts'
-import { maxPixels, type Picture } from './decode.ts'
+import { type Image, maxPixels } from './decode.ts'
 
 interface Size {
   readonly height: number
@@ -50,11 +50,11 @@ export const caffe: Preprocessing = {
   std: [1, 1, 1],
 }
 
-/** A picture as the network takes it. */
+/** An image as the network takes it. */
 export interface Prepared {
   /** `[height, width, 3]` of {@link inputSize}, in the order of `channels`. */
   readonly pixels: Uint8Array
-  /** The part of the original picture that this shows, in its pixels; beyond its edges where it had to be padded. */
+  /** The part of the original image that this shows, in its pixels; beyond its edges where it had to be padded. */
   readonly view: View
 }
 
@@ -63,7 +63,7 @@ export interface View extends Size {
   readonly left: number
 }
 
-/** The size every picture has after the last step. */
+/** The size every image has after the last step. */
 export function inputSize({ steps }: Preprocessing): Size {
   const last = steps.at(-1)!
   return 'crop' in last ? last.crop : (last.resize as Size)
@@ -77,17 +77,17 @@ export function inputOf(preprocessing: Preprocessing): Size & Pick<Preprocessing
 }
 
 /**
- * Carries out the steps, off the event loop, where `picture` is read until the promise settles: nobody else may have its array. Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise.
+ * Carries out the steps, off the event loop, where `image` is read until the promise settles: nobody else may have its array. Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise.
  * A crop larger than what it is taken from is padded with black.
  *
  * @throws ResidualError PICTURE_TOO_LARGE where a step would make it so
  */
 export async function preprocess(
-  picture: Picture,
+  image: Image,
   { steps, interpolation, channels, cropRounding }: Preprocessing,
 ): Promise<Prepared> {
-  let current = picture
-  let view: View = { top: 0, left: 0, height: picture.height, width: picture.width }
+  let current = image
+  let view: View = { top: 0, left: 0, height: image.height, width: image.width }
   for (let i = 0; i < steps.length; i++) {
     const step = steps[i]!
     if ('crop' in step) {
@@ -123,22 +123,22 @@ function reversed(pixels: Uint8Array): Uint8Array {
 const maxExtent = 1 << 24 // of the addon
 
 /**
- * Resizes to `size` and keeps `window` of the result. Nobody else may have the array of the picture.
+ * Resizes to `size` and keeps `window` of the result. Nobody else may have the array of the image.
  *
  * @throws ResidualError PICTURE_TOO_LARGE
  */
 export async function resize(
-  { data, height, width }: Picture,
+  { data, height, width }: Image,
   size: Size,
   window: View,
   filter: Preprocessing['interpolation'],
-): Promise<Picture> {
+): Promise<Image> {
   if (size.height === height && size.width === width) return crop({ data, height, width }, window)
-  // A picture that is one pixel high can become very wide.
+  // An image that is one pixel high can become very wide.
   if (Math.max(size.height, size.width) > maxExtent || window.height * window.width > maxPixels) {
     throw new ResidualError(
       'PICTURE_TOO_LARGE',
-      `A picture of ${height}x${width} would become one of ${size.height}x${size.width}. Crop it first.`,
+      `An image of ${height}x${width} would become one of ${size.height}x${size.width}. Crop it first.`,
     )
   }
   try {
@@ -181,7 +181,7 @@ function roundHalfToEven(x: number): number {
   return x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)
 }
 
-function crop({ data, height, width }: Picture, window: View): Picture {
+function crop({ data, height, width }: Image, window: View): Image {
   if (window.top === 0 && window.left === 0 && window.height === height && window.width === width) {
     return { data, height, width }
   }
@@ -197,7 +197,7 @@ function crop({ data, height, width }: Picture, window: View): Picture {
   return { data: result, height: window.height, width: window.width }
 }
 
-/** The part of `view` that `window` is of a picture of `size` showing all of it. */
+/** The part of `view` that `window` is of an image of `size` showing all of it. */
 function part(view: View, size: Size, window: View): View {
   const [y, x] = [view.height / size.height, view.width / size.width]
   return {
@@ -208,7 +208,7 @@ function part(view: View, size: Size, window: View): View {
   }
 }
 
-const maxSide = 1 << 14 // of what a step makes: pictures of 0.8 GB, as for decoding
+const maxSide = 1 << 14 // of what a step makes: images of 0.8 GB, as for decoding
 
 /**
  * Checks a record read from `source`.

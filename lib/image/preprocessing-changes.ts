@@ -6,7 +6,7 @@ import { inputSize, type Preprocessing, parsePreprocessing, type Step } from './
 /** What replaces members of a {@link Preprocessing}. */
 export interface PreprocessingChanges extends Partial<Preprocessing> {
   /**
-   * In place of `steps`: the share of the shorter side that the network sees, above 0 and up to 1, as timm's `crop_pct`. The picture
+   * In place of `steps`: the share of the shorter side that the network sees, above 0 and up to 1, as timm's `crop_pct`. The image
    * is resized by its shorter side and cropped to the size that the network took before, which must be a square.
    */
   readonly cropFraction?: number
@@ -46,7 +46,7 @@ function croppedTo(crop: { readonly height: number; readonly width: number }, fr
   if (!(typeof fraction === 'number' && fraction > 0 && fraction <= 1))
     throw invalid("has a 'cropFraction' that is not above 0 and up to 1")
   const { height, width } = crop
-  if (height !== width) throw invalid(`has a 'cropFraction' for pictures of ${height}x${width}; give 'steps'`)
+  if (height !== width) throw invalid(`has a 'cropFraction' for images of ${height}x${width}; give 'steps'`)
   return [{ resize: { shorterSide: Math.floor(height / fraction) } }, { crop }]
 }
 

@@ -4,7 +4,7 @@ import { outOfRange } from '../errors.ts'
 export const activations = ['softmax', 'sigmoid', 'none'] as const
 
 /**
- * `softmax`: a picture shows one of the classes. `sigmoid`: each class is there or not, whatever the others are. `none`: the logits
+ * `softmax`: an image shows one of the classes. `sigmoid`: each class is there or not, whatever the others are. `none`: the logits
  * are the result, as in a regression.
  */
 export type Activation = (typeof activations)[number]

@@ -2,7 +2,7 @@
 import { visible } from '../text.ts'
 import { type Op, opCost, type Plan, planCost, type Shape } from './plan.ts'
 
-/** A table: a line per operation with shapes, what is fused into it, MFLOP and KiB per picture; then the totals. */
+/** A table: a line per operation with shapes, what is fused into it, MFLOP and KiB per image; then the totals. */
 export function formatPlan(plan: Plan): string {
   const rows = plan.ops.map(op => {
     const cost = opCost(plan, op)
@@ -22,7 +22,7 @@ export function formatPlan(plan: Plan): string {
   return [
     ...alignColumns([header, ...rows], [5, 6, 7]),
     '',
-    `${plan.name}: ${plan.ops.length} operations, ${(total.flops / 1e9).toFixed(3)} GFLOP a picture, ` +
+    `${plan.name}: ${plan.ops.length} operations, ${(total.flops / 1e9).toFixed(3)} GFLOP an image, ` +
       `${(total.weightBytes / 2 ** 20).toFixed(1)} MiB of weights in float32`,
   ].join('\n')
 }

@@ -5,7 +5,7 @@ import { append, type Graph, type Value } from './graph.ts'
 
 export const defaultEpsilon = 1e-5
 
-/** Begins a graph: pictures `[N,H,W,channels]`, normalised. */
+/** Begins a graph: images `[N,H,W,channels]`, normalised. */
 export function input(channels = 3): Value {
   const graph: Graph = { layers: [], channels: [] }
   return append(graph, { kind: 'input' }, checkInteger('channels', channels, 1))

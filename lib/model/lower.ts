@@ -23,13 +23,13 @@ type OpenConv = { -readonly [key in keyof ConvOp]: ConvOp[key] }
 type BareConv = Pick<ConvOp, 'name' | 'kernel' | 'stride' | 'padding' | 'groups' | 'convName' | 'averaged'>
 
 /**
- * Lowers a network to the fused operations that compute its outputs for pictures of `height` x `width`.
+ * Lowers a network to the fused operations that compute its outputs for images of `height` x `width`.
  *
  * `conv -> batchNorm -> (+ residual) -> relu` becomes one op wherever no other layer needs what lies between; of two
  * summands that could take in the sum, the first does. Batch norms, sums and ReLUs that no convolution can absorb
  * become 1x1 convolutions with a group per channel. Layers no output depends on are left out.
  *
- * @throws RangeError where the pictures are too small for the network, shapes do not meet, or `mean` or `std` is out of range
+ * @throws RangeError where the images are too small for the network, shapes do not meet, or `mean` or `std` is out of range
  */
 export function lower(network: Network, options: LowerOptions): Plan {
   return new Lowering(network, options).plan()
@@ -182,7 +182,7 @@ class Lowering {
       )
     }
     const open: OpenConv = { kind: 'conv', ...op, src, dst: -1, residual: null, relu: false, batchNorm: null }
-    this.shapeOf(open, this.graph.channels[id]!) // refuses pictures that are too small
+    this.shapeOf(open, this.graph.channels[id]!) // refuses images that are too small
     this.convs.set(id, open)
     return open
   }

@@ -1,4 +1,4 @@
-// The mean and the standard deviation that pictures are normalised with, and what these may be.
+// The mean and the standard deviation that images are normalised with, and what these may be.
 import { outOfRange, wrongType } from '../errors.ts'
 
 /** In units of byte / 255. Beyond these limits nobody means it, and at some point float32 ends. `core::kLeastStd` and so on are their twins. */

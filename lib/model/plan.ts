@@ -1,7 +1,7 @@
 // What is run? A plan: seven kinds of fused operation over values whose shapes are known. C++ reads this very object.
 import type { Activation } from './activation.ts'
 
-/** One picture's worth of a value, `[height, width, channels]`; a batch adds N in front. */
+/** One image's worth of a value, `[height, width, channels]`; a batch adds N in front. */
 export interface Shape {
   readonly height: number
   readonly width: number
@@ -77,7 +77,7 @@ export interface Plan {
   }
 }
 
-/** What an operation takes, per picture, in float32. */
+/** What an operation takes, per image, in float32. */
 export interface OpCost {
   /** Two for each multiply-add of a convolution or linear layer; one for each other arithmetic operation. */
   readonly flops: number

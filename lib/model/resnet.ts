@@ -43,7 +43,7 @@ export interface ResNetOptions {
   readonly deepStem?: readonly [number, number]
   /**
    * Whether projections have their stride on an average pool before them, as in ResNet-D: timm's `avg_down`. Heights and widths of
-   * pictures must then be multiples of 32.
+   * images must then be multiples of 32.
    */
   readonly averagedShortcut?: boolean
   /** What batch norms add to the variance: 1e-5 where most were trained, 1.001e-5 in Keras. */
@@ -74,7 +74,7 @@ export function findLayers(blocks: readonly number[], block: 'basic' | 'bottlene
 }
 
 /**
- * A ResNet for pictures `[N,H,W,3]` of any height and width its strides leave something of.
+ * A ResNet for images `[N,H,W,3]` of any height and width its strides leave something of.
  * Parameters are named as in torchvision.
  *
  * @throws RangeError for a number of layers or options that do not exist

@@ -22,7 +22,7 @@ export interface Checkpoint {
   readonly sha256?: string
   /** As published, rounded there. */
   readonly size?: string
-  /** Per cent of ImageNet-1k's validation pictures, with this preprocessing. */
+  /** Per cent of ImageNet-1k's validation images, with this preprocessing. */
   readonly top1?: number
   readonly licence: string
   readonly preprocessing: Preprocessing

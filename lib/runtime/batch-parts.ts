@@ -9,12 +9,12 @@ export type Pixels = Uint8Array | Float32Array
 /** A request in the queue or under way. */
 export interface Job {
   readonly pixels: Pixels
-  readonly pictures: number
+  readonly images: number
   readonly outputs: readonly OutputName[]
   readonly arrived: number
-  /** Pictures that are in a batch already, or were. */
+  /** Images that are in a batch already, or were. */
   taken: number
-  /** Pictures whose results are there. */
+  /** Images whose results are there. */
   done: number
   /** When its first batch began. */
   started: number
@@ -23,47 +23,47 @@ export interface Job {
   readonly reject: (error: unknown) => void
 }
 
-/** Pictures `[from, to)` of a job, which are in one batch. */
+/** Images `[from, to)` of a job, which are in one batch. */
 export interface Part {
   readonly job: Job
   readonly from: number
   readonly to: number
 }
 
-/** The pictures of a batch in one place: where they are, if they are one request's, else copied. */
-export function joined(parts: readonly Part[], pictures: number, perPicture: number): Pixels {
-  const pixelsOf = ({ job, from, to }: Part) => job.pixels.subarray(from * perPicture, to * perPicture)
+/** The images of a batch in one place: where they are, if they are one request's, else copied. */
+export function joined(parts: readonly Part[], images: number, perImage: number): Pixels {
+  const pixelsOf = ({ job, from, to }: Part) => job.pixels.subarray(from * perImage, to * perImage)
   const [first] = parts as [Part]
   if (parts.length === 1) return pixelsOf(first)
-  const length = pictures * perPicture
+  const length = images * perImage
   const batch = isUint8Array(first.job.pixels) ? new Uint8Array(length) : new Float32Array(length)
   let at = 0
   for (const part of parts) {
-    batch.set(pixelsOf(part), at * perPicture)
+    batch.set(pixelsOf(part), at * perImage)
     at += part.to - part.from
   }
   return batch
 }
 
-/** Copies a part's rows, which begin with `at` of the batch's `pictures`, to its request, and answers that if it has all of its. */
+/** Copies a part's rows, which begin with `at` of the batch's `images`, to its request, and answers that if it has all of its. */
 export function answer(
   { job, from, to }: Part,
   outputs: Outputs<OutputName>,
-  { at, pictures }: { readonly at: number; readonly pictures: number },
+  { at, images }: { readonly at: number; readonly images: number },
   ended: number,
 ): void {
   for (const name of job.outputs) {
-    const perPicture = outputs[name].length / pictures
-    const rows = outputs[name].subarray(at * perPicture, (at + to - from) * perPicture)
+    const perImage = outputs[name].length / images
+    const rows = outputs[name].subarray(at * perImage, (at + to - from) * perImage)
     let result = job.results.get(name)
     if (!result) {
-      result = new Float32Array(job.pictures * perPicture)
+      result = new Float32Array(job.images * perImage)
       job.results.set(name, result)
     }
-    result.set(rows, from * perPicture)
+    result.set(rows, from * perImage)
   }
   job.done += to - from
-  if (job.done < job.pictures) return
+  if (job.done < job.images) return
   const { arrived, started } = job
   job.resolve({
     outputs: Object.fromEntries(job.results) as Outputs<OutputName>,

@@ -9,14 +9,14 @@ import { checkOutputs, type Outputs, type Session } from './session.ts'
 import { defaultMaxBatch } from './session-options.ts'
 
 export interface BatcherOptions {
-  /** Pictures that run together, at most; that of a session unless given. */
+  /** Images that run together, at most; that of a session unless given. */
   readonly maxBatch?: number
-  /** How long the oldest picture waits for others while a session is free; 2 unless given. Rounded up to whole milliseconds. */
+  /** How long the oldest image waits for others while a session is free; 2 unless given. Rounded up to whole milliseconds. */
   readonly maxWaitMs?: number
-  /** Pictures that may wait, those under way not counted; 1024 unless given. */
+  /** Images that may wait, those under way not counted; 1024 unless given. */
   readonly maxQueue?: number
   /** Told of every batch that has run. What it throws is a warning of the process, and no request's failure. */
-  readonly onBatch?: (batch: { readonly pictures: number; readonly computeMs: number }) => void
+  readonly onBatch?: (batch: { readonly images: number; readonly computeMs: number }) => void
 }
 
 const batcherNames = {
@@ -55,7 +55,7 @@ export const defaultMaxQueue = 1024
 /** What the batches run through. */
 export type BatchRunner = Pick<Session, 'plan' | 'run' | 'concurrency'>
 
-const left = ({ pictures, taken }: Job) => pictures - taken
+const left = ({ images, taken }: Job) => images - taken
 
 const longestTimeoutMs = 2 ** 31 - 1 // of Node's timers
 
@@ -66,7 +66,7 @@ export class Batcher {
   readonly #maxQueue: number
   readonly #onBatch: BatcherOptions['onBatch']
   readonly #plan: Plan
-  readonly #perPicture: number
+  readonly #perImage: number
   /** Of bytes and of floats: they cannot share a batch. Each in order of arrival. */
   readonly #queues: readonly [Job[], Job[]] = [[], []]
   /** A session is in it once for every run that it may yet begin. */
@@ -90,17 +90,17 @@ export class Batcher {
     this.#maxWaitMs = checkMs('maxWaitMs', options.maxWaitMs ?? defaultMaxWaitMs)
     this.#onBatch = options.onBatch
     this.#plan = runners[0]!.plan
-    this.#perPicture = elements(inputShape(this.#plan))
+    this.#perImage = elements(inputShape(this.#plan))
     this.#free = runners.flatMap(runner => Array<BatchRunner>(runner.concurrency).fill(runner))
   }
 
-  /** Pictures that wait for a batch. */
+  /** Images that wait for a batch. */
   get waiting(): number {
     return this.#waiting
   }
 
   /**
-   * Runs the network on pictures `[N,H,W,3]` (as {@link Session.run} takes them), together with others' or in several
+   * Runs the network on images `[N,H,W,3]` (as {@link Session.run} takes them), together with others' or in several
    * batches; the results are those of a run alone, to the bit. `pixels` must stay as they are until the promise settles.
    *
    * @throws ResidualError QUEUE_FULL, QUEUE_CLOSED, DEADLINE_EXCEEDED, or what {@link Session.run} throws
@@ -115,21 +115,21 @@ export class Batcher {
     const signal = checkSignal(request.signal)
     if (!(isUint8Array(pixels) || isFloat32Array(pixels)))
       throw wrongType('a Uint8Array or Float32Array', 'pixels', pixels)
-    const pictures = pixels.length / this.#perPicture
-    if (pictures < 1 || !Number.isInteger(pictures))
-      throw outOfRange(`a multiple of ${this.#perPicture} elements`, 'the input', `${pixels.length} elements`)
+    const images = pixels.length / this.#perImage
+    if (images < 1 || !Number.isInteger(images))
+      throw outOfRange(`a multiple of ${this.#perImage} elements`, 'the input', `${pixels.length} elements`)
     const outputs = checkOutputs(this.#plan, request.outputs) // a batch must not fail for what one of its requests asked
     if (timeoutMs !== undefined) checkMs('timeoutMs', timeoutMs)
     signal?.throwIfAborted()
     if (this.#closed)
       throw new ResidualError('QUEUE_CLOSED', 'The queue is being closed. Ask another server.')
-    if (this.#waiting + pictures > this.#maxQueue) {
+    if (this.#waiting + images > this.#maxQueue) {
       throw new ResidualError(
         'QUEUE_FULL',
-        `${this.#waiting} pictures wait, ${pictures} more would exceed the ${this.#maxQueue} that may. Try again later.`,
+        `${this.#waiting} images wait, ${images} more would exceed the ${this.#maxQueue} that may. Try again later.`,
       )
     }
-    return this.#enqueue(pixels, pictures, outputs, signal, timeoutMs) as Promise<BatchAnswer<Name>>
+    return this.#enqueue(pixels, images, outputs, signal, timeoutMs) as Promise<BatchAnswer<Name>>
   }
 
   /** Refuses what comes from now on and resolves once all that was accepted is done. */
@@ -145,7 +145,7 @@ export class Batcher {
 
   async #enqueue(
     pixels: Pixels,
-    pictures: number,
+    images: number,
     outputs: readonly OutputName[],
     signal: AbortSignal | undefined,
     timeoutMs: number | undefined,
@@ -154,7 +154,7 @@ export class Batcher {
     const arrived = performance.now()
     const job: Job = {
       pixels,
-      pictures,
+      images,
       outputs,
       arrived,
       taken: 0,
@@ -174,7 +174,7 @@ export class Batcher {
             this.#drop(job, new ResidualError('DEADLINE_EXCEEDED', message))
           }, timeoutMs)
     this.#queueOf(job).push(job)
-    this.#waiting += pictures
+    this.#waiting += images
     this.#pump()
     try {
       return await promise
@@ -228,20 +228,20 @@ export class Batcher {
   #due(queue: readonly Job[]): number {
     const oldest = queue[0]
     if (!oldest) return Number.POSITIVE_INFINITY
-    let pictures = 0
+    let images = 0
     for (const job of queue) {
-      pictures += left(job)
-      if (pictures >= this.#maxBatch) break
+      images += left(job)
+      if (images >= this.#maxBatch) break
     }
-    return this.#closed || pictures >= this.#maxBatch ? oldest.arrived : oldest.arrived + this.#maxWaitMs
+    return this.#closed || images >= this.#maxBatch ? oldest.arrived : oldest.arrived + this.#maxWaitMs
   }
 
   /**
-   * The next batch: one half of it is for the oldest requests, the other for those with the fewest pictures left. So small
+   * The next batch: one half of it is for the oldest requests, the other for those with the fewest images left. So small
    * requests pass large ones, and nobody waits more than twice as long as in order of arrival.
    */
   #take(queue: Job[]): Part[] {
-    const first = new Map<Job, number>() // of the pictures of each request that are in the batch
+    const first = new Map<Job, number>() // of the images of each request that are in the batch
     let room = this.#maxBatch
     const take = (jobs: readonly Job[], most: number) => {
       let rest = most
@@ -272,8 +272,8 @@ export class Batcher {
     this.#running++ // first: what is dropped now must not settle a close
     const parts = this.#intact(taken)
     for (const { job } of parts) job.started ||= started
-    const pictures = parts.reduce((sum, { from, to }) => sum + to - from, 0)
-    const outcome = await this.#compute(runner, parts, pictures).then(
+    const images = parts.reduce((sum, { from, to }) => sum + to - from, 0)
+    const outcome = await this.#compute(runner, parts, images).then(
       outputs => ({ outputs }),
       (error: unknown) => ({ error }),
     )
@@ -282,25 +282,21 @@ export class Batcher {
     this.#free.push(runner)
     if ('error' in outcome) for (const { job } of parts) this.#drop(job, outcome.error)
     this.#pump() // the session is not to wait while results are handed out
-    if ('outputs' in outcome) this.#deal(parts, pictures, outcome.outputs, ended)
-    if (parts.length > 0) this.#tell({ pictures, computeMs: ended - started })
+    if ('outputs' in outcome) this.#deal(parts, images, outcome.outputs, ended)
+    if (parts.length > 0) this.#tell({ images, computeMs: ended - started })
     this.#settleClose()
   }
 
-  async #compute(
-    runner: BatchRunner,
-    parts: readonly Part[],
-    pictures: number,
-  ): Promise<Outputs<OutputName>> {
+  async #compute(runner: BatchRunner, parts: readonly Part[], images: number): Promise<Outputs<OutputName>> {
     if (parts.length === 0) return {} as Outputs<OutputName>
     const outputs = [...new Set(parts.flatMap(({ job }) => job.outputs))]
-    return await runner.run(joined(parts, pictures, this.#perPicture), { outputs })
+    return await runner.run(joined(parts, images, this.#perImage), { outputs })
   }
 
   /** Without requests whose pixels are no longer there: their owners have transferred or resized them. */
   #intact(parts: readonly Part[]): Part[] {
     return parts.filter(({ job }) => {
-      if (job.pixels.length === job.pictures * this.#perPicture) return true
+      if (job.pixels.length === job.images * this.#perImage) return true
       const problem = outOfRange(
         'as many elements as at the call',
         'the input',
@@ -312,11 +308,11 @@ export class Batcher {
   }
 
   /** Hands the results out. Where one request's cannot be kept, for want of memory, the others have theirs. */
-  #deal(parts: readonly Part[], pictures: number, outputs: Outputs<OutputName>, ended: number): void {
+  #deal(parts: readonly Part[], images: number, outputs: Outputs<OutputName>, ended: number): void {
     let at = 0
     for (const part of parts) {
       try {
-        answer(part, outputs, { at, pictures }, ended)
+        answer(part, outputs, { at, images }, ended)
       } catch (error) {
         this.#drop(part.job, error)
       }
@@ -324,7 +320,7 @@ export class Batcher {
     }
   }
 
-  #tell(batch: { readonly pictures: number; readonly computeMs: number }): void {
+  #tell(batch: { readonly images: number; readonly computeMs: number }): void {
     try {
       this.#onBatch?.(batch)
     } catch (error) {

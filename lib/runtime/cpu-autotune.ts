@@ -8,7 +8,7 @@ import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
 
 /** To be raised with every change to `native/cpu` that may make another way the fastest: older choices are forgotten. */
 const kernelsVersion = 1
-const mostPictures = 8 // larger batches hardly differ
+const mostImages = 8 // larger batches hardly differ
 const worthwhile = 0.97 // of the time of the fixed table's way: less is as likely noise, and the table is the same everywhere
 
 type Asked = [
@@ -52,7 +52,7 @@ export class CpuAutotune {
     const { names, candidates } = toChoose(plan, algorithms)
     if (candidates.size === 0) return names
 
-    const batch = Math.min(maxBatch, mostPictures)
+    const batch = Math.min(maxBatch, mostImages)
     const machine =
       `${cpus()[0]?.model}, ${isa}, ${options.threads} threads, batch ${batch}, ` +
       `networks of ${Math.ceil(planCost(plan).weightBytes / 2 ** 20)} MiB, kernels ${kernelsVersion}, ${addon.info.compiler}`

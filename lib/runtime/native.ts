@@ -10,7 +10,7 @@ import type { FilePlace } from '../weights/checkpoint-file.ts'
 import type { WeightLayout } from '../weights/stored-tensors.ts'
 import type { StoredType } from '../weights/stored-type.ts'
 
-/** A crop window of a picture resized to `outHeight` x `outWidth`; all in pixels. */
+/** A crop window of an image resized to `outHeight` x `outWidth`; all in pixels. */
 export interface ResizeGeometry {
   readonly height: number
   readonly width: number

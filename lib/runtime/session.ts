@@ -72,7 +72,7 @@ export async function createSession(
 interface OpenNative {
   readonly session: NativeSession
   readonly device: SessionDevice
-  /** Pictures to hand over at once, at most. */
+  /** Images to hand over at once, at most. */
   readonly maxPart: number
   /** Runs that may be under way together. */
   readonly concurrency: number
@@ -227,16 +227,16 @@ export class Session {
     signal: AbortSignal | undefined,
     work: (part: Uint8Array | Float32Array) => Promise<Result>,
   ): Promise<Result[]> {
-    const perPicture = elements(inputShape(this.plan))
+    const perImage = elements(inputShape(this.plan))
     // It was checked when the run was asked for; its owner may have transferred it since.
-    if (input.length !== batch * perPicture)
+    if (input.length !== batch * perImage)
       throw outOfRange('as many as at the call', 'elements in the input', input.length)
     const results: Result[] = []
     try {
       for (let begin = 0; begin < batch; begin += this.#maxPart) {
         signal?.throwIfAborted()
         const end = Math.min(begin + this.#maxPart, batch)
-        results.push(await work(input.subarray(begin * perPicture, end * perPicture)))
+        results.push(await work(input.subarray(begin * perImage, end * perImage)))
       }
     } catch (error) {
       throw translateError(error)
@@ -244,7 +244,7 @@ export class Session {
     return results
   }
 
-  /** Pictures in the input of an open session. */
+  /** Images in the input of an open session. */
   #checkInput(input: unknown): number {
     if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create another one.')
     const shape = inputShape(this.plan)

@@ -6,7 +6,7 @@ import { loadWeights } from './load-weights.ts'
 import type { NativeAddon, NativeOptions } from './native.ts'
 
 const rounds = 7 // that count; the best of them does, as whatever disturbs makes it slower
-const mostInput = 16 << 20 // elements: more pictures than that do not pass through an operation together
+const mostInput = 16 << 20 // elements: more images than that do not pass through an operation together
 const mostRest = 32 << 20 // bytes: more than second-level caches hold
 const name = 'timed'
 
@@ -44,11 +44,11 @@ export async function timeAlgorithms(
   try {
     const times: number[][] = []
     for (const candidates of all) {
-      const pictures = Math.max(1, Math.min(batch, Math.floor(mostInput / elements(candidates.src))))
+      const images = Math.max(1, Math.min(batch, Math.floor(mostInput / elements(candidates.src))))
       const ways: Timed[] = []
       try {
         signal?.throwIfAborted()
-        for (const algorithm of candidates.algorithms) ways.push(await open(candidates, algorithm, pictures))
+        for (const algorithm of candidates.algorithms) ways.push(await open(candidates, algorithm, images))
         times.push(await leastOf(ways, rest))
       } finally {
         for (const way of ways) way.close()

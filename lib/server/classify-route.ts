@@ -1,4 +1,4 @@
-// What is behind `POST /classify`? A picture as the body, or several as a form; what they show as JSON.
+// What is behind `POST /classify`? An image as the body, or several as a form; what they show as JSON.
 import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { defaultTopK, type Prediction } from '../classifier.ts'
@@ -12,16 +12,16 @@ import type { LoadedModel } from './served-model.ts'
 import type { Service } from './service.ts'
 import { invalid } from './tensor-values.ts'
 
-/** What one picture shows. */
+/** What one image shows. */
 interface Found {
   readonly predictions: readonly Prediction[]
-  /** Where the network saw the first class, and in which part of the picture; if that was asked for. */
+  /** Where the network saw the first class, and in which part of the image; if that was asked for. */
   readonly map?: { readonly height: number; readonly width: number; readonly values: readonly number[] }
   readonly view?: View
   readonly timings: Timings
 }
 
-/** What one picture shows, or why that cannot be told. */
+/** What one image shows, or why that cannot be told. */
 type Outcome = { readonly found: Found } | { readonly error: unknown }
 
 interface Options {
@@ -49,11 +49,11 @@ export function classifyRoute(app: FastifyInstance, service: Service): void {
       async (model, options, signal) => {
         const outcomes = await classifyEach(service, model, uploads, options, signal)
         const timings = outcomes.flatMap(outcome => ('found' in outcome ? [outcome.found.timings] : []))
-        // One picture's error is its own, unless there is nothing else to tell.
+        // One image's error is its own, unless there is nothing else to tell.
         const [first] = outcomes
         if (timings.length === 0 && first && 'error' in first) throw first.error
         const { name, activation } = model.classifier
-        return { name, activation, outcomes, pictures: timings.length, timings: longest(timings) }
+        return { name, activation, outcomes, images: timings.length, timings: longest(timings) }
       },
     )
     tellTimings(request, reply, done)
@@ -96,7 +96,7 @@ function parsePositive(name: string, text: unknown): number | undefined {
 async function readUploads(request: FastifyRequest, maxPictures: number): Promise<Upload[]> {
   if (!request.isMultipart()) {
     if (!(request.body instanceof Buffer && request.body.length > 0))
-      throw invalid('The request has no body. Send a picture, or a form with pictures.')
+      throw invalid('The request has no body. Send an image, or a form with images.')
     return [{ bytes: request.body }]
   }
   const uploads: Upload[] = []
@@ -110,7 +110,7 @@ async function readUploads(request: FastifyRequest, maxPictures: number): Promis
     if (request.client.aborted || isTold(error)) throw error
     throw new ResidualError('REQUEST_INVALID', 'The form is malformed.', { cause: error })
   }
-  if (uploads.length === 0) throw invalid(`The form has no files. Send up to ${maxPictures} pictures.`)
+  if (uploads.length === 0) throw invalid(`The form has no files. Send up to ${maxPictures} images.`)
   return uploads
 }
 
@@ -119,7 +119,7 @@ function isTold(error: unknown): boolean {
   return !['INTERNAL', 'REQUEST_ABORTED'].includes(errorAnswer(error).code)
 }
 
-/** @throws what is no picture's own error, of the first that meets it */
+/** @throws what is no image's own error, of the first that meets it */
 async function classifyEach(
   service: Service,
   model: LoadedModel,
@@ -157,15 +157,15 @@ async function classifyOne(
     const { map: heat, height, width } = classifier.activationMap(values.featureMaps, predictions[0]!.index)
     return { found: { predictions, map: { height, width, values: [...heat] }, view, timings } }
   } catch (error) {
-    if (!ofPicture.includes((error as { code?: unknown }).code)) throw error
+    if (!ofImage.includes((error as { code?: unknown }).code)) throw error
     return { error }
   }
 }
 
-/** Codes of what is wrong with a picture. Every other error is the request's, or the server's. */
-const ofPicture: readonly unknown[] = ['DECODE_FAILED', 'PICTURE_TOO_LARGE'] satisfies ErrorCode[]
+/** Codes of what is wrong with an image. Every other error is the request's, or the server's. */
+const ofImage: readonly unknown[] = ['DECODE_FAILED', 'PICTURE_TOO_LARGE'] satisfies ErrorCode[]
 
-/** Pictures of a request go their ways side by side. */
+/** Images of a request go their ways side by side. */
 function longest(timings: readonly Timings[]): Timings {
   const of = (name: keyof Timings) => Math.max(...timings.map(timing => timing[name]))
   return { decodeMs: of('decodeMs'), queueMs: of('queueMs'), computeMs: of('computeMs') }

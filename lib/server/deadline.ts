@@ -18,7 +18,7 @@ export async function within<T>(
 ): Promise<T> {
   const begin = performance.now()
   const controller = new AbortController()
-  setMaxListeners(0, controller.signal) // one for each picture
+  setMaxListeners(0, controller.signal) // one for each image
   const gone = () => controller.abort(client.reason)
   if (client.aborted) gone()
   client.addEventListener('abort', gone, { once: true })

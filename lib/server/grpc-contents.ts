@@ -116,7 +116,7 @@ function takeFromInput(input: Buffer, budget: Budget): { kept: Buffer; taken: Wi
   return { kept: taken ? Buffer.concat(kept) : input, taken }
 }
 
-const mostParts = 2 ** 12 // of contents; packed numbers are one, and a picture is
+const mostParts = 2 ** 12 // of contents; packed numbers are one, and an image is
 
 /** The fields of contents; undefined where they are of other types, not packed, or none. */
 function packedParts(bytes: Buffer): Field[] | undefined {

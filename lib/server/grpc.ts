@@ -135,7 +135,7 @@ async function answerInfer(
         signal,
       }),
   )
-  messageFacts.set(request, { pictures: result.pictures, ...result.timings })
+  messageFacts.set(request, { images: result.images, ...result.timings })
   const model = { name: request.model_name, version: modelVersion }
   return formatMessage(request, model, result.outputs)
 }

@@ -1,6 +1,6 @@
 // What does the protocol's `infer` do? Input tensors to outputs, the same for REST and gRPC.
 import { greatest } from '../greatest.ts'
-import type { PictureDecoder } from './pictures.ts'
+import type { ImageDecoder } from './images.ts'
 import { type LoadedModel, modelVersion, type ServedOutput } from './served-model.ts'
 import { type Signature, signatureOf } from './signature.ts'
 import { invalid } from './tensor-values.ts'
@@ -29,7 +29,7 @@ export interface Timings {
 
 export interface InferResult {
   readonly outputs: readonly OutputTensor[]
-  readonly pictures: number
+  readonly images: number
   readonly timings: Timings
 }
 
@@ -47,7 +47,7 @@ export function modelMetadata(model: LoadedModel, name: string): ModelMetadata {
 }
 
 /**
- * Runs a model, under the name that a request has for it, on the request's pictures.
+ * Runs a model, under the name that a request has for it, on the request's images.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, DECODE_FAILED, PICTURE_TOO_LARGE, QUEUE_FULL, QUEUE_CLOSED, the
  * signal's reason, or what running the network throws
@@ -56,7 +56,7 @@ export async function infer(
   model: LoadedModel,
   name: string,
   request: InferRequest,
-  context: { decoder: PictureDecoder; maxPictures: number; signal: AbortSignal },
+  context: { decoder: ImageDecoder; maxPictures: number; signal: AbortSignal },
 ): Promise<InferResult> {
   const { classifier, batcher } = model
   const { decoder, maxPictures, signal } = context
@@ -67,24 +67,18 @@ export async function infer(
   const pixels =
     input.kind === 'pixels'
       ? input.pixels
-      : Buffer.concat((await decoder.prepare(classifier, input.pictures, signal)).map(({ pixels }) => pixels))
+      : Buffer.concat((await decoder.prepare(classifier, input.images, signal)).map(({ pixels }) => pixels))
   const decodeMs = performance.now() - begin
   const names = [...new Set(requested.map(({ name }) => name))]
   const { outputs, queueMs, computeMs } = await batcher.run(pixels, { outputs: names, signal })
-  const pictures = input.kind === 'pixels' ? input.count : input.pictures.length
+  const images = input.kind === 'pixels' ? input.count : input.images.length
   return {
     outputs: requested.map(({ name, classification }) =>
       classification === undefined
-        ? { name, datatype: 'FP32', shape: [pictures, outputs[name].length / pictures], data: outputs[name] }
-        : classify(
-            name,
-            outputs[name],
-            pictures,
-            classification,
-            name === 'features' ? [] : classifier.labels,
-          ),
+        ? { name, datatype: 'FP32', shape: [images, outputs[name].length / images], data: outputs[name] }
+        : classify(name, outputs[name], images, classification, name === 'features' ? [] : classifier.labels),
     ),
-    pictures,
+    images,
     timings: { decodeMs, queueMs, computeMs },
   }
 }
@@ -108,21 +102,21 @@ function checkRequested(
   return requested as Checked[]
 }
 
-/** The `count` greatest values of each picture as `value:index:label`, greatest first: `[N,count]`. */
+/** The `count` greatest values of each image as `value:index:label`, greatest first: `[N,count]`. */
 function classify(
   name: string,
   data: Float32Array,
-  pictures: number,
+  images: number,
   count: number,
   labels: readonly string[],
 ): OutputTensor {
-  const columns = data.length / pictures
+  const columns = data.length / images
   const width = Math.min(count, columns)
   const elements: string[] = []
-  for (let n = 0; n < pictures; n++) {
+  for (let n = 0; n < images; n++) {
     const values = data.subarray(n * columns, (n + 1) * columns)
     for (const index of greatest(values, width))
       elements.push([values[index], index, ...(labels[index] === undefined ? [] : [labels[index]])].join(':'))
   }
-  return { name, datatype: 'BYTES', shape: [pictures, width], data: elements }
+  return { name, datatype: 'BYTES', shape: [images, width], data: elements }
 }

@@ -15,10 +15,10 @@ export class Metrics {
     'code',
   ])
   readonly #errors = this.#counter('errors_total', 'Answers that were errors, by code.', ['code'])
-  readonly #pictures = this.#counter('pictures_total', 'Pictures that were answered.', ['model'])
+  readonly #images = this.#counter('pictures_total', 'Images that were answered.', ['model'])
   readonly #batches = this.#histogram(
     'batch_size',
-    'Pictures that ran together.',
+    'Images that ran together.',
     ['model'],
     [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256],
   )
@@ -67,8 +67,8 @@ export class Metrics {
     })
   }
 
-  batch(model: string, pictures: number): void {
-    this.#batches.observe({ model }, pictures)
+  batch(model: string, images: number): void {
+    this.#batches.observe({ model }, images)
   }
 
   /**
@@ -84,9 +84,9 @@ export class Metrics {
     this.#errors.inc({ code })
   }
 
-  /** Pictures that were classified, and where their time went. */
-  classified(model: string, pictures: number, { decodeMs, queueMs, computeMs }: Timings): void {
-    this.#pictures.inc({ model }, pictures)
+  /** Images that were classified, and where their time went. */
+  classified(model: string, images: number, { decodeMs, queueMs, computeMs }: Timings): void {
+    this.#images.inc({ model }, images)
     const stages = { decode: decodeMs, queue: queueMs, compute: computeMs }
     for (const [stage, ms] of Object.entries(stages)) this.#stages.observe({ model, stage }, ms / 1000)
   }

@@ -27,28 +27,28 @@ const none: Duration = { count: 0, ns: 0 }
 
 export class ModelStatistics {
   #lastInference = 0
-  #pictures = 0
+  #images = 0
   #batches = 0
   readonly #success = new Total()
   readonly #fail = new Total()
   readonly #queue = new Total()
   readonly #input = new Total()
   readonly #infer = new Total()
-  /** By the pictures in a batch: as many as there are sizes, at most. */
+  /** By the images in a batch: as many as there are sizes, at most. */
   readonly #bySize = new Map<number, Total>()
 
   /** A batch that has run. */
-  batch({ pictures, computeMs }: { readonly pictures: number; readonly computeMs: number }): void {
+  batch({ images, computeMs }: { readonly images: number; readonly computeMs: number }): void {
     this.#batches++
-    const total = this.#bySize.get(pictures) ?? new Total()
-    this.#bySize.set(pictures, total)
+    const total = this.#bySize.get(images) ?? new Total()
+    this.#bySize.set(images, total)
     total.add(computeMs)
   }
 
   /** A request that was answered, `ms` after it came. */
-  succeeded(ms: number, { pictures, timings }: Done): void {
+  succeeded(ms: number, { images, timings }: Done): void {
     this.#lastInference = Date.now()
-    this.#pictures += pictures
+    this.#images += images
     this.#success.add(ms)
     this.#queue.add(timings.queueMs)
     this.#input.add(timings.decodeMs)
@@ -65,7 +65,7 @@ export class ModelStatistics {
     const sizes = [...this.#bySize].sort(([a], [b]) => a - b)
     return {
       last_inference: this.#lastInference,
-      inference_count: this.#pictures,
+      inference_count: this.#images,
       execution_count: this.#batches,
       inference_stats: {
         success: this.#success.value,

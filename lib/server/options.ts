@@ -52,7 +52,7 @@ export interface ServeOptions extends SessionOptions, ModelOptions, Omit<Batcher
   readonly grpcPort?: number
   /** Sessions of each model. On the CPU they share the threads. */
   readonly instances?: number
-  /** Pictures that are decoded at a time. */
+  /** Images that are decoded at a time. */
   readonly decoders?: number
   readonly limits?: Partial<Limits>
   /** How long requests that were accepted may take to finish once the server is told to stop. */

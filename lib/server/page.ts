@@ -20,7 +20,7 @@ const folders = [
   { folder: 'samples', at: '/samples/' },
 ]
 
-/** Nothing but what is here; pictures that the page shows are the visitor's own (blob:). */
+/** Nothing but what is here; images that the page shows are the visitor's own (blob:). */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -44,7 +44,7 @@ export function pageRoutes(app: FastifyInstance, service: Service): void {
         return body
       })
     }
-  // What a model can say at all: pictures of anything else get one of these names too.
+  // What a model can say at all: images of anything else get one of these names too.
   app.get('/classes', async request => {
     const { model, ...unknown } = request.query as { readonly [key: string]: unknown }
     const [stranger] = Object.keys(unknown)

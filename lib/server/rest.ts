@@ -84,12 +84,12 @@ async function answerInfer(service: Service, request: ModelRequest, reply: Fasti
 export function tellTimings(
   request: FastifyRequest,
   reply: FastifyReply,
-  { pictures, timings }: { readonly pictures: number; readonly timings: Timings },
+  { images, timings }: { readonly images: number; readonly timings: Timings },
 ): void {
   const { decodeMs, queueMs, computeMs } = timings
   const stages = Object.entries({ decode: decodeMs, queue: queueMs, compute: computeMs })
   reply.header('Server-Timing', stages.map(([name, ms]) => `${name};dur=${ms.toFixed(2)}`).join(', '))
-  request.facts = { ...request.facts, pictures, ...timings }
+  request.facts = { ...request.facts, images, ...timings }
 }
 
 const worthPacking = 1024 // bytes; less would hardly shrink

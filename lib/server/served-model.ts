@@ -64,7 +64,7 @@ export class ServedModel {
     return this.#generation?.classifier.session.device
   }
 
-  /** Pictures that wait for a batch. */
+  /** Images that wait for a batch. */
   get waiting(): number {
     return this.#generation?.batcher.waiting ?? 0
   }
@@ -168,8 +168,8 @@ export class ServedModel {
 
 /** Runs what the first requests would otherwise wait for: memory is touched, and a GPU's batch sizes are compiled. */
 async function warmUp({ session }: Classifier, maxBatch: number): Promise<void> {
-  const perPicture = elements(inputShape(session.plan))
+  const perImage = elements(inputShape(session.plan))
   const sizes = [maxBatch]
   if (session.device.kind === 'cuda') for (let size = 1; size < maxBatch; size *= 2) sizes.push(size)
-  for (const size of sizes) await session.run(new Uint8Array(size * perPicture), { outputs: ['logits'] })
+  for (const size of sizes) await session.run(new Uint8Array(size * perImage), { outputs: ['logits'] })
 }

@@ -7,11 +7,11 @@ import { errorAnswer } from './answers.ts'
 import { BodyBudget } from './body.ts'
 import { within } from './deadline.ts'
 import { deviceMemoryReader } from './device-memory.ts'
+import { ImageDecoder } from './images.ts'
 import type { Timings } from './infer.ts'
 import { JsonParser } from './json-parser.ts'
 import { Metrics, type Protocol } from './metrics.ts'
 import type { CheckedServeOptions } from './options.ts'
-import { PictureDecoder } from './pictures.ts'
 import { type LoadedModel, modelVersion, ServedModel } from './served-model.ts'
 import { splitName } from './signature.ts'
 import { traced } from './tracing.ts'
@@ -36,15 +36,15 @@ export interface Asked {
 
 /** What came of a request. */
 export interface Done {
-  readonly pictures: number
+  readonly images: number
   readonly timings: Timings
 }
 
 export class Service {
   readonly metrics = new Metrics()
-  /** What is unpacked passes it: pictures and bodies. It takes threads, of which computing must find one. */
+  /** What is unpacked passes it: images and bodies. It takes threads, of which computing must find one. */
   readonly unpacking: Gate
-  readonly decoder: PictureDecoder
+  readonly decoder: ImageDecoder
   readonly jsonParser: JsonParser
   /** What the bodies and messages of all requests may hold. */
   readonly bodies: BodyBudget
@@ -64,7 +64,7 @@ export class Service {
         batcher: {
           ...batcher,
           onBatch: batch => {
-            this.metrics.batch(model.name, batch.pictures)
+            this.metrics.batch(model.name, batch.images)
             model.statistics.batch(batch)
           },
         },
@@ -77,13 +77,13 @@ export class Service {
     this.unpacking = new Gate(decoders, batcher.maxQueue)
     this.bodies = new BodyBudget(limits.bodyBytes, limits.heldBytes)
     this.jsonParser = new JsonParser(jsonThreads(), batcher.maxQueue)
-    this.decoder = new PictureDecoder(this.unpacking, limits.pixelsPerPicture)
-    this.metrics.gauge('queue_pictures', 'Pictures that wait for a batch.', ['model'], async () =>
+    this.decoder = new ImageDecoder(this.unpacking, limits.pixelsPerPicture)
+    this.metrics.gauge('queue_pictures', 'Images that wait for a batch.', ['model'], async () =>
       [...models.values()].map(({ name, waiting }) => ({ labels: { model: name }, value: waiting })),
     )
     this.metrics.gauge(
       'decode_queue_pictures',
-      'Pictures and packed bodies that wait to be decoded.',
+      'Images and packed bodies that wait to be decoded.',
       [],
       async () => [{ labels: {}, value: this.unpacking.waiting }],
     )
@@ -167,7 +167,7 @@ export class Service {
           return found.use(loaded => task(loaded, request, signal))
         }),
       )
-      this.metrics.classified(found.name, result.pictures, result.timings)
+      this.metrics.classified(found.name, result.images, result.timings)
       found.statistics.succeeded(performance.now() - begin, result)
       return result
     } catch (error) {

@@ -2,7 +2,7 @@
 // `NAME:INPUT`, for clients that read a model's metadata and send every input it lists.
 import { inputShape } from '../model/plan.ts'
 import { type LoadedModel, type ServedOutput, servedOutputs } from './served-model.ts'
-import { type InputName, inputMetadata, inputNames, type TensorMetadata } from './tensors.ts'
+import { inputMetadata, inputNames, type TensorMetadata, type TensorName } from './tensors.ts'
 
 export interface Signature {
   /** A request has one of these. */
@@ -10,8 +10,8 @@ export interface Signature {
   readonly outputs: readonly (TensorMetadata & { readonly name: ServedOutput })[]
 }
 
-/** The parts of `NAME:INPUT`; undefined for any other name. */
-export function splitName(name: string): { readonly model: string; readonly input: InputName } | undefined {
+/** Splits `NAME:INPUT`; undefined for any other name. */
+export function splitName(name: string): { readonly model: string; readonly input: TensorName } | undefined {
   const at = name.lastIndexOf(':')
   const input = Object.values(inputNames).find(known => known === name.slice(at + 1))
   return at > 0 && input ? { model: name.slice(0, at), input } : undefined

@@ -1,4 +1,4 @@
-// What do the tensors of the Open Inference Protocol hold? Read to pictures or pixels, whichever transport brought them.
+// What do the tensors of the Open Inference Protocol hold? Read to images or pixels, whichever transport brought them.
 import { setImmediate } from 'node:timers/promises'
 import { types } from 'node:util'
 import { ResidualError } from '../errors.ts'
@@ -29,11 +29,11 @@ export interface OutputTensor {
 
 /** What a request wants classified. */
 export type Input =
-  | { readonly kind: 'pictures'; readonly pictures: readonly Uint8Array[] }
+  | { readonly kind: 'images'; readonly images: readonly Uint8Array[] }
   | { readonly kind: 'pixels'; readonly count: number; readonly pixels: Uint8Array | Float32Array } // [N,H,W,3]
 
-export const inputNames = { pictures: 'pictures', pixels: 'pixels', tensor: 'tensor' } as const
-export type InputName = keyof typeof inputNames
+export const inputNames = { images: 'pictures', pixels: 'pixels', tensor: 'tensor' } as const
+export type TensorName = (typeof inputNames)[keyof typeof inputNames]
 
 export interface TensorMetadata {
   readonly name: string
@@ -45,7 +45,7 @@ export interface TensorMetadata {
 /** The inputs of a model, of which a request has one. */
 export function inputMetadata({ height, width }: Shape): TensorMetadata[] {
   return [
-    { name: inputNames.pictures, datatype: 'BYTES', shape: [-1] },
+    { name: inputNames.images, datatype: 'BYTES', shape: [-1] },
     { name: inputNames.pixels, datatype: 'UINT8', shape: [-1, height, width, 3] },
     { name: inputNames.tensor, datatype: 'FP32', shape: [-1, 3, height, width] },
   ]
@@ -71,13 +71,13 @@ export async function readInput(
     throw invalid(`The input '${input.name}' is ${expected.datatype}, not ${input.datatype}.`)
   const count = readCount(input, expected)
   if (count > maxPictures) {
-    const message = `The request has ${count} pictures, over the limit of ${maxPictures}. Split it.`
+    const message = `The request has ${count} images, over the limit of ${maxPictures}. Split it.`
     throw new ResidualError('REQUEST_TOO_LARGE', message)
   }
   const { raw, elements } = input.values ? readValues(input, input.values) : input
   switch (input.name) {
-    case inputNames.pictures:
-      return { kind: 'pictures', pictures: readBytes(input, count, raw, elements) }
+    case inputNames.images:
+      return { kind: 'images', images: readBytes(input, count, raw, elements) }
     case inputNames.pixels:
       return { kind: 'pixels', count, pixels: readPixels(input, raw!) }
     default:
@@ -85,7 +85,7 @@ export async function readInput(
   }
 }
 
-/** The number of pictures that the shape of `input` tells of. */
+/** The number of images that the shape of `input` tells of. */
 function readCount({ name, shape }: InputTensor, expected: TensorMetadata): number {
   const [count = 0, ...rest] = shape
   const fits =

@@ -54,7 +54,7 @@ export interface Checkpoint {
 /** A key of `metadata`: options of a ResNet as JSON, for what no shape tells (stride, epsilon). Files of ours and readers set it. */
 export const architectureKey = 'residual.architecture'
 
-/** A key of `metadata`: members of a preprocessing as JSON, where a file says what the network does to pictures. Readers set it. */
+/** A key of `metadata`: members of a preprocessing as JSON, where a file says what the network does to images. Readers set it. */
 export const preprocessingKey = 'residual.preprocessing'
 
 /** A key of `metadata`: why the network of the file is none that can be run, though its tensors may be a ResNet's. Readers set it. */

@@ -19,7 +19,7 @@ export interface SaveOptions extends WriteOptions {
 
 export const saveOptionNames = { ...writeOptionNames, folded: true } as const satisfies Names<SaveOptions>
 
-const anySide = 1024 // of pictures: what is folded does not depend on it, and no network is too deep for it
+const anySide = 1024 // of images: what is folded does not depend on it, and no network is too deep for it
 
 /**
  * Writes all tensors of `network` to `path`, one at a time, so that no more than one operation's are in memory.

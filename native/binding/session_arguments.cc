@@ -71,10 +71,10 @@ std::shared_ptr<T[]> per_channel(const Napi::Value& value, napi_typedarray_type 
 
 Batch read_batch(const Napi::Value& value, const core::Plan& plan) {
   const TypedArrayView array = typed_array(value, {"The input"});
-  const size_t per_picture = plan.input().elements(), count = array.elements / per_picture;
-  if (count == 0 || count * per_picture != array.elements || count > INT_MAX)
+  const size_t per_image = plan.input().elements(), count = array.elements / per_image;
+  if (count == 0 || count * per_image != array.elements || count > INT_MAX)
     internal("The input has ", std::to_string(array.elements), " elements, not a multiple of ",
-             std::to_string(per_picture), ".");
+             std::to_string(per_image), ".");
   Batch batch;
   batch.count = static_cast<int>(count);
   if (array.type == napi_uint8_array)

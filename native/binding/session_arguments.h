@@ -1,4 +1,4 @@
-// What a session is handed: options, weights, pictures, as JavaScript has them and as C++ keeps them.
+// What a session is handed: options, weights, images, as JavaScript has them and as C++ keeps them.
 #pragma once
 
 #include <napi.h>
@@ -11,7 +11,7 @@
 
 namespace residual::binding {
 
-// A batch of pictures that JavaScript handed over.
+// A batch of images that JavaScript handed over.
 struct Batch {
   std::shared_ptr<uint8_t[]> bytes;
   std::shared_ptr<float[]> floats;

@@ -23,7 +23,7 @@ struct Lifetime {
 std::vector<Lifetime> lifetimes(const Plan& plan);
 
 // `sizes`: of each value, in whatever unit the backend counts. Offsets are multiples of `alignment`. If all
-// sizes are of one picture, offsets and size may be multiplied by a batch.
+// sizes are of one image, offsets and size may be multiplied by a batch.
 MemoryPlan plan_memory(const std::vector<Lifetime>& lives, const std::vector<size_t>& sizes,
                        size_t alignment);
 

@@ -10,7 +10,7 @@
 namespace residual::core {
 namespace {
 
-// Of one picture's worth of a value, and of one op's weights: 1 GiB. The pixels of a few then fit an int.
+// Of one image's worth of a value, and of one op's weights: 1 GiB. The pixels of a few then fit an int.
 constexpr size_t kMaxElements = size_t(1) << 28;
 
 [[noreturn]] void invalid(const Op& op, const std::string& what) {

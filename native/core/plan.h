@@ -12,11 +12,11 @@ namespace residual::core {
 constexpr int kNone = -1;            // in place of the index of a value
 constexpr int kMaxExtent = 1 << 20;  // of any height, width or channel count
 
-// Of what pictures are normalised with. Beyond them nobody means it, and at some point float32 ends.
+// Of what images are normalised with. Beyond them nobody means it, and at some point float32 ends.
 // lib/model/normalization.ts has them too.
 constexpr float kLeastStd = 1e-6f, kMostStd = 1e6f, kMostMean = 1e6f;
 
-// One picture's worth of a value; in memory [N,height,width,channels] float32.
+// One image's worth of a value; in memory [N,height,width,channels] float32.
 struct Shape {
   int height = 0;
   int width = 0;

@@ -11,20 +11,20 @@ namespace {
 
 // With fewer channels than this the transforms take longer than is won; in vectors.
 constexpr int kLeastVectors = 2;
-// Patches of 4x4 take up to four times as many weights. Where there are many and a picture has few patches to
+// Patches of 4x4 take up to four times as many weights. Where there are many and an image has few patches to
 // share them, reading them takes longer than the multiplications that patches of 2x2 have more.
 constexpr int kFewWeights = 128 * 128;
 constexpr int kManyTiles = 16;
-// With fewer patches of a picture than this that is so of whatever weights, and of patches of 2x2.
+// With fewer patches of an image than this that is so of whatever weights, and of patches of 2x2.
 constexpr int kFewestTiles = 4;
-// Patches that reach far over the edges of small pictures save less than the transforms take.
+// Patches that reach far over the edges of small images save less than the transforms take.
 constexpr double kLeastSaved = 1.3;
 
 int tiles(const ConvGeometry& g, const WinogradKernels& transforms) {
   return divide_up(g.dst.height, transforms.out) * divide_up(g.dst.width, transforms.out);
 }
 
-// Multiplications of a picture, per input and output channel.
+// Multiplications of an image, per input and output channel.
 int products(const ConvGeometry& g, const WinogradKernels& transforms) {
   return tiles(g, transforms) * transforms.points();
 }

@@ -14,7 +14,7 @@
 
 namespace residual::cpu {
 
-// The op's own numbers, with `linear` seen as a 1x1 convolution of a 1x1 picture.
+// The op's own numbers, with `linear` seen as a 1x1 convolution of a 1x1 image.
 struct ConvGeometry {
   core::Shape src, dst;
   int kernel = 1, stride = 1, padding = 0, groups = 1;

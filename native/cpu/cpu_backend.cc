@@ -1,4 +1,4 @@
-// How does a plan run on the CPU? Op by op over one arena, as many pictures of the batch at a time as
+// How does a plan run on the CPU? Op by op over one arena, as many images of the batch at a time as
 // slices.h says.
 #include <algorithm>
 #include <cstring>
@@ -89,12 +89,12 @@ class CpuBackend final : public core::Backend {
            core::OpMilliseconds* times) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     clock_.reset(plan_.ops.size());
-    prepare(std::min(input.batch, Slices::kMostPictures));
+    prepare(std::min(input.batch, Slices::kMostImages));
     const ThreadPool::Run busy(pool_);
     const FlushDenormals flush;
-    slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range pictures) {
-      run_ops(input, level, pictures);
-      copy_outputs(input, outputs, level, pictures);
+    slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range images) {
+      run_ops(input, level, images);
+      copy_outputs(input, outputs, level, images);
     });
     if (times) *times = clock_.times();
   }
@@ -119,7 +119,7 @@ class CpuBackend final : public core::Backend {
   }
 
  private:
-  // Slices, arena and workspace for batches of `batch` pictures.
+  // Slices, arena and workspace for batches of `batch` images.
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;
     prepared_batch_ = 0;
@@ -130,7 +130,7 @@ class CpuBackend final : public core::Backend {
     for (const Slices::Level& level : slices_.levels())
       for (int i = level.begin; i < level.end; i++) {
         const core::Op& op = plan_.ops[i];
-        if (convs_[i]) size = size.max(convs_[i]->workspace_size(level.pictures, pool_.threads()));
+        if (convs_[i]) size = size.max(convs_[i]->workspace_size(level.images, pool_.threads()));
         if (op.kind == OpKind::kMaxPool)
           size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
       }
@@ -141,35 +141,35 @@ class CpuBackend final : public core::Backend {
 
   float* at(int value, const Slices::Level& level) { return arena_.data() + slices_.offset(value, level); }
 
-  // What an op of `level` reads for `pictures`; null for kNone. Floats come normalised: they are read where
+  // What an op of `level` reads for `images`; null for kNone. Floats come normalised: they are read where
   // the caller has them.
-  const float* read(int value, const core::Input& input, const Slices::Level& level, Slices::Range pictures) {
+  const float* read(int value, const core::Input& input, const Slices::Level& level, Slices::Range images) {
     if (value == core::kNone) return nullptr;
     if (input.floats && value == plan_.ops.front().dst)
-      return input.floats + pictures.begin * plan_.values[value].elements();
+      return input.floats + images.begin * plan_.values[value].elements();
     return at(value, level);
   }
 
   void copy_outputs(const core::Input& input, const core::OutputBuffers& outputs, const Slices::Level& level,
-                    Slices::Range pictures) {
+                    Slices::Range images) {
     for (int i = 0; i < core::kOutputCount; i++) {
       if (!outputs[i]) continue;
       const int value = plan_.outputs[i];
       const size_t elements = plan_.values[value].elements();
       for (int op = level.begin; op < level.end; op++)
         if (plan_.ops[op].dst == value)
-          std::memcpy(outputs[i] + pictures.begin * elements, read(value, input, level, pictures),
-                      pictures.size() * elements * sizeof(float));
+          std::memcpy(outputs[i] + images.begin * elements, read(value, input, level, images),
+                      images.size() * elements * sizeof(float));
     }
   }
 
-  void run_ops(const core::Input& input, const Slices::Level& level, Slices::Range pictures) {
-    const int begin = pictures.begin, batch = pictures.size();
+  void run_ops(const core::Input& input, const Slices::Level& level, Slices::Range images) {
+    const int begin = images.begin, batch = images.size();
     clock_.start();
     for (int i = level.begin; i < level.end; i++) {
       const core::Op& op = plan_.ops[i];
       float* dst = at(op.dst, level);
-      const float* src = read(op.src, input, level, pictures);
+      const float* src = read(op.src, input, level, images);
       switch (op.kind) {
         case OpKind::kNormalize: {
           const size_t elements = plan_.dst(op).elements();
@@ -179,7 +179,7 @@ class CpuBackend final : public core::Backend {
         }
         case OpKind::kConv:
         case OpKind::kLinear:
-          convs_[i]->run(dst, src, read(op.residual, input, level, pictures), batch, pool_, workspace_);
+          convs_[i]->run(dst, src, read(op.residual, input, level, images), batch, pool_, workspace_);
           break;
         case OpKind::kMaxPool:
           max_pool(dst, src, op, plan_.dst(op), plan_.src(op), batch, kernels_, pool_, workspace_);

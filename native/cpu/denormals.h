@@ -1,5 +1,5 @@
 // Numbers too small to be normal are taken for zero while this lives: the processor handles each of them in
-// hundreds of cycles, and a picture of nothing else took up to 500 times as long. All instruction sets are
+// hundreds of cycles, and an image of nothing else took up to 500 times as long. All instruction sets are
 // alike in it.
 #pragma once
 

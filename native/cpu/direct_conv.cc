@@ -82,7 +82,7 @@ void DirectConv::run(float* dst, const float* src, const float* residual, int ba
   });
 }
 
-// Copies a row of the padded pictures, [N][H + 2 padding][W + 2 padding][C].
+// Copies a row of the padded images, [N][H + 2 padding][W + 2 padding][C].
 void DirectConv::pad(float* dst, const float* src, int row) const {
   const core::Shape& shape = geometry_.src;
   const int padding = geometry_.padding, height = shape.height + 2 * padding;
@@ -98,7 +98,7 @@ void DirectConv::pad(float* dst, const float* src, int row) const {
   std::fill_n(dst + edge + length, edge, 0.0f);
 }
 
-// Calls at(n, y, x) for each output pixel, with its picture and the input pixel under the first kernel
+// Calls at(n, y, x) for each output pixel, with its image and the input pixel under the first kernel
 // position: counted, since divisions would take an eighth of the stem's time.
 template <typename At>
 void DirectConv::each_pixel(Range pixels, const At& at) const {

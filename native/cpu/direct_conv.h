@@ -69,7 +69,7 @@ class DirectConv final : public Convolution {
   ConvGeometry geometry_;
   const Kernels& kernels_;
   bool depthwise_;  // one input and one output channel per group
-  // Few input channels: a kernel row is one tap, since its pixels lie side by side once the picture is
+  // Few input channels: a kernel row is one tap, since its pixels lie side by side once the image is
   // padded.
   bool by_rows_;
   int merge_ = 1;              // groups computed together, by grouped_tile, to fill a vector

@@ -44,7 +44,7 @@ struct WinogradOutput {
   const float* residual;  // like dst, or null
   float* dst;             // [rows][columns][channels], its rows row_stride apart and its pixels pixel_stride
   size_t row_stride, pixel_stride;
-  int rows, columns;  // of the patch that lie within the picture, at most m
+  int rows, columns;  // of the patch that lie within the image, at most m
   int channels;       // a multiple of the vector's lanes
   bool relu;
 };

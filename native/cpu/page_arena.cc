@@ -27,7 +27,7 @@ float* allocate_pages(size_t bytes) {
   void* const data = std::aligned_alloc(unit, rounded);
   if (!data)
     throw core::Error(core::ErrorCode::kOutOfMemory, "Could not allocate " + std::to_string(bytes) +
-                                                         " bytes. Use smaller batches or pictures.");
+                                                         " bytes. Use smaller batches or images.");
 #if defined(__linux__)
   if (unit == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // a wish: without it all is as before
 #endif

@@ -8,17 +8,17 @@
 namespace residual::cpu {
 namespace {
 
-// What an op reads and writes for the pictures of a slice, per thread. More would leave the caches; fewer,
-// and weights are read more often and small pictures leave the register tiles half empty.
+// What an op reads and writes for the images of a slice, per thread. More would leave the caches; fewer,
+// and weights are read more often and small images leave the register tiles half empty.
 constexpr size_t kSliceBytes = size_t(8) << 20;
 
-int wanted_pictures(const core::Plan& plan, const core::Op& op, int threads) {
+int wanted_images(const core::Plan& plan, const core::Op& op, int threads) {
   size_t elements = plan.dst(op).elements();
   if (op.src != core::kNone) elements += plan.src(op).elements();
   if (op.residual != core::kNone) elements += plan.values[op.residual].elements();
-  int pictures = Slices::kMostPictures;
-  while (pictures > 1 && pictures * elements * sizeof(float) > kSliceBytes * threads) pictures /= 2;
-  return pictures;
+  int images = Slices::kMostImages;
+  while (images > 1 && images * elements * sizeof(float) > kSliceBytes * threads) images /= 2;
+  return images;
 }
 
 }  // namespace
@@ -30,13 +30,13 @@ Slices::Slices(const core::Plan& plan, int batch, int threads) {
 
 void Slices::plan_levels(const core::Plan& plan, int batch, int threads) {
   const int ops = static_cast<int>(plan.ops.size());
-  std::vector<int> pictures(ops);
+  std::vector<int> images(ops);
   for (int i = ops - 1; i >= 0; i--) {  // no fewer than any op before
-    pictures[i] = std::min(wanted_pictures(plan, plan.ops[i], threads), batch);
-    if (i + 1 < ops) pictures[i] = std::min(pictures[i], pictures[i + 1]);
+    images[i] = std::min(wanted_images(plan, plan.ops[i], threads), batch);
+    if (i + 1 < ops) images[i] = std::min(images[i], images[i + 1]);
   }
   for (int i = 0; i < ops; i++) {
-    if (i == 0 || pictures[i] != pictures[i - 1]) levels_.push_back({i, i, pictures[i]});
+    if (i == 0 || images[i] != images[i - 1]) levels_.push_back({i, i, images[i]});
     levels_.back().end = i + 1;
   }
   began_.assign(levels_.size(), 0);
@@ -76,28 +76,28 @@ void Slices::plan_memory(const core::Plan& plan) {
   std::vector<size_t> sizes;
   for (int value = 0; value < values; value++) {
     elements_.push_back(plan.values[value].elements());
-    sizes.push_back(elements_[value] * levels_[room_[value]].pictures);
+    sizes.push_back(elements_[value] * levels_[room_[value]].images);
   }
   memory_ = core::plan_memory(lives, sizes, kAlignment / sizeof(float));
 }
 
 void Slices::each(int batch, const std::function<void(const Level&, Range)>& run) {
   const int last = static_cast<int>(levels_.size()) - 1;
-  const int slices = divide_up(batch, levels_[last].pictures);
+  const int slices = divide_up(batch, levels_[last].images);
   for (int i = 0; i < slices; i++) run_level(last, {part(batch, slices, i), part(batch, slices, i + 1)}, run);
 }
 
-void Slices::run_level(int level, Range pictures, const std::function<void(const Level&, Range)>& run) {
-  began_[level] = pictures.begin;
+void Slices::run_level(int level, Range images, const std::function<void(const Level&, Range)>& run) {
+  began_[level] = images.begin;
   if (level > 0) {
-    const int slices = divide_up(pictures.size(), levels_[level - 1].pictures);
+    const int slices = divide_up(images.size(), levels_[level - 1].images);
     for (int i = 0; i < slices; i++)
-      run_level(level - 1,
-                {pictures.begin + part(pictures.size(), slices, i),
-                 pictures.begin + part(pictures.size(), slices, i + 1)},
-                run);
+      run_level(
+          level - 1,
+          {images.begin + part(images.size(), slices, i), images.begin + part(images.size(), slices, i + 1)},
+          run);
   }
-  run(levels_[level], pictures);
+  run(levels_[level], images);
 }
 
 size_t Slices::offset(int value, const Level& level) const {

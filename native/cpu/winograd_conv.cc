@@ -154,7 +154,7 @@ void WinogradConv::transform_inputs(const Transformed& to, const float* src, Ran
       for (int j = 0; j < in; j++) {
         const int y = top + i, x = left + j;
         const bool inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
-        const size_t pixel = (size_t(at.picture) * shape.height + y) * shape.width + x;
+        const size_t pixel = (size_t(at.image) * shape.height + y) * shape.width + x;
         sources[i * in + j] = inside ? src + pixel * shape.channels : zeros_.data();
       }
     transforms_.input(to.at(t, shape.channels), to.point_stride, sources, shape.channels);
@@ -205,7 +205,7 @@ void WinogradConv::write_outputs(const Buffers& buffers, Range tiles, Range colu
   const core::Shape& shape = geometry_.dst;
   for (int t = tiles.begin; t < tiles.end; t++) {
     const Tile at = tile(t);
-    const size_t pixel = (size_t(at.picture) * shape.height + at.y) * shape.width + at.x;
+    const size_t pixel = (size_t(at.image) * shape.height + at.y) * shape.width + at.x;
     WinogradOutput output = {};
     output.products = products + size_t(t - tiles.begin) * columns.size();
     output.stride = product_stride(tiles.size(), columns);

@@ -38,9 +38,9 @@ class WinogradConv final : public Convolution {
     size_t point_stride;  // floats
     float* at(int tile, int channels) const { return data + size_t(tile - tiles.begin) * channels; }
   };
-  // A patch of the output: its picture and its upper left pixel.
+  // A patch of the output: its image and its upper left pixel.
   struct Tile {
-    int picture, y, x;
+    int image, y, x;
   };
 
   int panel() const { return panel_vectors_ * kernels_.lanes; }
@@ -61,7 +61,7 @@ class WinogradConv final : public Convolution {
   ConvGeometry geometry_;
   const Kernels& kernels_;
   const WinogradKernels& transforms_;
-  int rows_, row_tiles_;  // tiles of one picture, downwards and across
+  int rows_, row_tiles_;  // tiles of one image, downwards and across
   int panel_vectors_;
   int groups_;            // of output channels whose products are computed together
   AlignedBuffer weight_;  // [group][weights of a patch][panel][C][lanes x vectors]

@@ -1,7 +1,7 @@
 // How are the transforms of Winograd's convolutions computed? Part of kernels_impl.h, with its vectors.
 //
 // In one direction m neighbouring outputs of a kernel (g0, g1, g2) come from products of transformed inputs
-// and transformed weights: output = A^T ((G kernel) * (B^T input)); in both directions of the picture one
+// and transformed weights: output = A^T ((G kernel) * (B^T input)); in both directions of the image one
 // transform is applied after the other. With stride 1 these are F(m,3), their matrices those of Lavin and
 // Gray, https://arxiv.org/abs/1509.09308. With stride 2, g0 and g2 meet only every second input, which is
 // F(m,2) by the same construction (for m = 4 at the points 0, 1, -1, 2 and infinity), and g1 meets the

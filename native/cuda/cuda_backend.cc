@@ -76,7 +76,7 @@ class CudaBackend final : public core::Backend {
  private:
   struct Part {
     Executable::Lease lease;
-    int begin = 0;  // pictures
+    int begin = 0;  // images
     int count = 0;
   };
 
@@ -100,7 +100,7 @@ class CudaBackend final : public core::Backend {
 
   void run_parts(const core::Input& input, const core::OutputBuffers& outputs) {
     const InputKind kind = input.bytes ? InputKind::kBytes : InputKind::kFloats;
-    const size_t picture = network_.plan.input().elements() * (input.bytes ? 1 : sizeof(float));
+    const size_t image = network_.plan.input().elements() * (input.bytes ? 1 : sizeof(float));
     const auto* source = input.bytes ? reinterpret_cast<const std::byte*>(input.bytes)
                                      : reinterpret_cast<const std::byte*>(input.floats);
     OutputMask mask = 0;
@@ -117,7 +117,7 @@ class CudaBackend final : public core::Backend {
         finish(under_way, outputs);
         continue;
       }
-      std::memcpy(part.lease.input(kind), source + begin * picture, part.count * picture);
+      std::memcpy(part.lease.input(kind), source + begin * image, part.count * image);
       part.lease.submit(kind, mask);
       begin += part.count;
       under_way.push_back(std::move(part));
@@ -138,10 +138,10 @@ class CudaBackend final : public core::Backend {
     under_way.pop_front();
   }
 
-  // For the smallest batch size that takes `pictures`, or the largest there is. Built on first use.
-  Executable& executable_for(int pictures) {
+  // For the smallest batch size that takes `images`, or the largest there is. Built on first use.
+  Executable& executable_for(int images) {
     const std::vector<int>& sizes = options_.batch_sizes;
-    const auto found = std::lower_bound(sizes.begin(), sizes.end(), pictures);
+    const auto found = std::lower_bound(sizes.begin(), sizes.end(), images);
     const int batch = found == sizes.end() ? sizes.back() : *found;
     const std::lock_guard<std::mutex> lock(mutex_);
     std::unique_ptr<Executable>& executable = executables_[batch];

@@ -13,7 +13,7 @@ struct ValueLayout {
   int padded = 0;  // channels in memory: a multiple of 16 bytes' worth; those that pad are always zero
   bool is_float =
       false;         // float32 rather than the precision's type: what only activations or the caller reads
-  size_t bytes = 0;  // of one picture
+  size_t bytes = 0;  // of one image
 };
 
 // How a conv op is run.

@@ -1,4 +1,4 @@
-// How is a picture brought to another size? As Pillow does it, so that networks see what they were trained
+// How is an image brought to another size? As Pillow does it, so that networks see what they were trained
 // on.
 #pragma once
 
@@ -9,17 +9,17 @@ namespace residual::image {
 
 enum class Filter { kBilinear, kBicubic };
 
-// A crop window of a picture resized to out_height x out_width; all in pixels.
+// A crop window of an image resized to out_height x out_width; all in pixels.
 struct ResizeGeometry {
   int height = 0, width = 0;          // of the source
   int out_height = 0, out_width = 0;  // it is resized to this
-  int top = 0, left = 0;              // of the window in the resized picture
+  int top = 0, left = 0;              // of the window in the resized image
   int crop_height = 0, crop_width = 0;
   Filter filter = Filter::kBilinear;
 };
 
 // Throws INTERNAL for sizes below 1 or so large that arithmetic would overflow, and windows outside the
-// resized picture.
+// resized image.
 void check(const ResizeGeometry& geometry);
 
 // Antialiased resampling: the filter is as wide as the source pixels an output pixel covers. Columns first,

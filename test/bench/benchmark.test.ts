@@ -78,7 +78,7 @@ describe('benchmark', () => {
       { prepare: async () => new Float32Array(4).fill(Number.NaN) },
       'RESULTS_DIFFER',
     ],
-    ['that takes no pictures', { prepare: () => Promise.reject(new Error('too many')) }, 'too many'],
+    ['that takes no images', { prepare: () => Promise.reject(new Error('too many')) }, 'too many'],
     ['that dies on the way', { run: () => Promise.reject(new Error('out of memory')) }, 'out of memory'],
   ])('measures the others, and says why not one %s', async (_, behaviour, reason) => {
     const failing = fake(1, behaviour)

@@ -12,7 +12,7 @@ const barsOf = (svg: string) =>
   }))
 
 describe('the chart', () => {
-  it('is a picture whose size grows with the cases', async () => {
+  it('is an image whose size grows with the cases', async () => {
     const [one, two] = await Promise.all(
       [['a'], ['a', 'b']].map(names =>
         sharp(Buffer.from(chartSvg(sampleReport(names.map(name => sampleCase(name)))))).metadata(),
@@ -30,7 +30,7 @@ describe('the chart', () => {
     expect(svg).toContain('>onnxruntime 25.0 ms, ratio 1.25<')
   })
 
-  it('draws the peak where the axis has it, and nothing beside the picture', () => {
+  it('draws the peak where the axis has it, and nothing beside the image', () => {
     const svg = chartSvg(sampleReport([sampleCase('resnet50')]))
     const ticks = [...svg.matchAll(/<text x="([\d.]+)" y="[\d.]+" text-anchor="middle"[^>]*>(\d+)</g)]
     const [zero, last] = [ticks[0]!, ticks.at(-1)!].map(([, x, value]) => ({

@@ -33,12 +33,12 @@ describe('peer.py', () => {
       `
 import io, numpy, peer
 class Engine:
-    def prepare(self, pictures, once): self.pictures = pictures
+    def prepare(self, images, once): self.images = images
     def run(self): return [numpy.array([1.0, 2.0]), numpy.array(${second})]
 clock = iter([10.0, 11.0])
 peer.time.perf_counter = lambda: next(clock)
 numpy.ones(12, numpy.float32).tofile(sys.argv[2])
-questions = [{"pictures": sys.argv[2], "dims": [1, 2, 2, 3]}, {"run": True}]
+questions = [{"images": sys.argv[2], "dims": [1, 2, 2, 3]}, {"run": True}]
 sys.stdin = io.StringIO("\\n".join(json.dumps(question) for question in questions))
 answers = []
 peer.answer = answers.append
@@ -48,7 +48,7 @@ except RuntimeError as error:
     answers.append(str(error))
 print(json.dumps(answers))
 `,
-      join(folder, 'pictures.f32'),
+      join(folder, 'images.f32'),
     )
 
   it('gives the time of one batch where several are computed at the same time', () => {
@@ -57,7 +57,7 @@ print(json.dumps(answers))
 
   it.each(['[1.0, 2.1]', '[1.0, float("nan")]'])('refuses batches that differ: %s', second => {
     expect(served(second)).toEqual([
-      'Batches of the same pictures, computed at the same time, have different logits.',
+      'Batches of the same images, computed at the same time, have different logits.',
     ])
   })
 })

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
-import { makeSubject, picturesFor } from '../../lib/bench/subject.ts'
+import { imagesFor, makeSubject } from '../../lib/bench/subject.ts'
 import { createSession, lower, type Network, resnet } from '../../lib/index.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { goldenWeights, relativeError } from '../support/golden.ts'
@@ -41,9 +41,9 @@ describe('the engines of a Python', () => {
       )
       try {
         for (const batch of [1, 3]) {
-          const pictures = picturesFor(plan, batch)
-          const { logits } = await session.run(pictures.data)
-          expect(relativeError(await peer.prepare(pictures), logits)).toBeLessThan(1e-4)
+          const images = imagesFor(plan, batch)
+          const { logits } = await session.run(images.data)
+          expect(relativeError(await peer.prepare(images), logits)).toBeLessThan(1e-4)
           expect(await peer.run()).toBeGreaterThan(0)
         }
       } finally {

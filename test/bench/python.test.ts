@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
-import { makeSubject, picturesFor } from '../../lib/bench/subject.ts'
+import { imagesFor, makeSubject } from '../../lib/bench/subject.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const parts = { network: tinyNetwork, plan: tinyPlan, weights: tinyWeights, path: null }
@@ -53,7 +53,7 @@ describe('the engines of a Python', () => {
     const { engines } = await findPythonEngines(python)
     const subject = await makeSubject('tiny', parts, folder)
     const peer = await engines[0]!.open(subject, 1)
-    await expect(peer.prepare(picturesFor(tinyPlan, 1))).rejects.toThrow(
+    await expect(peer.prepare(imagesFor(tinyPlan, 1))).rejects.toThrow(
       /^pytorch ended with 3: out of memory$/,
     )
     await peer.close()

@@ -46,8 +46,8 @@ const namesOf = async (...paths: string[]) => {
   ]
 }
 
-describe('the pictures in a folder', () => {
-  it('are those with any extension of pictures, however it is written', async () => {
+describe('the images in a folder', () => {
+  it('are those with any extension of images, however it is written', async () => {
     const names = [
       'a.jpg',
       'b.JPEG',
@@ -138,17 +138,15 @@ describe('bytes from elsewhere', () => {
     expect(readdirSync(folder)).toHaveLength(2)
   })
 
-  it('are named by where they came from when they are no picture', async () => {
+  it('are named by where they came from when they are no image', async () => {
     const { code, stderr } = await residual(folder, ['classify', '-'], Buffer.from('text'))
     expect(code).toBe(1)
-    expect(stderr).toContain(
-      'residual: -: the picture of 4 bytes cannot be decoded: it is text, not a picture.',
-    )
+    expect(stderr).toContain('residual: -: the image of 4 bytes cannot be decoded: it is text, not an image.')
   })
 })
 
 describe('--cam', () => {
-  it('names a file of its own for each picture, whatever they are called', async () => {
+  it('names a file of its own for each image, whatever they are called', async () => {
     const inputs = ['a.jpg', 'b/a.jpg', 'a-2.jpg', 'A.png', '-', 'c/a.gif'].map(name => ({
       name,
       source: name,
@@ -168,7 +166,7 @@ describe('--cam', () => {
     expect(inputs.map(cam).at(-1)).toBe('m-x-50000.png')
   })
 
-  it('never replaces a picture, by whatever name it goes', async () => {
+  it('never replaces an image, by whatever name it goes', async () => {
     copyFileSync(ship, join(folder, 'map.png'))
     copyFileSync(ship, join(folder, 'm-map.png'))
     symlinkSync('map.png', join(folder, 'link.png'))
@@ -176,7 +174,7 @@ describe('--cam', () => {
     for (const out of ['map.png', 'link.png', 'hard.png']) {
       const { code, stderr } = await residual(folder, ['classify', 'map.png', '--cam', out])
       expect(code).toBe(1)
-      expect(stderr).toMatch(/\.png is the picture itself\. Give --cam another name\. \[FILE_WRITE_FAILED\]/)
+      expect(stderr).toMatch(/\.png is the image itself\. Give --cam another name\. \[FILE_WRITE_FAILED\]/)
     }
     const { code } = await residual(folder, ['classify', 'map.png', 'm-map.png', '--cam', 'm.png'])
     expect(code).toBe(0)
@@ -236,12 +234,12 @@ describe('Ctrl-C', () => {
     ['a terminal', ['--import', pathToFileURL(join(packageRoot, 'test/support/as-terminal.mjs')).href], []],
     ['a pipe', [], ['--json']],
   ])('on %s prints what was done, and leaves it as it was', async (kind, node, options) => {
-    const pictures = Array<string>(3000).fill(ship)
+    const images = Array<string>(3000).fill(ship)
     const args = [
       ...node,
       join(packageRoot, 'bin', 'residual.js'),
       'classify',
-      ...pictures,
+      ...images,
       '--batch',
       '1',
       ...options,

@@ -13,35 +13,28 @@ const samples = join(packageRoot, 'samples')
 let folder: string
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'residual-cli-'))
-  await mkdir(join(folder, 'pictures', 'more'), { recursive: true })
-  await copyFile(join(samples, 'ship.jpg'), join(folder, 'pictures', 'ship.jpg'))
-  await copyFile(join(samples, 'frog.jpg'), join(folder, 'pictures', 'more', 'FROG.JPG'))
-  await writeFile(join(folder, 'pictures', 'notes.txt'), 'not a picture')
+  await mkdir(join(folder, 'images', 'more'), { recursive: true })
+  await copyFile(join(samples, 'ship.jpg'), join(folder, 'images', 'ship.jpg'))
+  await copyFile(join(samples, 'frog.jpg'), join(folder, 'images', 'more', 'FROG.JPG'))
+  await writeFile(join(folder, 'images', 'notes.txt'), 'not an image')
   await writeFile(join(folder, 'broken.jpg'), (await readFile(join(samples, 'ship.jpg'))).subarray(0, 3000))
 })
 afterAll(() => rm(folder, { recursive: true }))
 
 describe('residual classify', () => {
-  it('prints a line per picture of a folder, searched through and through', async () => {
-    const { code, stdout, stderr } = await residual([
-      'classify',
-      'pictures',
-      '--top-k',
-      '2',
-      '--threads',
-      '1',
-    ])
+  it('prints a line per image of a folder, searched through and through', async () => {
+    const { code, stdout, stderr } = await residual(['classify', 'images', '--top-k', '2', '--threads', '1'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const [header, frog, ship, ...rest] = stdout.trimEnd().split('\n')
     expect(header).toMatch(/^file +ms +top 2$/)
-    expect(frog).toMatch(/^pictures\/more\/FROG\.JPG +[\d.]+ {2}frog [\d.]+ % +\w+ [\d.]+ %$/)
-    expect(ship).toMatch(/^pictures\/ship\.jpg +[\d.]+ {2}ship [\d.]+ % +\w+ [\d.]+ %$/)
+    expect(frog).toMatch(/^images\/more\/FROG\.JPG +[\d.]+ {2}frog [\d.]+ % +\w+ [\d.]+ %$/)
+    expect(ship).toMatch(/^images\/ship\.jpg +[\d.]+ {2}ship [\d.]+ % +\w+ [\d.]+ %$/)
     expect(rest).toEqual([])
   })
 
   it('takes files, glob patterns and standard input, and prints JSON', async () => {
     const stdin = await readFile(join(samples, 'truck.jpg'))
-    const args = ['classify', '--json', 'pictures/ship.jpg', 'pictures/**/*.JPG', '-', '--batch', '2']
+    const args = ['classify', '--json', 'images/ship.jpg', 'images/**/*.JPG', '-', '--batch', '2']
     const { code, stdout } = await residual(args, stdin)
     const results = JSON.parse(stdout)
     expect(code).toBe(0)
@@ -50,8 +43,8 @@ describe('residual classify', () => {
       r.predictions[0]!.label,
     ])
     expect(found).toEqual([
-      ['pictures/ship.jpg', 'ship'],
-      ['pictures/more/FROG.JPG', 'frog'],
+      ['images/ship.jpg', 'ship'],
+      ['images/more/FROG.JPG', 'frog'],
       ['-', 'truck'],
     ])
     expect(results[0].predictions).toHaveLength(5)
@@ -59,13 +52,13 @@ describe('residual classify', () => {
   })
 
   it('names what it cannot read, goes on, and exits with 1', async () => {
-    const args = ['classify', 'broken.jpg', 'missing.jpg', 'nothing-*.jpg', 'pictures/ship.jpg']
+    const args = ['classify', 'broken.jpg', 'missing.jpg', 'nothing-*.jpg', 'images/ship.jpg']
     const { code, stdout, stderr } = await residual(args)
     expect(code).toBe(1)
     expect(stdout).toMatch(/ship\.jpg .*ship/)
     expect(stderr).toMatch(/broken\.jpg cannot be decoded: .*\[DECODE_FAILED\]/)
     expect(stderr).toMatch(/missing\.jpg cannot be read: .*\[FILE_NOT_FOUND\]/)
-    expect(stderr).toMatch(/nothing-\*\.jpg leads to no pictures\. \[FILE_NOT_FOUND\]/)
+    expect(stderr).toMatch(/nothing-\*\.jpg leads to no images\. \[FILE_NOT_FOUND\]/)
     expect(stderr).toMatch(/3 of 4 could not be classified/)
     const json = JSON.parse((await residual([...args, '--json'])).stdout)
     expect(json.map((r: { error?: { code: string } }) => r.error?.code)).toEqual([
@@ -76,9 +69,9 @@ describe('residual classify', () => {
     ])
   })
 
-  it('writes class activation maps, one per picture', async () => {
-    await residual(['classify', 'pictures/ship.jpg', '--cam', 'one.png'])
-    const { code, stdout } = await residual(['classify', 'pictures', 'pictures/ship.jpg', '--cam', 'map.png'])
+  it('writes class activation maps, one per image', async () => {
+    await residual(['classify', 'images/ship.jpg', '--cam', 'one.png'])
+    const { code, stdout } = await residual(['classify', 'images', 'images/ship.jpg', '--cam', 'map.png'])
     expect(code).toBe(0)
     expect(stdout).toContain('map: map-ship-2.png')
     const files = (await readdir(folder)).filter(file => file.endsWith('.png'))
@@ -86,7 +79,7 @@ describe('residual classify', () => {
     const original = await sharp(join(samples, 'ship.jpg')).metadata()
     const map = await sharp(join(folder, 'one.png')).metadata()
     expect([map.width, map.height, map.format]).toEqual([original.width, original.height, 'png'])
-    const failed = await residual(['classify', 'pictures/ship.jpg', '--cam', 'no/such/folder.png'])
+    const failed = await residual(['classify', 'images/ship.jpg', '--cam', 'no/such/folder.png'])
     expect(failed.code).toBe(1)
     expect(failed.stderr).toMatch(/\[FILE_WRITE_FAILED\]/)
   })

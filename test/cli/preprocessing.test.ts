@@ -5,7 +5,7 @@ import { imagenet, load } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/package-root.ts'
 import { residual as runResidual } from '../support/command-line.ts'
 import { temporaryFolder } from '../support/files.ts'
-import { post, samplePicture, spawnServer } from '../support/server.ts'
+import { post, sampleImage, spawnServer } from '../support/server.ts'
 
 const folder = temporaryFolder()
 const residual = (...args: string[]) => runResidual(folder, args)
@@ -90,7 +90,7 @@ describe('preprocessing on the command line', () => {
     expect((await classified('--model', 'changed.safetensors')).probability).toBeCloseTo(expected.probability)
 
     const server = await spawnServer(['--max-batch', '1', ...flags])
-    const { json } = await post(`${server.url}/classify`, samplePicture('ship'))
+    const { json } = await post(`${server.url}/classify`, sampleImage('ship'))
     server.kill('SIGTERM')
     expect(json.results[0].predictions[0].probability).toBeCloseTo(expected.probability, 5)
     expect(await server.exit).toBe(0)

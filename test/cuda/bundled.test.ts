@@ -60,7 +60,7 @@ describe.skipIf(noTwin)('cuDNN', () => {
   })
 })
 
-describe.skipIf(noTwin || !haveShared('cifar10-test'))('the bundled model on 200 pictures', () => {
+describe.skipIf(noTwin || !haveShared('cifar10-test'))('the bundled model on 200 images', () => {
   it.each(precisions)('sees in %s what the CPU sees, but for ties', async precision => {
     const files = (await glob('*/*.jpg', { cwd: join(sharedFolder, 'cifar10-test'), absolute: true })).sort()
     const chosen = files.filter((_, i) => i % 5 === 0)

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, lower } from '../../lib/index.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 import { type OpCase, opCases } from '../support/op-cases.ts'
 import { noTwin, tolerances, useTwin } from '../support/twin.ts'
@@ -24,7 +24,7 @@ const references = new Map<OpCase, ReturnType<typeof runNaively>>()
 function reference(opCase: OpCase): ReturnType<typeof runNaively> {
   const { network, shape, batch } = opCase
   const result =
-    references.get(opCase) ?? runNaively(network, goldenWeights(network), goldenPictures(batch, shape), shape)
+    references.get(opCase) ?? runNaively(network, goldenWeights(network), goldenImages(batch, shape), shape)
   references.set(opCase, result)
   return result
 }
@@ -33,7 +33,7 @@ describe.skipIf(noTwin).each(ways)('the CUDA backend in $precision by $by', ({ p
   it.each(cases)('computes what plain loops compute: $title', async opCase => {
     const { network, shape, batch } = opCase
     const weights = goldenWeights(network)
-    const input = goldenPictures(batch, shape)
+    const input = goldenImages(batch, shape)
     const expected = await reference(opCase)
     const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
     const plan = lower(network, { ...shape, ...unit })

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
 import { relativeError } from '../support/golden.ts'
 import { turnedWeights } from '../support/layouts.ts'
-import { threePictures, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
+import { threeImages, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
@@ -52,7 +52,7 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     expect(await turned.run(tinyBytes(2), { outputs })).toEqual(await session.run(tinyBytes(2), { outputs }))
   })
 
-  it('fills small batches up and cuts large ones, and each picture comes out the same', async () => {
+  it('fills small batches up and cuts large ones, and each image comes out the same', async () => {
     const precision = 'fp32' // whose plans cuDNN need not compile
     await using one = await onGpu({ precision, batchSizes: [1] })
     const all = await one.run(tinyBytes(40))
@@ -70,7 +70,7 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     for (let seed = 1; seed <= 6; seed++) {
       await using session = await onGpu({ batchSizes: [1, 2] }, { seed })
       const runs = Array.from({ length: 12 }, async (_, i) => {
-        const input = threePictures(i)
+        const input = threeImages(i)
         const wanted: OutputName[] = i % 3 === 0 ? ['logits'] : ['probabilities', 'featureMaps']
         return [await session.run(input, { outputs: wanted }), input, wanted] as const
       })
@@ -126,8 +126,8 @@ describe.skipIf(noTwin)('faults', () => {
   /** Creates and runs a session in which the `n`-th call of a kind fails; true once none did. */
   async function survives(kind: string, n: number, code: string, options: SessionOptions): Promise<boolean> {
     await using good = await onGpu(options)
-    // Other pictures each time: a copy that a failed run left under way would take those of the next.
-    const inputs = [0, 1, 2].map(threePictures)
+    // Other images each time: a copy that a failed run left under way would take those of the next.
+    const inputs = [0, 1, 2].map(threeImages)
     const expected = await Promise.all(inputs.map(input => good.run(input, { outputs })))
     const session = await onGpu(options, { faults: `${kind}:${n}` }).catch(error => {
       expect(error).toEqual(coded(code))

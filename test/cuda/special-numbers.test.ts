@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, globalAvgPool, input, linear, lower, maxPool, type Value } from '../../lib/index.ts'
 import { elements, type Shape } from '../../lib/model/plan.ts'
-import { goldenPictures, goldenWeights } from '../support/golden.ts'
+import { goldenImages, goldenWeights } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 import { noTwin, useTwin } from '../support/twin.ts'
 
@@ -39,10 +39,10 @@ describe.skipIf(noTwin)('the CUDA backend', () => {
     const shape = { height: 5, width: 6, channels: 3 }
     const { network, session } = await open(shape, x => maxPool(x, { kernel: 3, stride: 2, padding: 1 }))
     for (let i = 0; i < elements(shape); i++) {
-      const pictures = goldenPictures(1, shape)
-      pictures[i] = Number.NaN
-      const expected = await runNaively(network, goldenWeights(network), pictures, shape)
-      const { featureMaps } = await session.run(pictures, { outputs: ['featureMaps'] })
+      const images = goldenImages(1, shape)
+      images[i] = Number.NaN
+      const expected = await runNaively(network, goldenWeights(network), images, shape)
+      const { featureMaps } = await session.run(images, { outputs: ['featureMaps'] })
       expect(featureMaps).toEqual(Float32Array.from(expected.featureMaps!))
     }
     await session.dispose()

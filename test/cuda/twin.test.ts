@@ -26,13 +26,13 @@ const bytes = 32 * 4
 const numbers = Float32Array.from({ length: 32 }, (_, i) => i - 15.5)
 
 const given: readonly Step[] = [
-  { do: 'pinned', name: 'the picture', bytes },
-  { do: 'fill', name: 'the picture', data: toHex(numbers) },
+  { do: 'pinned', name: 'the image', bytes },
+  { do: 'fill', name: 'the image', data: toHex(numbers) },
   { do: 'device', name: 'the activations', bytes },
   { do: 'device', name: 'the result', bytes },
   { do: 'pinned', name: 'the answer', bytes },
 ]
-const upload: Step = { do: 'upload', to: 'the activations', from: 'the picture', bytes }
+const upload: Step = { do: 'upload', to: 'the activations', from: 'the image', bytes }
 const wait: Step = { do: 'wait' }
 const relu = (src: string, dst: string): Step => ({
   do: 'execute',
@@ -57,8 +57,8 @@ const exported = (from: string, to: string, pixels = 32): Step => ({
 const misuses: readonly (readonly [title: string, steps: readonly Step[], message: string])[] = [
   [
     'pinned memory bound where the device’s belongs',
-    [upload, relu('the picture', 'the result')],
-    "tensor 1 of 'relu1' touches 'the picture', pinned host memory, where device memory is due",
+    [upload, relu('the image', 'the result')],
+    "tensor 1 of 'relu1' touches 'the image', pinned host memory, where device memory is due",
   ],
   [
     'an upload into pinned memory',
@@ -127,8 +127,8 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
   ],
   [
     'a copy of what the host changes meanwhile',
-    [upload, { do: 'fill', name: 'the picture', data: 'ff' }],
-    "'the picture' changed before upload was done",
+    [upload, { do: 'fill', name: 'the image', data: 'ff' }],
+    "'the image' changed before upload was done",
   ],
   [
     'a kernel’s read of what nobody wrote',
@@ -195,7 +195,7 @@ describe.skipIf(noTwin)('the twin', () => {
       { do: 'end-capture', graph: 'graph' },
       upload,
       ...show,
-      { do: 'fill', name: 'the picture', data: toHex(numbers.map(x => -x)) },
+      { do: 'fill', name: 'the image', data: toHex(numbers.map(x => -x)) },
       upload,
       ...show,
     ])
@@ -228,7 +228,7 @@ describe.skipIf(noTwin)('the twin', () => {
 
   it('names what is still there at the end, and who used it last', () => {
     const steps: Step[] = [...given, upload, wait, { do: 'lose', name: 'the activations' }]
-    for (const name of ['the picture', 'the result', 'the answer']) steps.push({ do: 'free', name })
+    for (const name of ['the image', 'the result', 'the answer']) steps.push({ do: 'free', name })
     const [inUse] = probe([...steps, { do: 'in-use' }])
     expect(inUse).toContain(", 128 bytes in use: 128 of 'the activations', last touched by upload")
   })

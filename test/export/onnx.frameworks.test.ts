@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 import { toNchw } from '../../lib/bench/nchw.ts'
 import { createSession, lower, networkToOnnx, planToOnnx, resnet } from '../../lib/index.ts'
 import { temporaryFolder } from '../support/files.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { runPython } from '../support/python.ts'
 
 const folder = temporaryFolder()
@@ -26,10 +26,10 @@ it('are valid, and have the logits that residual has', async () => {
   for (const [name, network] of Object.entries(networks)) {
     const weights = goldenWeights(network)
     const plan = lower(network, { ...shape, mean: [0, 0, 0], std: [1, 1, 1] })
-    const pictures = goldenPictures(batch, shape)
+    const images = goldenImages(batch, shape)
     await using session = await createSession(plan, weights, { device: 'cpu' })
-    const { logits } = await session.run(pictures)
-    const input = toNchw(pictures, [batch, shape.height, shape.width, shape.channels])
+    const { logits } = await session.run(images)
+    const input = toNchw(images, [batch, shape.height, shape.width, shape.channels])
     const exported = {
       [name]: await networkToOnnx(network, weights, shape),
       [`${name}, folded`]: await planToOnnx(plan, weights),

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { toNchw } from '../../lib/bench/nchw.ts'
 import { createSession, load, lower, networkToOnnx, planToOnnx } from '../../lib/index.ts'
 import { packageRoot } from '../../lib/package-root.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
@@ -40,7 +40,7 @@ const toNhwc = (tensor: Tensor) => {
 describe('exported networks, folded and not,', () => {
   it.each(opCases)('are what residual runs, to onnxruntime: $title', async ({ network, shape, batch }) => {
     const weights = goldenWeights(network)
-    const input = goldenPictures(batch, shape)
+    const input = goldenImages(batch, shape)
     const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
     const plan = lower(network, { ...shape, ...unit })
     await using session = await createSession(plan, weights, { device: 'cpu' })

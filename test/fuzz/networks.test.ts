@@ -2,7 +2,7 @@ import { afterEach, expect, it, vi } from 'vitest'
 import { createSession, lower } from '../../lib/index.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 import { seeded } from '../support/files.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 import { Picker, randomNetwork } from './random-network.ts'
 
@@ -30,14 +30,14 @@ it(
       const batch = 1 + pick.below(3)
       const options = { device: 'cpu', threads: 1 + pick.below(3), exact: pick.below(3) === 0 } as const
       const weights = goldenWeights(network)
-      const pictures = goldenPictures(batch, shape)
-      const expected = await runNaively(network, weights, pictures, shape)
+      const images = goldenImages(batch, shape)
+      const expected = await runNaively(network, weights, images, shape)
       const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
       const plan = lower(network, { ...shape, ...unit })
       for (const isa of loadNative().capabilities()) {
         vi.stubEnv('RESIDUAL_CPU_ISA', isa)
         const session = await createSession(plan, weights, options)
-        const actual = await session.run(pictures, { outputs })
+        const actual = await session.run(images, { outputs })
         await session.dispose()
         // A logit may be next to nothing between large terms: it is measured by the features that it is a sum of.
         const cancelled = Math.min(1, Math.hypot(...expected.logits) / Math.hypot(...expected.features!) || 1)

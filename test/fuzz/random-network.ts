@@ -35,7 +35,7 @@ export class Picker {
   }
 }
 
-/** Up to `mostLayers` layers on pictures of up to 15x15. */
+/** Up to `mostLayers` layers on images of up to 15x15. */
 export function randomNetwork(random: () => number, mostLayers = 6): RandomNetwork {
   const pick = new Picker(random)
   const shape = { height: 1 + pick.below(15), width: 1 + pick.below(15), channels: 1 + pick.below(40) }

@@ -13,9 +13,9 @@ import {
   type SessionOptions,
   type WeightSource,
 } from '../../lib/index.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
-import { threePictures, tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
+import { threeImages, tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { tolerances } from '../support/twin.ts'
 
 const cuda = findBackends().find(backend => backend.name === 'cuda')!
@@ -69,7 +69,7 @@ describe.skipIf(skipped).each(precisions)('ResNet-50 in %s', precision => {
     const item: Case = [lower(network, { ...shape, ...unit }), goldenWeights(network)]
     await using cpu = await onCpu(item)
     await using gpu = await onGpu(item, { precision, batchSizes: [batch] })
-    const input = goldenPictures(batch, shape)
+    const input = goldenImages(batch, shape)
     const [expected, actual] = [await cpu.run(input, { outputs }), await gpu.run(input, { outputs })]
     for (const name of outputs)
       expect(relativeError(actual[name], expected[name]), name).toBeLessThan(tolerances[precision])
@@ -78,13 +78,13 @@ describe.skipIf(skipped).each(precisions)('ResNet-50 in %s', precision => {
 
 describe.skipIf(skipped)('the bundled model', () => {
   it('sees what the CPU sees', async () => {
-    const pictures = ['airplane', 'automobile', 'deer', 'frog', 'ship'].map(name =>
+    const images = ['airplane', 'automobile', 'deer', 'frog', 'ship'].map(name =>
       join('samples', `${name}.jpg`),
     )
     await using cpu = await load('resnet50-cifar10', { device: 'cpu' })
     await using gpu = await load('resnet50-cifar10', { device: 'cuda', planCache: cache })
     const labels = async (model: typeof cpu) =>
-      (await model.classify(pictures, { topK: 1 })).map(([first]) => first!.label)
+      (await model.classify(images, { topK: 1 })).map(([first]) => first!.label)
     expect(await labels(gpu)).toEqual(await labels(cpu))
   })
 })
@@ -107,7 +107,7 @@ describe.skipIf(skipped)('a session on a GPU', () => {
     await using one = await onGpu(tiny, { batchSizes: [1] })
     await using a = await onGpu(tiny, { batchSizes: [1, 4] })
     await using b = await onGpu(tiny, { batchSizes: [2] })
-    const inputs = Array.from({ length: 50 }, (_, i) => threePictures(i))
+    const inputs = Array.from({ length: 50 }, (_, i) => threeImages(i))
     const results = await Promise.all(
       inputs.flatMap(input => [a, b].map(session => session.run(input, { outputs }))),
     )

@@ -1,15 +1,15 @@
 import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { activationMap, overlay } from '../../lib/image/cam.ts'
-import { decode, type Picture } from '../../lib/image/decode.ts'
+import { decode, type Image } from '../../lib/image/decode.ts'
 import { imagenet, preprocess, type View } from '../../lib/image/preprocess.ts'
-import { noise, picture, pixel } from '../support/pictures.ts'
+import { image, noise, pixel } from '../support/images.ts'
 
-const grey = (height: number, width: number) => picture(height, width, () => [128, 128, 128])
-const all = ({ height, width }: Picture): View => ({ top: 0, left: 0, height, width })
+const grey = (height: number, width: number) => image(height, width, () => [128, 128, 128])
+const all = ({ height, width }: Image): View => ({ top: 0, left: 0, height, width })
 
 /** The overlay's pixels. */
-async function overlaid(on: Picture, view: View, map: number[], height: number, width: number) {
+async function overlaid(on: Image, view: View, map: number[], height: number, width: number) {
   const png = await overlay(on, view, new Float32Array(map), { height, width })
   expect(await sharp(png).metadata()).toMatchObject({ format: 'png' })
   return await decode(png)
@@ -26,8 +26,8 @@ function expectNear(actual: number[], expected: number[], tolerance = 2) {
   }
 }
 
-/** Where the picture differs from `from`: the least rectangle around it. */
-function changed(actual: Picture, from: Picture) {
+/** Where the image differs from `from`: the least rectangle around it. */
+function changed(actual: Image, from: Image) {
   const at = Array.from({ length: actual.height * actual.width }, (_, i) => i).filter(i =>
     [0, 1, 2].some(c => actual.data[i * 3 + c] !== from.data[i * 3 + c]),
   )
@@ -108,7 +108,7 @@ describe('overlay', () => {
   })
 
   it('cuts off what of a padded view lies beyond the edges', async () => {
-    // The picture is the middle of a view four times its size; only the map's middle, from cold to hot, is seen.
+    // The image is the middle of a view four times its size; only the map's middle, from cold to hot, is seen.
     const source = grey(20, 20)
     const view = { top: -20, left: -20, height: 60, width: 60 }
     const map = [9, 9, 9, 0, 0, 0, 9, 9, 9].map((value, i) => (i === 4 ? 18 : value))
@@ -144,7 +144,7 @@ describe('overlay', () => {
     [1, 500],
     [500, 1],
     [3, 2],
-  ])('takes whatever view preprocessing gives, of a picture of %ix%i', async (height, width) => {
+  ])('takes whatever view preprocessing gives, of an image of %ix%i', async (height, width) => {
     const source = grey(height, width)
     for (const side of [1, 2, 224, 300]) {
       const crop = { crop: { height: side, width: side } }

@@ -7,11 +7,11 @@ import { describe, expect, it } from 'vitest'
 import { decode, maxPixels } from '../../lib/image/decode.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { type Colour, type GifOptions, gif } from '../support/gif.ts'
-import { difference, noise, picture, pixel } from '../support/pictures.ts'
+import { difference, image, noise, pixel } from '../support/images.ts'
 
 const folder = temporaryFolder()
 
-/** sharp, with the pixels of a picture of any number of channels. */
+/** sharp, with the pixels of an image of any number of channels. */
 const raw = (data: ArrayLike<number>, width: number, height: number, channels: 1 | 2 | 3 | 4) =>
   sharp(Uint8Array.from(data), { raw: { width, height, channels } })
 
@@ -19,7 +19,7 @@ const rgb = noise(5, 7)
 const png = await raw(rgb.data, 7, 5, 3).png().toBuffer()
 
 describe('decode', () => {
-  it('gives the pixels of a picture, from its bytes and from a file', async () => {
+  it('gives the pixels of an image, from its bytes and from a file', async () => {
     const path = join(folder, 'rgb.png')
     writeFileSync(path, png)
     for (const source of [png, new Uint8Array(png), path]) {
@@ -45,7 +45,7 @@ describe('decode', () => {
   })
 
   it.each(['png', 'jpeg', 'webp', 'tiff', 'gif'] as const)('decodes %s', async format => {
-    const plain = picture(16, 24, () => [200, 100, 50])
+    const plain = image(16, 24, () => [200, 100, 50])
     const encoded = await raw(plain.data, 24, 16, 3).toFormat(format, { quality: 100 }).toBuffer()
     const decoded = await decode(encoded)
     expect(decoded).toMatchObject({ height: 16, width: 24 })
@@ -105,7 +105,7 @@ describe('decode', () => {
   })
 
   it('converts CMYK', async () => {
-    const plain = picture(16, 16, (_, x) => (x < 8 ? [255, 255, 255] : [0, 0, 0]))
+    const plain = image(16, 16, (_, x) => (x < 8 ? [255, 255, 255] : [0, 0, 0]))
     const cmyk = await raw(plain.data, 16, 16, 3).toColourspace('cmyk').jpeg().toBuffer()
     expect(await sharp(cmyk).metadata()).toMatchObject({ space: 'cmyk', channels: 4 })
     const decoded = await decode(cmyk)
@@ -113,7 +113,7 @@ describe('decode', () => {
     for (const channel of pixel(decoded, 8, 13)) expect(channel).toBeLessThan(60)
   })
 
-  // Where the upper left corner of the upright picture, 3 wide and 2 high, lies in the file, and how it goes on.
+  // Where the upper left corner of the upright image, 3 wide and 2 high, lies in the file, and how it goes on.
   it.each([
     [1, 'abc/def'],
     [2, 'cba/fed'],
@@ -143,7 +143,7 @@ describe('decode', () => {
       .gif({ delay: [50, 50], loop: 0 })
       .toBuffer()
     expect(await sharp(gif).metadata()).toMatchObject({ pages: 2 })
-    expect(await decode(gif)).toEqual({ ...picture(3, 4, () => [250, 0, 0]), data: expect.any(Buffer) })
+    expect(await decode(gif)).toEqual({ ...image(3, 4, () => [250, 0, 0]), data: expect.any(Buffer) })
     expect(pixel(await decode(gif), 2, 3)).toEqual([250, 0, 0])
   })
 
@@ -218,13 +218,13 @@ describe('decode', () => {
     expect(await decode(data)).toEqual({ data: Buffer.from([1, 2, 3]), height: 1, width: 1 })
   })
 
-  it('decodes 20 pictures at once, each as itself', async () => {
-    const pictures = Array.from({ length: 20 }, (_, i) => noise(30 + i, 40, i))
-    const encoded = await Promise.all(pictures.map(p => raw(p.data, p.width, p.height, 3).png().toBuffer()))
+  it('decodes 20 images at once, each as itself', async () => {
+    const images = Array.from({ length: 20 }, (_, i) => noise(30 + i, 40, i))
+    const encoded = await Promise.all(images.map(p => raw(p.data, p.width, p.height, 3).png().toBuffer()))
     const decoded = await Promise.all(encoded.map(bytes => decode(bytes)))
     for (const [i, { data, height, width }] of decoded.entries()) {
       expect({ height, width }).toEqual({ height: 30 + i, width: 40 })
-      expect(Buffer.compare(data, pictures[i]!.data)).toBe(0)
+      expect(Buffer.compare(data, images[i]!.data)).toBe(0)
     }
   })
 })
@@ -248,7 +248,7 @@ describe('decode refuses', () => {
     ['a truncated WebP', async () => half(await photograph().webp().toBuffer()), 'the WebP ends early'],
     ['the header of a PNG alone', async () => png.subarray(0, 33), 'the PNG ends early'],
     ['a damaged PNG', async () => damaged(await photograph().png().toBuffer()), 'the PNG is damaged'],
-    ['text', async () => Buffer.from('This is no picture, however long one looks at it.'), 'it is text'],
+    ['text', async () => Buffer.from('This is no image, however long one looks at it.'), 'it is text'],
     ['no bytes', async () => new Uint8Array(0), 'it is empty'],
     ['zeros', async () => new Uint8Array(1000), 'it is none of JPEG, PNG, WebP, GIF, TIFF, AVIF'],
     ['a drawing', async () => Buffer.from(svg), 'it is SVG'],
@@ -266,7 +266,7 @@ describe('decode refuses', () => {
     const path = join(folder, 'refused')
     writeFileSync(path, bytes)
     for (const [source, name] of [
-      [bytes, `the picture of ${bytes.length} bytes`],
+      [bytes, `the image of ${bytes.length} bytes`],
       [path, path],
     ] as const)
       await expect(decode(source)).rejects.toMatchObject({
@@ -276,7 +276,7 @@ describe('decode refuses', () => {
       })
   })
 
-  it('every picture for its own reason, however many are refused at once', async () => {
+  it('every image for its own reason, however many are refused at once', async () => {
     const jpeg = await photograph().jpeg().toBuffer()
     const kinds = [
       [half(jpeg), 'the JPEG ends early.'],
@@ -291,14 +291,14 @@ describe('decode refuses', () => {
       all.map(([bytes]) =>
         decode(bytes).then(
           () => 'nothing',
-          (error: Error) => error.message.replace(/^the picture of \d+ bytes cannot be decoded: /, ''),
+          (error: Error) => error.message.replace(/^the image of \d+ bytes cannot be decoded: /, ''),
         ),
       ),
     )
     expect(reasons).toEqual(all.map(([, reason]) => reason))
   })
 
-  it('a file that is no picture, by its name', async () => {
+  it('a file that is no image, by its name', async () => {
     const path = join(folder, 'text.jpg')
     writeFileSync(path, 'text')
     await expect(decode(path)).rejects.toMatchObject({
@@ -347,7 +347,7 @@ describe('decode refuses', () => {
     for (const { message } of [error, base64]) expect(message.length).toBeLessThan(1000)
   })
 
-  it('a file with more bytes than any picture has, unread', async () => {
+  it('a file with more bytes than any image has, unread', async () => {
     const path = join(folder, 'huge.png')
     writeFileSync(path, png)
     truncateSync(path, 2 ** 30 + 1) // a hole: it takes no room
@@ -366,7 +366,7 @@ describe('decode refuses', () => {
       const decoding = decode(value as string)
       await expect(decoding).rejects.toThrow(TypeError)
       await expect(decoding).rejects.toThrow(
-        /^Expected a path or the bytes of an encoded picture for the picture/,
+        /^Expected a path or the bytes of an encoded image for the image/,
       )
     },
   )

@@ -4,16 +4,16 @@ import { decodersAtOnce, decoding } from '../../lib/image/decoders.ts'
 import { type Classifier, load } from '../../lib/index.ts'
 
 let classifier: Classifier
-let picture: Buffer
+let image: Buffer
 beforeAll(async () => {
   classifier = await load('resnet50-cifar10', { device: 'cpu', threads: 1 })
-  picture = await sharp({ create: { width: 1000, height: 800, channels: 3, background: '#369' } })
+  image = await sharp({ create: { width: 1000, height: 800, channels: 3, background: '#369' } })
     .png()
     .toBuffer()
 })
 afterAll(() => classifier.close())
 
-/** The most pictures that sharp was given at any time while `work` was under way. */
+/** The most images that sharp was given at any time while `work` was under way. */
 async function mostAtOnce(work: Promise<unknown>): Promise<number> {
   let most = 0
   let done = false
@@ -29,16 +29,16 @@ async function mostAtOnce(work: Promise<unknown>): Promise<number> {
   return most
 }
 
-it('decodes no more pictures at a time in a process than there are threads, whoever asks', async () => {
+it('decodes no more images at a time in a process than there are threads, whoever asks', async () => {
   const many = <T>(count: number, ask: () => Promise<T>) => Promise.all(Array.from({ length: count }, ask))
-  const calls = many(20, () => classifier.classify([picture, picture, picture, picture], { batch: 4 }))
-  const single = many(40, () => classifier.prepare(picture))
+  const calls = many(20, () => classifier.classify([image, image, image, image], { batch: 4 }))
+  const single = many(40, () => classifier.prepare(image))
   const most = await mostAtOnce(Promise.all([calls, single]))
   expect(most).toBeLessThanOrEqual(2 * decodersAtOnce) // one that begins while the counters are read is counted twice
   expect(most).toBeGreaterThan(1)
 })
 
-it('holds a place until a picture is the size of the network, and gives it back whatever happens', async () => {
+it('holds a place until an image is the size of the network, and gives it back whatever happens', async () => {
   let running = 0
   let most = 0
   const tasks = Array.from({ length: 30 }, (_, i) =>
@@ -63,12 +63,12 @@ it('lets who waits leave', async () => {
   })
   const holding = Array.from({ length: decodersAtOnce }, () => decoding(() => wait))
   const stop = new AbortController()
-  const waiting = classifier.prepare(picture, { signal: stop.signal })
-  const listed = classifier.classify([picture], { signal: stop.signal })
+  const waiting = classifier.prepare(image, { signal: stop.signal })
+  const listed = classifier.classify([image], { signal: stop.signal })
   stop.abort(gone)
   await expect(waiting).rejects.toBe(gone)
   await expect(listed).rejects.toBe(gone)
   release()
   await Promise.all(holding)
-  expect((await classifier.prepare(picture)).pixels).toHaveLength(64 * 64 * 3)
+  expect((await classifier.prepare(image)).pixels).toHaveLength(64 * 64 * 3)
 })

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { decode } from '../../lib/image/decode.ts'
 import { imagenet, inputSize, type Preprocessing, preprocess, type Step } from '../../lib/image/preprocess.ts'
-import { difference, noise, picture, pixel, resizeNaively } from '../support/pictures.ts'
+import { difference, image, noise, pixel, resizeNaively } from '../support/images.ts'
 import { haveShared, sharedFolder } from '../support/shared.ts'
 
 const by = (steps: readonly Step[], interpolation: Preprocessing['interpolation'] = 'bilinear') => ({
@@ -18,7 +18,7 @@ const shorterSide = (side: number): Step => ({ resize: { shorterSide: side } })
 const golden = join(sharedFolder, 'golden', 'preprocess')
 const goldenNames = ['wide', 'tall', 'small', 'large', 'gray', 'plain', 'tall2']
 
-interface GoldenPicture {
+interface GoldenImage {
   readonly name: string
   readonly top: number
   readonly left: number
@@ -27,8 +27,8 @@ interface GoldenPicture {
 
 describe.skipIf(!haveShared('golden/preprocess'))('preprocessing for ImageNet', () => {
   it.each(goldenNames)('gives what Pillow gives: %s', async name => {
-    const index: GoldenPicture[] = JSON.parse(readFileSync(join(golden, 'index.json'), 'utf8'))
-    const { top, left, resized } = index.find(picture => picture.name === name)!
+    const index: GoldenImage[] = JSON.parse(readFileSync(join(golden, 'index.json'), 'utf8'))
+    const { top, left, resized } = index.find(image => image.name === name)!
     const source = await decode(join(golden, `${name}.jpg`))
     const { pixels, view } = await preprocess(source, imagenet)
     const expected = await decode(join(golden, `${name}.png`))
@@ -70,7 +70,7 @@ describe('preprocess', () => {
         const source = noise(40, 21)
         const { pixels } = await preprocess(source, by([resize(33, 13), crop(height, width)], filter))
         const whole = resizeNaively(source, { height: 33, width: 13 }, filter)
-        const window = picture(
+        const window = image(
           height,
           width,
           (y, x) => pixel(whole, top + y, left + x) as [number, number, number],
@@ -82,7 +82,7 @@ describe('preprocess', () => {
     },
   )
 
-  it('leaves a picture of the right size as it is, and reads one within a larger buffer', async () => {
+  it('leaves an image of the right size as it is, and reads one within a larger buffer', async () => {
     const source = noise(6, 4)
     expect((await preprocess(source, by([shorterSide(4), resize(6, 4), crop(6, 4)]))).pixels).toEqual(
       source.data,
@@ -93,7 +93,7 @@ describe('preprocess', () => {
     expect(await preprocess(within, by([resize(3)]))).toEqual(await preprocess(source, by([resize(3)])))
   })
 
-  // Width and height of the picture, side, and what torchvision makes of it: int(side * long / short).
+  // Width and height of the image, side, and what torchvision makes of it: int(side * long / short).
   it.each([
     [500, 375, 256, 341, 256],
     [375, 500, 256, 256, 341],
@@ -118,18 +118,18 @@ describe('preprocess', () => {
     [9, 5, 2],
     [5, 5, 0],
   ])('crops a side of %i to %i from %i', async (extent, wanted, offset) => {
-    const source = picture(extent, extent + 4, (y, x) => [y, x, 0])
+    const source = image(extent, extent + 4, (y, x) => [y, x, 0])
     const { pixels, view } = await preprocess(source, by([crop(wanted, wanted + 4)]))
-    const expected = picture(wanted, wanted + 4, (y, x) => [y + offset, x + offset, 0])
+    const expected = image(wanted, wanted + 4, (y, x) => [y + offset, x + offset, 0])
     expect(pixels).toEqual(expected.data)
     expect(view).toEqual({ top: offset, left: offset, height: wanted, width: wanted + 4 })
   })
 
   it('pads with black where the crop is larger, the odd pixel below and to the right', async () => {
-    const source = picture(2, 6, (y, x) => [100 + y, 100 + x, 1])
+    const source = image(2, 6, (y, x) => [100 + y, 100 + x, 1])
     const { pixels, view } = await preprocess(source, by([crop(5, 3)]))
     // Padded above by floor(3 / 2); cut on the left by round(3 / 2), which is 2.
-    const expected = picture(5, 3, (y, x) => (y < 1 || y > 2 ? [0, 0, 0] : [99 + y, 102 + x, 1]))
+    const expected = image(5, 3, (y, x) => (y < 1 || y > 2 ? [0, 0, 0] : [99 + y, 102 + x, 1]))
     expect(pixels).toEqual(expected.data)
     expect(view).toEqual({ top: -1, left: 2, height: 5, width: 3 })
     const wide = await preprocess(source, by([shorterSide(4), crop(5, 20)]))
@@ -139,7 +139,7 @@ describe('preprocess', () => {
     expect(pixel({ data: wide.pixels, height: 5, width: 20 }, 4, 4)).toEqual([0, 0, 0])
   })
 
-  it('says which part of the picture is left after all steps', async () => {
+  it('says which part of the image is left after all steps', async () => {
     const steps = [shorterSide(50), crop(40), resize(20), crop(10, 16)]
     const { pixels, view } = await preprocess(noise(100, 300), by(steps))
     expect(pixels).toHaveLength(10 * 16 * 3)
@@ -149,10 +149,10 @@ describe('preprocess', () => {
     expect(inputSize(by([crop(3), resize(4, 5)]))).toEqual({ height: 4, width: 5 })
   })
 
-  it('takes what it needs of a picture one pixel high and refuses what would not fit in memory', async () => {
-    const thin = picture(1, 100_000, () => [7, 8, 9])
+  it('takes what it needs of an image one pixel high and refuses what would not fit in memory', async () => {
+    const thin = image(1, 100_000, () => [7, 8, 9])
     const { pixels } = await preprocess(thin, by([shorterSide(100), crop(4)])) // of 100x10000000
-    expect(pixels).toEqual(picture(4, 4, () => [7, 8, 9]).data)
+    expect(pixels).toEqual(image(4, 4, () => [7, 8, 9]).data)
     await expect(preprocess(thin, by([shorterSide(100)]))).rejects.toMatchObject({
       code: 'PICTURE_TOO_LARGE',
       message: expect.stringMatching(/1x100000 .* 100x10000000/),

@@ -145,7 +145,7 @@ describe('lower', () => {
     expect(plan.outputs.featureMaps).toBe(convs(plan)[0]!.dst)
   })
 
-  it('says which layer a picture is too small for', () => {
+  it('says which layer an image is too small for', () => {
     const x = conv(input(), { name: 'wide', channels: 4, kernel: 9, padding: 0 })
     expect(() => lower(ending(x), small)).toThrow(/at least 9 pixels each way for the input of 'wide'.*8x8/)
   })
@@ -209,6 +209,6 @@ describe('formatPlan', () => {
     expect(text).toMatch(
       /^layer1\.0\.conv3 +conv +56x56x64 +56x56x256 +1x1 bn \+ layer1\.0\.downsample\.0 relu/m,
     )
-    expect(text).toMatch(/^resnet50: 58 operations, 8\.\d+ GFLOP a picture, 97\.\d MiB/m)
+    expect(text).toMatch(/^resnet50: 58 operations, 8\.\d+ GFLOP an image, 97\.\d MiB/m)
   })
 })

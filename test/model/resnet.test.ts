@@ -14,7 +14,7 @@ import {
   wideResnet50_2,
 } from '../../lib/index.ts'
 
-const picture = { height: 224, width: 224, mean: [0, 0, 0], std: [1, 1, 1] }
+const image = { height: 224, width: 224, mean: [0, 0, 0], std: [1, 1, 1] }
 const convolutions = (network: Network) => network.graph.layers.filter(layer => layer.kind === 'conv').length
 const shapeOf = (network: Network, name: string) => parametersOf(network).find(p => p.name === name)?.shape
 
@@ -103,13 +103,13 @@ describe('resnet', () => {
     expect(strideOf(resnet50({ stride: 'v1' }), 'layer2.0.conv1')).toMatchObject({ stride: 2 })
   })
 
-  it('takes about 8.2 GFLOP a picture at 224x224, as published for v1.5', () => {
-    expect(planCost(lower(resnet50(), picture)).flops / 1e9).toBeCloseTo(8.2, 1)
+  it('takes about 8.2 GFLOP an image at 224x224, as published for v1.5', () => {
+    expect(planCost(lower(resnet50(), image)).flops / 1e9).toBeCloseTo(8.2, 1)
   })
 
-  it('takes pictures of any height and width that leave something', () => {
-    const plan = lower(resnet50(), { ...picture, height: 97, width: 161 })
+  it('takes images of any height and width that leave something', () => {
+    const plan = lower(resnet50(), { ...image, height: 97, width: 161 })
     expect(plan.values[plan.outputs.featureMaps!]).toEqual({ height: 4, width: 6, channels: 2048 })
-    expect(() => lower(resnet50(), { ...picture, height: 1, width: 1 })).not.toThrow() // padding carries it
+    expect(() => lower(resnet50(), { ...image, height: 1, width: 1 })).not.toThrow() // padding carries it
   })
 })

@@ -132,7 +132,7 @@ export const mutations: readonly Mutation[] = [
     replace: 'return arena_ + network_.layout.offset(value, batch_) + 16;',
   },
   {
-    title: 'an arena for one picture too few',
+    title: 'an arena for one image too few',
     file: 'cuda/layout.h',
     find: 'return memory_.size * batch;',
     replace: 'return memory_.size * (batch > 1 ? batch - 1 : 1);',
@@ -214,10 +214,10 @@ export const mutations: readonly Mutation[] = [
   },
   // Parts of batches.
   {
-    title: 'every part of a batch takes the first pictures',
+    title: 'every part of a batch takes the first images',
     file: backend,
-    find: 'source + begin * picture, part.count * picture',
-    replace: 'source, part.count * picture',
+    find: 'source + begin * image, part.count * image',
+    replace: 'source, part.count * image',
   },
   {
     title: 'every part’s outputs at the beginning',

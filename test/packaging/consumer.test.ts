@@ -65,13 +65,13 @@ describe('the package as it is published', () => {
 const program = `
 import { Batcher, createSession, load, lower, ResidualError, resnet, type Classifier, type Prediction } from 'residual'
 import { serve, type RunningServer } from 'residual/server'
-export async function likeliest(picture: string): Promise<Prediction> {
+export async function likeliest(image: string): Promise<Prediction> {
   const classifier: Classifier = await load('resnet50-cifar10', { threads: 1 })
-  const { pixels } = await classifier.prepare(picture)
+  const { pixels } = await classifier.prepare(image)
   const { logits } = await classifier.run(pixels)
   const first: number = logits[0]!
   const owned: ArrayBuffer = logits.buffer
-  const [predictions] = await classifier.classify([picture], { topK: 5 })
+  const [predictions] = await classifier.classify([image], { topK: 5 })
   const server: RunningServer = await serve({ models: ['resnet50-cifar10'], port: 0 })
   await server.stop()
   if (!predictions || !('length' in predictions)) throw new Error(String(first + owned.byteLength))
@@ -82,11 +82,11 @@ export const names = [Batcher, createSession, lower, ResidualError, resnet].map(
 const commonJs = `
 import type { Classifier } from 'residual' with { 'resolution-mode': 'import' }
 export let classifier: Classifier | undefined
-export async function likeliest(picture: string): Promise<unknown> {
+export async function likeliest(image: string): Promise<unknown> {
   const { load } = await import('residual')
   const { serve } = await import('residual/server')
   await (await serve({ models: ['resnet50-cifar10'] })).stop()
-  return (await load('resnet50-cifar10')).classify([picture])
+  return (await load('resnet50-cifar10')).classify([image])
 }
 `
 

@@ -22,10 +22,10 @@ it('takes arrays of this realm and of Node’s', async () => {
   await session.dispose()
 })
 
-it('has a network classify a picture', async () => {
+it('has a network classify an image', async () => {
   const classifier = await load('resnet50-cifar10', { device: 'cpu' })
-  const picture = readFileSync(join(packageRoot, 'samples', 'ship.jpg'))
-  for (const [best] of await classifier.classify([picture, Uint8Array.from(picture)]))
+  const image = readFileSync(join(packageRoot, 'samples', 'ship.jpg'))
+  for (const [best] of await classifier.classify([image, Uint8Array.from(image)]))
     expect(best!.label).toBe('ship')
   await classifier.close()
 })

@@ -292,24 +292,24 @@ describe('a run', () => {
   })
 })
 
-describe('a picture to resize', () => {
+describe('an image to resize', () => {
   const geometry: ResizeGeometry = {
     ...{ height: 600, width: 800, outHeight: 300, outWidth: 400 },
     ...{ top: 0, left: 0, cropHeight: 300, cropWidth: 400, filter: 'bicubic' },
   }
-  const picture = () => Uint8Array.from({ length: 600 * 800 * 3 }, (_, i) => (i * 7 + (i >> 8)) % 256)
+  const image = () => Uint8Array.from({ length: 600 * 800 * 3 }, (_, i) => (i * 7 + (i >> 8)) % 256)
 
   it('may be transferred and overwritten meanwhile', async () => {
-    const expected = await resize(picture(), geometry)
-    const pixels = picture()
+    const expected = await resize(image(), geometry)
+    const pixels = image()
     const resizing = resize(pixels, geometry)
     structuredClone(pixels, { transfer: [pixels.buffer] }).fill(0)
     expect(Buffer.compare(await resizing, expected)).toBe(0)
   })
 
   it('gives the same where nobody else has it and it is not copied', async () => {
-    const expected = await resize(picture(), geometry)
-    expect(Buffer.compare(await resize(picture(), { ...geometry, exclusive: true }), expected)).toBe(0)
+    const expected = await resize(image(), geometry)
+    expect(Buffer.compare(await resize(image(), { ...geometry, exclusive: true }), expected)).toBe(0)
   })
 
   it.each<[string, object]>([
@@ -319,13 +319,13 @@ describe('a picture to resize', () => {
     ['another filter', { filter: 'lanczos' }],
     ['an exclusive of 1', { exclusive: 1 }],
   ])('is refused with %s', async (_, changes) => {
-    expect(await outcome(() => resize(picture(), { ...geometry, ...changes }))).toBe('INTERNAL')
+    expect(await outcome(() => resize(image(), { ...geometry, ...changes }))).toBe('INTERNAL')
   })
 
   it('is refused where it is none', async () => {
     for (const pixels of [new Int8Array(1440000), new Float32Array(1440000), [], null, undefined])
       expect(await outcome(() => resize(pixels as unknown as Uint8Array, geometry))).toBe('INTERNAL')
     for (const none of [undefined, null, 3])
-      expect(await outcome(() => resize(picture(), none as unknown as ResizeGeometry))).toBe('INTERNAL')
+      expect(await outcome(() => resize(image(), none as unknown as ResizeGeometry))).toBe('INTERNAL')
   })
 })

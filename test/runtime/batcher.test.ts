@@ -13,7 +13,7 @@ import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
 const outputs = ['logits', 'features'] as const
-const perPicture = 8 * 8 * 3
+const perImage = 8 * 8 * 3
 
 let session: Session
 beforeAll(async () => {
@@ -23,14 +23,14 @@ afterAll(() => session.dispose())
 
 /** A session whose runs begin when asked for and end when told to, and what batches it was given. */
 function held() {
-  const batches: { pictures: number; outputs: readonly OutputName[]; finish: (error?: Error) => void }[] = []
+  const batches: { images: number; outputs: readonly OutputName[]; finish: (error?: Error) => void }[] = []
   const runner = {
     plan: tinyPlan,
     concurrency: 1,
     run: (pixels: Uint8Array | Float32Array, options: { outputs: readonly OutputName[] }) =>
       new Promise((resolve, reject) => {
         const finish = (error?: Error) => (error ? reject(error) : resolve(session.run(pixels, options)))
-        batches.push({ pictures: pixels.length / perPicture, outputs: options.outputs, finish })
+        batches.push({ images: pixels.length / perImage, outputs: options.outputs, finish })
       }),
   } as BatchRunner
   return { runner, batches }
@@ -50,8 +50,8 @@ const finish = async (batches: ReturnType<typeof held>['batches'], i: number, er
   batch.finish(error)
 }
 
-const ask = (batcher: Batcher, pictures: number, options = {}) =>
-  batcher.run(tinyBytes(pictures), { outputs, ...options })
+const ask = (batcher: Batcher, images: number, options = {}) =>
+  batcher.run(tinyBytes(images), { outputs, ...options })
 
 describe('a batcher', () => {
   it('runs a batch as soon as it is full, and the rest when the oldest has waited long enough', async () => {
@@ -59,7 +59,7 @@ describe('a batcher', () => {
     const batcher = new Batcher([runner, held().runner], { maxBatch: 4, maxWaitMs: 60 })
     for (let i = 0; i < 4; i++) void ask(batcher, 1)
     await settled()
-    expect(batches.map(({ pictures }) => pictures)).toEqual([4])
+    expect(batches.map(({ images }) => images)).toEqual([4])
     const second = held()
     const alone = new Batcher([second.runner], { maxBatch: 4, maxWaitMs: 60 })
     const begin = performance.now()
@@ -69,7 +69,7 @@ describe('a batcher', () => {
     void ask(alone, 2)
     while (second.batches.length === 0) await settled()
     expect(performance.now() - begin).toBeGreaterThan(58)
-    expect(second.batches.map(({ pictures }) => pictures)).toEqual([3])
+    expect(second.batches.map(({ images }) => images)).toEqual([3])
   })
 
   it('fills the next batch while one runs', async () => {
@@ -81,7 +81,7 @@ describe('a batcher', () => {
     expect([batches.length, batcher.waiting]).toEqual([1, 4])
     batches[0]!.finish()
     await first
-    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4])
+    expect(batches.map(({ images }) => images)).toEqual([1, 4])
     batches[1]!.finish()
     const answers = await Promise.all(others)
     for (const { queueMs } of answers) expect(queueMs).toBeGreaterThan(4)
@@ -91,7 +91,7 @@ describe('a batcher', () => {
   it('keeps bytes and floats apart, and starts with whichever came first', async () => {
     const { runner, batches } = held()
     const reports: number[] = []
-    const onBatch = ({ pictures }: { pictures: number }) => reports.push(pictures)
+    const onBatch = ({ images }: { images: number }) => reports.push(images)
     const batcher = new Batcher([runner], { maxBatch: 8, maxWaitMs: 0, onBatch })
     const answers = [ask(batcher, 1), batcher.run(tinyInput(2), { outputs }), ask(batcher, 3)]
     answers.push(batcher.run(tinyInput(3), { outputs: ['probabilities'] as never }))
@@ -99,7 +99,7 @@ describe('a batcher', () => {
       await finish(batches, i)
     }
     await Promise.all(answers)
-    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 5, 3])
+    expect(batches.map(({ images }) => images)).toEqual([1, 5, 3])
     expect(batches[1]!.outputs).toEqual(['logits', 'features', 'probabilities'])
     expect(Object.keys((await answers[3]!).outputs)).toEqual(['probabilities'])
     expect(reports).toEqual([1, 5, 3])
@@ -159,7 +159,7 @@ describe('a batcher', () => {
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const blocker = ask(batcher, 1)
     const controller = new AbortController()
-    const gone = ask(batcher, 6, { signal: controller.signal }) // its first three pictures will be under way
+    const gone = ask(batcher, 6, { signal: controller.signal }) // its first three images will be under way
     const stays = ask(batcher, 1)
     await finish(batches, 0)
     await blocker
@@ -168,7 +168,7 @@ describe('a batcher', () => {
     await expect(gone).rejects.toThrow('gone')
     batches[1]!.finish()
     await settled()
-    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4])
+    expect(batches.map(({ images }) => images)).toEqual([1, 4])
     expect((await stays).outputs.logits).toEqual((await session.run(tinyBytes(1))).logits)
   })
 
@@ -176,7 +176,7 @@ describe('a batcher', () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const done: string[] = []
-    const send = (name: string, pictures: number) => ask(batcher, pictures).then(() => done.push(name))
+    const send = (name: string, images: number) => ask(batcher, images).then(() => done.push(name))
     void send('first', 1)
     void send('large', 8)
     void send('medium', 3)
@@ -198,7 +198,7 @@ describe('a batcher', () => {
     expect(await finishOne(['h', 'i'])).toEqual(['e', 'f'])
     expect(await finishOne([])).toEqual(['large', 'g', 'h']) // after twice as many batches as alone
     expect(await finishOne([])).toEqual(['medium', 'i'])
-    expect(batches.map(({ pictures }) => pictures)).toEqual([1, 4, 4, 4, 4, 4])
+    expect(batches.map(({ images }) => images)).toEqual([1, 4, 4, 4, 4, 4])
     expect(batcher.waiting).toBe(0)
   })
 
@@ -210,7 +210,7 @@ describe('a batcher', () => {
       await finish(batches, i)
     }
     await Promise.all(answers)
-    expect(batches.map(({ pictures }) => pictures)).toEqual([4, 2, 4, 4, 1])
+    expect(batches.map(({ images }) => images)).toEqual([4, 2, 4, 4, 1])
   })
 
   it('fails the requests of a batch that fails, and goes on', async () => {
@@ -252,14 +252,14 @@ describe('a batcher', () => {
         ...Array(others).fill(4),
       ])
       await batcher.close()
-      expect(batches.map(({ pictures }) => pictures)).toEqual([1, others])
+      expect(batches.map(({ images }) => images)).toEqual([1, others])
     },
   )
 
   it('goes on and closes where nothing of a batch is left', async () => {
     const { runner, batches } = held()
     const reports: number[] = []
-    const onBatch = ({ pictures }: { pictures: number }) => reports.push(pictures)
+    const onBatch = ({ images }: { images: number }) => reports.push(images)
     const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0, onBatch })
     const first = ask(batcher, 1)
     const transferred = tinyBytes(5)
@@ -372,15 +372,15 @@ describe('a batcher', () => {
 describe('what was batched together', () => {
   it('does not show in the answers, to the bit', async () => {
     await using classifier = await load('resnet50-cifar10', { device: 'cpu', threads: 2 })
-    const [pictures, perPicture] = [40, 64 * 64 * 3]
+    const [images, perImage] = [40, 64 * 64 * 3]
     const random = seeded(5)
-    const bytes = Uint8Array.from({ length: pictures * perPicture }, () => random() * 256)
+    const bytes = Uint8Array.from({ length: images * perImage }, () => random() * 256)
     const floats = Float32Array.from(bytes, value => value / 60 - 2)
     const all = ['logits', 'probabilities', 'features'] as const
     const alone = []
     for (const pixels of [bytes, floats])
-      for (let i = 0; i < pictures; i++) {
-        const one = pixels.subarray(i * perPicture, (i + 1) * perPicture)
+      for (let i = 0; i < images; i++) {
+        const one = pixels.subarray(i * perImage, (i + 1) * perImage)
         alone.push(await classifier.run(one, { outputs: all }))
       }
 
@@ -388,10 +388,10 @@ describe('what was batched together', () => {
     const batcher = new Batcher([session], { maxBatch: 16, maxWaitMs: 1 })
     const requests = Array.from({ length: 60 }, (_, i) => {
       const floating = random() < 0.5
-      const from = Math.floor(random() * pictures)
-      const to = from + 1 + Math.floor(random() * Math.min(pictures - from, i % 7 === 0 ? 40 : 4))
-      const pixels = (floating ? floats : bytes).subarray(from * perPicture, to * perPicture)
-      return { first: from + (floating ? pictures : 0), count: to - from, pixels }
+      const from = Math.floor(random() * images)
+      const to = from + 1 + Math.floor(random() * Math.min(images - from, i % 7 === 0 ? 40 : 4))
+      const pixels = (floating ? floats : bytes).subarray(from * perImage, to * perImage)
+      return { first: from + (floating ? images : 0), count: to - from, pixels }
     })
     const answers = await Promise.all(requests.map(({ pixels }) => batcher.run(pixels, { outputs: all })))
     await batcher.close()

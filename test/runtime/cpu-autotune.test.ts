@@ -111,7 +111,7 @@ describe.each(loadNative().capabilities())('the fixed table on %s', isa => {
 
 /** The CPU's addon with a clock that says what `milliseconds` says; `timed` collects what was asked for, in order. */
 function addonWithClock(milliseconds: (algorithm: string) => number) {
-  const timed: { algorithm: string; plan: Plan; pictures: number }[] = []
+  const timed: { algorithm: string; plan: Plan; images: number }[] = []
   let open = 0
   const addon = loadNative()
   class NativeSession extends addon.NativeSession {
@@ -125,10 +125,10 @@ function addonWithClock(milliseconds: (algorithm: string) => number) {
     }
     override async profile(input: Uint8Array | Float32Array) {
       const { height, width, channels } = this.#plan.values[0]!
-      const pictures = input.length / (height * width * channels)
+      const images = input.length / (height * width * channels)
       const times = new Float64Array(this.#plan.ops.length)
       if (this.#algorithm === '') return times
-      timed.push({ algorithm: this.#algorithm, plan: this.#plan, pictures })
+      timed.push({ algorithm: this.#algorithm, plan: this.#plan, images })
       return times.fill(milliseconds(this.#algorithm), -1)
     }
     override dispose() {
@@ -171,7 +171,7 @@ describe('choosing by timing on the CPU', () => {
     const { addon, timed, open } = favouring(favourite)
     expect(await choose(addon)).toEqual(everywhere(favourite))
     expect(timed.length).toBeGreaterThan(0)
-    expect(timed.every(({ pictures }) => pictures === 4)).toBe(true)
+    expect(timed.every(({ images }) => images === 4)).toBe(true)
     expect(open()).toBe(0)
   })
 
@@ -199,10 +199,10 @@ describe('choosing by timing on the CPU', () => {
     expect(new Set(added.map(({ residual }) => residual))).toEqual(new Set([null, 1]))
   })
 
-  it('takes batches of 8 for all larger ones, and fewer of pictures that are large', async () => {
+  it('takes batches of 8 for all larger ones, and fewer of images that are large', async () => {
     const small = favouring('direct')
     await choose(small.addon, { maxBatch: 32 })
-    expect(new Set(small.timed.map(({ pictures }) => pictures))).toEqual(new Set([8]))
+    expect(new Set(small.timed.map(({ images }) => images))).toEqual(new Set([8]))
     const x = convBN(input(), { names: { conv: 'a', bn: 'b' }, channels: 64, kernel: 1 })
     const featureMaps = convBN(x, { names: { conv: 'c', bn: 'd' }, channels: 64, kernel: 3 })
     const features = globalAvgPool(featureMaps)
@@ -211,7 +211,7 @@ describe('choosing by timing on the CPU', () => {
     const { addon, timed } = favouring('direct')
     const largePlan = lower(large, { height: 200, width: 200, mean: [0, 0, 0], std: [1, 1, 1] })
     await new CpuAutotune().choose(addon, largePlan, options, 32, '')
-    expect(new Set(timed.map(({ pictures }) => pictures))).toEqual(new Set([6])) // of 2,560,000 numbers
+    expect(new Set(timed.map(({ images }) => images))).toEqual(new Set([6])) // of 2,560,000 numbers
   })
 
   it('times convolutions whose weights are spread over their window', async () => {
@@ -383,7 +383,7 @@ describe('a session with autotune', () => {
   })
 
   it.each(['direct', 'winograd2', 'winograd4'])(
-    'computes by what the file says, %s, and gives each picture the same bits whatever it is batched with',
+    'computes by what the file says, %s, and gives each image the same bits whatever it is batched with',
     async algorithm => {
       await using exact = await createSession({ exact: true })
       await using first = await createSession()

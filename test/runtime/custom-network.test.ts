@@ -17,7 +17,7 @@ import {
   relu,
   type Value,
 } from '../../lib/index.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 
 /** Depthwise and pointwise convolutions in turn, as in MobileNet (https://arxiv.org/abs/1704.04861). */
@@ -70,14 +70,14 @@ it('runs a network that is no ResNet, fused in the same way, and agrees with pla
   ])
 
   const weights = goldenWeights(network)
-  const pictures = goldenPictures(3, shape)
+  const images = goldenImages(3, shape)
   await using session = await createSession(plan, weights, { threads: 2 })
-  const actual = await session.run(pictures, { outputs: ['logits', 'features', 'featureMaps'] })
-  const naive = await runNaively(network, weights, pictures, shape)
+  const actual = await session.run(images, { outputs: ['logits', 'features', 'featureMaps'] })
+  const naive = await runNaively(network, weights, images, shape)
   const onnx = await InferenceSession.create(await networkToOnnx(network, weights, shape), {
     logSeverityLevel: 3,
   })
-  const x = new Tensor('float32', toNchw(pictures, [3, 45, 38, 5]), [3, 5, 45, 38])
+  const x = new Tensor('float32', toNchw(images, [3, 45, 38, 5]), [3, 5, 45, 38])
   const { logits, features } = await onnx.run({ x })
   expect(relativeError(actual.featureMaps, naive.featureMaps!)).toBeLessThan(1e-5)
   expect(relativeError(actual.features, features!.data as Float32Array)).toBeLessThan(1e-5)

@@ -7,9 +7,9 @@ import { createSession, lower, parametersOf, resnet, trainableCount } from '../.
 import { loadNative } from '../../lib/runtime/native.ts'
 import {
   type GoldenCase,
+  goldenImages,
   goldenInput,
   goldenNetwork,
-  goldenPictures,
   goldenWeights,
   relativeError,
 } from '../support/golden.ts'
@@ -22,7 +22,7 @@ const cases: GoldenCase[] = JSON.parse(readFileSync(path, 'utf8'))
 const titled = cases.map((golden): [string, GoldenCase] => {
   const { layers, classes, n, size, width = size, stride = 'v1.5', groups = 1 } = golden
   return [
-    `${layers} layers ${stride}, ${groups} groups, ${classes} classes, ${n} pictures ${size}x${width}`,
+    `${layers} layers ${stride}, ${groups} groups, ${classes} classes, ${n} images ${size}x${width}`,
     golden,
   ]
 })
@@ -79,7 +79,7 @@ describe('whole networks', () => {
     await using session = await createSession(lower(network, { ...size, ...normalised }), weights)
     for (const batch of [1, 3, 8]) {
       const shape = { ...size, channels: 3 }
-      const input = goldenPictures(batch, shape)
+      const input = goldenImages(batch, shape)
       const dims = [batch, size.height, size.width, 3] as const
       const nchw = new Tensor('float32', toNchw(input, dims), [batch, 3, size.height, size.width])
       const expected = await onnx.run({ x: nchw })

@@ -24,7 +24,7 @@ import { tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const folder = temporaryFolder()
 
-/** A convolution over the whole of its input, whose output for a picture of one 1 among zeros is therefore its weights. */
+/** A convolution over the whole of its input, whose output for an image of one 1 among zeros is therefore its weights. */
 function probe(kernel: number, groups: number, [channels, inputs]: readonly [number, number]) {
   const names = { conv: 'c', bn: 'b' }
   const x = convBN(input(inputs), {
@@ -41,9 +41,9 @@ function probe(kernel: number, groups: number, [channels, inputs]: readonly [num
   const unit = { mean: Array(inputs).fill(0), std: Array(inputs).fill(1) }
   const plan = lower(network, { height: kernel, width: kernel, ...unit })
   const pixels = kernel * kernel * inputs
-  const pictures = new Float32Array(pixels * pixels)
-  for (let i = 0; i < pixels; i++) pictures[i * pixels + i] = 1
-  return { plan, pictures }
+  const images = new Float32Array(pixels * pixels)
+  for (let i = 0; i < pixels; i++) images[i * pixels + i] = 1
+  return { plan, images }
 }
 
 /** A number as a type holds it: its bytes and, in float64, its value. */
@@ -111,7 +111,7 @@ describe('weights', () => {
     'of a file are folded to the bit: $type $layout, kernel $kernel, $channels channels, $groups groups',
     async options => {
       const { type, kernel, groups, channels, layout } = options
-      const { plan, pictures } = probe(kernel, groups, [channels, options.inputs])
+      const { plan, images } = probe(kernel, groups, [channels, options.inputs])
       const inputs = options.inputs / groups
       const random = seeded(kernel * 10 + groups)
       const numbers = (count: number) => Array.from({ length: count }, () => encoders[type]!(random))
@@ -153,7 +153,7 @@ describe('weights', () => {
           locate: name => ({ name, layout: name === 'c.weight' ? layout : 'KCRS' }),
         })
         await using session = await createSession(plan, source, { device: 'cpu', exact: true })
-        const { featureMaps } = await session.run(pictures, { outputs: ['featureMaps'] })
+        const { featureMaps } = await session.run(images, { outputs: ['featureMaps'] })
 
         const value = (name: keyof typeof tensors, i: number) => Math.fround(tensors[name].data[i]!.value)
         for (let k = 0; k < channels; k++) {
@@ -161,9 +161,9 @@ describe('weights', () => {
           const group = Math.floor(k / (channels / groups))
           for (let tap = 0; tap < taps; tap++) {
             for (let c = 0; c < inputs; c++) {
-              const picture = tap * inputs * groups + group * inputs + c
+              const image = tap * inputs * groups + group * inputs + c
               const expected = Math.fround(value('c.weight', (k * inputs + c) * taps + tap) * scale)
-              expect(featureMaps[picture * channels + k]! + 0).toBe(expected + 0) // no -0
+              expect(featureMaps[image * channels + k]! + 0).toBe(expected + 0) // no -0
             }
           }
         }

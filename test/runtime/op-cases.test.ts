@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, lower } from '../../lib/index.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { turnedWeights } from '../support/layouts.ts'
 import { runNaively } from '../support/naive.ts'
 import { type OpCase, opCases } from '../support/op-cases.ts'
@@ -26,7 +26,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
     const { network, shape, batch } = opCase
     vi.stubEnv('RESIDUAL_CPU_ISA', isa)
     const weights = goldenWeights(network)
-    const input = goldenPictures(batch, shape)
+    const input = goldenImages(batch, shape)
     const expected = await runNaively(network, weights, input, shape)
     const plan = planOf(opCase)
     for (const [threads, exact] of [
@@ -49,7 +49,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
   it.each(withChoice)('compute the same in every way there is: $title', async opCase => {
     const plan = planOf(opCase)
     const ways = waysOf(opCase)
-    const input = goldenPictures(opCase.batch, opCase.shape)
+    const input = goldenImages(opCase.batch, opCase.shape)
     const run = async (way: string, weights = goldenWeights(opCase.network)) => {
       const algorithms = ways.map(names => (names.includes(way) ? way : ''))
       const session = new NativeSession(plan, { threads: 2, isa, algorithms })

@@ -140,7 +140,7 @@ describe('run', () => {
     }
   })
 
-  it.each([1, 2, 3, 5])('gives each picture the same bits in parts of %i as alone', async maxBatch => {
+  it.each([1, 2, 3, 5])('gives each image the same bits in parts of %i as alone', async maxBatch => {
     await using session = await create({ maxBatch })
     const count = 7
     const bytes = tinyBytes(count)
@@ -154,28 +154,28 @@ describe('run', () => {
     }
   })
 
-  // At this size the levels of the network take 4 to 64 pictures at a time, and values pass from one level to the next.
-  it('gives each picture the same bits, whatever it shares a slice with', async () => {
+  // At this size the levels of the network take 4 to 64 images at a time, and values pass from one level to the next.
+  it('gives each image the same bits, whatever it shares a slice with', async () => {
     const network = resnet({ layers: 50, width: 0.25, classes: 10 })
     const plan = lower(network, { height: 224, width: 224, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] })
     const weights = initialise(parametersOf(network), 3)
     await using session = await createSession(plan, weights, { device: 'cpu', threads: 1 })
     const outputs = ['logits', 'features', 'featureMaps'] as const
-    const picture = 224 * 224 * 3
-    const bytes = Uint8Array.from({ length: 11 * picture }, (_, i) => (i * 37 + (i >> 7) * 11) % 256)
+    const image = 224 * 224 * 3
+    const bytes = Uint8Array.from({ length: 11 * image }, (_, i) => (i * 37 + (i >> 7) * 11) % 256)
     const together = await session.run(bytes, { outputs: [...outputs] })
     for (const i of [0, 5, 10]) {
-      const own = bytes.subarray(i * picture, (i + 1) * picture)
+      const own = bytes.subarray(i * image, (i + 1) * image)
       const alone = await session.run(own, { outputs: [...outputs] })
       for (const name of outputs) {
         const { length } = alone[name]
         const shared = Buffer.from(together[name].buffer, i * length * 4, length * 4)
-        expect(Buffer.from(alone[name].buffer).equals(shared), `${name} of picture ${i}`).toBe(true)
+        expect(Buffer.from(alone[name].buffer).equals(shared), `${name} of image ${i}`).toBe(true)
       }
     }
   })
 
-  // What smaller batches need of the workspace is not less everywhere. A picture of one patch, few channels: the worst case.
+  // What smaller batches need of the workspace is not less everywhere. An image of one patch, few channels: the worst case.
   it('has room for a smaller batch after a larger one, on every instruction set', async () => {
     const names = (i: number) => ({ conv: `conv${i}`, bn: `bn${i}` })
     const x = convBN(convBN(input(), { names: names(0), channels: 8, kernel: 1 }), {

@@ -10,12 +10,12 @@ import { elements, type Shape } from '../../lib/model/plan.ts'
 import { packageRoot } from '../../lib/package-root.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 
 afterEach(() => vi.unstubAllEnvs())
 
-/** A network whose feature maps are what `layers` makes of pictures of `shape`, and its plan for floats. */
+/** A network whose feature maps are what `layers` makes of images of `shape`, and its plan for floats. */
 function networkOf(shape: Shape, layers: (x: Value) => Value) {
   const featureMaps = layers(input(shape.channels))
   const features = globalAvgPool(featureMaps)
@@ -111,11 +111,11 @@ describe.each(loadNative().capabilities())('on %s', isa => {
       const shape = { height: 5, width: 6, channels: inputs }
       const net = networkOf(shape, x => conv(x, { name: 'c', channels, kernel, groups }))
       await using one = await session(net)
-      const pictures = goldenPictures(1, shape)
-      const clean = (await one.run(pictures, { outputs: ['featureMaps'] })).featureMaps
+      const images = goldenImages(1, shape)
+      const clean = (await one.run(images, { outputs: ['featureMaps'] })).featureMaps
       for (const special of [Number.POSITIVE_INFINITY, Number.NaN])
         for (const group of [0, groups - 1]) {
-          const spoilt = pictures.slice()
+          const spoilt = images.slice()
           const first = (group * inputs) / groups
           for (let i = first; i < spoilt.length; i += inputs) spoilt[i] = special
           const { featureMaps } = await one.run(spoilt, { outputs: ['featureMaps'] })
@@ -133,9 +133,9 @@ describe.each(loadNative().capabilities())('on %s', isa => {
       const shape = { height: 7, width: 8, channels }
       const net = networkOf(shape, x => maxPool(x, { kernel: 3, stride: 2, padding: 1 }))
       await using one = await session(net)
-      const pictures = goldenPictures(1, shape)
+      const images = goldenImages(1, shape)
       for (let pixel = 0; pixel < 56; pixel++) {
-        const spoilt = pictures.slice()
+        const spoilt = images.slice()
         spoilt[pixel * channels + (pixel % channels)] = Number.NaN
         spoilt[((pixel * 5) % 56) * channels + ((pixel + 1) % channels)] = Number.POSITIVE_INFINITY
         spoilt[((pixel * 3) % 56) * channels + ((pixel + 2) % channels)] = Number.NEGATIVE_INFINITY
@@ -172,7 +172,7 @@ describe.each(loadNative().capabilities())('on %s', isa => {
     }
   })
 
-  it('numbers too small to be normal count as zero, in pictures and in sums, on every thread', async () => {
+  it('numbers too small to be normal count as zero, in images and in sums, on every thread', async () => {
     const shape = { height: 24, width: 24, channels: 32 }
     const net = networkOf(shape, x => conv(x, { name: 'c', channels: 32, kernel: 1 }))
     await using one = await session(net, { threads: 3 }, constantWeights(net.network, 1))

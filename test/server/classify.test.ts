@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Classifier, load } from '../../lib/index.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
-import { modelName, post, samplePicture, startServer } from '../support/server.ts'
+import { modelName, post, sampleImage, startServer } from '../support/server.ts'
 
 let server: RunningServer
 let classifier: Classifier
@@ -18,13 +18,13 @@ afterAll(async () => {
 
 const form = (files: { readonly [name: string]: Uint8Array }) => {
   const data = new FormData()
-  for (const [name, bytes] of Object.entries(files)) data.append('picture', new Blob([bytes]), name)
+  for (const [name, bytes] of Object.entries(files)) data.append('image', new Blob([bytes]), name)
   return data
 }
 
 describe('POST /classify', () => {
-  it('tells what the picture in its body shows, as classify does, and where the time went', async () => {
-    const bytes = samplePicture('ship')
+  it('tells what the image in its body shows, as classify does, and where the time went', async () => {
+    const bytes = sampleImage('ship')
     const { status, json } = await post(`${server.url}/classify`, bytes, { 'Content-Type': 'image/jpeg' })
     expect(status).toBe(200)
     const predictions = (await classifier.classify([bytes]))[0]
@@ -37,7 +37,7 @@ describe('POST /classify', () => {
   })
 
   it('takes as many classes as asked for, and gives the map of the first with what the network saw', async () => {
-    const bytes = samplePicture('frog')
+    const bytes = sampleImage('frog')
     const { json } = await post(`${server.url}/classify?topK=2&map=true&model=${modelName}`, bytes)
     const [{ predictions, map, view }] = json.results
     expect(predictions).toHaveLength(2)
@@ -48,11 +48,11 @@ describe('POST /classify', () => {
     expect(map).toEqual({ height: shape.height, width: shape.width, values: [...expected] })
   })
 
-  it('takes a form of several pictures, and tells of each what it shows or what is wrong with it', async () => {
+  it('takes a form of several images, and tells of each what it shows or what is wrong with it', async () => {
     const files = {
-      'a ship.jpg': samplePicture('ship'),
+      'a ship.jpg': sampleImage('ship'),
       'no.txt': Buffer.from('text'),
-      'truck.jpg': samplePicture('truck'),
+      'truck.jpg': sampleImage('truck'),
     }
     const { status, json } = await post(`${server.url}/classify`, form(files))
     expect(status).toBe(200)
@@ -63,7 +63,7 @@ describe('POST /classify', () => {
   })
 
   it.each(['png', 'webp', 'gif', 'tiff', 'avif'] as const)('takes %s', async format => {
-    const bytes = await sharp(samplePicture('truck')).toFormat(format).toBuffer()
+    const bytes = await sharp(sampleImage('truck')).toFormat(format).toBuffer()
     const { json } = await post(`${server.url}/classify`, bytes)
     expect(json.results[0].predictions).toEqual((await classifier.classify([bytes]))[0])
   })
@@ -73,15 +73,15 @@ describe('POST /classify', () => {
   )
   it.each<[string, string, () => Uint8Array | Promise<Uint8Array> | FormData, number, RegExp]>([
     ['nothing', '', () => new Uint8Array(), 400, /no body/],
-    ['bytes that are no picture', '', () => Buffer.from('not a picture'), 400, /DECODE_FAILED/],
+    ['bytes that are no image', '', () => Buffer.from('not an image'), 400, /DECODE_FAILED/],
     [
-      'half a picture',
+      'half an image',
       '',
-      () => samplePicture('ship').subarray(0, 3000),
+      () => sampleImage('ship').subarray(0, 3000),
       400,
       /cannot be decoded.*DECODE_FAILED/,
     ],
-    ['a picture that could refer to files', '', () => svg, 400, /DECODE_FAILED/],
+    ['an image that could refer to files', '', () => svg, 400, /DECODE_FAILED/],
     [
       'too many pixels',
       '',
@@ -108,10 +108,9 @@ describe('POST /classify', () => {
       /DECODE_FAILED/,
     ],
     [
-      'too many pictures',
+      'too many images',
       '',
-      () =>
-        form(Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`${i}.jpg`, samplePicture('ship')]))),
+      () => form(Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`${i}.jpg`, sampleImage('ship')]))),
       413,
       /REQUEST_TOO_LARGE/,
     ],
@@ -122,12 +121,12 @@ describe('POST /classify', () => {
       413,
       /REQUEST_TOO_LARGE/,
     ],
-    ['a number that is none', '?topK=many', () => samplePicture('ship'), 400, /'topK'/],
-    ['no classes', '?topK=0', () => samplePicture('ship'), 400, /'topK'/],
-    ['a flag that is none', '?map=1', () => samplePicture('ship'), 400, /'map'/],
-    ['an unknown parameter', '?path=/etc/hostname', () => samplePicture('ship'), 400, /no parameter 'path'/],
-    ['a parameter twice', '?model=a&model=b', () => samplePicture('ship'), 400, /twice/],
-    ['an unknown model', '?model=../../secret', () => samplePicture('ship'), 404, /MODEL_NOT_SERVED/],
+    ['a number that is none', '?topK=many', () => sampleImage('ship'), 400, /'topK'/],
+    ['no classes', '?topK=0', () => sampleImage('ship'), 400, /'topK'/],
+    ['a flag that is none', '?map=1', () => sampleImage('ship'), 400, /'map'/],
+    ['an unknown parameter', '?path=/etc/hostname', () => sampleImage('ship'), 400, /no parameter 'path'/],
+    ['a parameter twice', '?model=a&model=b', () => sampleImage('ship'), 400, /twice/],
+    ['an unknown model', '?model=../../secret', () => sampleImage('ship'), 404, /MODEL_NOT_SERVED/],
   ])('refuses %s', async (_, query, body, status, message) => {
     const answer = await post(`${server.url}/classify${query}`, await body())
     expect(answer.json).toEqual({ error: expect.stringMatching(message) })
@@ -135,7 +134,7 @@ describe('POST /classify', () => {
   })
 
   it('says that text in a form is no file', async () => {
-    const data = form({ 'ship.jpg': samplePicture('ship') })
+    const data = form({ 'ship.jpg': sampleImage('ship') })
     data.append('topK', '3')
     const { status, json } = await post(`${server.url}/classify`, data)
     expect([status, json.error]).toEqual([400, expect.stringMatching(/'topK' of the form is no file/)])

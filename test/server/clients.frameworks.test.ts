@@ -7,7 +7,7 @@ import { packageRoot } from '../../lib/package-root.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
 import { seeded } from '../support/files.ts'
 import { runPythonFile } from '../support/python.ts'
-import { channelsFirst, modelName, pictureBytes, samplePicture, startServer } from '../support/server.ts'
+import { channelsFirst, imageBytes, modelName, sampleImage, startServer } from '../support/server.ts'
 
 const count = 3
 const everything = ['logits', 'probabilities', 'features'] as const
@@ -32,10 +32,10 @@ afterAll(async () => {
 /** What the scripts send, and what must come back: by `Classifier.run`, not by the server. */
 async function describeWork(): Promise<object> {
   const random = seeded(11)
-  const pixels = Uint8Array.from({ length: count * pictureBytes }, () => random() * 256)
-  const floats = Float32Array.from({ length: count * pictureBytes }, () => random() * 4 - 2) // [N,H,W,3]
-  const pictures = ['ship', 'frog', 'truck'].map(samplePicture)
-  const prepared = await Promise.all(pictures.map(picture => classifier.prepare(picture)))
+  const pixels = Uint8Array.from({ length: count * imageBytes }, () => random() * 256)
+  const floats = Float32Array.from({ length: count * imageBytes }, () => random() * 4 - 2) // [N,H,W,3]
+  const images = ['ship', 'frog', 'truck'].map(sampleImage)
+  const prepared = await Promise.all(images.map(image => classifier.prepare(image)))
   const bytesOf = (values: Float32Array) =>
     Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64')
   const run = async (input: Uint8Array | Float32Array) => {
@@ -50,13 +50,13 @@ async function describeWork(): Promise<object> {
     count,
     pixels: Buffer.from(pixels).toString('base64'),
     tensor: bytesOf(channelsFirst(floats, count)),
-    pictures: pictures.map(picture => picture.toString('base64')),
+    pictures: images.map(image => image.toString('base64')),
     expected: {
       pictures: await run(Buffer.concat(prepared.map(({ pixels }) => pixels))),
       pixels: await run(pixels),
       tensor: await run(floats),
     },
-    classes: (await classifier.classify(pictures, { topK: 3 })).map(found =>
+    classes: (await classifier.classify(images, { topK: 3 })).map(found =>
       found.map(({ probability, index, label }) => `${probability}:${index}:${label}`),
     ),
   }

@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest'
 import { Gate } from '../../lib/gate.ts'
 import type { Classifier } from '../../lib/index.ts'
 import { createHttp } from '../../lib/server/http.ts'
+import { ImageDecoder } from '../../lib/server/images.ts'
 import { checkServeOptions } from '../../lib/server/options.ts'
-import { PictureDecoder } from '../../lib/server/pictures.ts'
 import { Service } from '../../lib/server/service.ts'
-import { modelName, samplePicture } from '../support/server.ts'
+import { modelName, sampleImage } from '../support/server.ts'
 
 /** A task that ends when it is told to. */
 function task() {
@@ -79,14 +79,14 @@ describe('a gate', () => {
 })
 
 describe('the decoder', () => {
-  it('answers at the deadline, though a picture is still being decoded, and decodes no other in its place', async () => {
+  it('answers at the deadline, though an image is still being decoded, and decodes no other in its place', async () => {
     const gate = new Gate(1, 10)
-    const decoder = new PictureDecoder(gate, 1e6)
+    const decoder = new ImageDecoder(gate, 1e6)
     const decoding = task()
     const classifier = { prepare: decoding.run } as unknown as Classifier
     const controller = new AbortController()
-    const pictures = Array.from({ length: 3 }, () => samplePicture('ship'))
-    const prepared = decoder.prepare(classifier, pictures, controller.signal)
+    const images = Array.from({ length: 3 }, () => sampleImage('ship'))
+    const prepared = decoder.prepare(classifier, images, controller.signal)
     controller.abort(new Error('late'))
     await expect(prepared).rejects.toThrow('late')
     const other = task()
@@ -100,7 +100,7 @@ describe('the decoder', () => {
 })
 
 describe('the server', () => {
-  it('unpacks bodies where it decodes pictures, so that both together leave a thread for computing', async () => {
+  it('unpacks bodies where it decodes images, so that both together leave a thread for computing', async () => {
     const service = new Service(
       checkServeOptions({ models: [modelName], decoders: 1, device: 'cpu', logLevel: 'silent' }),
     )

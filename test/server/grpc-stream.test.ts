@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { type Classifier, load } from '../../lib/index.ts'
 import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
 import { type GrpcClient, grpcClient } from '../support/grpc.ts'
-import { metric, modelName, pictureBytes, pictureShape, startServer } from '../support/server.ts'
+import { imageBytes, imageShape, metric, modelName, startServer } from '../support/server.ts'
 
 let classifier: Classifier
 beforeAll(async () => {
@@ -36,12 +36,12 @@ function open(client: GrpcClient) {
   return { stream, answers, ended }
 }
 
-const request = (id: number, pictures = 1) => ({
+const request = (id: number, images = 1) => ({
   model_name: modelName,
   id: String(id),
-  inputs: [{ name: 'pixels', datatype: 'UINT8', shape: [pictures, ...pictureShape] }],
+  inputs: [{ name: 'pixels', datatype: 'UINT8', shape: [images, ...imageShape] }],
   outputs: [{ name: 'logits' }],
-  raw_input_contents: [new Uint8Array(pictures * pictureBytes).fill(id)],
+  raw_input_contents: [new Uint8Array(images * imageBytes).fill(id)],
 })
 
 describe('a stream of requests', () => {

@@ -17,11 +17,11 @@ import {
   ask,
   bytesTensor,
   channelsFirst,
+  imageBytes,
+  imageShape,
   metric,
   modelName,
-  pictureBytes,
-  pictureShape,
-  samplePicture,
+  sampleImage,
   startServer,
 } from '../support/server.ts'
 
@@ -66,8 +66,8 @@ const call = (
 const infer = (request: object, options: object = {}) =>
   call('ModelInfer', { model_name: modelName, ...request }, options)
 
-const pixels = Uint8Array.from({ length: 2 * pictureBytes }, (_, i) => (i * 31 + (i >> 5)) % 256)
-const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...pictureShape] }
+const pixels = Uint8Array.from({ length: 2 * imageBytes }, (_, i) => (i * 31 + (i >> 5)) % 256)
+const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...imageShape] }
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength)
 
 describe('the service', () => {
@@ -163,10 +163,10 @@ describe('the service', () => {
       () => classifier.run(Float32Array.from(pixels)),
     ],
     [
-      'encoded pictures',
+      'encoded images',
       { name: 'pictures', datatype: 'BYTES', shape: [1] },
-      () => ({ bytes_contents: [samplePicture('ship')] }),
-      async () => classifier.run((await classifier.prepare(samplePicture('ship'))).pixels),
+      () => ({ bytes_contents: [sampleImage('ship')] }),
+      async () => classifier.run((await classifier.prepare(sampleImage('ship'))).pixels),
     ],
   ])('answers typed %s with typed contents, to the bit', async (_, input, contents, expected) => {
     const { outputs, raw_output_contents } = await infer({
@@ -180,7 +180,7 @@ describe('the service', () => {
   it('gives classes as text', async () => {
     const request = {
       inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [1] }],
-      raw_input_contents: [bytesTensor(samplePicture('frog'))],
+      raw_input_contents: [bytesTensor(sampleImage('frog'))],
       outputs: [{ name: 'probabilities', parameters: { classification: { int64_param: 2 } } }],
     }
     const { outputs, raw_output_contents } = await infer(request)
@@ -244,7 +244,7 @@ describe('the service', () => {
       'REQUEST_INVALID',
     ],
     [
-      'no picture',
+      'no image',
       {
         inputs: [
           {
@@ -270,8 +270,8 @@ describe('the service', () => {
 
   it('ends calls at their deadline, and when the client cancels, and refuses messages that are too large', async () => {
     const many = {
-      inputs: [{ ...pixelInput, shape: [80, ...pictureShape] }],
-      raw_input_contents: [new Uint8Array(80 * pictureBytes)],
+      inputs: [{ ...pixelInput, shape: [80, ...imageShape] }],
+      raw_input_contents: [new Uint8Array(80 * imageBytes)],
     }
     await expect(infer(many, { deadline: Date.now() + 5 })).rejects.toMatchObject({
       code: status.DEADLINE_EXCEEDED,
@@ -303,8 +303,8 @@ describe('the service', () => {
     })
     const request = {
       model_name: modelName,
-      inputs: [{ ...pixelInput, shape: [64, ...pictureShape] }],
-      raw_input_contents: [new Uint8Array(64 * pictureBytes)],
+      inputs: [{ ...pixelInput, shape: [64, ...imageShape] }],
+      raw_input_contents: [new Uint8Array(64 * imageBytes)],
     }
     const answers = Promise.all(
       Array.from(

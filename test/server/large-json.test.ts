@@ -45,10 +45,10 @@ describe('large JSON', () => {
     expect(value).toMatchObject({ id: 'mine', parameters: request.parameters, timeoutMs: 1 })
     expect(value.outputs).toEqual([{ name: 'logits' }])
     expect(value.formats.get('logits')).toEqual({ binary: true, parameters: { mine: 1 } })
-    const [tensor, bytes, pictures] = value.inputs
+    const [tensor, bytes, images] = value.inputs
     expect([...new Float32Array(tensor!.raw!.slice().buffer)]).toEqual(data)
     expect([...bytes!.raw!]).toEqual(pixels)
-    expect(pictures!.elements!.map(element => Buffer.from(element).toString('base64'))).toEqual(
+    expect(images!.elements!.map(element => Buffer.from(element).toString('base64'))).toEqual(
       request.inputs[2]!.data,
     )
   })
@@ -131,7 +131,7 @@ describe('large JSON', () => {
     expect(parsed).toMatchObject({ id, parameters, inputs: [{ values: input.data }] })
   })
 
-  it('of more pictures than there may be brings none of them', async () => {
+  it('of more images than there may be brings none of them', async () => {
     const data = values(50_000, () => 0).map(() => '')
     const { inputs } = await parse({
       inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [50_000], data }],

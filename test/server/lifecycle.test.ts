@@ -14,12 +14,12 @@ import {
   type Answer,
   ask,
   binaryRequest,
+  imageBytes,
+  imageShape,
   inferUrl,
   modelName,
-  pictureBytes,
-  pictureShape,
   post,
-  samplePicture,
+  sampleImage,
   spawnServer,
   startServer,
 } from '../support/server.ts'
@@ -42,8 +42,8 @@ async function relabel(path: string, prefix: string): Promise<void> {
 }
 
 const sixteen = binaryRequest(
-  { inputs: [{ name: 'pixels', datatype: 'UINT8', shape: [16, ...pictureShape] }] },
-  new Uint8Array(16 * pictureBytes),
+  { inputs: [{ name: 'pixels', datatype: 'UINT8', shape: [16, ...imageShape] }] },
+  new Uint8Array(16 * imageBytes),
 )
 
 /** How a connection ends on which nothing was answered any more: refused, or closed while the request was on its way. */
@@ -121,7 +121,7 @@ describe('residual serve', () => {
     const path = await copyModel('hup', 'old ')
     const server = await spawnServer(['--threads', '1', '--model', path])
     const label = async () =>
-      (await post(`${server.url}/classify`, samplePicture('ship'))).json.results[0].predictions[0].label
+      (await post(`${server.url}/classify`, sampleImage('ship'))).json.results[0].predictions[0].label
     expect(await label()).toBe('old ship')
     await copyModel('hup', 'new ')
     server.kill('SIGHUP')
@@ -153,7 +153,7 @@ describe('residual serve', () => {
     const server = await spawnServer(['--threads', '1'], { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint })
     const traceId = '0af7651916cd43dd8448eb211c80319c'
     const traceparent = `00-${traceId}-b7ad6b7169203331-01`
-    await post(`${server.url}/classify`, samplePicture('ship'), { traceparent })
+    await post(`${server.url}/classify`, sampleImage('ship'), { traceparent })
     await post(`${server.url}/classify?topK=none`, 'x')
     server.kill('SIGTERM')
     expect(await server.exit).toBe(0)
@@ -170,7 +170,7 @@ describe('residual serve', () => {
       method: 'POST',
       path: '/classify',
       status: 200,
-      pictures: 1,
+      images: 1,
     })
     expect(first).toHaveProperty('computeMs', expect.any(Number))
     expect(second).toMatchObject({ path: '/classify', status: 400, code: 'REQUEST_INVALID' })
@@ -193,7 +193,7 @@ describe('residual serve whose spans nobody takes', () => {
     const server = await spawnServer(['--threads', '1'], {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
     })
-    await post(`${server.url}/classify`, samplePicture('ship'))
+    await post(`${server.url}/classify`, sampleImage('ship'))
     server.kill('SIGTERM')
     const begin = performance.now()
     expect(await server.exit).toBe(0)
@@ -272,7 +272,7 @@ describe('a server', () => {
     const labels: string[] = []
     const client = async () => {
       while (busy) {
-        const { status, json } = await post(`${server.url}/classify?topK=1`, samplePicture('truck'))
+        const { status, json } = await post(`${server.url}/classify?topK=1`, sampleImage('truck'))
         expect(status).toBe(200)
         labels.push(json.results[0].predictions[0].label)
       }
@@ -309,7 +309,7 @@ describe('a server', () => {
     const [first, second] = [await copyModel('first', 'old '), await copyModel('second', 'old ')]
     const server = await startServer({ models: [first, second], threads: 1 })
     const label = async (model: string) => {
-      const { json } = await post(`${server.url}/classify?topK=1&model=${model}`, samplePicture('truck'))
+      const { json } = await post(`${server.url}/classify?topK=1&model=${model}`, sampleImage('truck'))
       return json.results[0].predictions[0].label
     }
     const weights = await readFile(first)

@@ -8,15 +8,15 @@ import {
   ask,
   binaryRequest,
   exchange,
+  imageBytes,
+  imageShape,
   inferBinary,
   inferJson,
   inferUrl,
   metric,
   modelName,
-  pictureBytes,
-  pictureShape,
   post,
-  samplePicture,
+  sampleImage,
   startServer,
 } from '../support/server.ts'
 
@@ -28,8 +28,8 @@ async function start(options: Partial<ServeOptions> = {}): Promise<RunningServer
   return server
 }
 
-const input = (count: number) => ({ name: 'pixels', datatype: 'UINT8', shape: [count, ...pictureShape] })
-const pixels = (count: number) => new Uint8Array(count * pictureBytes)
+const input = (count: number) => ({ name: 'pixels', datatype: 'UINT8', shape: [count, ...imageShape] })
+const pixels = (count: number) => new Uint8Array(count * imageBytes)
 const infer = (server: RunningServer, count: number, parameters = {}) =>
   inferBinary(server, { inputs: [input(count)], ...{ parameters } }, pixels(count))
 
@@ -63,13 +63,13 @@ describe('a full server', () => {
     expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
   })
 
-  it('answers forms as a whole with 503, rather than some of their pictures', async () => {
+  it('answers forms as a whole with 503, rather than some of their images', async () => {
     const server = await start({ maxQueue: 4, decoders: 1 })
-    const files = Array.from({ length: 4 }, () => new Blob([samplePicture('ship')]))
+    const files = Array.from({ length: 4 }, () => new Blob([sampleImage('ship')]))
     const answers = await Promise.all(
       Array.from({ length: 12 }, () => {
         const form = new FormData()
-        for (const file of files) form.append('picture', file, 'ship.jpg')
+        for (const file of files) form.append('image', file, 'ship.jpg')
         return post(`${server.url}/classify`, form)
       }),
     )
@@ -129,7 +129,7 @@ describe('limits', () => {
     const many = await infer(server, 7) // no more than can wait, whatever else is allowed
     expect([many.status, many.json.error]).toEqual([
       413,
-      expect.stringMatching(/7 pictures, over the limit of 6/),
+      expect.stringMatching(/7 images, over the limit of 6/),
     ])
     const long = await inferJson(server, { inputs: [{ ...input(1), data: [...pixels(1)] }] })
     expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/over the limit of 1000/)])
@@ -170,8 +170,8 @@ describe('limits', () => {
         504,
         expect.stringMatching(/within (150|20) ms.*\[DEADLINE_EXCEEDED\]$/),
       ])
-    const picture = await post(`${server.url}/classify?timeoutMs=1`, samplePicture('ship'))
-    expect(picture.json.error).toMatch(/within 1 ms/)
+    const image = await post(`${server.url}/classify?timeoutMs=1`, sampleImage('ship'))
+    expect(image.json.error).toMatch(/within 1 ms/)
     await delay(100)
     expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
   })
@@ -262,7 +262,7 @@ describe('clients that misbehave', () => {
     expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 400'])
   })
 
-  it('free their places when they vanish, before their picture is decoded, while it waits or while it runs', async () => {
+  it('free their places when they vanish, before their image is decoded, while it waits or while it runs', async () => {
     const server = await start({ maxBatch: 4, maxWaitMs: 0 })
     const [body, headers] = sent(64)
     const controllers = Array.from({ length: 12 }, () => new AbortController())
@@ -270,7 +270,7 @@ describe('clients that misbehave', () => {
       fetch(inferUrl(server), { method: 'POST', body, headers, signal }).catch(() => 'gone'),
     )
     const decoding = controllers.map(({ signal }) =>
-      fetch(`${server.url}/classify`, { method: 'POST', body: samplePicture('ship'), signal }).catch(
+      fetch(`${server.url}/classify`, { method: 'POST', body: sampleImage('ship'), signal }).catch(
         () => 'gone',
       ),
     )

@@ -5,22 +5,22 @@ import { ResidualError } from '../../lib/errors.ts'
 import { Batcher } from '../../lib/runtime/batcher.ts'
 import { deviceMemoryReader } from '../../lib/server/device-memory.ts'
 import { temporaryFolder } from '../support/files.ts'
-import { ask, inferUrl, modelName, post, samplePicture, startServer } from '../support/server.ts'
+import { ask, inferUrl, modelName, post, sampleImage, startServer } from '../support/server.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
 })
 
 describe('metrics', () => {
-  it('count requests, errors, pictures, batches and the time of each stage', async () => {
+  it('count requests, errors, images, batches and the time of each stage', async () => {
     const server = await startServer({ threads: 1, maxWaitMs: 50 })
     const form = new FormData()
-    for (const name of ['ship', 'frog']) form.append('p', new Blob([samplePicture(name)]), name)
+    for (const name of ['ship', 'frog']) form.append('p', new Blob([sampleImage(name)]), name)
     expect((await post(`${server.url}/classify`, form)).status).toBe(200)
-    form.append('p', new Blob(['no picture']), 'none') // an error of its own in an answer that is none
+    form.append('p', new Blob(['no image']), 'none') // an error of its own in an answer that is none
     expect((await post(`${server.url}/classify`, form)).status).toBe(200)
-    await post(`${server.url}/classify`, 'no picture')
-    await post(`${server.url}/classify?model=other`, samplePicture('ship'))
+    await post(`${server.url}/classify`, 'no image')
+    await post(`${server.url}/classify?model=other`, sampleImage('ship'))
     await ask(`${server.url}/nothing`)
     const { json, headers } = await ask(`${server.url}/metrics`)
     expect(headers.get('Content-Type')).toMatch(/^text\/plain; version=/)
@@ -80,7 +80,7 @@ describe('metrics', () => {
     const server = await startServer({ threads: 1, grpcPort: 0 })
     const lost = new ResidualError('DEVICE_LOST', 'An illegal address.')
     vi.spyOn(Batcher.prototype, 'run').mockRejectedValue(lost)
-    const { status } = await post(`${server.url}/classify`, samplePicture('ship'))
+    const { status } = await post(`${server.url}/classify`, sampleImage('ship'))
     vi.restoreAllMocks()
     expect(status).toBe(500)
     const [live, ready] = await Promise.all(

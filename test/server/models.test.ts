@@ -11,10 +11,10 @@ import {
   type Answer,
   ask,
   channelsFirst,
+  imageBytes,
+  imageShape,
   inferBinary,
   modelName,
-  pictureBytes,
-  pictureShape,
   post,
   startServer,
 } from '../support/server.ts'
@@ -55,8 +55,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-const pixels = Uint8Array.from({ length: 2 * pictureBytes }, (_, i) => (i * 37 + (i >> 4)) % 256)
-const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...pictureShape] }
+const pixels = Uint8Array.from({ length: 2 * imageBytes }, (_, i) => (i * 37 + (i >> 4)) % 256)
+const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...imageShape] }
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength)
 
 /** What came of a question: an answer, or the code and text of an error. */
@@ -167,7 +167,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
       name: modelName,
       platform: 'residual',
       backend: 'residual',
-      max_batch_size: 100, // a request's pictures, which may all have to wait
+      max_batch_size: 100, // a request's images, which may all have to wait
       input: [
         { name: 'pictures', data_type: 'TYPE_STRING', format: 'FORMAT_NONE', dims: [], optional: true },
         { name: 'pixels', data_type: 'TYPE_UINT8', format: 'FORMAT_NHWC', dims: [64, 64, 3], optional: true },
@@ -232,7 +232,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
     })
   })
 
-  it('statistics count requests, pictures, batches and failures', async () => {
+  it('statistics count requests, images, batches and failures', async () => {
     const [before] = (await protocol.statistics(modelName)).model_stats
     await protocol.infer(modelName, pixelInput)
     await protocol.infer(`${modelName}:pixels`, pixelInput)
@@ -417,10 +417,10 @@ describe('over REST', () => {
     ['an SVG', Buffer.from('<?xml version="1.0"?><svg/>')],
     ['HEIF', Buffer.from('\0\0\0\x18ftypheic')],
     ['a page of HTML', Buffer.from('\n<!doctype html>')],
-  ])('a picture that is %s is called that', async (name, picture) => {
-    const { json } = await post(`${server.url}/classify`, picture)
+  ])('an image that is %s is called that', async (name, image) => {
+    const { json } = await post(`${server.url}/classify`, image)
     expect(json.error).toBe(
-      `The picture of ${picture.length} bytes is ${name}, which is none of JPEG, PNG, WebP, GIF, TIFF, AVIF. [DECODE_FAILED]`,
+      `The image of ${image.length} bytes is ${name}, which is none of JPEG, PNG, WebP, GIF, TIFF, AVIF. [DECODE_FAILED]`,
     )
   })
 

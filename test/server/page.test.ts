@@ -7,10 +7,10 @@ import { findModel } from '../../lib/model-record.ts'
 import { packageRoot } from '../../lib/package-root.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
 import { temporaryFolder } from '../support/files.ts'
-import { ask, modelName, samplePicture, startServer } from '../support/server.ts'
+import { ask, modelName, sampleImage, startServer } from '../support/server.ts'
 
 const chromiumPath = process.env.RESIDUAL_CHROMIUM ?? '/usr/bin/chromium'
-/** Where to put pictures of the page, such as those in docs/; nowhere unless it says so. */
+/** Where to put images of the page, such as those in docs/; nowhere unless it says so. */
 const screenshots = process.env.RESIDUAL_SCREENSHOTS
 
 function haveChromium(): boolean {
@@ -57,7 +57,7 @@ describe('the page', () => {
       expect((await ask(`${server.url}/classes?${query}`)).status).toBe(400)
     const sample = await fetch(`${server.url}/samples/ship.jpg`)
     expect(sample.headers.get('Content-Type')).toBe('image/jpeg')
-    expect(Buffer.from(await sample.arrayBuffer())).toEqual(samplePicture('ship'))
+    expect(Buffer.from(await sample.arrayBuffer())).toEqual(sampleImage('ship'))
   })
 })
 
@@ -85,8 +85,8 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
   async function photograph(page: Page, name: string): Promise<void> {
     if (!screenshots) return
     mkdirSync(screenshots, { recursive: true })
-    const picture = await page.screenshot({ fullPage: true })
-    await sharp(picture)
+    const image = await page.screenshot({ fullPage: true })
+    await sharp(image)
       .png({ palette: true })
       .toFile(join(screenshots, `${name}.png`)) // a third of the bytes
   }
@@ -101,7 +101,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
   const choose = (page: Page, ...names: string[]) =>
     page.setInputFiles(
       '#files',
-      names.map(name => ({ name: `${name}.jpg`, mimeType: 'image/jpeg', buffer: samplePicture(name) })),
+      names.map(name => ({ name: `${name}.jpg`, mimeType: 'image/jpeg', buffer: sampleImage(name) })),
     )
 
   const haveClasses = (page: Page, count: number) =>
@@ -124,11 +124,11 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     return page.evaluate<number>('withMap.filter((value, i) => value !== without[i]).length / withMap.length')
   }
 
-  it('classifies a picture that is dropped: labels, bars, map and times', async () => {
+  it('classifies an image that is dropped: labels, bars, map and times', async () => {
     const { page, complaints } = await open()
     const data = await page.evaluateHandle(`
       const dropped = new DataTransfer()
-      const bytes = Uint8Array.from(atob('${samplePicture('ship').toString('base64')}'), text => text.charCodeAt(0))
+      const bytes = Uint8Array.from(atob('${sampleImage('ship').toString('base64')}'), text => text.charCodeAt(0))
       dropped.items.add(new File([bytes], 'ship.jpg', { type: 'image/jpeg' }))
       dropped
     `)
@@ -154,18 +154,18 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('takes pictures that are chosen or pasted, and says what is wrong with those that are none', async () => {
+  it('takes images that are chosen or pasted, and says what is wrong with those that are none', async () => {
     const { page, complaints } = await open()
     await choose(page, 'frog', 'truck', 'airplane')
     await haveClasses(page, 15)
     await page.evaluate(`
       const clipboardData = new DataTransfer()
-      clipboardData.items.add(new File(['no picture'], 'broken.jpg', { type: 'image/jpeg' }))
+      clipboardData.items.add(new File(['no image'], 'broken.jpg', { type: 'image/jpeg' }))
       window.dispatchEvent(new ClipboardEvent('paste', { clipboardData }))
     `)
     await page.waitForSelector('.error:not(:empty)')
     expect(await page.textContent('.error')).toBe(
-      'This is not a picture, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
+      'This is not an image, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
     )
     await expect.poll(() => page.textContent('#status')).toBe('4 of 4, 1 could not be classified.')
     // The browser itself complains of the 400.
@@ -177,9 +177,9 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     const { page, complaints } = await open()
     const folder = temporaryFolder()
     mkdirSync(join(folder, 'more', 'inside'), { recursive: true })
-    writeFileSync(join(folder, 'frog.jpg'), samplePicture('frog'))
-    writeFileSync(join(folder, 'notes.txt'), 'no picture')
-    writeFileSync(join(folder, 'more', 'inside', 'ship.jpg'), samplePicture('ship'))
+    writeFileSync(join(folder, 'frog.jpg'), sampleImage('frog'))
+    writeFileSync(join(folder, 'notes.txt'), 'no image')
+    writeFileSync(join(folder, 'more', 'inside', 'ship.jpg'), sampleImage('ship'))
     await page.setInputFiles('#folder', folder)
     await haveClasses(page, 10)
     const titles = await page.locator('.card .title').allTextContents()
@@ -188,7 +188,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('keeps no whole picture, and listens to the map’s box once for all pictures', async () => {
+  it('keeps no whole image, and listens to the map’s box once for all images', async () => {
     const page = await browser.newPage()
     await page.addInitScript(`
       window.open = 0
@@ -215,7 +215,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('shows maps only when asked, of all pictures or of one', async () => {
+  it('shows maps only when asked, of all images or of one', async () => {
     const { page } = await open()
     const shown = () => page.locator('canvas[aria-label*="was seen"]').count()
     await choose(page, 'frog', 'truck', 'airplane')
@@ -231,9 +231,9 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('keeps all results of a hundred pictures, shows sixty and says where the others are; they can be cleared', async () => {
+  it('keeps all results of a hundred images, shows sixty and says where the others are; they can be cleared', async () => {
     const { page } = await open()
-    const buffer = await sharp(samplePicture('ship')).resize(64).jpeg().toBuffer()
+    const buffer = await sharp(sampleImage('ship')).resize(64).jpeg().toBuffer()
     const mimeType = 'image/jpeg'
     const files = Array.from({ length: 100 }, (_, i) => ({ name: `p${i}.jpg`, mimeType, buffer }))
     await page.setInputFiles('#files', files)
@@ -257,15 +257,13 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
 
   it('saves what it found as CSV and JSON, with what could not be classified', async () => {
     const { page } = await open()
-    const picture = { name: 'a "b", c.jpg', mimeType: 'image/jpeg', buffer: samplePicture('ship') }
-    await page.setInputFiles('#files', [picture])
+    const image = { name: 'a "b", c.jpg', mimeType: 'image/jpeg', buffer: sampleImage('ship') }
+    await page.setInputFiles('#files', [image])
     await haveClasses(page, 5)
-    await page.setInputFiles('#files', [
-      { ...picture, name: 'broken.jpg', buffer: Buffer.from('no picture') },
-    ])
+    await page.setInputFiles('#files', [{ ...image, name: 'broken.jpg', buffer: Buffer.from('no image') }])
     await page.waitForSelector('.error:not(:empty)')
     const [ship, broken] = JSON.parse((await save('#save-json', page)).toString())
-    expect(ship).toMatchObject({ name: picture.name, model: modelName })
+    expect(ship).toMatchObject({ name: image.name, model: modelName })
     expect(ship.predictions[0]).toEqual({ index: 8, label: 'ship', probability: expect.any(Number) })
     expect(broken).toMatchObject({ name: 'broken.jpg', error: expect.stringContaining('[DECODE_FAILED]') })
     const [head, first, second] = (await save('#save-csv', page)).toString().split('\r\n')
@@ -311,7 +309,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.goto(quiet.url)
     await page.waitForSelector('#rate-chart polyline', { state: 'attached' })
     expect(await page.isVisible('#rate-chart')).toBe(false)
-    expect(await page.textContent('#idle')).toBe('No pictures.')
+    expect(await page.textContent('#idle')).toBe('No images.')
     const sure = [1, 0.0006, 0.0004, 0].map((probability, index) => ({
       index,
       label: `class ${index}`,
@@ -403,7 +401,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await (await chooser).setFiles({
       name: 'deer.jpg',
       mimeType: 'image/jpeg',
-      buffer: samplePicture('deer'),
+      buffer: sampleImage('deer'),
     })
     await page.waitForSelector('.classes li')
     const focused = () =>

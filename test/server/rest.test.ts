@@ -8,14 +8,14 @@ import {
   binaryRequest,
   bytesTensor,
   channelsFirst,
+  imageBytes,
+  imageShape,
   inferBinary,
   inferJson,
   inferUrl,
   modelName,
-  pictureBytes,
-  pictureShape,
   post,
-  samplePicture,
+  sampleImage,
   startServer,
 } from '../support/server.ts'
 
@@ -31,11 +31,11 @@ afterAll(async () => {
 })
 
 const random = seeded(3)
-const pixels = Uint8Array.from({ length: 2 * pictureBytes }, () => random() * 256)
-const floats = Float32Array.from({ length: 2 * pictureBytes }, () => random() * 4 - 2) // [N,H,W,3]
-const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...pictureShape] }
+const pixels = Uint8Array.from({ length: 2 * imageBytes }, () => random() * 256)
+const floats = Float32Array.from({ length: 2 * imageBytes }, () => random() * 4 - 2) // [N,H,W,3]
+const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...imageShape] }
 const tensorInput = { name: 'tensor', datatype: 'FP32', shape: [2, 3, 64, 64] }
-const pictureInput = { name: 'pictures', datatype: 'BYTES', shape: [2] }
+const imageInput = { name: 'pictures', datatype: 'BYTES', shape: [2] }
 const everything = ['logits', 'probabilities', 'features'] as const
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength)
 
@@ -146,19 +146,19 @@ describe('infer', () => {
     const nested = Array.from({ length: 64 }, (_, y) =>
       Array.from({ length: 64 }, (_, x) => [...pixels.subarray((y * 64 + x) * 3, (y * 64 + x) * 3 + 3)]),
     )
-    const input = { ...pixelInput, shape: [1, ...pictureShape] }
+    const input = { ...pixelInput, shape: [1, ...imageShape] }
     const { json } = await inferJson(server, {
       inputs: [{ ...input, data: [nested] }],
       outputs: [{ name: 'logits' }],
     })
-    expect(json.outputs[0].data).toEqual([...(await classifier.run(pixels.subarray(0, pictureBytes))).logits])
-    const planes = channelsFirst(floats.subarray(0, pictureBytes), 1)
+    expect(json.outputs[0].data).toEqual([...(await classifier.run(pixels.subarray(0, imageBytes))).logits])
+    const planes = channelsFirst(floats.subarray(0, imageBytes), 1)
     const rows = (c: number) =>
       Array.from({ length: 64 }, (_, y) => [...planes.subarray((c * 64 + y) * 64, (c * 64 + y + 1) * 64)])
     const tensor = { ...tensorInput, shape: [1, 3, 64, 64], data: [[rows(0), rows(1), rows(2)]] }
     const answer = await inferJson(server, { inputs: [tensor], outputs: [{ name: 'logits' }] })
     expect(answer.json.outputs[0].data).toEqual([
-      ...(await classifier.run(floats.subarray(0, pictureBytes))).logits,
+      ...(await classifier.run(floats.subarray(0, imageBytes))).logits,
     ])
   })
 
@@ -171,12 +171,12 @@ describe('infer', () => {
       () => classifier.run(floats, { outputs: everything }),
     ],
     [
-      'encoded pictures',
-      pictureInput,
-      () => bytesTensor(samplePicture('ship'), samplePicture('frog')),
+      'encoded images',
+      imageInput,
+      () => bytesTensor(sampleImage('ship'), sampleImage('frog')),
       async () => {
         const [ship, frog] = await Promise.all(
-          ['ship', 'frog'].map(name => classifier.prepare(samplePicture(name))),
+          ['ship', 'frog'].map(name => classifier.prepare(sampleImage(name))),
         )
         return classifier.run(Buffer.concat([ship!.pixels, frog!.pixels]), { outputs: everything })
       },
@@ -192,10 +192,10 @@ describe('infer', () => {
     expect(json.outputs[0]).not.toHaveProperty('data')
   })
 
-  it('takes encoded pictures as base64 in JSON', async () => {
-    const data = ['truck', 'deer'].map(name => samplePicture(name).toString('base64'))
+  it('takes encoded images as base64 in JSON', async () => {
+    const data = ['truck', 'deer'].map(name => sampleImage(name).toString('base64'))
     const outputs = [{ name: 'probabilities', parameters: { classification: 1 } }]
-    const { json } = await inferJson(server, { inputs: [{ ...pictureInput, data }], outputs })
+    const { json } = await inferJson(server, { inputs: [{ ...imageInput, data }], outputs })
     expect(json.outputs[0]).toMatchObject({ name: 'probabilities', datatype: 'BYTES', shape: [2, 1] })
     expect(json.outputs[0].data.map((text: string) => text.split(':').slice(1))).toEqual([
       ['9', 'truck'],
@@ -262,7 +262,7 @@ describe('infer', () => {
 describe('a request that is none', () => {
   const data = [...pixels]
   const good = { inputs: [{ ...pixelInput, data }] }
-  const onePicture = { ...pictureInput, shape: [1] }
+  const oneImage = { ...imageInput, shape: [1] }
   it.each<[string, unknown, RegExp]>([
     ['no object', [], /not a JSON object/],
     ['no inputs', {}, /'inputs' is no list/],
@@ -279,7 +279,7 @@ describe('a request that is none', () => {
     ['no datatype', { inputs: [{ name: 'pixels', shape: [1], data }] }, /datatype/],
     ['no shape', { inputs: [{ name: 'pixels', datatype: 'UINT8', data }] }, /shape/],
     ['another shape', { inputs: [{ ...pixelInput, shape: [2, 3, 64, 64], data }] }, /shape \[2,3,64,64\]/],
-    ['no pictures', { inputs: [{ ...pixelInput, shape: [0, 64, 64, 3], data: [] }] }, /shape \[0,64,64,3\]/],
+    ['no images', { inputs: [{ ...pixelInput, shape: [0, 64, 64, 3], data: [] }] }, /shape \[0,64,64,3\]/],
     ['an enormous shape', { inputs: [{ ...pixelInput, shape: [1e15, 64, 64, 3], data }] }, /limit/],
     ['too few values', { inputs: [{ ...pixelInput, data: data.slice(1) }] }, /24575 values/],
     ['no data', { inputs: [pixelInput] }, /data .* no list/],
@@ -306,8 +306,8 @@ describe('a request that is none', () => {
       /a list of 2 where its shape says 64/,
     ],
     ['half nested data', { inputs: [{ ...pixelInput, data: [[], 3] }] }, /list of 0|neither flat nor nested/],
-    ['text that is not base64', { inputs: [{ ...onePicture, data: ['a picture!'] }] }, /base64/],
-    ['a picture that is a number', { inputs: [{ ...onePicture, data: [7] }] }, /base64/],
+    ['text that is not base64', { inputs: [{ ...oneImage, data: ['an image!'] }] }, /base64/],
+    ['an image that is a number', { inputs: [{ ...oneImage, data: [7] }] }, /base64/],
     [
       'binary data that are not there',
       { inputs: [{ ...pixelInput, parameters: { binary_data_size: 5 } }] },
@@ -335,9 +335,9 @@ describe('a request that is none', () => {
     expect(json.error).not.toMatch(/\bat .*\.[jt]s/) // no stack
   })
 
-  it('with a picture in base64 that is as long as may be, or is none, says so', async () => {
+  it('with an image in base64 that is as long as may be, or is none, says so', async () => {
     const say = async (text: string) =>
-      (await inferJson(server, { inputs: [{ ...onePicture, data: [text] }] })).json.error
+      (await inferJson(server, { inputs: [{ ...oneImage, data: [text] }] })).json.error
     expect(await say('A'.repeat(6_000_000))).toMatch(/DECODE_FAILED/)
     for (const text of ['A'.repeat(6_000_002), `${'A'.repeat(5_999_999)}!`, 'A===', '====', 'A=AA'])
       expect(await say(text)).toMatch(/base64/)
@@ -384,29 +384,29 @@ describe('a request that is none', () => {
     [
       'not a number',
       tensorInput,
-      bytesOf(new Float32Array(2 * pictureBytes).fill(Number.NaN)),
+      bytesOf(new Float32Array(2 * imageBytes).fill(Number.NaN)),
       {},
       /not finite/,
     ],
     [
       'an element longer than the rest',
-      pictureInput,
+      imageInput,
       Buffer.from([255, 255, 255, 255, 0]),
       {},
       /4294967295 bytes where 1/,
     ],
-    ['half a length', pictureInput, Buffer.from([1, 0]), {}, /half a length/],
-    ['one element of two', pictureInput, bytesTensor(Buffer.from('x')), {}, /1 elements/],
+    ['half a length', imageInput, Buffer.from([1, 0]), {}, /half a length/],
+    ['one element of two', imageInput, bytesTensor(Buffer.from('x')), {}, /1 elements/],
     [
       'an element too many',
-      pictureInput,
+      imageInput,
       bytesTensor(Buffer.from('x'), Buffer.from('y'), Buffer.from('z')),
       {},
       /5 bytes after/,
     ],
     [
-      'bytes that are no picture',
-      pictureInput,
+      'bytes that are no image',
+      imageInput,
       bytesTensor(Buffer.from('x'), Buffer.from('y')),
       {},
       /none of JPEG, PNG.*DECODE_FAILED/,

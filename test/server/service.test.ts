@@ -36,8 +36,8 @@ it.skipIf(!curl)('curl as docs/serving.md has it sends photographs, however larg
   const photograph = join(temporaryFolder(), 'photograph.jpg')
   const noise = { create: { width: 2000, height: 1500, channels: 3, background: 'teal' } } as const
   const gaussian = { noise: { type: 'gaussian', mean: 128, sigma: 60 } } as const
-  const picture = sharp({ create: { ...noise.create, ...gaussian } }).jpeg({ quality: 90 })
-  writeFileSync(photograph, await picture.toBuffer())
+  const image = sharp({ create: { ...noise.create, ...gaussian } }).jpeg({ quality: 90 })
+  writeFileSync(photograph, await image.toBuffer())
   expect(readFileSync(photograph).length).toBeGreaterThan(2 ** 20) // Linux takes arguments of 128 KiB
   const server = await startServer({ threads: 1 })
   const { host } = new URL(server.url)

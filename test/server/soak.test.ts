@@ -12,8 +12,8 @@ it('answers mixed requests from 64 connections as a lone run would, to the bit, 
   expect(Object.keys(result.kinds)).toHaveLength(7)
   const metrics = (await ask(`${server.url}/metrics`)).json as string
   const total = (name: string) => Number(new RegExp(`^${name}\\{[^}]*\\} (\\d+)$`, 'm').exec(metrics)?.[1])
-  expect(total('residual_pictures_total')).toBe(result.pictures)
-  expect(total('residual_batch_size_sum')).toBe(result.pictures)
-  expect(total('residual_batch_size_count')).toBeLessThan(result.pictures / 2) // they were batched together
+  expect(total('residual_pictures_total')).toBe(result.images)
+  expect(total('residual_batch_size_sum')).toBe(result.images)
+  expect(total('residual_batch_size_count')).toBeLessThan(result.images / 2) // they were batched together
   await server.stop()
 })

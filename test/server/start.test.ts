@@ -87,7 +87,7 @@ describe.skipIf(!existsSync(script))('residual serve on a terminal', () => {
     })
     const exit = new Promise(resolve => child.on('exit', resolve))
     while (!shown.includes('Ctrl+C')) await delay(20)
-    const url = /^ {2}(http:\/\/localhost:\d+\/) {2}a page to drop pictures on/m.exec(shown)![1]!
+    const url = /^ {2}(http:\/\/localhost:\d+\/) {2}a page to drop images on/m.exec(shown)![1]!
     expect(shown).toMatch(/^ {2}resnet50-cifar10 on the CPU \(\w+, 1 thread\)/m)
     expect((await fetch(`${url}v2/health/ready`)).status).toBe(200)
     while (!shown.includes('GET')) await delay(20)

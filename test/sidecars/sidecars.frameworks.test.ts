@@ -22,7 +22,7 @@ const cases = [
   'timm-squash',
 ] as const
 
-describe('one picture, by a checkpoint and what transformers and timm save beside it,', () => {
+describe('one image, by a checkpoint and what transformers and timm save beside it,', () => {
   execFileSync(python, ['-W', 'ignore', script, folder], { stdio: ['ignore', 'ignore', 'pipe'] })
 
   it.each(cases)('gives the pixels and the logits that the library gives: %s', async name => {
@@ -30,7 +30,7 @@ describe('one picture, by a checkpoint and what transformers and timm save besid
     const [expectedPixels, expected] = [await io.read('pixels'), await io.read('logits')]
     await using classifier = await load(join(folder, name), { device: 'cpu', threads: 2, maxBatch: 1 })
     expect(classifier.labels[3]).toBe('label 3')
-    const { pixels } = await classifier.prepare(join(folder, 'picture.png'))
+    const { pixels } = await classifier.prepare(join(folder, 'image.png'))
     const { mean, std, range = 1 } = classifier.preprocessing
     expect(pixels).toHaveLength(expectedPixels.length)
     const levels = Array.from(pixels, (byte, i) => {

@@ -52,7 +52,7 @@ describe('preprocessor_config.json', () => {
     ['nobody who says anything but the size', { size: 224 }, cropped],
     ['one who wants bilinear', { ...today, resample: 2 }, { ...cropped, interpolation: 'bilinear' }],
     [
-      'one who takes all of the picture',
+      'one who takes all of the image',
       { ...today, size: { shortest_edge: 384 } },
       { steps: [{ resize: square(384) }], interpolation: 'bicubic', mean, std },
     ],
@@ -73,7 +73,7 @@ describe('preprocessor_config.json', () => {
       { ...cropped, steps: [{ resize: { shorterSide: 448 } }, { crop: square(224) }] },
     ],
     [
-      'one whose pictures are large enough',
+      'one whose images are large enough',
       { ...resnet50, do_resize: false, do_center_crop: true, crop_size: 224 },
       { ...cropped, steps: [{ crop: square(224) }] },
     ],

@@ -39,7 +39,7 @@ server.kill('SIGTERM')
 const code = await server.exit
 
 console.log(
-  `\n${result.answered} requests, ${result.pictures} pictures in ${seconds.toFixed(0)} s; exit code ${code}`,
+  `\n${result.answered} requests, ${result.images} images in ${seconds.toFixed(0)} s; exit code ${code}`,
 )
 console.log(result.kinds)
 for (const line of result.wrong.slice(0, 20)) console.log(line)

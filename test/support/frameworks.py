@@ -1,4 +1,4 @@
-"""Makes a checkpoint with a framework, runs it on one picture, and writes the files, the picture and the logits.
+"""Makes a checkpoint with a framework, runs it on one image, and writes the files, the image and the logits.
 
 frameworks.py FOLDER FRAMEWORK CASE: FOLDER gets CASE in each form that the framework has (or a folder CASE in Hugging Face's layout)
 and CASE.io.safetensors. Exits with 3 where the framework is not installed.
@@ -16,7 +16,7 @@ def main(folder, framework, case):
     from safetensors.numpy import save_file
 
     random = np.random.default_rng(5)
-    picture = random.standard_normal((1, SIDE, SIDE, 3)).astype(np.float32)
+    image = random.standard_normal((1, SIDE, SIDE, 3)).astype(np.float32)
     path = os.path.join(folder, case)
     makers = {
         "torchvision": torchvision_,
@@ -25,19 +25,19 @@ def main(folder, framework, case):
         "transformers": transformers_,
         "keras": keras_,
     }
-    logits = makers[framework](path, case, picture, random)
+    logits = makers[framework](path, case, image, random)
     tensors = logits if isinstance(logits, dict) else {"logits": logits}
     tensors = {name: np.ascontiguousarray(tensor[0], np.float32) for name, tensor in tensors.items()}
-    save_file({"picture": picture[0], **tensors}, path + ".io.safetensors")
+    save_file({"image": image[0], **tensors}, path + ".io.safetensors")
 
 
-def torchvision_(path, case, picture, random):
+def torchvision_(path, case, image, random):
     import torch
     from safetensors.torch import save_file
     from torchvision import models
 
     model = getattr(models, case)(num_classes=CLASSES)
-    logits = in_torch(model, picture)
+    logits = in_torch(model, image)
     save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path + ".safetensors")
     torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, path + ".pth")
     torch.save(model.state_dict(), path + ".plain.pth", _use_new_zipfile_serialization=False)
@@ -45,14 +45,14 @@ def torchvision_(path, case, picture, random):
     return logits
 
 
-def torch_onnx(path, case, picture, random):
+def torch_onnx(path, case, image, random):
     import onnxscript  # which the newer exporter needs
     import torch
     from torchvision import models
 
     model = getattr(models, case)(num_classes=CLASSES)
-    logits = in_torch(model, picture)
-    example = torch.from_numpy(picture).permute(0, 3, 1, 2).contiguous()
+    logits = in_torch(model, image)
+    example = torch.from_numpy(image).permute(0, 3, 1, 2).contiguous()
     for name, options in {
         "old": dict(dynamo=False),
         "unfolded": dict(dynamo=False, do_constant_folding=False, training=torch.onnx.TrainingMode.PRESERVE),
@@ -63,17 +63,17 @@ def torch_onnx(path, case, picture, random):
     return logits
 
 
-def timm_(path, case, picture, random):
+def timm_(path, case, image, random):
     import timm
     from safetensors.torch import save_file
 
     model = timm.create_model(case, pretrained=False, num_classes=CLASSES)
-    logits = in_torch(model, picture)
+    logits = in_torch(model, image)
     save_file({name: t.contiguous() for name, t in model.state_dict().items()}, path + ".safetensors")
     return logits
 
 
-def transformers_(path, case, picture, random):
+def transformers_(path, case, image, random):
     from transformers import ResNetConfig, ResNetForImageClassification
 
     basic = case == "basic"
@@ -87,12 +87,12 @@ def transformers_(path, case, picture, random):
         label2id={f"label {i}": i for i in range(CLASSES)},
     )
     model = ResNetForImageClassification(config)
-    logits = in_torch(model, picture, lambda x: model(x).logits)
+    logits = in_torch(model, image, lambda x: model(x).logits)
     model.save_pretrained(path)
     return logits
 
 
-def in_torch(model, picture, run=None):
+def in_torch(model, image, run=None):
     """Makes the batch norms do something, and runs the model."""
     import torch
 
@@ -105,7 +105,7 @@ def in_torch(model, picture, run=None):
             torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     with torch.no_grad():
-        return (run or model)(torch.from_numpy(picture).permute(0, 3, 1, 2)).numpy()
+        return (run or model)(torch.from_numpy(image).permute(0, 3, 1, 2)).numpy()
 
 
 def keras_until_2018(keras):
@@ -131,7 +131,7 @@ def keras_until_2018(keras):
     return keras.Model(inputs, layers.Dense(CLASSES, name="fc1000")(x))
 
 
-def keras_(path, case, picture, random):
+def keras_(path, case, image, random):
     import keras
 
     if case == "until 2018":
@@ -155,9 +155,9 @@ def keras_(path, case, picture, random):
     model.save(path + ".keras")
     model.save_weights(path + ".weights.h5")
     logits_of = lambda pixels: keras.ops.convert_to_numpy(model(pixels, training=False))
-    rgb = random.integers(0, 256, picture.shape).astype("float32")
+    rgb = random.integers(0, 256, image.shape).astype("float32")
     results = {
-        "logits": logits_of(picture),
+        "logits": logits_of(image),
         "rgb": rgb,
         "logits of rgb": logits_of(keras.applications.resnet.preprocess_input(rgb.copy())),
     }
@@ -169,7 +169,7 @@ def keras_(path, case, picture, random):
     nested.save(path + ".nested.h5")
     nested.save(path + ".nested.keras")
     nested.save_weights(path + ".nested.weights.h5")
-    # Pictures prepared within the model.
+    # Images prepared within the model.
     inputs = keras.Input((SIDE, SIDE, 3))
     prepared = keras.Model(inputs, head(base(keras.applications.resnet.preprocess_input(inputs))))
     prepared.save(path + ".prepared.keras")

@@ -72,17 +72,17 @@ function valueFrom({ name, role, shape }: Parameter): (u: number) => number {
 
 /** The case's input `[N,H,W,3]`. */
 export function goldenInput({ n, size: height, width = height }: GoldenCase): Float32Array {
-  return goldenPictures(n, { height, width, channels: 3 })
+  return goldenImages(n, { height, width, channels: 3 })
 }
 
 /** The formula's input tensor `[N,C,H,W]`, turned to `[N,H,W,C]`. */
-export function goldenPictures(n: number, { height, width, channels }: Shape): Float32Array {
+export function goldenImages(n: number, { height, width, channels }: Shape): Float32Array {
   const input = new Float32Array(n * height * width * channels)
   let i = 0
-  for (let picture = 0; picture < n; picture++) {
+  for (let image = 0; image < n; image++) {
     for (let c = 0; c < channels; c++) {
       for (let pixel = 0; pixel < height * width; pixel++) {
-        input[(picture * height * width + pixel) * channels + c] = 4 * golden(inputTensor, i++)
+        input[(image * height * width + pixel) * channels + c] = 4 * golden(inputTensor, i++)
       }
     }
   }

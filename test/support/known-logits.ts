@@ -1,7 +1,7 @@
 // Checkpoints of a small ResNet-18 whose logits are known: its classifier multiplies by 0 and adds them.
 import { initialise, parametersOf, resnet, type WeightSource } from '../../lib/index.ts'
 
-/** Of pictures, cropped from any. */
+/** Of images, cropped from any. */
 export const side = 32
 
 export const smallPreprocessing = {
@@ -11,7 +11,7 @@ export const smallPreprocessing = {
   std: [0.25, 0.25, 0.25],
 } as const
 
-/** What `saveModel` takes, of a network that gives these logits for every picture. */
+/** What `saveModel` takes, of a network that gives these logits for every image. */
 export function withLogits(logits: readonly number[]) {
   const architecture = { layers: 18, classes: logits.length, width: 1 / 16 }
   const random = initialise(parametersOf(resnet(architecture)), 1)

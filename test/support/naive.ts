@@ -16,7 +16,7 @@ export interface NaiveOutputs {
   readonly featureMaps?: Float64Array
 }
 
-/** Runs `network` on pictures `[N,H,W,C]` that are normalised already. */
+/** Runs `network` on images `[N,H,W,C]` that are normalised already. */
 export async function runNaively(
   network: Network,
   weights: WeightSource,
@@ -110,9 +110,9 @@ async function runLayer(
       const bias = await weights.read(`${layer.name}.bias`)
       const inputs = src.shape.channels
       const data = Float64Array.from({ length: n * channels }, (_, i) => {
-        const [picture, k] = [Math.floor(i / channels), i % channels]
+        const [image, k] = [Math.floor(i / channels), i % channels]
         let sum = bias[k]!
-        for (let c = 0; c < inputs; c++) sum += weight[k * inputs + c]! * src.data[picture * inputs + c]!
+        for (let c = 0; c < inputs; c++) sum += weight[k * inputs + c]! * src.data[image * inputs + c]!
         return sum
       })
       return { shape: { height: 1, width: 1, channels }, data }
@@ -132,13 +132,13 @@ function overWindows(
   const shape = { height: windows(height), width: windows(width), channels }
   const result = new Float64Array(n * elements(shape))
   let at = 0
-  for (let picture = 0; picture < n; picture++) {
+  for (let image = 0; image < n; image++) {
     for (let oy = 0; oy < shape.height; oy++) {
       for (let ox = 0; ox < shape.width; ox++) {
         const read = (r: number, s: number, c: number) => {
           const [y, x] = [oy * stride - padding + r, ox * stride - padding + s]
           const inside = y >= 0 && y < height && x >= 0 && x < width
-          return inside ? data[((picture * height + y) * width + x) * inputs + c] : undefined
+          return inside ? data[((image * height + y) * width + x) * inputs + c] : undefined
         }
         for (let k = 0; k < channels; k++) result[at++] = value(k, read)
       }
@@ -155,13 +155,13 @@ function activated(activation: Activation, logits: Float64Array, n: number): Flo
 function softmax(logits: Float64Array, n: number): Float64Array {
   const classes = logits.length / n
   const result = new Float64Array(logits.length)
-  for (let picture = 0; picture < n; picture++) {
-    const row = logits.subarray(picture * classes, (picture + 1) * classes)
+  for (let image = 0; image < n; image++) {
+    const row = logits.subarray(image * classes, (image + 1) * classes)
     const exps = row.map(value => Math.exp(value - Math.max(...row)))
     const sum = exps.reduce((a, b) => a + b)
     result.set(
       exps.map(value => value / sum),
-      picture * classes,
+      image * classes,
     )
   }
   return result

@@ -4,7 +4,7 @@ import { someFloats } from './hdf5.ts'
 
 type Attributes = NonNullable<OnnxNode['attributes']>
 
-/** Batch norms are folded: convolutions have biases. Pictures are `[N,3,64,64]`, classes 3. */
+/** Batch norms are folded: convolutions have biases. Images are `[N,3,64,64]`, classes 3. */
 export function smallOnnx(): OnnxGraph & { nodes: OnnxNode[]; initializers: OnnxTensor[] } {
   const nodes: OnnxNode[] = []
   const initializers: OnnxTensor[] = []

@@ -28,7 +28,7 @@ interface CaseOptions {
   readonly classes?: number
 }
 
-/** A case whose feature maps are what `layers` makes of pictures `[height,width,channels]`. */
+/** A case whose feature maps are what `layers` makes of images `[height,width,channels]`. */
 function opCase(
   title: string,
   [height, width, channels]: readonly [number, number, number],
@@ -70,8 +70,8 @@ export const opCases: readonly OpCase[] = [
   opCase('stem 7x7/2', [33, 29, 3], x => convBN(x, { names, channels: 64, kernel: 7, stride: 2 }), {
     batch: 2,
   }),
-  opCase('7x7 larger than the picture', [3, 2, 3], x => convBN(x, { names, channels: 8, kernel: 7 })),
-  opCase('3x3 larger than the picture', [1, 1, 32], x => convBN(x, { names, channels: 8, kernel: 3 })),
+  opCase('7x7 larger than the image', [3, 2, 3], x => convBN(x, { names, channels: 8, kernel: 7 })),
+  opCase('3x3 larger than the image', [1, 1, 32], x => convBN(x, { names, channels: 8, kernel: 3 })),
   opCase('3x3/2', [9, 12, 33], x => fused(x, { channels: 40, kernel: 3, stride: 2 }), { batch: 3 }),
   opCase('3x3/3 without padding', [11, 10, 18], x =>
     fused(x, { channels: 17, kernel: 3, stride: 3, padding: 0 }),

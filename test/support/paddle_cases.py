@@ -1,10 +1,10 @@
-"""Saves PaddlePaddle's networks in each of Paddle's ways, runs them on pictures, and writes files, pictures and logits.
+"""Saves PaddlePaddle's networks in each of Paddle's ways, runs them on images, and writes files, images and logits.
 
 paddle_cases.py FOLDER CASES: CASES is JSON, a list of cases with
   name      what the files are called: NAME.FORM.pdparams and NAME.io.safetensors
   network   tutorial, vision or clas, and its `options`
   dtype     of what is saved, where it is not float32; the network runs in float32
-  pictures  [height, width] of each: NAME.io.safetensors has `picture 0`, `logits 0` and so on
+  images  [height, width] of each: NAME.io.safetensors has `image 0`, `logits 0` and so on
   forms     how it is saved: see FORMS; those of STATIC_FORMS run the network as a static graph
 """
 
@@ -28,12 +28,12 @@ def main(folder, cases):
     for number, case in enumerate(json.loads(cases)):
         random = np.random.default_rng(number)
         path = os.path.join(folder, case["name"])
-        pictures = [random.standard_normal((1, *size, 3), dtype=np.float32) for size in case["pictures"]]
-        inputs = [np.ascontiguousarray(picture.transpose(0, 3, 1, 2)) for picture in pictures]
+        images = [random.standard_normal((1, *size, 3), dtype=np.float32) for size in case["images"]]
+        inputs = [np.ascontiguousarray(image.transpose(0, 3, 1, 2)) for image in images]
         run = in_static_graph if case["forms"][0] in STATIC_FORMS else in_dygraph
         tensors = {}
         for i, logits in enumerate(run(path, case, inputs, random)):
-            tensors |= {f"picture {i}": pictures[i][0], f"logits {i}": np.ascontiguousarray(logits[0])}
+            tensors |= {f"image {i}": images[i][0], f"logits {i}": np.ascontiguousarray(logits[0])}
         save_file(tensors, path + ".io.safetensors")
 
 
@@ -45,7 +45,7 @@ def in_dygraph(path, case, inputs, random):
         numbers = paddle.to_tensor(lively(tensor.name, tensor.shape, random))
         tensor.set_value(numbers.astype(dtype).astype("float32"))
     with paddle.no_grad():
-        logits = [model(paddle.to_tensor(picture)).numpy() for picture in inputs]
+        logits = [model(paddle.to_tensor(image)).numpy() for image in inputs]
     state = model.state_dict()
     if dtype != "float32":
         state = {name: tensor.astype(dtype) for name, tensor in state.items()}
@@ -59,14 +59,14 @@ def in_static_graph(path, case, inputs, random):
     program, startup = paddle.static.Program(), paddle.static.Program()
     executor = paddle.static.Executor(paddle.CPUPlace())
     with paddle.static.scope_guard(paddle.static.Scope()), paddle.static.program_guard(program, startup):
-        picture = paddle.static.data("picture", [None, 3, None, None])
+        image = paddle.static.data("image", [None, 3, None, None])
         model = build(case)
         model.eval()
-        logits = model(picture)
+        logits = model(image)
         executor.run(startup)
         state = {name: lively(name, tensor.shape(), random) for name, tensor in program.state_dict().items()}
         paddle.static.set_program_state(program, state)
-        results = [executor.run(program, feed={"picture": x}, fetch_list=[logits])[0] for x in inputs]
+        results = [executor.run(program, feed={"image": x}, fetch_list=[logits])[0] for x in inputs]
         for form in case["forms"]:
             STATIC_FORMS[form](program, f"{path}.{form}.pdparams")
     paddle.disable_static()

@@ -1,6 +1,6 @@
-"""Has a framework prepare one picture and run a network on it, and writes checkpoint, sidecars, pixels and logits.
+"""Has a framework prepare one image and run a network on it, and writes checkpoint, sidecars, pixels and logits.
 
-preprocessing.py FOLDER: FOLDER gets picture.png and, for each case, a folder of Hugging Face's layout and CASE.io.safetensors.
+preprocessing.py FOLDER: FOLDER gets image.png and, for each case, a folder of Hugging Face's layout and CASE.io.safetensors.
 """
 
 import os
@@ -24,7 +24,7 @@ CLASSES = 5
 imagenet = dict(image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])
 
 
-def picture():
+def image():
     # 256 pixels high it is 347 wide, of which the 224 in the middle would begin at 61.5.
     noise = np.random.default_rng(3).integers(0, 256, (23, 31, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((312, 230), Image.Resampling.BICUBIC)
@@ -68,8 +68,8 @@ def timm_case(case, **data):
     save_for_hf(model, os.path.join(folder, case), model_config=dict(label_names=[f"label {i}" for i in range(CLASSES)]))
 
 
-image = picture()
-image.save(os.path.join(folder, "picture.png"))
+image = image()
+image.save(os.path.join(folder, "image.png"))
 bottleneck = dict(hidden_sizes=[64, 128, 256, 512], depths=[3, 4, 6, 3], layer_type="bottleneck")
 with torch.no_grad():
     transformers_case("crop", ConvNextImageProcessorPil(size={"shortest_edge": 224}, crop_pct=0.875, resample=3, **imagenet))

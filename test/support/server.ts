@@ -8,15 +8,14 @@ import { packageRoot } from '../../lib/package-root.ts'
 import { type RunningServer, type ServeOptions, serve } from '../../lib/server/index.ts'
 
 export const modelName = 'resnet50-cifar10'
-export const pictureShape = [64, 64, 3] as const
-export const pictureBytes = 64 * 64 * 3
+export const imageShape = [64, 64, 3] as const
+export const imageBytes = 64 * 64 * 3
 
 /** A server of the bundled model, on any free port, which stops soon. */
 export const startServer = (options: Partial<ServeOptions> = {}): Promise<RunningServer> =>
   serve({ models: [modelName], device: 'cpu', port: 0, logLevel: 'silent', graceMs: 100, ...options })
 
-export const samplePicture = (name: string): Buffer =>
-  readFileSync(join(packageRoot, 'samples', `${name}.jpg`))
+export const sampleImage = (name: string): Buffer => readFileSync(join(packageRoot, 'samples', `${name}.jpg`))
 
 export interface Answer {
   readonly status: number

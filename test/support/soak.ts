@@ -8,13 +8,13 @@ import {
   binaryRequest,
   bytesTensor,
   channelsFirst,
+  imageBytes,
+  imageShape,
   modelName,
-  pictureBytes,
-  pictureShape,
-  samplePicture,
+  sampleImage,
 } from './server.ts'
 
-/** A picture, and what the network alone makes of it. */
+/** An image, and what the network alone makes of it. */
 interface Item {
   readonly encoded?: Buffer
   readonly pixels: Uint8Array | Float32Array
@@ -29,13 +29,13 @@ export interface SoakResult {
   readonly answered: number
   /** What was wrong with answers, and requests without one. */
   readonly wrong: readonly string[]
-  readonly pictures: number
+  readonly images: number
   readonly kinds: { readonly [kind: string]: number }
 }
 
 /**
  * Sends `requests` from `connections` connections. Afterwards every answer has been compared to the bit with `classifier`'s,
- * run a picture at a time before.
+ * run an image at a time before.
  */
 export async function soak(
   url: string,
@@ -44,10 +44,7 @@ export async function soak(
 ): Promise<SoakResult> {
   const random = seeded(options.seed ?? 1)
   const below = (n: number) => Math.floor(random() * n)
-  const [pictures, floats] = await Promise.all([
-    pictureItems(classifier, random),
-    floatItems(classifier, random),
-  ])
+  const [images, floats] = await Promise.all([imageItems(classifier, random), floatItems(classifier, random)])
   const wrong: string[] = []
   const kinds: { [kind: string]: number } = {}
   let [sent, answered, count] = [0, 0, 0]
@@ -57,7 +54,7 @@ export async function soak(
     while (sent < options.requests) {
       const id = `request ${sent++}`
       const kind = requestKinds[below(requestKinds.length)]!
-      const pool = kind.floats ? floats : pictures
+      const pool = kind.floats ? floats : images
       const items = Array.from({ length: 1 + below(kind.most) }, () => pool[below(pool.length)]!)
       count += items.length
       kinds[kind.name] = (kinds[kind.name] ?? 0) + 1
@@ -78,7 +75,7 @@ export async function soak(
     agent.destroy()
   }
   await Promise.all(Array.from({ length: options.connections }, client))
-  return { answered, wrong, pictures: count, kinds }
+  return { answered, wrong, images: count, kinds }
 }
 
 interface Raw {
@@ -90,7 +87,7 @@ interface Raw {
 interface RequestKind {
   readonly name: string
   readonly floats?: boolean
-  /** Pictures in a request. */
+  /** Images in a request. */
   readonly most: number
   write(
     id: string,
@@ -106,9 +103,9 @@ const inBinary = { parameters: { binary_data_output: true } }
 const pixelInput = (items: readonly Item[]) => ({
   name: 'pixels',
   datatype: 'UINT8',
-  shape: [items.length, ...pictureShape],
+  shape: [items.length, ...imageShape],
 })
-const pictureInput = (items: readonly Item[]) => ({
+const imageInput = (items: readonly Item[]) => ({
   name: 'pictures',
   datatype: 'BYTES',
   shape: [items.length],
@@ -144,7 +141,7 @@ const requestKinds: readonly RequestKind[] = [
       const tensor = bytesTensor(...items.map(({ encoded }) => encoded!))
       return {
         path: inferPath,
-        ...binaryRequest({ id, ...inBinary, ...wanted, inputs: [pictureInput(items)] }, tensor),
+        ...binaryRequest({ id, ...inBinary, ...wanted, inputs: [imageInput(items)] }, tensor),
       }
     },
     check: checkBinary,
@@ -167,7 +164,7 @@ const requestKinds: readonly RequestKind[] = [
       return {
         path: inferPath,
         headers: jsonHeaders,
-        body: JSON.stringify({ id, ...wanted, inputs: [{ ...pictureInput(items), data }] }),
+        body: JSON.stringify({ id, ...wanted, inputs: [{ ...imageInput(items), data }] }),
       }
     },
     check: checkJson,
@@ -230,18 +227,18 @@ function checkPredictions(
     const bytes = expected.probabilities
     const probabilities = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
     const predictions = JSON.stringify(classifier.top(probabilities, 10))
-    if (JSON.stringify(results[i]?.predictions) !== predictions) return `other predictions of picture ${i}`
+    if (JSON.stringify(results[i]?.predictions) !== predictions) return `other predictions of image ${i}`
   }
   return undefined
 }
 
-/** The project's pictures in several formats and sizes. */
-async function pictureItems(classifier: Classifier, random: () => number): Promise<Item[]> {
+/** The project's images in several formats and sizes. */
+async function imageItems(classifier: Classifier, random: () => number): Promise<Item[]> {
   const items: Item[] = []
   for (const name of names)
     for (const format of ['jpeg', 'png', 'webp', 'gif'] as const) {
       const size = { width: 40 + Math.floor(random() * 400), height: 40 + Math.floor(random() * 300) }
-      const encoded = await sharp(samplePicture(name))
+      const encoded = await sharp(sampleImage(name))
         .resize({ ...size, fit: 'fill' })
         .toFormat(format)
         .toBuffer()
@@ -254,7 +251,7 @@ async function pictureItems(classifier: Classifier, random: () => number): Promi
 async function floatItems(classifier: Classifier, random: () => number): Promise<Item[]> {
   const items: Item[] = []
   for (let i = 0; i < 12; i++) {
-    const pixels = Float32Array.from({ length: pictureBytes }, () => random() * 4 - 2)
+    const pixels = Float32Array.from({ length: imageBytes }, () => random() * 4 - 2)
     items.push({ pixels, expected: await runAlone(classifier, pixels) })
   }
   return items

@@ -1,6 +1,6 @@
-// A network small enough for tests of everything but arithmetic: one bottleneck, 4 classes, pictures 8x8.
+// A network small enough for tests of everything but arithmetic: one bottleneck, 4 classes, images 8x8.
 import { bottleneck, globalAvgPool, input, linear, lower, type Network } from '../../lib/index.ts'
-import { goldenPictures, goldenWeights } from './golden.ts'
+import { goldenImages, goldenWeights } from './golden.ts'
 
 const x = bottleneck(input(), {
   name: 'block',
@@ -23,11 +23,11 @@ export const tinyPlan = lower(tinyNetwork, { ...tinyShape, mean: [0.5, 0.4, 0.3]
 export const tinyWeights = goldenWeights(tinyNetwork)
 
 /** `[n,8,8,3]`, normalised. */
-export const tinyInput = (n: number) => goldenPictures(n, tinyShape)
+export const tinyInput = (n: number) => goldenImages(n, tinyShape)
 
-/** `[n,8,8,3]`, all pictures different. */
+/** `[n,8,8,3]`, all images different. */
 export const tinyBytes = (n: number) =>
   Uint8Array.from({ length: n * 8 * 8 * 3 }, (_, i) => (i * 37 + i * i) % 256)
 
 /** `[3,8,8,3]`, others for each `i`. */
-export const threePictures = (i: number) => tinyBytes(i + 3).subarray(i * 8 * 8 * 3)
+export const threeImages = (i: number) => tinyBytes(i + 3).subarray(i * 8 * 8 * 3)

@@ -159,7 +159,7 @@ describe('A network', () => {
   const architecture = { layers: 18, width: 0.125, classes: 5 } as const
   const network = resnet(architecture)
   const random = seeded(3)
-  const picture = Float32Array.from({ length: side * side * 3 }, () => random() * 4 - 2)
+  const image = Float32Array.from({ length: side * side * 3 }, () => random() * 4 - 2)
   const plan = lower(network, { height: side, width: side, mean: [0, 0, 0], std: [1, 1, 1] })
   const options = { device: 'cpu', threads: 1, exact: true, maxBatch: 1 } as const
 
@@ -178,14 +178,14 @@ describe('A network', () => {
   const logitsOf = async (path: string) => {
     await using model = await openModel(path)
     await using session = await createSession(plan, model.weights, options)
-    return (await session.run(picture)).logits
+    return (await session.run(image)).logits
   }
 
   it('computes the same from a zip as from memory and safetensors', async () => {
     const tensors = await tensorsOf()
     const weights = fromTensors(new Map(tensors.map(tensor => [tensor.name, tensor])))
     await using session = await createSession(plan, weights, options)
-    const { logits } = await session.run(picture)
+    const { logits } = await session.run(image)
     const path = join(folder, 'same.safetensors')
     await saveModel(path, { architecture, weights })
     const zip = await torchFile(tensors)

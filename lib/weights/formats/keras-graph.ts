@@ -5,7 +5,7 @@ import { constantOf, inputOf, type ModelInput } from './keras-input.ts'
 
 export interface KerasFacts {
   readonly architecture: Pick<ResNetOptions, 'stride' | 'epsilon'>
-  /** Undefined where the model does nothing to pictures: then they are prepared before it. */
+  /** Undefined where the model does nothing to images: then they are prepared before it. */
   readonly input?: ModelInput
   /** Why it is no ResNet that can be run: goes on from its name. */
   readonly problem?: string
@@ -18,7 +18,7 @@ const known = new Set([
   ...['Dropout', 'SpatialDropout2D', 'GaussianDropout', 'GaussianNoise', 'ActivityRegularization'],
 ])
 
-/** Of Keras until 2018: what is left of pictures of 224x224. */
+/** Of Keras until 2018: what is left of images of 224x224. */
 const lastPool = '7,7'
 
 const mostLayers = 20_000
@@ -42,7 +42,7 @@ function factsOf(layers: readonly KerasLayer[]): KerasFacts {
   const input = inputOf(layers.slice(0, first), layer => {
     throw refused(
       layer,
-      'does something to pictures that no preprocessing here can express. Save the model without it',
+      'does something to images that no preprocessing here can express. Save the model without it',
     )
   })
   const epsilons = new Set<unknown>()

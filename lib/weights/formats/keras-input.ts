@@ -1,4 +1,4 @@
-// What a Keras model does to pictures before its first convolution, as far as a preprocessing can express it.
+// What a Keras model does to images before its first convolution, as far as a preprocessing can express it.
 import { field, type KerasLayer } from './keras-config.ts'
 
 /** `(byte - mean) / std` for each channel, in the order of `channels`. */
@@ -15,7 +15,7 @@ interface Affine {
   readonly offset: readonly number[]
 }
 
-/** Layers that pass pictures on outside of training, or add what the first convolution counts as its padding. */
+/** Layers that pass images on outside of training, or add what the first convolution counts as its padding. */
 const passing =
   /^(InputLayer|ZeroPadding2D|Identity|\w*Dropout\w*|Gaussian\w+|Random(Flip|Rotation|Zoom|Translation|Contrast|Brightness))$/
 
@@ -31,7 +31,7 @@ export function inputOf(
   layers: readonly KerasLayer[],
   refuse: (layer: KerasLayer) => never,
 ): ModelInput | undefined {
-  const picked = new Map<string, number>() // by layer: the channel that it takes out of the picture
+  const picked = new Map<string, number>() // by layer: the channel that it takes out of the image
   let known: Affine = { factor: [1, 1, 1], offset: [0, 0, 0] }
   let [turned, touched] = [false, false]
   for (const layer of layers) {
@@ -95,10 +95,10 @@ function argumentsOf({ inbound }: KerasLayer): readonly unknown[] {
   return Array.isArray(args) ? args : []
 }
 
-/** The number, or the numbers, with which an operation computes, behind the picture. */
+/** The number, or the numbers, with which an operation computes, behind the image. */
 export function constantOf(layer: KerasLayer): unknown {
-  const [picture, operand, ...others] = argumentsOf(layer)
-  if (field(picture, 'class_name') !== '__keras_tensor__' || others.length > 0) return undefined
+  const [image, operand, ...others] = argumentsOf(layer)
+  if (field(image, 'class_name') !== '__keras_tensor__' || others.length > 0) return undefined
   if (typeof operand === 'number') return operand
   return field(operand, 'class_name') === '__tensor__' ? field(field(operand, 'config'), 'value') : undefined
 }

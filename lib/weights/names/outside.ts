@@ -39,6 +39,6 @@ export function checkNothingElse(
     `${path} holds more than the network behind '${prefix}': ${excerpt(others)}. ` +
       `--prefix ${prefix.replace(/[./]$/, '')} (or 'prefix') takes the network without ` +
       `${others.length === 1 ? 'it' : 'them'}` +
-      `${normalises ? '; --mean and --std say what is to be done to pictures' : ''}.`,
+      `${normalises ? '; --mean and --std say what is to be done to images' : ''}.`,
   )
 }

@@ -49,7 +49,7 @@ struct Normalize {
   }
 };
 
-// dst = src, for pictures that come normalised, as float32.
+// dst = src, for images that come normalised, as float32.
 template <typename T>
 struct Import {
   struct Args {

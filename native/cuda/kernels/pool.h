@@ -1,4 +1,4 @@
-// How are windows and whole pictures pooled?
+// How are windows and whole images pooled?
 //
 // Both are kernels of our own rather than resample graphs of cuDNN. On paper the max pool of ResNet-50 (batch
 // 32, fp16) reads 51 MB and writes 13 MB: 21 us at the 3 TB/s of an H100 whoever does it, as the overlap of
@@ -10,7 +10,7 @@
 
 namespace residual::cuda {
 
-// The largest of each window; what lies outside the picture does not count. NaN in a window gives NaN.
+// The largest of each window; what lies outside the image does not count. NaN in a window gives NaN.
 template <typename T>
 struct MaxPool {
   struct Args {
@@ -67,13 +67,13 @@ struct MaxPool {
   }
 };
 
-// The mean over all pixels of each picture. A block takes kColumns vectors of channels of one picture; kRows
+// The mean over all pixels of each image. A block takes kColumns vectors of channels of one image; kRows
 // threads share the pixels of each, and the first of them adds up.
 template <typename T>
 struct AvgPool {
   static constexpr int kColumns = 32;
   static constexpr int kRows = 8;
-  // Of so many pixels of the picture float32 holds a thread's sum well enough; the sums of more are added up
+  // Of so many pixels of the image float32 holds a thread's sum well enough; the sums of more are added up
   // in double. A GPU may be 64 times as slow at that, but does it for one pixel in 64.
   static constexpr int kBlock = 64 * kRows;
 
@@ -98,10 +98,10 @@ struct AvgPool {
     }
   }
 
-  RESIDUAL_DEVICE static int64_t blocks_per_picture(const Args& a) {
+  RESIDUAL_DEVICE static int64_t blocks_per_image(const Args& a) {
     return (a.padded / kLanes<T> + kColumns - 1) / kColumns;
   }
-  static int64_t items(const Args& a) { return a.batch * blocks_per_picture(a) * kThreads; }
+  static int64_t items(const Args& a) { return a.batch * blocks_per_image(a) * kThreads; }
 
   template <typename Visit>
   static void accesses(const Args& a, const Visit& visit) {
@@ -110,9 +110,9 @@ struct AvgPool {
   }
 
   RESIDUAL_DEVICE static void phase(int p, const Args& a, Shared& shared, const Thread& thread) {
-    const int64_t n = thread.block / blocks_per_picture(a);
+    const int64_t n = thread.block / blocks_per_image(a);
     const int column = thread.index % kColumns, row = thread.index / kColumns;
-    const int64_t channel = (thread.block % blocks_per_picture(a) * kColumns + column) * kLanes<T>;
+    const int64_t channel = (thread.block % blocks_per_image(a) * kColumns + column) * kLanes<T>;
     if (channel >= a.padded) return;
     if (p == 0) {
       const T* const src = a.src + n * a.pixels * a.padded + channel;

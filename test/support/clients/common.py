@@ -36,9 +36,9 @@ class Manifest:
         self.labels = facts["labels"]
         floats = lambda text, *shape: np.frombuffer(base64.b64decode(text), np.float32).reshape(shape)
         count = facts["count"]
-        pictures = np.array([base64.b64decode(text) for text in facts["pictures"]], np.object_)
+        images = np.array([base64.b64decode(text) for text in facts["pictures"]], np.object_)
         self.inputs = {
-            "pictures": pictures,
+            "pictures": images,
             "pixels": np.frombuffer(base64.b64decode(facts["pixels"]), np.uint8).reshape(count, 64, 64, 3),
             "tensor": floats(facts["tensor"], count, 3, 64, 64),
         }
@@ -47,7 +47,7 @@ class Manifest:
             name: {output: floats(text, count, -1) for output, text in outputs.items()}
             for name, outputs in facts["expected"].items()
         }
-        self.classes = facts["classes"]  # of each picture, the three greatest as value:index:label
+        self.classes = facts["classes"]  # of each image, the three greatest as value:index:label
 
     def datatype(self, name):
         return {"pictures": "BYTES", "pixels": "UINT8", "tensor": "FP32"}[name]

@@ -48,7 +48,7 @@ def statistics_and_repository(m):
         count = lambda: client.get_inference_statistics(m.model).model_stats[0].inference_count
         before = count()
         client.infer(m.model, [input_of(m, "pixels")])
-        equal(count() - before, 3, "pictures that were counted")
+        equal(count() - before, 3, "images that were counted")
         equal(client.get_inference_statistics().model_stats[0].name, m.model, "statistics of all models")
         index = client.get_model_repository_index()
         equal([(model.name, model.state) for model in index.models], [(m.model, "READY")], "index")
@@ -203,7 +203,7 @@ def image_classification(m):
             asked = [grpc.InferRequestedOutput(output.name, class_count=3)]
             result = client.infer(name, [input_of(m, input_name)], outputs=asked)
             for row, probabilities in zip(texts(result.as_numpy(output.name)), m.expected[input_name]["probabilities"]):
-                equal(len(row), 3, "classes of a picture")
+                equal(len(row), 3, "classes of an image")
                 for text, index in zip(row, np.argsort(-probabilities, kind="stable")):
                     value, at, label = text.split(":")
                     equal([int(at), label], [index, m.labels[index]], "class")

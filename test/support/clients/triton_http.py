@@ -45,7 +45,7 @@ def statistics_and_repository(m):
         count = lambda: client.get_inference_statistics(m.model)["model_stats"][0]["inference_count"]
         before = count()
         client.infer(m.model, [input_of(m, "pixels")])
-        equal(count() - before, 3, "pictures that were counted")
+        equal(count() - before, 3, "images that were counted")
         equal(client.get_inference_statistics()["model_stats"][0]["name"], m.model, "statistics of all models")
         index = client.get_model_repository_index()
         equal([(model["name"], model["state"]) for model in index], [(m.model, "READY")], "index")
@@ -68,7 +68,7 @@ def every_encoding(m):
     with client_of(m) as client:
         for name, outputs in m.expected.items():
             for binary_input in (True, False):
-                # A JSON string cannot hold any bytes: pictures travel in base64 there.
+                # A JSON string cannot hold any bytes: images travel in base64 there.
                 values = m.base64 if name == "pictures" and not binary_input else None
                 for binary_output in (True, False):
                     tensor = input_of(m, name, binary_input, values)
@@ -208,7 +208,7 @@ def image_classification(m):
             asked = [http.InferRequestedOutput(output["name"], class_count=3)]
             result = client.infer(name, [input_of(m, input_name)], outputs=asked)
             found = texts(result.as_numpy(output["name"]))
-            equal([len(row) for row in found], [3, 3, 3], "classes of each picture")
+            equal([len(row) for row in found], [3, 3, 3], "classes of each image")
             for row, probabilities in zip(found, m.expected[input_name]["probabilities"]):
                 for text, index in zip(row, np.argsort(-probabilities, kind="stable")):
                     value, at, label = text.split(":")

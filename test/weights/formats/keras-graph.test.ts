@@ -37,7 +37,7 @@ function prepared(...layers: object[]): number[] | undefined {
   return bytes.map((byte, c) => Number(((byte - input.mean[c]!) / input.std[c]!).toFixed(4)))
 }
 
-describe('what a Keras model does to pictures', () => {
+describe('what a Keras model does to images', () => {
   it.each<[string, object[], number[] | undefined]>([
     ['nothing', [layer('ZeroPadding2D'), layer('RandomFlip'), layer('Dropout')], undefined],
     ['Rescaling', [layer('Rescaling', { scale: 0.1, offset: -1 })], [0, 9, 19]],
@@ -87,7 +87,7 @@ describe('what a Keras model does to pictures', () => {
     ['Resizing', [layer('Resizing')]],
   ])('is refused by the layer: %s', (_, layers) => {
     const { problem } = facts(layer('InputLayer'), ...layers, conv)
-    expect(problem).toMatch(/its layer '\w+' \(\w+\) does something to pictures/)
+    expect(problem).toMatch(/its layer '\w+' \(\w+\) does something to images/)
   })
 })
 

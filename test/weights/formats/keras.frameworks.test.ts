@@ -105,7 +105,7 @@ describe("Keras' whole models", () => {
   const pixels = JSON.parse(printed) as { [name: string]: readonly number[] }
 
   it.each(['preprocess_input', 'of MobileNet', 'Rescaling', 'of channels'])(
-    'say what they do to pictures: %s',
+    'say what they do to images: %s',
     async name => {
       for (const form of ['.keras', '.h5']) {
         await using file = await openCheckpoint(join(folder, `${name}${form}`))
@@ -118,7 +118,7 @@ describe("Keras' whole models", () => {
     },
   )
 
-  it('say nothing of pictures where they only change them in training', async () => {
+  it('say nothing of images where they only change them in training', async () => {
     await using file = await openCheckpoint(join(folder, 'nothing.keras'))
     expect(file.metadata.get('residual.preprocessing')).toBeUndefined()
     expect(file.metadata.get('residual.problem')).toBeUndefined()

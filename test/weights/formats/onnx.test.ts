@@ -6,7 +6,7 @@ import { createSession, lower, networkToOnnx, planToOnnx, resnet } from '../../.
 import { looksLikeOnnx, openOnnx } from '../../../lib/weights/formats/onnx.ts'
 import { recognise } from '../../../lib/weights/names/recognise.ts'
 import { temporaryFolder } from '../../support/files.ts'
-import { goldenPictures, goldenWeights, relativeError } from '../../support/golden.ts'
+import { goldenImages, goldenWeights, relativeError } from '../../support/golden.ts'
 import { smallOnnx } from '../../support/onnx.ts'
 
 const folder = temporaryFolder()
@@ -27,7 +27,7 @@ describe('openOnnx, on what residual exports,', () => {
     const network = resnet(options)
     const weights = goldenWeights(network)
     const plan = lower(network, { ...shape, ...unit })
-    const input = goldenPictures(2, shape)
+    const input = goldenImages(2, shape)
     await using session = await createSession(plan, weights, { device: 'cpu' })
     const { logits } = await session.run(input)
 

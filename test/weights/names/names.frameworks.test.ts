@@ -59,10 +59,10 @@ describe.each(Object.entries(frameworks))('a checkpoint of %s', (framework, { ca
     })
     expect(status, stdout + stderr).toBe(0)
     await using io = await openSafetensors(join(folder, `${name}.io.safetensors`))
-    const [picture, expected] = [await io.read('picture'), await io.read('logits')]
+    const [image, expected] = [await io.read('image'), await io.read('logits')]
     for (const form of forms) {
       await using classifier = await load(join(folder, `${name}${form}`), options)
-      const { logits } = await classifier.run(picture, { outputs: ['logits'] })
+      const { logits } = await classifier.run(image, { outputs: ['logits'] })
       expectClose(logits, expected, `${framework} ${name}${form}`)
       if (framework === 'transformers') expect(classifier.labels[3]).toBe('label 3')
       if (!io.tensors.has('rgb')) continue
@@ -72,7 +72,7 @@ describe.each(Object.entries(frameworks))('a checkpoint of %s', (framework, { ca
       const png = await sharp(rgb, { raw }).png().toBuffer()
       const { pixels } = await classifier.prepare(png)
       const turned = await classifier.run(pixels, { outputs: ['logits'] })
-      expectClose(turned.logits, await io.read('logits of rgb'), `${framework} ${name}${form}, a picture`)
+      expectClose(turned.logits, await io.read('logits of rgb'), `${framework} ${name}${form}, an image`)
     }
     rmSync(folder, { recursive: true })
     mkdirSync(folder)

@@ -17,7 +17,7 @@ interface Case {
   readonly network: 'tutorial' | 'vision' | 'clas'
   readonly options: { readonly [name: string]: unknown }
   readonly dtype?: string
-  readonly pictures: readonly (readonly [height: number, width: number])[]
+  readonly images: readonly (readonly [height: number, width: number])[]
   readonly forms: readonly string[]
   /** What no tensor tells. */
   readonly architecture?: LoadOptions['architecture']
@@ -31,15 +31,15 @@ function tutorial(
   layers: number,
   class_dim: number,
   forms: readonly string[],
-  pictures: Case['pictures'] = [odd],
+  images: Case['images'] = [odd],
 ): Case {
   const name = `ResNet(${layers}, ${class_dim})`
-  return { name, network: 'tutorial', options: { layers, class_dim }, pictures, forms }
+  return { name, network: 'tutorial', options: { layers, class_dim }, images, forms }
 }
 
-const vision = (name: string, pictures: Case['pictures'] = [odd]): Case => ({
+const vision = (name: string, images: Case['images'] = [odd]): Case => ({
   ...{ name, network: 'vision', options: { name, classes: 7 } },
-  ...{ pictures, forms: ['protocol4'] },
+  ...{ images, forms: ['protocol4'] },
 })
 
 function clas(
@@ -51,7 +51,7 @@ function clas(
   const name = [style, layers, ...Object.values(options)].join(' ')
   return {
     ...{ name, network: 'clas', options: { style, layers, classes: 5, ...options } },
-    ...{ pictures: [options.version === 'vd' ? even : narrow], forms: ['protocol4'] },
+    ...{ images: [options.version === 'vd' ? even : narrow], forms: ['protocol4'] },
     ...more,
   }
 }
@@ -134,11 +134,11 @@ describe.each(Object.entries(groups))('%s', (_, cases) => {
     )
     expect(status, stdout + stderr).toBe(0)
     let compared = 0
-    for (const { name, forms, pictures, architecture } of cases) {
+    for (const { name, forms, images, architecture } of cases) {
       await using io = await openSafetensors(join(folder, `${name}.io.safetensors`))
       for (const [f, form] of forms.entries())
-        for (const [i, [height, width]] of pictures.entries()) {
-          if (f > 0 && i > 0) continue // one form on every picture, every form on one
+        for (const [i, [height, width]] of images.entries()) {
+          if (f > 0 && i > 0) continue // one form on every image, every form on one
           const difference = await differenceOf(`${name}.${form}`, i, { height, width }, io, architecture)
           console.log(
             `${name}, ${form}, ${height}x${width}: ${difference.toExponential(1)} of the logits' norm`,
@@ -165,6 +165,6 @@ async function differenceOf(
     ...(architecture && { architecture }),
     preprocessing: { steps: [{ crop }] },
   })
-  const { logits } = await classifier.run(await io.read(`picture ${i}`), { outputs: ['logits'] })
+  const { logits } = await classifier.run(await io.read(`image ${i}`), { outputs: ['logits'] })
   return relativeError(logits, await io.read(`logits ${i}`))
 }

@@ -48,7 +48,7 @@ const session = { device: 'cpu', threads: 1, exact: true, maxBatch: 1 } as const
 const side = 40
 const normal = { steps: [{ crop: { height: side, width: side } }] }
 const random = seeded(3)
-const picture = Float32Array.from({ length: side * side * 3 }, () => random() * 4 - 2) // [1,H,W,3], normalised
+const image = Float32Array.from({ length: side * side * 3 }, () => random() * 4 - 2) // [1,H,W,3], normalised
 const small = { width: 0.125, classes: 5 }
 
 async function makeNetwork(architecture: ResNetOptions): Promise<NamedTensor[]> {
@@ -59,7 +59,7 @@ async function makeNetwork(architecture: ResNetOptions): Promise<NamedTensor[]> 
 async function logitsOf(architecture: ResNetOptions, tensors: readonly NamedTensor[]): Promise<Float32Array> {
   const plan = lower(resnet(architecture), { height: side, width: side, mean: [0, 0, 0], std: [1, 1, 1] })
   await using made = await createSession(plan, fromTensors(new Map(tensors.map(t => [t.name, t]))), session)
-  return (await made.run(picture, { outputs: ['logits'] })).logits
+  return (await made.run(image, { outputs: ['logits'] })).logits
 }
 
 const paths = (() => {
@@ -85,7 +85,7 @@ async function written(scheme: string, options: ResNetOptions, rename: Rename) {
 
 async function loadedLogits(path: string): Promise<Float32Array> {
   await using classifier = await load(path, { ...session, preprocessing: normal })
-  return (await classifier.run(picture, { outputs: ['logits'] })).logits
+  return (await classifier.run(image, { outputs: ['logits'] })).logits
 }
 
 const v1 = { stride: 'v1' } as const
@@ -205,7 +205,7 @@ describe('a ResNet-D', () => {
         architecture: { averagedShortcut: false },
         preprocessing: normal, // of a size that a ResNet-D could not take
       })
-      const { logits } = await classifier.run(picture, { outputs: ['logits'] })
+      const { logits } = await classifier.run(image, { outputs: ['logits'] })
       expect(logits).toEqual(await logitsOf(options, tensors))
     },
   )
@@ -221,13 +221,13 @@ describe('a ResNet-D', () => {
     }
   })
 
-  it('says which pictures it cannot take', async () => {
+  it('says which images it cannot take', async () => {
     const path = await write(await makeNetwork({ layers: 18, ...small, ...d }), each => [each])
     const options = { ...session, preprocessing: { steps: [{ crop: { height: 64, width: 72 } }] } }
     await expect(load(path, options)).rejects.toMatchObject({
       code: 'MODEL_INVALID',
       message: expect.stringMatching(
-        /cannot take pictures of 64x72: Expected a height and a width that are multiples of 2 .*layer3.0.downsample.1/,
+        /cannot take images of 64x72: Expected a height and a width that are multiples of 2 .*layer3.0.downsample.1/,
       ),
     })
   })

@@ -132,5 +132,5 @@ export const described = ({ op, name, outputs }: OnnxNode) => `${op} '${name || 
 function whyUnknown(node: OnnxNode): string {
   const what = `it has a node ${described(node)}, which a ResNet has not`
   if (!preprocessingOps.has(node.op)) return what
-  return `${what}. If it prepares pictures, export the network without it: preprocessing belongs to the record beside a checkpoint`
+  return `${what}. If it prepares images, export the network without it: preprocessing belongs to the record beside a checkpoint`
 }

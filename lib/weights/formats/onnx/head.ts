@@ -60,7 +60,7 @@ function checkGlobal(graph: OnnxGraph, { node, channelsLast }: Reader, input: On
     if (axes?.join() === (channelsLast ? '1,2' : '2,3')) return
     throw graph.refused(`${described(node)} takes the mean over the axes [${axes}]`)
   }
-  // The pool of files from Caffe: as large as what is left of the picture they were made for.
+  // The pool of files from Caffe: as large as what is left of the image they were made for.
   const kernel = node.attributes.get('kernel_shape')?.ints ?? []
   const pads = node.attributes.get('pads')?.ints ?? []
   const sizes = input.dims.slice(2).map(size => Math.ceil((size ?? 0) / 32))

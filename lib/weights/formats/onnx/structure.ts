@@ -1,4 +1,4 @@
-// Is an ONNX graph a ResNet, and which convolution is which? Found by following it from the picture to the logits.
+// Is an ONNX graph a ResNet, and which convolution is which? Found by following it from the image to the logits.
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import { type Head, headAt } from './head.ts'
 import type { OnnxInput, OnnxNode } from './model.ts'

@@ -101,7 +101,7 @@ export function window(
   const [stride = 1] = strides
   const half = (kernel - 1) / 2
   const mode = node.attributes.get('auto_pad')?.text || 'NOTSET'
-  // With a stride, what SAME adds depends on the picture's size, and not the same on both sides.
+  // With a stride, what SAME adds depends on the image's size, and not the same on both sides.
   const same = mode.startsWith('SAME') && (stride === 1 || kernel === 1)
   const own = same ? [half, half, half, half] : mode === 'NOTSET' ? ints('pads', [0, 0, 0, 0]) : [0, 0, 0, 0]
   const total = own.map((size, i) => size + (added[i] ?? 0))

@@ -1,26 +1,26 @@
-// Pictures for tests, and what resizing one means: the slow, plain version.
-import type { Picture } from '../../lib/image/decode.ts'
+// Images for tests, and what resizing one means: the slow, plain version.
+import type { Image } from '../../lib/image/decode.ts'
 import { seeded } from './files.ts'
 
 /** Noise, which no filter treats kindly. */
-export function noise(height: number, width: number, seed = 1): Picture {
+export function noise(height: number, width: number, seed = 1): Image {
   const random = seeded(seed)
   return { data: Uint8Array.from({ length: height * width * 3 }, () => random() * 256), height, width }
 }
 
-/** A picture whose pixel is `colour(y, x)`. */
-export function picture(
+/** An image whose pixel is `colour(y, x)`. */
+export function image(
   height: number,
   width: number,
   colour: (y: number, x: number) => readonly [number, number, number],
-): Picture {
+): Image {
   const data = new Uint8Array(height * width * 3)
   for (let i = 0; i < height * width; i++) data.set(colour(Math.floor(i / width), i % width), i * 3)
   return { data, height, width }
 }
 
 /** The RGB of one pixel. */
-export const pixel = ({ data, width }: Picture, y: number, x: number): number[] =>
+export const pixel = ({ data, width }: Image, y: number, x: number): number[] =>
   Array.from(data.subarray((y * width + x) * 3, (y * width + x) * 3 + 3))
 
 const filters = {
@@ -35,10 +35,10 @@ const filters = {
 
 /** Antialiased resampling in float64, the width first; rounded to bytes after each way. */
 export function resizeNaively(
-  source: Picture,
+  source: Image,
   size: { readonly height: number; readonly width: number },
   filter: keyof typeof filters,
-): Picture {
+): Image {
   const { height, width } = size
   const [columns, rows] = [taps(source.width, width, filter), taps(source.height, height, filter)]
   const narrow = new Uint8Array(source.height * width * 3)

@@ -1,10 +1,10 @@
-// The pictures that the visitor gives: chosen, dropped, pasted, or samples.
+// The images that the visitor gives: chosen, dropped, pasted, or samples.
 import { byId } from './elements.js'
 
 const samples = ['airplane', 'automobile', 'deer', 'frog', 'ship', 'truck']
 
-/** Calls `take` with the files of each time, some of which may be no pictures. */
-export function onPictures(take) {
+/** Calls `take` with the files of each time, some of which may be no images. */
+export function onImages(take) {
   byId('choose').addEventListener('click', () => byId('files').click())
   byId('choose-folder').addEventListener('click', () => byId('folder').click())
   for (const id of ['files', 'folder'])
@@ -52,7 +52,7 @@ function sampleButton(name, take) {
   button.className = 'sample'
   const image = document.createElement('img')
   image.src = `samples/${name}.jpg`
-  image.alt = `Try a picture of: ${name}`
+  image.alt = `Try an image of: ${name}`
   button.append(image)
   button.addEventListener('click', async () => {
     const response = await fetch(image.src)

@@ -1,21 +1,21 @@
-// The bytes of a picture's file: all of them, or its beginning where that is no picture's.
+// The bytes of an image's file: all of them, or its beginning where that is no image's.
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import { formatOf, headBytes } from './format.ts'
 
-/** The most bytes a picture's file may have: enough for one of the most pixels that is packed not at all. */
+/** The most bytes an image's file may have: enough for one of the most pixels that is packed not at all. */
 export const mostFileBytes = 2 ** 30
 
 // Opening a pipe that nobody writes to would otherwise take a thread for good.
 const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 /**
- * Reads a file if it begins like a picture, and otherwise only what tells what else it is.
+ * Reads a file if it begins like an image, and otherwise only what tells what else it is.
  *
  * @throws ResidualError FILE_NOT_FOUND, PICTURE_TOO_LARGE; the signal's reason
  */
-export async function readPicture(path: string, signal: AbortSignal | undefined): Promise<Buffer> {
+export async function readImage(path: string, signal: AbortSignal | undefined): Promise<Buffer> {
   const url = /^(?:data|https?|blob|file):/i.exec(path)
   if (url) throw unreadable(path, `it is a URL (${url[0]}). Give a path, or the bytes`)
   let handle: FileHandle | undefined

@@ -25,7 +25,7 @@ vi.mock('node:fs/promises', async original => {
 })
 
 it.each(['many', 'many/*.jpg'])(
-  'takes 150,000 pictures of %s, and prints the first row of their table',
+  'takes 150,000 images of %s, and prints the first row of their table',
   async path => {
     const { inputs, failures } = await findInputs([path])
     expect([inputs.length, failures.length]).toEqual([count, 0])
