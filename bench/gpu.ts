@@ -2,6 +2,7 @@
 // and bytes/s beside ceilings measured on the same device, through the same addon: the best cuDNN does on large convolutions,
 // and the best a kernel that only reads and writes does.
 import { parseArgs } from 'node:util'
+import { median, quantile } from '../lib/base/statistics.ts'
 import {
   batchNorm,
   conv,
@@ -20,7 +21,6 @@ import {
   type Session,
 } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
-import { median, quantile } from '../lib/statistics.ts'
 import { initialise } from '../lib/weights/init.ts'
 
 const { values: options } = parseArgs({

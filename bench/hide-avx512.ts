@@ -2,7 +2,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../lib/package-root.ts'
+import { packageRoot } from '../lib/base/package-root.ts'
 import { cpuInstructionSet } from '../lib/runtime/native.ts'
 
 const library = join(packageRoot, 'build', 'hide_avx512.so')

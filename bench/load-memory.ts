@@ -5,9 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs, promisify } from 'node:util'
+import { packageRoot } from '../lib/base/package-root.ts'
 import { initialise, openModel, parametersOf, resnet, saveModel } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
-import { packageRoot } from '../lib/package-root.ts'
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -18,7 +18,7 @@ const { values: options, positionals } = parseArgs({
     rounds: { type: 'string', default: '3' },
   },
 })
-const child = join(packageRoot, 'dist', 'bench', 'load-memory-child.js')
+const child = join(packageRoot, 'bench', 'load-memory-child.mjs')
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0)
 
 /** Of loading `file`, in bytes: before it and at most. */

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import type { Engine, Images, OpenEngine, Subject } from '../lib/bench/engine.ts'
-import { packageRoot } from '../lib/package-root.ts'
+import { packageRoot } from '../lib/base/package-root.ts'
+import type { Engine, Images, OpenEngine, Subject } from '../lib/benchmark/engine.ts'
 
 /** What each reads. */
 const fileKinds = {

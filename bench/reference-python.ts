@@ -1,7 +1,7 @@
 // The Python whose frameworks residual is compared with, by tests and benchmarks.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../lib/package-root.ts'
+import { packageRoot } from '../lib/base/package-root.ts'
 
 /** The one that `npm run setup:reference` makes. */
 const installed = join(packageRoot, '.deps', 'python', 'bin', 'python3')

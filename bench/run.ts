@@ -3,10 +3,13 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { chartSvg } from '../lib/bench/chart.ts'
-import { type Engine, residualEngine } from '../lib/bench/engine.ts'
-import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/bench/onnxruntime.ts'
-import { type Report, reportText } from '../lib/bench/report.ts'
+import { packageRoot } from '../lib/base/package-root.ts'
+import { packageVersion } from '../lib/base/package-version.ts'
+import { chartSvg } from '../lib/benchmark/chart.ts'
+import type { Engine } from '../lib/benchmark/engine.ts'
+import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/benchmark/onnxruntime.ts'
+import { type Report, reportText } from '../lib/benchmark/report.ts'
+import { residualEngine } from '../lib/benchmark/residual-engine.ts'
 import {
   type BenchSettings,
   benchOptions,
@@ -15,8 +18,6 @@ import {
   sessionOptions,
   writeText,
 } from '../lib/cli/bench.ts'
-import { packageRoot } from '../lib/package-root.ts'
-import { packageVersion } from '../lib/package-version.ts'
 import { avx512IsHidden, runAgainWithoutAvx512 } from './hide-avx512.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
 import { referencePython } from './reference-python.ts'

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { promisify } from 'node:util'
-import { noiseOf, type Peak } from '../lib/bench/noise.ts'
-import { median, quartiles } from '../lib/statistics.ts'
+import { median, quartiles } from '../lib/base/statistics.ts'
+import { noiseOf, type Peak } from '../lib/benchmark/noise.ts'
 import {
   ask,
   binaryRequest,

@@ -2,10 +2,10 @@
 // half load, and how long its event loop is held up. Loads come from a process of their own on the same machine.
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { fmaPeak } from '../lib/bench/measure.ts'
+import { median, quantile, quartiles, quartilesText } from '../lib/base/statistics.ts'
+import { fmaPeak } from '../lib/benchmark/measure.ts'
 import { load } from '../lib/index.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
-import { median, quantile, quartiles, quartilesText } from '../lib/statistics.ts'
 import { imageBytes, modelName, spawnServer } from '../test/support/server.ts'
 import { type Direct, LoadGenerator, type Pair, type Served, serveNoise } from './serve-parts.ts'
 

@@ -1,7 +1,8 @@
 // The whole data flow from an image to labels on one page: load, classify, close.
 import { isFloat32Array } from 'node:util/types'
+import { checkNames, checkSignal, type Names, pick } from './base/options.ts'
+import { greatest } from './base/top-k.ts'
 import { checkInteger, outOfRange, wrongType } from './errors.ts'
-import { greatest } from './greatest.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
 import { decoding } from './image/decoders.ts'
@@ -9,7 +10,6 @@ import { type Prepared, type Preprocessing, preprocess } from './image/preproces
 import type { Activation } from './model/activation.ts'
 import { activationOf, elements, type OutputName } from './model/plan.ts'
 import { lowerModel, type ModelOptions, modelOptionNames, type OpenModel, openModel } from './open-model.ts'
-import { checkNames, checkSignal, type Names, pick } from './options.ts'
 import { checkImages, eachImage, type ImageResult, type Images, row } from './pipeline.ts'
 import {
   checkOutputs,

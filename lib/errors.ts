@@ -1,5 +1,5 @@
 // What can go wrong, and what is thrown when it does.
-import { shortened, shown } from './text.ts'
+import { shortened, shown } from './base/text.ts'
 
 /** Every code a {@link ResidualError} can carry, with what it means. The one table: docs and C++ are tested against it. */
 export const errorCodes = {

@@ -56,13 +56,13 @@ export { type ModelOptions, type OpenModel, openModel } from './open-model.ts'
 export type { ImageResult, ImageResult as PictureResult, Images, Images as Pictures } from './pipeline.ts'
 export type { Progress } from './registry/download.ts'
 export { type PullOptions, pull } from './registry/pull.ts'
+export type { BatchAnswer } from './runtime/batching/batch-parts.ts'
 export {
-  type BatchAnswer,
   Batcher,
   type BatcherOptions,
   type BatchRequest,
   type BatchRunner,
-} from './runtime/batcher.ts'
+} from './runtime/batching/batcher.ts'
 export {
   type CompileOptions,
   type CompileReport,
@@ -82,24 +82,19 @@ export {
 } from './runtime/session.ts'
 export type { Precision, SessionOptions } from './runtime/session-options.ts'
 export { type SavedModel, saveModel } from './save-model.ts'
-export type { Checkpoint, CheckpointTensor } from './weights/checkpoint.ts'
-export type { FilePlace } from './weights/checkpoint-file.ts'
+export type { Checkpoint, CheckpointTensor } from './weights/checkpoint/checkpoint.ts'
+export type { FilePlace } from './weights/checkpoint/checkpoint-file.ts'
 export { openCheckpoint } from './weights/formats/open.ts'
-export { initialise } from './weights/init.ts'
-export { type Recognised, recognise } from './weights/names/recognise.ts'
-export type { Scheme } from './weights/names/scheme.ts'
-export { openSafetensors, type Safetensors } from './weights/safetensors.ts'
+export { openSafetensors, type Safetensors } from './weights/formats/safetensors/open-safetensors.ts'
+export { fromSafetensors } from './weights/formats/safetensors/source.ts'
 export {
   type DeferredTensor,
   type NamedTensor,
   type WriteOptions,
   writeSafetensors,
-} from './weights/safetensors-write.ts'
+} from './weights/formats/safetensors/write.ts'
+export { initialise } from './weights/init.ts'
+export { type Recognised, recognise } from './weights/names/recognise.ts'
+export type { Scheme } from './weights/names/scheme.ts'
 export { type SaveOptions, saveNetwork } from './weights/save.ts'
-export {
-  checkParameters,
-  fromSafetensors,
-  fromTensors,
-  type Tensor,
-  type WeightSource,
-} from './weights/source.ts'
+export { checkParameters, fromTensors, type Tensor, type WeightSource } from './weights/source.ts'

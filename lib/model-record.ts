@@ -2,15 +2,15 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
+import { packageRoot } from './base/package-root.ts'
 import { quoted, ResidualError, systemReason } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type Activation, activations, isActivation } from './model/activation.ts'
 import { type ResNetOptions, resnet, resnetOptionNames } from './model/resnet.ts'
-import { packageRoot } from './package-root.ts'
 import { cachedModel } from './registry/cache.ts'
 import { pullHint, remoteHint } from './registry/source.ts'
 import { parseLabels } from './sidecars/labels.ts'
-import { checkpointStem, recordPath } from './weights/record-path.ts'
+import { checkpointStem, recordPath } from './weights/checkpoint/record-path.ts'
 
 /** The contents of the JSON file; every part may be left out. */
 export interface ModelRecord {

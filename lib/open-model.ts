@@ -1,7 +1,9 @@
 // What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { checkNames, checkSignal, type Names } from './base/options.ts'
 import { quoted, ResidualError, systemReason, wrongType } from './errors.ts'
+import { closingOnError } from './files/closing-on-error.ts'
 import { caffe, imagenet, inputOf, type Preprocessing } from './image/preprocess.ts'
 import { changePreprocessing, type PreprocessingChanges } from './image/preprocessing-changes.ts'
 import {
@@ -22,14 +24,17 @@ import {
   readModelRecord,
   readShortFile,
 } from './model-record.ts'
-import { checkNames, checkSignal, type Names } from './options.ts'
 import { configPath } from './registry/configs.ts'
 import { fromConfig, type Sidecar } from './sidecars/config.ts'
 import { imagenetNames } from './sidecars/imagenet-names.ts'
 import { parseLabelFile, parseLabels } from './sidecars/labels.ts'
 import { fromPreprocessorConfig } from './sidecars/preprocessor.ts'
-import { activationKey, type Checkpoint, labelsKey, preprocessingKey } from './weights/checkpoint.ts'
-import { closingOnError } from './weights/closing-on-error.ts'
+import {
+  activationKey,
+  type Checkpoint,
+  labelsKey,
+  preprocessingKey,
+} from './weights/checkpoint/checkpoint.ts'
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
 

@@ -1,12 +1,13 @@
 // How is a ResNet kept so that it can be loaded by its path? As a safetensors file, and beside it what no tensor tells.
+
+import { checkNames } from './base/options.ts'
 import { outOfRange } from './errors.ts'
+import { writeAtomically } from './files/atomic-file.ts'
 import type { Preprocessing } from './image/preprocess.ts'
 import type { Activation } from './model/activation.ts'
 import { type ResNetOptions, resnet } from './model/resnet.ts'
-import { checkNames } from './options.ts'
-import { writeAtomically } from './weights/atomic-file.ts'
-import { activationKey, architectureKey } from './weights/checkpoint.ts'
-import { recordPath } from './weights/record-path.ts'
+import { activationKey, architectureKey } from './weights/checkpoint/checkpoint.ts'
+import { recordPath } from './weights/checkpoint/record-path.ts'
 import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
 import type { WeightSource } from './weights/source.ts'
 

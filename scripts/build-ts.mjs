@@ -12,11 +12,10 @@ const entries = [
   'index.ts',
   'server/index.ts',
   'cli/main.ts',
-  'runtime/cuda-libraries.ts',
-  'server/json-worker.ts',
+  'runtime/cuda/libraries.ts',
+  'server/json/json-worker.ts',
   'weights/formats/hdf5/thread.ts',
-  'bench/start-child.ts',
-  'bench/load-memory-child.ts',
+  'benchmark/start-child.ts',
 ]
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')

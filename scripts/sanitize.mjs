@@ -53,7 +53,7 @@ if (!existsSync(join(buildCuda, 'Release', 'residual-twin.node')) || !existsSync
 const twin = `${output}-cuda`
 const cuda = [...JSON.parse(readFileSync(cmakeOptions, 'utf8')), '--target', 'residual-twin']
 run(process.execPath, [buildNative, '--out', twin, ...options, ...cuda])
-const { compileLibraries } = await import('../dist/runtime/cuda-libraries.js')
+const { compileLibraries } = await import('../dist/runtime/cuda/libraries.js')
 const { cudnn, nvrtc } = compileLibraries(join(buildCuda, 'Release'))
 const folders = [...cudnn, ...nvrtc].filter(isAbsolute).map(path => dirname(path))
 run(process.execPath, [vitest, 'run', 'test/cuda/session.test.ts'], {

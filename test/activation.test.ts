@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { packageRoot } from '../lib/base/package-root.ts'
 import {
   type Activation,
   activations,
@@ -15,7 +16,6 @@ import {
   type SavedModel,
   saveModel,
 } from '../lib/index.ts'
-import { packageRoot } from '../lib/package-root.ts'
 import { residual } from './support/command-line.ts'
 import { temporaryFolder } from './support/files.ts'
 import { relativeError } from './support/golden.ts'

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../lib/base/package-root.ts'
 import { type Classifier, load } from '../lib/index.ts'
 import { bundledModels } from '../lib/model-record.ts'
-import { packageRoot } from '../lib/package-root.ts'
 import { haveShared, sharedFolder } from './support/shared.ts'
 
 const samples = join(packageRoot, 'samples')

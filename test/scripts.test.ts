@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { packageRoot } from '../lib/package-root.ts'
+import { packageRoot } from '../lib/base/package-root.ts'
 
 const run = promisify(execFile)
 const { scripts } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {

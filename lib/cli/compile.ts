@@ -3,9 +3,9 @@ import { resolve } from 'node:path'
 import { alignColumns } from '../model/format-plan.ts'
 import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
 import type { Precision } from '../runtime/session-options.ts'
-import { type NetworkArguments, networkOptionsOf } from './model-options.ts'
-import { planOf } from './plan-of.ts'
-import { say, sayAll, sayJson } from './print.ts'
+import { type NetworkArguments, networkOptionsOf } from './options/model-options.ts'
+import { planOf } from './options/plan-of.ts'
+import { say, sayAll, sayJson } from './terminal/print.ts'
 
 export interface CompileArguments extends NetworkArguments {
   readonly gpu: string

@@ -2,9 +2,9 @@
 import { stat } from 'node:fs/promises'
 import { openModel } from '../open-model.ts'
 import { saveModel } from '../save-model.ts'
-import type { WriteOptions } from '../weights/safetensors-write.ts'
-import { type ModelArguments, modelOptionsOf } from './model-options.ts'
-import { say } from './print.ts'
+import type { WriteOptions } from '../weights/formats/safetensors/write.ts'
+import { type ModelArguments, modelOptionsOf } from './options/model-options.ts'
+import { say } from './terminal/print.ts'
 
 export interface ConvertArguments extends ModelArguments {
   readonly dtype: keyof typeof dtypes

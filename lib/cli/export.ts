@@ -1,10 +1,10 @@
 // `residual export`: write a model in the format of another framework.
 import { networkToOnnx, planToOnnx } from '../export/onnx.ts'
+import { writeAtomically } from '../files/atomic-file.ts'
 import { activationOf } from '../model/plan.ts'
-import { writeAtomically } from '../weights/atomic-file.ts'
-import { type NetworkArguments, networkOptionsOf } from './model-options.ts'
-import { openNamedModel } from './plan-of.ts'
-import { say } from './print.ts'
+import { type NetworkArguments, networkOptionsOf } from './options/model-options.ts'
+import { openNamedModel } from './options/plan-of.ts'
+import { say } from './terminal/print.ts'
 
 export interface ExportArguments extends NetworkArguments {
   readonly model: string

@@ -1,13 +1,13 @@
 // `residual info`: what do this installation and this machine offer?
 import { availableParallelism } from 'node:os'
+import { packageVersion } from '../base/package-version.ts'
+import { jsonText } from '../base/text.ts'
 import { alignColumns, formatPlan } from '../model/format-plan.ts'
 import { bundledModels, type ModelFile } from '../model-record.ts'
-import { packageVersion } from '../package-version.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { cpuInstructionSet, loadNative } from '../runtime/native.ts'
-import { jsonText } from '../text.ts'
-import { planOf } from './plan-of.ts'
-import { sayAll, sayJson, write } from './print.ts'
+import { planOf } from './options/plan-of.ts'
+import { sayAll, sayJson, write } from './terminal/print.ts'
 
 export interface InfoArguments {
   readonly plan?: string

@@ -7,7 +7,7 @@ import { type Checkpoint, checkpoints } from '../registry/checkpoints.ts'
 import type { Progress } from '../registry/download.ts'
 import { type PullOptions, pull } from '../registry/pull.ts'
 import { readOrigin } from '../registry/record.ts'
-import { say, sayAll, sayJson, warn } from './print.ts'
+import { say, sayAll, sayJson, warn } from './terminal/print.ts'
 
 export interface PullArguments {
   readonly sha256?: string

@@ -1,10 +1,10 @@
 // The limit on images that are decoded at a time in this process, whoever asks for them: each takes tens of megabytes.
-import { Gate } from '../gate.ts'
+import { TaskLimit } from '../base/task-limit.ts'
 
 /** As many as libuv has threads to do it on: more would wait there, holding what they have read. */
 export const decodersAtOnce = Math.max(1, Math.floor(Number(process.env.UV_THREADPOOL_SIZE)) || 4)
 
-const gate = new Gate(decodersAtOnce, Number.POSITIVE_INFINITY)
+const limit = new TaskLimit(decodersAtOnce, Number.POSITIVE_INFINITY)
 
 /**
  * Runs `task`, which decodes an image and does with it what needs it whole, when a place is free. Within the task no other place may
@@ -13,5 +13,5 @@ const gate = new Gate(decodersAtOnce, Number.POSITIVE_INFINITY)
  * @throws the signal's reason, or what the task throws
  */
 export function decoding<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-  return gate.run(task, signal ?? new AbortController().signal)
+  return limit.run(task, signal ?? new AbortController().signal)
 }

@@ -1,6 +1,7 @@
 // Changing the preprocessing of a checkpoint in part.
+
+import { checkNames, type Names } from '../base/options.ts'
 import { ResidualError } from '../errors.ts'
-import { checkNames, type Names } from '../options.ts'
 import { inputSize, type Preprocessing, parsePreprocessing, type Step } from './preprocess.ts'
 
 /** What replaces members of a {@link Preprocessing}. */

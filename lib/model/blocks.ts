@@ -1,5 +1,5 @@
 // The parts that ResNets repeat: stems, and blocks with their shortcuts, built of layers.
-import { checkNames, type Names } from '../options.ts'
+import { checkNames, type Names } from '../base/options.ts'
 import type { Value } from './graph.ts'
 import { add, convBN, defaultEpsilon, localAvgPool, relu } from './layers.ts'
 

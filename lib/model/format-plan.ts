@@ -1,5 +1,5 @@
 // How does a plan read to a person?
-import { visible } from '../text.ts'
+import { visible } from '../base/text.ts'
 import { type Op, opCost, type Plan, planCost, type Shape } from './plan.ts'
 
 /** A table: a line per operation with shapes, what is fused into it, MFLOP and KiB per image; then the totals. */

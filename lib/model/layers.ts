@@ -1,6 +1,7 @@
 // The layers that networks are made of: functions from values to a value.
+
+import { checkNames, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
-import { checkNames, type Names } from '../options.ts'
 import { append, type Graph, type Value } from './graph.ts'
 
 export const defaultEpsilon = 1e-5

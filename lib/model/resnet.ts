@@ -1,6 +1,7 @@
 // What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
+
+import { checkNames, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
-import { checkNames, type Names } from '../options.ts'
 import { basicBlock, bottleneck, stem } from './blocks.ts'
 import type { Network } from './graph.ts'
 import { defaultEpsilon, globalAvgPool, input, linear, maxPool } from './layers.ts'

@@ -1,7 +1,7 @@
 // Which checkpoints were pulled before, and where do they lie? In one flat folder, each beside its record.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { cacheFolder } from '../cache-folder.ts'
+import { cacheFolder } from '../files/cache-folder.ts'
 import { cacheName } from './source.ts'
 
 /** What checkpoints may be called on a server; the first that is there wins. */

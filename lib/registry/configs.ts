@@ -1,7 +1,7 @@
 // The files of a repository that say what its checkpoint is: config.json and preprocessor_config.json, kept beside it.
 import { basename, dirname, extname, join } from 'node:path'
 import { ResidualError } from '../errors.ts'
-import { writeAtomically } from '../weights/atomic-file.ts'
+import { writeAtomically } from '../files/atomic-file.ts'
 import type { Source } from './source.ts'
 import type { Transport } from './transport.ts'
 

@@ -1,7 +1,7 @@
 // Who may write a file of the cache? One pull at a time, in whatever process; the others wait, and find it there.
 import { open, rename, rm, stat, utimes } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { notWritten } from '../weights/atomic-file.ts'
+import { notWritten } from '../files/atomic-file.ts'
 
 const pollMs = 100
 const beatMs = 2000

@@ -1,6 +1,6 @@
 // What came of a download that was broken off? A file beside the one it is to become, and a note of what it is part of.
 import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises'
-import { notWritten } from '../weights/atomic-file.ts'
+import { notWritten } from '../files/atomic-file.ts'
 
 /** What a server said of the file whose beginning this is. */
 export interface PartNote {

@@ -1,9 +1,9 @@
 // How does a checkpoint get here? Found in the cache, or downloaded, checked, given its record, and only then put in its place.
 import { mkdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
-import { checkNames, checkSignal, type Names } from '../options.ts'
-import { notWritten } from '../weights/atomic-file.ts'
+import { notWritten } from '../files/atomic-file.ts'
 import { modelCache } from './cache.ts'
 import { bringConfigs } from './configs.ts'
 import { download, type Progress } from './download.ts'

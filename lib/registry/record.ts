@@ -1,7 +1,7 @@
 // What is written beside a pulled checkpoint? The record that every model may have, and where it is from.
 import { readFile } from 'node:fs/promises'
-import { writeAtomically } from '../weights/atomic-file.ts'
-import { recordPath } from '../weights/record-path.ts'
+import { writeAtomically } from '../files/atomic-file.ts'
+import { recordPath } from '../weights/checkpoint/record-path.ts'
 import type { Source } from './source.ts'
 import type { CheckedAgainst } from './verify.ts'
 

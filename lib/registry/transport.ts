@@ -1,8 +1,8 @@
 // How is a file asked for? Over https and the proxies the environment names, redirects followed by hand.
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
+import { packageVersion } from '../base/package-version.ts'
 import { ResidualError } from '../errors.ts'
-import { packageVersion } from '../package-version.ts'
 import { hubEndpoint } from './source.ts'
 
 /** A failure that may go away by itself: what asked should ask again. */

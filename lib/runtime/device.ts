@@ -1,6 +1,6 @@
 // Which devices can compute here, and why not the others?
 import { outOfRange, ResidualError } from '../errors.ts'
-import { runtimeLibraries } from './cuda-libraries.ts'
+import { runtimeLibraries } from './cuda/libraries.ts'
 import { loadCuda, loadNative, type NativeAddon, translated } from './native.ts'
 
 export type DeviceChoice = 'auto' | 'cpu' | 'cuda'

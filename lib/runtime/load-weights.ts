@@ -11,7 +11,7 @@ import {
 } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { Staging } from '../weights/staging.ts'
-import { storedOf } from '../weights/stored-tensors.ts'
+import { storedOf } from '../weights/stored-source.ts'
 import { type NativeSession, translateError } from './native.ts'
 
 /** Operations under way together: each takes memory for its weights and a thread of libuv's four; one is left to others. */

@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { types } from 'node:util'
+import { packageRoot } from '../base/package-root.ts'
 import { type ErrorCode, errorCodes, ResidualError } from '../errors.ts'
 import type { OutputName, Plan } from '../model/plan.ts'
-import { packageRoot } from '../package-root.ts'
-import type { FilePlace } from '../weights/checkpoint-file.ts'
-import type { WeightLayout } from '../weights/stored-tensors.ts'
-import type { StoredType } from '../weights/stored-type.ts'
+import type { FilePlace } from '../weights/checkpoint/checkpoint-file.ts'
+import type { WeightLayout } from '../weights/stored-source.ts'
+import type { StoredType } from '../weights/tensors/stored-type.ts'
 
 /** A crop window of an image resized to `outHeight` x `outWidth`; all in pixels. */
 export interface ResizeGeometry {
@@ -116,11 +116,11 @@ let cpuAddon: NativeAddon | undefined
  * @throws ResidualError ADDON_NOT_BUILT
  */
 export function loadNative(): NativeAddon {
-  cpuAddon ??= load(
-    addonPath('cpu'),
-    'ADDON_NOT_BUILT',
-    'Build it with `npm rebuild residual` (in a clone: `npm run build`); that takes CMake and a C++17 compiler (GCC or Clang).',
-  )
+  cpuAddon ??= load(addonPath('cpu'), (problem, cause) => {
+    const remedy =
+      'Build it with `npm rebuild residual` (in a clone: `npm run build`); that takes CMake and a C++17 compiler (GCC or Clang).'
+    return new ResidualError('ADDON_NOT_BUILT', `${problem} ${remedy}`, { cause })
+  })
   return cpuAddon
 }
 
@@ -132,21 +132,21 @@ let cudaAddon: NativeAddon | undefined
  * @throws ResidualError BACKEND_UNAVAILABLE
  */
 export function loadCuda(): NativeAddon {
-  cudaAddon ??= load(
-    addonPath('cuda'),
-    'BACKEND_UNAVAILABLE',
-    'Build it with `npm run build:cuda` in the folder of the package; that takes CMake, a C++17 compiler, and Python with pip ' +
-      'where there is no CUDA 13 toolkit.',
-  )
+  cudaAddon ??= load(addonPath('cuda'), (problem, cause) => {
+    const remedy =
+      'Build it with `npm run build:cuda` in the folder of the package; that takes CMake, a C++17 compiler, and Python with pip ' +
+      'where there is no CUDA 13 toolkit.'
+    return new ResidualError('BACKEND_UNAVAILABLE', `${problem} ${remedy}`, { cause })
+  })
   return cudaAddon
 }
 
-function load(path: string, code: ErrorCode, remedy: string): NativeAddon {
+function load(path: string, errorFor: (problem: string, cause: unknown) => ResidualError): NativeAddon {
   try {
     return createRequire(import.meta.url)(path) as NativeAddon
   } catch (cause) {
     const reason = existsSync(path) ? `cannot be loaded: ${(cause as Error).message}` : 'does not exist'
-    throw new ResidualError(code, `The native addon ${path} ${reason}. ${remedy}`, { cause })
+    throw errorFor(`The native addon ${path} ${reason}.`, cause)
   }
 }
 

@@ -1,8 +1,8 @@
 // How is a session to run? Its options, their defaults, and what is wrong with them.
 import { availableParallelism } from 'node:os'
-import { cacheFolder } from '../cache-folder.ts'
+import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
-import { checkNames, checkSignal, type Names } from '../options.ts'
+import { cacheFolder } from '../files/cache-folder.ts'
 import type { DeviceChoice } from './device.ts'
 
 /** How a GPU keeps and multiplies numbers; sums are always float32. tf32 keeps float32 and multiplies ten bits of it. */

@@ -1,15 +1,15 @@
 // How is a plan run? Through a session: weights loaded once, batches run in turn, memory given back on dispose.
 import { types } from 'node:util'
+import { checkNames, checkSignal, type Names } from '../base/options.ts'
+import { median } from '../base/statistics.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
-import { checkNames, checkSignal, type Names } from '../options.ts'
-import { median } from '../statistics.ts'
 import type { WeightSource } from '../weights/source.ts'
-import { cpuAutotune } from './cpu-autotune.ts'
 import { resolveDevice } from './device.ts'
 import { loadWeights, mostAtOnce } from './load-weights.ts'
 import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
 import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
+import { cpuAutotune } from './tuning/cpu-autotune.ts'
 
 const partBatches = 8 // CUDA: batches that go to the addon at once, to overlap copying and computing
 

@@ -1,8 +1,8 @@
 // Triton's extensions about models, the same for REST and gRPC: which there are, what they have done, and loading one anew.
 import { ResidualError } from '../errors.ts'
-import { modelVersion } from './served-model.ts'
+import { modelVersion } from './models/served-model.ts'
+import { invalid } from './protocol/tensor-values.ts'
 import type { Service } from './service.ts'
-import { invalid } from './tensor-values.ts'
 
 /**
  * The models, or only those that are ready.

@@ -3,13 +3,13 @@ import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { SessionDevice } from '../runtime/session.ts'
-import { Connections } from './connections.ts'
-import type { GrpcServer } from './grpc.ts'
-import { checkMs, createHttp } from './http.ts'
+import type { GrpcServer } from './grpc/grpc-server.ts'
+import { checkMs, createHttp } from './http/http-server.ts'
+import { Connections } from './limits/connections.ts'
 import { listenError } from './listen-error.ts'
 import { checkServeOptions, type ServeOptions } from './options.ts'
 import { Service } from './service.ts'
-import { startTracing } from './tracing.ts'
+import { startTracing } from './telemetry/tracing.ts'
 
 /**
  * Serves models over HTTP. Resolves once it listens and the models are warm; while they are not, `v2/health/ready` says so.
@@ -74,7 +74,7 @@ export class RunningServer {
     const listenTextResolver = (address: string) => `loading models for ${address}`
     await orListenError(this.#app.listen({ host, port, listenTextResolver }), host, port, '--port')
     if (grpcPort !== undefined) {
-      const { startGrpc } = await import('./grpc.ts')
+      const { startGrpc } = await import('./grpc/grpc-server.ts')
       const starting = startGrpc(this.#service, { host, port: grpcPort }, this.log)
       this.#grpc = await orListenError(starting, host, grpcPort, '--grpc-port')
     }

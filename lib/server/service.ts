@@ -1,20 +1,21 @@
 // What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+
 import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'
+import { TaskLimit } from '../base/task-limit.ts'
 import { ResidualError } from '../errors.ts'
-import { Gate } from '../gate.ts'
-import { errorAnswer } from './answers.ts'
-import { BodyBudget } from './body.ts'
-import { within } from './deadline.ts'
-import { deviceMemoryReader } from './device-memory.ts'
-import { ImageDecoder } from './images.ts'
-import type { Timings } from './infer.ts'
-import { JsonParser } from './json-parser.ts'
-import { Metrics, type Protocol } from './metrics.ts'
+import { ImageDecoder } from './inference/images.ts'
+import { splitName } from './inference/signature.ts'
+import { JsonParser } from './json/json-parser.ts'
+import { BodyBudget } from './limits/body.ts'
+import { within } from './limits/deadline.ts'
+import { type LoadedModel, modelVersion, ServedModel } from './models/served-model.ts'
 import type { CheckedServeOptions } from './options.ts'
-import { type LoadedModel, modelVersion, ServedModel } from './served-model.ts'
-import { splitName } from './signature.ts'
-import { traced } from './tracing.ts'
+import { errorAnswer } from './protocol/answers.ts'
+import type { Done } from './protocol/request.ts'
+import { deviceMemoryReader } from './telemetry/device-memory.ts'
+import { Metrics, type Protocol } from './telemetry/metrics.ts'
+import { traced } from './telemetry/tracing.ts'
 
 /** A request on its way: what it asks for, and who waits for it. */
 export interface Call {
@@ -34,16 +35,10 @@ export interface Asked {
   readonly timeoutMs: number | undefined
 }
 
-/** What came of a request. */
-export interface Done {
-  readonly images: number
-  readonly timings: Timings
-}
-
 export class Service {
   readonly metrics = new Metrics()
   /** What is unpacked passes it: images and bodies. It takes threads, of which computing must find one. */
-  readonly unpacking: Gate
+  readonly unpacking: TaskLimit
   readonly decoder: ImageDecoder
   readonly jsonParser: JsonParser
   /** What the bodies and messages of all requests may hold. */
@@ -74,7 +69,7 @@ export class Service {
       models.set(model.name, model)
     }
     this.models = models
-    this.unpacking = new Gate(decoders, batcher.maxQueue)
+    this.unpacking = new TaskLimit(decoders, batcher.maxQueue)
     this.bodies = new BodyBudget(limits.bodyBytes, limits.heldBytes)
     this.jsonParser = new JsonParser(jsonThreads(), batcher.maxQueue)
     this.decoder = new ImageDecoder(this.unpacking, limits.pixelsPerPicture)

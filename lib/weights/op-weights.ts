@@ -3,13 +3,13 @@ import { types } from 'node:util'
 import { ResidualError, wrongType } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
 import { product } from '../model/product.ts'
-import type { FilePlace } from './checkpoint-file.ts'
-import { checkFinite } from './float-tensor.ts'
+import type { FilePlace } from './checkpoint/checkpoint-file.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
-import { storedOf, type WeightLayout } from './stored-tensors.ts'
-import type { StoredType } from './stored-type.ts'
+import { storedOf, type WeightLayout } from './stored-source.ts'
+import { checkFinite } from './tensors/float-tensor.ts'
+import type { StoredType } from './tensors/stored-type.ts'
 
 export type WeightedOp = ConvOp | LinearOp
 

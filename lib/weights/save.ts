@@ -1,15 +1,16 @@
 // How does a network with its weights become a safetensors file? Under our names, as it was trained or as it is run.
+
+import { checkNames, type Names } from '../base/options.ts'
 import type { Network } from '../model/graph.ts'
 import { lower } from '../model/lower.ts'
 import { parametersOf } from '../model/parameters.ts'
-import { checkNames, type Names } from '../options.ts'
-import { readFolded, takesWeights, type WeightedOp, weightShape } from './op-weights.ts'
 import {
   type DeferredTensor,
   type WriteOptions,
   writeOptionNames,
   writeSafetensors,
-} from './safetensors-write.ts'
+} from './formats/safetensors/write.ts'
+import { readFolded, takesWeights, type WeightedOp, weightShape } from './op-weights.ts'
 import type { WeightSource } from './source.ts'
 
 export interface SaveOptions extends WriteOptions {

@@ -3,8 +3,6 @@ import { types } from 'node:util'
 import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import { product } from '../model/product.ts'
-import type { Safetensors } from './safetensors.ts'
-import { keepStored } from './stored-tensors.ts'
 
 /** Named float32 tensors, read one at a time. */
 export interface WeightSource {
@@ -20,17 +18,6 @@ export interface WeightSource {
    * ResidualError TENSOR_NOT_FOUND and what the reader throws.
    */
   read(name: string, into?: Float32Array): Promise<Float32Array>
-}
-
-export function fromSafetensors(file: Safetensors): WeightSource {
-  const source: WeightSource = {
-    description: file.path,
-    names: () => file.tensors.keys(),
-    shape: name => file.tensors.get(name)?.shape,
-    read: (name, into) => file.read(name, into),
-  }
-  keepStored(source, { file, locate: name => ({ name, layout: 'KCRS' }) })
-  return source
 }
 
 /** A tensor in memory, row-major. */

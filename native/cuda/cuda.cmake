@@ -1,6 +1,6 @@
 # Builds residual-cuda.node and the stand-ins with which cuDNN compiles plans where there is no GPU. scripts/build-cuda.mjs
 # passes RESIDUAL_NVCC, CUDA_INCLUDE_DIR and CUDNN_INCLUDE_DIR: CMake's own search knows toolkits that were installed, but not
-# wheels. Nothing is linked with CUDA or cuDNN: both are found at run time (lib/runtime/cuda-libraries.ts).
+# wheels. Nothing is linked with CUDA or cuDNN: both are found at run time (lib/runtime/cuda/libraries.ts).
 enable_language(ASM)
 foreach(needed "${RESIDUAL_NVCC}" "${CUDA_INCLUDE_DIR}/cuda_runtime_api.h" "${CUDNN_INCLUDE_DIR}/cudnn_graph.h")
   if(NOT EXISTS "${needed}")

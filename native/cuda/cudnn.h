@@ -10,7 +10,7 @@
 
 namespace residual::cuda {
 
-constexpr size_t kMinCudnnVersion = 91200;  // the first for CUDA 13; lib/runtime/cuda-libraries.ts has it too
+constexpr size_t kMinCudnnVersion = 91200;  // the first for CUDA 13; lib/runtime/cuda/libraries.ts has it too
 
 // cuDNN's functions, under their own names without the prefix. A table instead of linking: the addon then
 // loads on machines without cuDNN and can say what is missing.

@@ -1,14 +1,14 @@
-// lib/runtime/cuda-libraries.ts, built: where libraries are looked for is told there. In a clone it is built here if need be.
+// lib/runtime/cuda/libraries.ts, built: where libraries are looked for is told there. In a clone it is built here if need be.
 import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
-const source = join(root, 'lib', 'runtime', 'cuda-libraries.ts')
-const built = join(root, 'dist', 'runtime', 'cuda-libraries.js')
+const source = join(root, 'lib', 'runtime', 'cuda', 'libraries.ts')
+const built = join(root, 'dist', 'runtime', 'cuda', 'libraries.js')
 
-/** @returns {Promise<typeof import('../../lib/runtime/cuda-libraries.ts')>} */
+/** @returns {Promise<typeof import('../../lib/runtime/cuda/libraries.ts')>} */
 export async function builtLibraries() {
   const isCurrent =
     !existsSync(source) || statSync(built, { throwIfNoEntry: false })?.mtimeMs > statSync(source).mtimeMs

@@ -1,8 +1,9 @@
 import { describe, expect, it, vi } from 'vitest'
-import { type BenchmarkOptions, benchmark, type Result } from '../../lib/bench/benchmark.ts'
-import { type Engine, type OpenEngine, residualEngine, type Subject } from '../../lib/bench/engine.ts'
+import { quartiles } from '../../lib/base/statistics.ts'
+import { type BenchmarkOptions, benchmark, type Result } from '../../lib/benchmark/benchmark.ts'
+import type { Engine, OpenEngine, Subject } from '../../lib/benchmark/engine.ts'
+import { residualEngine } from '../../lib/benchmark/residual-engine.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
-import { quartiles } from '../../lib/statistics.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const subject: Subject = {

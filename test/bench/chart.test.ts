@@ -1,7 +1,7 @@
 import sharp from 'sharp'
 import { describe, expect, it } from 'vitest'
 import { pythonEngineNames } from '../../bench/python.ts'
-import { chartSvg } from '../../lib/bench/chart.ts'
+import { chartSvg } from '../../lib/benchmark/chart.ts'
 import { sampleCase, sampleReport } from '../support/report.ts'
 
 const barsOf = (svg: string) =>

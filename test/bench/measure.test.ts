@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest'
-import { fewestRounds, fmaPeak, inRounds } from '../../lib/bench/measure.ts'
+import { fewestRounds, fmaPeak, inRounds } from '../../lib/benchmark/measure.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 
 describe('measuring in rounds', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { mostPeakDrift, mostRatioSpread, noiseOf } from '../../lib/bench/noise.ts'
+import { mostPeakDrift, mostRatioSpread, noiseOf } from '../../lib/benchmark/noise.ts'
 
 const steady = { before: 100, after: 100 }
 const ratios = (spread: number) => [

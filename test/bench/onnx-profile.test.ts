@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { lastRuns, nodeTimes } from '../../lib/bench/onnx-profile.ts'
+import { lastRuns, nodeTimes } from '../../lib/benchmark/onnx-profile.ts'
 import { tinyPlan } from '../support/tiny.ts'
 
 const node = (name: string, microseconds: number) => ({

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
-import { imagesFor, makeSubject } from '../../lib/bench/subject.ts'
+import { imagesFor, makeSubject } from '../../lib/benchmark/subject.ts'
 import { createSession, lower, type Network, resnet } from '../../lib/index.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { goldenWeights, relativeError } from '../support/golden.ts'

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
-import { imagesFor, makeSubject } from '../../lib/bench/subject.ts'
+import { imagesFor, makeSubject } from '../../lib/benchmark/subject.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const parts = { network: tinyNetwork, plan: tinyPlan, weights: tinyWeights, path: null }

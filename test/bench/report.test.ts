@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { caseText, reportText } from '../../lib/bench/report.ts'
+import { caseText, reportText } from '../../lib/benchmark/report.ts'
 import { sampleCase, sampleReport } from '../support/report.ts'
 
 describe('the report', () => {

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { OpResult } from '../../lib/bench/ops.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
+import type { OpResult } from '../../lib/benchmark/ops.ts'
 import { lower, resnet } from '../../lib/index.ts'
 import type { Shape } from '../../lib/model/plan.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 import { residual } from '../support/command-line.ts'
 
 const shortly = ['--seconds', '0.01', '--batch', '1', '--threads', '1', '--starts', '0']

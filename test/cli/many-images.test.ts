@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs'
 import { expect, it, vi } from 'vitest'
-import { tableReport } from '../../lib/cli/classify-report.ts'
-import { findInputs } from '../../lib/cli/inputs.ts'
+import { findInputs } from '../../lib/cli/classify/inputs.ts'
+import { tableReport } from '../../lib/cli/classify/report.ts'
 
 const count = 150_000
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { compilePlan, readGpu } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
-import { findCudnnHeaders, isNewEnough, minCudnn } from '../../lib/runtime/cuda-libraries.ts'
+import { findCudnnHeaders, isNewEnough, minCudnn } from '../../lib/runtime/cuda/libraries.ts'
 import { tinyPlan } from '../support/tiny.ts'
 import { expectedCudnn, noTwin, notBuilt, openedCudnn, twinGpu, useTwin } from '../support/twin.ts'
 

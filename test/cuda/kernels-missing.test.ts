@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
-import { packageRoot } from '../../lib/package-root.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { temporaryFolder } from '../support/files.ts'
 
 const addon = join(packageRoot, 'build-cuda', 'Release', 'residual-cuda.node')

@@ -3,7 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeOnnx } from '../../lib/export/onnx-schema.ts'
-import { openOnnx } from '../../lib/weights/formats/onnx.ts'
+import { openOnnx } from '../../lib/weights/formats/onnx/open-onnx.ts'
 import { smallOnnx } from '../support/onnx.ts'
 import { readAll } from './read-all.ts'
 

@@ -1,6 +1,6 @@
 // What does the fuzzer do with a checkpoint that was opened? It reads everything, also as the addon would.
-import type { Checkpoint } from '../../lib/weights/checkpoint.ts'
-import { storedBytes, toFloat32 } from '../../lib/weights/stored-type.ts'
+import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
+import { storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
 
 /** `bytes` are the whole file. Throws the first problem with a code once all tensors were read, any other at once. */
 export async function readAll(file: Checkpoint, bytes: Uint8Array): Promise<void> {

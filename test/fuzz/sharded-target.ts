@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openShardedSafetensors } from '../../lib/weights/formats/sharded-safetensors.ts'
+import { openShardedSafetensors } from '../../lib/weights/formats/safetensors/sharded.ts'
 import { safetensors } from '../support/files.ts'
 import type { FuzzTarget } from './harness.ts'
 

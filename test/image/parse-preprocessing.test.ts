@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { imagenet, parsePreprocessing } from '../../lib/image/preprocess.ts'
 import { ResidualError } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 
 const models = join(packageRoot, 'models')
 const records = readdirSync(models).filter(name => name.endsWith('.json'))

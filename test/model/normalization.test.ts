@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { globalAvgPool, input, linear, lower } from '../../lib/index.ts'
 import { leastStd, mostMean, mostStd } from '../../lib/model/normalization.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 
 const pooled = globalAvgPool(input())
 const logits = linear(pooled, { name: 'fc', classes: 2 })

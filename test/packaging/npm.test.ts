@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import semver from 'semver'
 import { describe, expect, it } from 'vitest'
-import { packageRoot } from '../../lib/package-root.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
 
 const run = promisify(execFile)
 const readJson = (...path: string[]) => JSON.parse(readFileSync(join(packageRoot, ...path), 'utf8'))

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import {
   type CompileReport,
   compilePlan,
@@ -14,8 +15,7 @@ import {
   readGpu,
   resnet,
 } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
-import { type CudnnTensor, parseCudnnPlan } from '../../lib/runtime/cudnn-plan.ts'
+import { type CudnnTensor, parseCudnnPlan } from '../../lib/runtime/cuda/cudnn-plan.ts'
 import { addonPath } from '../../lib/runtime/native.ts'
 import { expectedCudnn, notBuilt } from '../support/twin.ts'
 

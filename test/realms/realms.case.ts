@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { types } from 'node:util'
 import { expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { createSession, load, ResidualError } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 // Here what the addon returns is no Float32Array and what it throws no Error, by `instanceof`.

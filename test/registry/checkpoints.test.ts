@@ -1,7 +1,7 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { platformCache } from '../../lib/cache-folder.ts'
+import { platformCache } from '../../lib/files/cache-folder.ts'
 import { parsePreprocessing } from '../../lib/image/preprocess.ts'
 import { resnet } from '../../lib/index.ts'
 import { cachedModel, modelCache } from '../../lib/registry/cache.ts'

@@ -1,8 +1,8 @@
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { errorCodes, outputNames } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 import { loadNative, translateError } from '../../lib/runtime/native.ts'
 import { tinyBytes, tinyPlan } from '../support/tiny.ts'
 

@@ -13,10 +13,10 @@ import {
   resnet,
 } from '../../lib/index.ts'
 import type { Op } from '../../lib/model/plan.ts'
-import { choicesFile } from '../../lib/runtime/choice-cache.ts'
-import { CpuAutotune } from '../../lib/runtime/cpu-autotune.ts'
 import { loadNative, type NativeAddon, type NativeOptions } from '../../lib/runtime/native.ts'
 import type { SessionOptions } from '../../lib/runtime/session-options.ts'
+import { choicesFile } from '../../lib/runtime/tuning/choice-cache.ts'
+import { CpuAutotune } from '../../lib/runtime/tuning/cpu-autotune.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
 import { tinyPlan } from '../support/tiny.ts'

@@ -1,6 +1,6 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { expect, it } from 'vitest'
-import { toNchw } from '../../lib/bench/nchw.ts'
+import { toNchw } from '../../lib/benchmark/nchw.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import {
   add,

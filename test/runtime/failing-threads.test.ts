@@ -2,7 +2,7 @@ import { execFile, execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { packageRoot } from '../../lib/package-root.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { noTwin, twin, twinGpu } from '../support/twin.ts'
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { toNchw } from '../../lib/bench/nchw.ts'
+import { toNchw } from '../../lib/benchmark/nchw.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, resnet, trainableCount } from '../../lib/index.ts'
 import { loadNative } from '../../lib/runtime/native.ts'

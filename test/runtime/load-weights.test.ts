@@ -2,6 +2,7 @@ import { copyFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as tick } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import {
   convBN,
   createSession,
@@ -15,9 +16,8 @@ import {
   openSafetensors,
   type Tensor,
 } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
-import { keepStored } from '../../lib/weights/stored-tensors.ts'
-import { type StoredType, storedBytes } from '../../lib/weights/stored-type.ts'
+import { keepStored } from '../../lib/weights/stored-source.ts'
+import { type StoredType, storedBytes } from '../../lib/weights/tensors/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
 import { outputsLast, turnedWeights } from '../support/layouts.ts'
 import { tinyPlan, tinyWeights } from '../support/tiny.ts'

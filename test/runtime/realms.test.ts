@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it, vi } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { ResidualError } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 
 it('works where globals are of another realm than Node’s, as with Jest and with Vitest’s vmThreads', async () => {
   const vitest = join(packageRoot, 'node_modules', 'vitest', 'vitest.mjs')

@@ -4,8 +4,8 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { load } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 
 // The package as built: a worker or a child process has no TypeScript loader.
 const entry = pathToFileURL(join(packageRoot, 'dist', 'index.js')).href

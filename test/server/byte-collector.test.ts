@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ByteCollector } from '../../lib/server/byte-collector.ts'
+import { ByteCollector } from '../../lib/server/limits/byte-collector.ts'
 import { seeded } from '../support/files.ts'
 
 const random = seeded(5)

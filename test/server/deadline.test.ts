@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { within } from '../../lib/server/deadline.ts'
+import { within } from '../../lib/server/limits/deadline.ts'
 
 const client = new AbortController().signal
 const coded = expect.objectContaining({ code: 'DEADLINE_EXCEEDED' })

@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { loadSync, type MessageTypeDefinition } from '@grpc/proto-loader'
 import protobuf from 'protobufjs'
 import { describe, expect, it } from 'vitest'
-import { packageRoot } from '../../lib/package-root.ts'
-import { takeContents, writeResponse } from '../../lib/server/grpc-contents.ts'
-import { readVarints } from '../../lib/server/varints.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
+import { takeContents, writeResponse } from '../../lib/server/grpc/contents.ts'
+import { readVarints } from '../../lib/server/grpc/varints.ts'
 
 const definition = loadSync(join(packageRoot, 'protocol', 'open-inference.proto'), { keepCase: true })
 const { serialize, deserialize } = definition['inference.ModelInferRequest'] as MessageTypeDefinition<

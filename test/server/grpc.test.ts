@@ -10,8 +10,8 @@ import {
 import { loadSync } from '@grpc/proto-loader'
 import protobuf from 'protobufjs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import { type Classifier, load } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
 import {
   ask,

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
-import { JsonParser } from '../../lib/server/json-parser.ts'
-import { formatAnswer, parseRequest } from '../../lib/server/rest-format.ts'
+import { JsonParser } from '../../lib/server/json/json-parser.ts'
+import { formatAnswer, parseRequest } from '../../lib/server/rest/format.ts'
 
 const parser = new JsonParser(1, 8)
 afterAll(() => parser.close())

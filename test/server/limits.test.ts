@@ -2,8 +2,8 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { BodyBudget } from '../../lib/server/body.ts'
 import type { RunningServer, ServeOptions } from '../../lib/server/index.ts'
+import { BodyBudget } from '../../lib/server/limits/body.ts'
 import {
   ask,
   binaryRequest,

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { logStream } from '../../lib/server/log-stream.ts'
+import { logStream } from '../../lib/server/telemetry/log-stream.ts'
 
 /** A descriptor that takes `room` bytes at a time, or fails with `code` while that is set. */
 function descriptor(room = Number.POSITIVE_INFINITY) {
@@ -55,7 +55,7 @@ describe('the stream of the log', () => {
   })
 
   it('loses nothing when the process exits', () => {
-    const module = new URL('../../lib/server/log-stream.ts', import.meta.url)
+    const module = new URL('../../lib/server/telemetry/log-stream.ts', import.meta.url)
     const script = `import { logStream } from '${module}'; logStream().write('the last\\n'); process.exit(0)`
     const { stdout } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
       encoding: 'utf8',

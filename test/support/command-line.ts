@@ -1,7 +1,7 @@
 // The command line, as a user has it: the built one, in a process of its own.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/package-root.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
 
 export interface Result {
   readonly code: number | null

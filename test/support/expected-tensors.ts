@@ -1,6 +1,6 @@
 // Tensors as a framework says they are, which a file of it is to hold.
 import { expect } from 'vitest'
-import type { Checkpoint } from '../../lib/weights/checkpoint.ts'
+import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
 
 export type Expected = readonly (readonly [name: string, shape: readonly number[], floating: boolean])[]
 

@@ -1,5 +1,10 @@
 // How does a test have cuDNN compile a graph and the twin execute it? Numbers by their types, tensors by their strides.
-import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from '../../lib/weights/float16.ts'
+import {
+  decodeBFloat16,
+  decodeFloat16,
+  encodeBFloat16,
+  encodeFloat16,
+} from '../../lib/weights/tensors/float16.ts'
 import { seeded } from './files.ts'
 import {
   type CudnnReport,

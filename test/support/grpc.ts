@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { type Client, credentials, loadPackageDefinition, type ServiceError } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
-import { packageRoot } from '../../lib/package-root.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: messages are what the proto says

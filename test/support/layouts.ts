@@ -1,6 +1,6 @@
 // How does a test get weights that lie as Keras has them?
 import type { Checkpoint, WeightSource } from '../../lib/index.ts'
-import { keepStored } from '../../lib/weights/stored-tensors.ts'
+import { keepStored } from '../../lib/weights/stored-source.ts'
 
 /** `[K,C,R,S]` to `[R,S,C,K]`, or `[K,C]` to `[C,K]`. */
 export function outputsLast<T>(shape: readonly number[], numbers: ArrayLike<T>): T[] {

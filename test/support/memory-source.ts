@@ -1,6 +1,6 @@
 // How do tests read bytes as if they were a file, a hundred thousand times a minute?
-import { invalidCheckpoint } from '../../lib/weights/checkpoint-error.ts'
-import type { ByteSource } from '../../lib/weights/checkpoint-file.ts'
+import { invalidCheckpoint } from '../../lib/weights/checkpoint/checkpoint-error.ts'
+import type { ByteSource } from '../../lib/weights/checkpoint/checkpoint-file.ts'
 
 /** Reads of these bytes behave as those of a file of them do. It may say that it is one, from which nobody reads then. */
 export function memorySource(bytes: Uint8Array, format: string, descriptor?: number): ByteSource {

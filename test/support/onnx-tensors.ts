@@ -2,7 +2,7 @@
 // The numbers of fields and types are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 import protobuf from 'protobufjs'
 import { encodeOnnx, type OnnxGraph, type OnnxTensor } from '../../lib/export/onnx-schema.ts'
-import { encodeBFloat16, encodeFloat16 } from '../../lib/weights/float16.ts'
+import { encodeBFloat16, encodeFloat16 } from '../../lib/weights/tensors/float16.ts'
 
 /** Writes what a TensorProto has beside its name and dimensions. */
 export type Encode = (writer: protobuf.Writer, data: Float32Array) => unknown

@@ -1,9 +1,9 @@
 // How does a test use the twin's device directly, and cuDNN with graphs of its own? By steps for native/twin/probe.
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
-import { packageRoot } from '../../lib/package-root.ts'
-import { compileLibraries, type LibraryCandidates } from '../../lib/runtime/cuda-libraries.ts'
-import type { CudnnTensor } from '../../lib/runtime/cudnn-plan.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
+import type { CudnnTensor } from '../../lib/runtime/cuda/cudnn-plan.ts'
+import { compileLibraries, type LibraryCandidates } from '../../lib/runtime/cuda/libraries.ts'
 import { twin, twinGpu } from './twin.ts'
 
 type Pair = readonly [number, number]

@@ -1,6 +1,6 @@
 // A benchmark's report, for tests of what is made of one.
-import type { Case, Result } from '../../lib/bench/benchmark.ts'
-import type { Report } from '../../lib/bench/report.ts'
+import type { Case, Result } from '../../lib/benchmark/benchmark.ts'
+import type { Report } from '../../lib/benchmark/report.ts'
 
 const evenly = (median: number) => ({ low: median, median, high: median })
 

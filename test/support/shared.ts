@@ -1,7 +1,7 @@
 // Where are the files that belong to the workplace rather than to the project?
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageRoot } from '../../lib/package-root.ts'
+import { packageRoot } from '../../lib/base/package-root.ts'
 
 export const sharedFolder = join(packageRoot, '..', 'shared')
 

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, vi } from 'vitest'
+import { packageRoot } from '../../lib/base/package-root.ts'
 import type { SessionOptions } from '../../lib/index.ts'
-import { packageRoot } from '../../lib/package-root.ts'
 import { loadCuda } from '../../lib/runtime/native.ts'
 
 /** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */

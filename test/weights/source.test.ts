@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type Parameter, parametersOf, ResidualError, resnet18 } from '../../lib/index.ts'
-import { openSafetensors } from '../../lib/weights/safetensors.ts'
-import { checkParameters, fromSafetensors, fromTensors, type Tensor } from '../../lib/weights/source.ts'
+import { openSafetensors } from '../../lib/weights/formats/safetensors/open-safetensors.ts'
+import { fromSafetensors } from '../../lib/weights/formats/safetensors/source.ts'
+import { checkParameters, fromTensors, type Tensor } from '../../lib/weights/source.ts'
 import { safetensors, temporaryFolder } from '../support/files.ts'
 
 const wanted: Parameter[] = [

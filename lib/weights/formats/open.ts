@@ -1,9 +1,9 @@
 // In which format is a checkpoint, whatever it is called? Its first bytes tell.
 import { ResidualError } from '../../errors.ts'
-import type { Checkpoint } from '../checkpoint.ts'
-import { openCheckpointFile } from '../checkpoint-file.ts'
-import { closingOnError } from '../closing-on-error.ts'
-import { openFile, unreadable } from '../read-fully.ts'
+import { closingOnError } from '../../files/closing-on-error.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { openCheckpointFile } from '../checkpoint/checkpoint-file.ts'
+import { openFile, unreadable } from '../checkpoint/read-fully.ts'
 import { foreignFile, foreignZip } from './foreign.ts'
 
 /** Readers are loaded when they are needed: some take packages that most who load this package never use. */
@@ -23,7 +23,7 @@ const formats: readonly Format[] = [
     name: 'safetensors',
     endings: ['.safetensors'],
     matches: head => head[8] === 0x7b && head[5] === 0 && head[6] === 0 && head[7] === 0, // '{' behind a length
-    open: async path => (await import('../safetensors.ts')).openSafetensors(path),
+    open: async path => (await import('./safetensors/open-safetensors.ts')).openSafetensors(path),
   },
   {
     name: 'zip (PyTorch, Keras)',
@@ -34,32 +34,32 @@ const formats: readonly Format[] = [
   {
     name: 'PyTorch',
     endings: ['.pth', '.pt', '.bin'],
-    matches: async head => (await import('./pytorch.ts')).looksLikePyTorch(head),
-    open: async path => (await import('./pytorch.ts')).openPyTorch(path),
+    matches: async head => (await import('./pytorch/open-pytorch.ts')).looksLikePyTorch(head),
+    open: async path => (await import('./pytorch/open-pytorch.ts')).openPyTorch(path),
   },
   {
     name: 'Paddle',
     endings: ['.pdparams'],
-    matches: async head => (await import('./paddle.ts')).looksLikePaddle(head),
-    open: async path => (await import('./paddle.ts')).openPaddle(path),
+    matches: async head => (await import('./paddle/open-paddle.ts')).looksLikePaddle(head),
+    open: async path => (await import('./paddle/open-paddle.ts')).openPaddle(path),
   },
   {
     name: 'safetensors with an index',
     endings: ['.safetensors.index.json'],
     matches: head => head[0] === 0x7b, // '{'
-    open: async path => (await import('./sharded-safetensors.ts')).openShardedSafetensors(path),
+    open: async path => (await import('./safetensors/sharded.ts')).openShardedSafetensors(path),
   },
   {
     name: 'HDF5 (Keras)',
     endings: ['.h5', '.hdf5'],
-    matches: async head => (await import('./keras.ts')).isHdf5(head),
-    open: async path => (await import('./keras.ts')).openKerasHdf5(path),
+    matches: async head => (await import('./keras/open-keras.ts')).isHdf5(head),
+    open: async path => (await import('./keras/open-keras.ts')).openKerasHdf5(path),
   },
   {
     name: 'ONNX',
     endings: ['.onnx'],
-    matches: async head => (await import('./onnx.ts')).looksLikeOnnx(head),
-    open: async path => (await import('./onnx.ts')).openOnnx(path),
+    matches: async head => (await import('./onnx/open-onnx.ts')).looksLikeOnnx(head),
+    open: async path => (await import('./onnx/open-onnx.ts')).openOnnx(path),
   },
 ]
 
@@ -112,13 +112,13 @@ async function readHead(path: string): Promise<Uint8Array> {
 /** A zip is PyTorch's or Keras' by what it holds. */
 async function openZip(path: string): Promise<Checkpoint> {
   const { readZip } = await import('./zip.ts')
-  const { isKerasArchive } = await import('./keras-archive.ts')
+  const { isKerasArchive } = await import('./keras/archive.ts')
   return await closingOnError(await openCheckpointFile(path, 'zip'), async file => {
     const zip = await readZip(file)
-    if (isKerasArchive(zip)) return await (await import('./keras.ts')).openKerasZip(file, zip)
+    if (isKerasArchive(zip)) return await (await import('./keras/open-keras.ts')).openKerasZip(file, zip)
     const foreign = foreignZip([...zip.entries.keys()])
     if (foreign !== undefined) throw notACheckpoint(path, foreign)
-    return await (await import('./pytorch.ts')).readPyTorchZip(file.as('PyTorch'), zip)
+    return await (await import('./pytorch/open-pytorch.ts')).readPyTorchZip(file.as('PyTorch'), zip)
   })
 }
 

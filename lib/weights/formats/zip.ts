@@ -2,11 +2,11 @@
 import { Readable } from 'node:stream'
 import type { Entry, RandomAccessReader, ZipFile } from 'yauzl'
 import type { ResidualError } from '../../errors.ts'
-import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint-error.ts'
-import type { ByteSource } from '../checkpoint-file.ts'
-import { CheckedBytes, checkSum } from './checked-bytes.ts'
+import { invalidCheckpoint, refusedCheckpoint } from '../checkpoint/checkpoint-error.ts'
+import type { ByteSource } from '../checkpoint/checkpoint-file.ts'
+import { BufferedReader } from './buffered-reader.ts'
 import { crc32 } from './crc32.ts'
-import { FileWindow } from './window.ts'
+import { CheckedBytes, checkSum } from './views/checked-bytes.ts'
 
 const maxEntries = 200_000
 const maxNameBytes = 1024
@@ -106,11 +106,11 @@ type Done = (error: Error | null, bytes?: number) => void
 /** What gives the library bytes, most of them without asking the system. */
 function readerClass(Base: typeof RandomAccessReader) {
   return class extends Base {
-    readonly #window: FileWindow
+    readonly #window: BufferedReader
 
     constructor(private readonly source: ByteSource) {
       super()
-      this.#window = new FileWindow(source)
+      this.#window = new BufferedReader(source)
     }
 
     override read(buffer: Buffer, offset: number, length: number, position: number, done: Done): void {

@@ -1,6 +1,6 @@
 // The networks in a file, by the names of their tensors; and which one is taken where there are several.
 import { ResidualError } from '../../errors.ts'
-import type { Checkpoint } from '../checkpoint.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { excerpt } from './excerpt.ts'
 import type { Scheme } from './scheme.ts'
 import { schemes } from './schemes.ts'

@@ -1,6 +1,6 @@
 // Tensors of a file that belong to no part of the network that is taken.
 import { ResidualError } from '../../errors.ts'
-import type { Checkpoint } from '../checkpoint.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { excerpt } from './excerpt.ts'
 
 /** What a training keeps beside the network's weights, by parts of names: no result depends on it. */

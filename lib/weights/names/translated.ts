@@ -1,9 +1,9 @@
 // How does a file of some scheme become tensors with our names, in our layout?
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
-import type { Checkpoint } from '../checkpoint.ts'
+import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { tensorNotFound, type WeightSource } from '../source.ts'
-import { keepStored } from '../stored-tensors.ts'
+import { keepStored } from '../stored-source.ts'
 import { isOfTraining } from './outside.ts'
 import { nameAt, type Part, placeOf } from './places.ts'
 import type { Scheme, TensorNames } from './scheme.ts'

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openModel, saveModel } from '../../../lib/index.ts'
-import { kerasFacts } from '../../../lib/weights/formats/keras-graph.ts'
+import { kerasFacts } from '../../../lib/weights/formats/keras/graph.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { withLogits } from '../../support/known-logits.ts'
 

@@ -1,8 +1,13 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { decodeBFloat16, decodeFloat16, encodeBFloat16, encodeFloat16 } from '../../../lib/weights/float16.ts'
-import { openOnnx } from '../../../lib/weights/formats/onnx.ts'
+import { openOnnx } from '../../../lib/weights/formats/onnx/open-onnx.ts'
+import {
+  decodeBFloat16,
+  decodeFloat16,
+  encodeBFloat16,
+  encodeFloat16,
+} from '../../../lib/weights/tensors/float16.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { smallOnnx } from '../../support/onnx.ts'
 import { type Encode, encodeWith, encodings, external } from '../../support/onnx-tensors.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ResidualError } from '../../../lib/index.ts'
-import { readPaddle } from '../../../lib/weights/formats/paddle.ts'
+import { readPaddle } from '../../../lib/weights/formats/paddle/open-paddle.ts'
 import { memorySource } from '../../support/memory-source.ts'
 import * as p from '../../support/pickle.ts'
 

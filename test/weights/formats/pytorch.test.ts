@@ -1,7 +1,11 @@
 import { mkdirSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { looksLikePyTorch, openPyTorch, readPyTorch } from '../../../lib/weights/formats/pytorch.ts'
+import {
+  looksLikePyTorch,
+  openPyTorch,
+  readPyTorch,
+} from '../../../lib/weights/formats/pytorch/open-pytorch.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { memorySource } from '../../support/memory-source.ts'
 import * as p from '../../support/pickle.ts'

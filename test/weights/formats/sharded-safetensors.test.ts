@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { openShardedSafetensors } from '../../../lib/weights/formats/sharded-safetensors.ts'
+import { openShardedSafetensors } from '../../../lib/weights/formats/safetensors/sharded.ts'
 import { safetensors, temporaryFolder } from '../../support/files.ts'
 
 const folder = temporaryFolder()

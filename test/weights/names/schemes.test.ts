@@ -15,7 +15,7 @@ import {
   saveModel,
   writeSafetensors,
 } from '../../../lib/index.ts'
-import { storedOf } from '../../../lib/weights/stored-tensors.ts'
+import { storedOf } from '../../../lib/weights/stored-source.ts'
 import { seeded, temporaryFolder } from '../../support/files.ts'
 import { relativeError } from '../../support/golden.ts'
 import {

@@ -1,18 +1,12 @@
 // How does a dataset become float32 without being in the library's memory as a whole? In parts, each of one dimension.
+
 import { product } from '../../../model/product.ts'
-import { isStoredType, type StoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
-import type { Dataset } from './messages.ts'
+import { isStoredType, type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
+import type { Dataset, DatasetPart } from './dataset.ts'
 import { type Hdf5Module, pathOf } from './tree.ts'
 
 /** Of a dataset, in memory at once: as it is stored, and as float32. */
 export const partBytes = 4 << 20
-
-/** A part of a dataset. */
-export interface DatasetPart {
-  readonly offset: readonly number[]
-  readonly count: readonly number[]
-  readonly length: number
-}
 
 /** How many numbers a part of a dataset has at most. */
 export function mostNumbers(type: StoredType): number {

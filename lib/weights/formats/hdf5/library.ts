@@ -1,9 +1,9 @@
 // How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { packageRoot } from '../../../base/package-root.ts'
 import { product } from '../../../model/product.ts'
-import { packageRoot } from '../../../package-root.ts'
-import { storedBytes } from '../../stored-type.ts'
+import { storedBytes } from '../../tensors/stored-type.ts'
 import { partBytes } from './data.ts'
 import { type Reply, type Request, sign, type ThreadData } from './messages.ts'
 

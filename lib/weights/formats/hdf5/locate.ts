@@ -1,10 +1,10 @@
 // Where in a file do the numbers of a dataset lie? The library does not say: it is watched as it reads the first and the last.
 import type { Metadata } from 'h5wasm'
 import { product } from '../../../model/product.ts'
-import { isStoredType, storedBytes } from '../../stored-type.ts'
+import { isStoredType, storedBytes } from '../../tensors/stored-type.ts'
 import { readPart } from './data.ts'
+import type { Dataset } from './dataset.ts'
 import type { FileDevice } from './file-device.ts'
-import type { Dataset } from './messages.ts'
 import { type Hdf5Module, typeClass } from './tree.ts'
 
 /** Undefined where they do not lie there one after another as they are, or where it cannot be told. */

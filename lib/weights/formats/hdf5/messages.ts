@@ -1,26 +1,5 @@
 // What do the thread that has the HDF5 library and the one that wants tensors say to each other?
-import type { DatasetPart } from './data.ts'
-
-/** A dataset of an HDF5 file. */
-export interface Dataset {
-  /** Names of groups and its own, from the root: `['model_weights', 'conv1_conv', ...]`. */
-  readonly path: readonly string[]
-  readonly shape: readonly number[]
-  /** In safetensors' words; of types it has no word for, `HDF5 class 3`. */
-  readonly dtype: string
-  /**
-   * Where in the opened file its numbers lie as they are, one after another; undefined where the library has to read them: they
-   * are compressed, in chunks, of another byte order, in a header, or not there.
-   */
-  readonly at: number | undefined
-}
-
-/** What a file has in it. */
-export interface Tree {
-  readonly datasets: readonly Dataset[]
-  /** Those attributes of groups that were asked for and are single strings, by the group's names joined by `/`. */
-  readonly attributes: ReadonlyMap<string, ReadonlyMap<string, string>>
-}
+import type { Dataset, DatasetPart, Tree } from './dataset.ts'
 
 /** Opens the HDF5 file of `size` bytes that begins at byte `offset` of a file which is open already, and stays so. */
 export interface OpenRequest {

@@ -1,15 +1,16 @@
 // How is an HDF5 file read, one dataset at a time? By a thread that has the library; what it says becomes results and errors.
 import { ResidualError } from '../../../errors.ts'
+import { closingOnError } from '../../../files/closing-on-error.ts'
 import { product } from '../../../model/product.ts'
-import { invalidCheckpoint } from '../../checkpoint-error.ts'
-import type { CheckpointFile } from '../../checkpoint-file.ts'
-import { closingOnError } from '../../closing-on-error.ts'
-import { allocateFloats } from '../../float-tensor.ts'
-import { unreadable } from '../../read-fully.ts'
-import { isStoredType } from '../../stored-type.ts'
+import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
+import type { CheckpointFile } from '../../checkpoint/checkpoint-file.ts'
+import { unreadable } from '../../checkpoint/read-fully.ts'
+import { allocateFloats } from '../../tensors/float-tensor.ts'
+import { isStoredType } from '../../tensors/stored-type.ts'
 import { mostNumbers, partsOf } from './data.ts'
+import type { Dataset, Tree } from './dataset.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
-import type { Dataset, OpenRequest, Reply, Request, Tree } from './messages.ts'
+import type { OpenRequest, Reply, Request } from './messages.ts'
 
 /** What every HDF5 file begins with. */
 export const hdf5Signature = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a] as const

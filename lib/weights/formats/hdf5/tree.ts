@@ -1,6 +1,6 @@
 // What groups and datasets are in an HDF5 file? A hostile one may claim any number, nested in each other without end.
 import type { Metadata } from 'h5wasm'
-import type { Dataset, Tree } from './messages.ts'
+import type { Dataset, Tree } from './dataset.ts'
 
 /** The functions of h5wasm's module that are used. `file` is the file's number in the library. */
 export interface Hdf5Module {

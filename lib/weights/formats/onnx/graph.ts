@@ -1,5 +1,5 @@
 // Who reads a value of an ONNX graph? Past what only passes it on: identities, casts, dropouts, padding, changes of layout.
-import { refusedCheckpoint } from '../../checkpoint-error.ts'
+import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { OnnxModel, OnnxNode } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'
 

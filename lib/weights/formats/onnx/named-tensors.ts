@@ -1,7 +1,7 @@
 // Which tensors does a ResNet that was an ONNX graph have, and what are the batch norms of one whose were folded away?
 import { defaultEpsilon } from '../../../model/layers.ts'
-import type { CheckpointTensor } from '../../checkpoint.ts'
-import type { StoredTensor } from '../../stored-tensors.ts'
+import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
+import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
 import { type OnnxTensor, readOnnxTensor, storedTensor } from './tensor.ts'

@@ -1,10 +1,10 @@
 // Where are the numbers of an ONNX tensor, and how are they read? In the file or in one beside it, in any of five fields.
-import { type ByteSource, openCheckpointFile } from '../../checkpoint-file.ts'
-import { allocateFloats, checkFinite } from '../../float-tensor.ts'
-import { readFloats } from '../../read-floats.ts'
-import type { StoredTensor } from '../../stored-tensors.ts'
-import { isStoredType, storedBytes, toFloat32 } from '../../stored-type.ts'
-import { besideFile } from '../beside.ts'
+import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
+import { readFloats } from '../../checkpoint/read-floats.ts'
+import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
+import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
+import { isStoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
+import { siblingFile } from '../sibling-file.ts'
 import type { Field, Range, Wire } from './wire.ts'
 
 /** Of TensorProto.DataType in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, in safetensors' words. */
@@ -110,7 +110,7 @@ async function external(
     said.set(key, value)
   }
   const name = said.get('location') ?? ''
-  const path = besideFile(wire.file, name)
+  const path = siblingFile(wire.file, name)
   let file = externals.get(name)
   if (!file) {
     if (externals.size >= maxExternalFiles) throw fail(`is in one of more than ${maxExternalFiles} files`)

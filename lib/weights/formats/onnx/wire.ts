@@ -1,8 +1,8 @@
 // How are messages of protocol buffers read from a file that is too large for memory? Field by field, by position; what is long is
 // told where it is, and stays there. https://protobuf.dev/programming-guides/encoding/
 import type { Reader } from 'protobufjs'
-import { invalidCheckpoint } from '../../checkpoint-error.ts'
-import type { ByteSource } from '../../checkpoint-file.ts'
+import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
+import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 
 const windowBytes = 64 << 10
 const headBytes = 20 // a tag and a number or a length, ten bytes each at most

@@ -1,17 +1,9 @@
 // The names in a pickle that mean something here. None of them does anything but describe data; all others give opaque values.
+
+import { Storage } from '../views/stored-data.ts'
 import { numpyGlobals } from './numpy-globals.ts'
 import { torchGlobals } from './torch-globals.ts'
-import {
-  type Caller,
-  Dict,
-  Global,
-  Ignored,
-  List,
-  NumpyArray,
-  Opaque,
-  Storage,
-  type Value,
-} from './values.ts'
+import { type Caller, Dict, Global, Ignored, List, NumpyArray, Opaque, type Value } from './values.ts'
 
 const ignored = () => new Ignored()
 const first = ([value]: readonly Value[]) => value ?? null

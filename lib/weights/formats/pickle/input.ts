@@ -1,8 +1,8 @@
 // How are the bytes of a pickle taken one after another, however long it is?
 import type { ResidualError } from '../../../errors.ts'
-import { invalidCheckpoint } from '../../checkpoint-error.ts'
-import type { ByteSource } from '../../checkpoint-file.ts'
-import { FileWindow } from '../window.ts'
+import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
+import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
+import { BufferedReader } from '../buffered-reader.ts'
 
 /** Longer strings are left in the file. */
 export const maxTextBytes = 4096
@@ -11,7 +11,7 @@ const enough = maxTextBytes + 16 // an opcode and its argument never take more o
 
 /** A range of a file. Before each opcode, {@link ready} must be true: whatever belongs to the opcode is then in memory. */
 export class PickleInput {
-  #window: FileWindow
+  #window: BufferedReader
   /** In the file. */
   position: number
 
@@ -20,7 +20,7 @@ export class PickleInput {
     begin: number,
     readonly end = source.size,
   ) {
-    this.#window = new FileWindow(source, end)
+    this.#window = new BufferedReader(source, end)
     this.position = begin
   }
 

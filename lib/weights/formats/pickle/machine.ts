@@ -1,10 +1,7 @@
 // What does a pickle say? It is a program for a machine with a stack and a memo; this is that machine, for data only.
 import type { ResidualError } from '../../../errors.ts'
-import { refusedCheckpoint } from '../../checkpoint-error.ts'
-import type { ByteSource } from '../../checkpoint-file.ts'
 import { globals, opaque, unknownGlobal } from './globals.ts'
-import { PickleInput } from './input.ts'
-import { operations, refusedOpcodes } from './operations.ts'
+import type { PickleInput } from './input.ts'
 import { type Caller, Global, Ignored, Opaque, type Value } from './values.ts'
 
 /** Beyond these a pickle is not a checkpoint's: ResNet-152 with its optimizer's state takes a hundredth of that. */
@@ -14,36 +11,6 @@ const mostUnknown = 20 // names in a message
 
 /** What a pickle's persistent id stands for. Undefined refuses it. */
 export type Persistent = (id: Value) => Value | undefined
-
-export interface Pickle {
-  readonly value: Value
-  /** Where in the file the pickle ends. */
-  readonly end: number
-  /** Opcodes it took: no honest structure has more members. */
-  readonly work: number
-  /** Some of the names in it that mean nothing here. */
-  readonly unknown: readonly string[]
-}
-
-/**
- * Reads the pickle between two positions of a file. Nothing from the file is executed; long strings and bytes stay in it.
- *
- * @throws ResidualError CHECKPOINT_INVALID, FILE_NOT_FOUND
- */
-export async function readPickle(
-  source: ByteSource,
-  persistent: Persistent,
-  begin = 0,
-  end = source.size,
-): Promise<Pickle> {
-  const input = new PickleInput(source, begin, end)
-  const machine = new Machine(input, persistent)
-  while (!machine.stopped) {
-    if (!input.ready()) await input.load()
-    machine.step()
-  }
-  return { value: machine.pop(), end: input.position, work: machine.work, unknown: [...machine.unknown] }
-}
 
 export class Machine implements Caller {
   stopped = false
@@ -60,22 +27,6 @@ export class Machine implements Caller {
     private readonly persistent: Persistent,
   ) {
     this.#maxWork = Math.min(2 * (input.end - input.position), maxWork)
-  }
-
-  step(): void {
-    const code = this.input.uint(1)
-    this.spend(1)
-    const operation = operations[code]
-    if (operation) {
-      operation(this)
-      return
-    }
-    const name = refusedOpcodes[code]
-    if (name === undefined) throw this.problem(`has the unknown opcode ${code}`)
-    throw refusedCheckpoint(
-      this.input.source,
-      `its pickle uses the opcode ${name}, which no checkpoint needs; nothing from a file is executed`,
-    )
   }
 
   /** Counts what is done. More of it than a pickle's bytes ask for comes of one that was made to take long. */

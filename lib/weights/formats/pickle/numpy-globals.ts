@@ -1,16 +1,8 @@
 // What of numpy may a pickle name, and what is it here? Arrays, and the types of their numbers.
-import { denseStrides, maxDimensions, problemOf, TensorView } from '../view.ts'
-import {
-  type Caller,
-  FileBytes,
-  Global,
-  Ignored,
-  LongText,
-  NumpyArray,
-  NumpyType,
-  Opaque,
-  type Value,
-} from './values.ts'
+
+import { FileBytes, LongText } from '../views/stored-data.ts'
+import { denseStrides, maxDimensions, problemOf, TensorView } from '../views/tensor-view.ts'
+import { type Caller, Global, Ignored, NumpyArray, NumpyType, Opaque, type Value } from './values.ts'
 
 const types: { readonly [code: string]: string } = {
   f2: 'F16',

@@ -1,18 +1,10 @@
 // What do the opcodes of a pickle do? The published list: CPython's Lib/pickletools.py.
+
+import { FileBytes, LongText } from '../views/stored-data.ts'
 import { maxTextBytes } from './input.ts'
 import type { Machine } from './machine.ts'
 import { setArrayState, setTypeState } from './numpy-globals.ts'
-import {
-  Dict,
-  FileBytes,
-  Ignored,
-  List,
-  LongText,
-  NumpyArray,
-  NumpyType,
-  Opaque,
-  type Value,
-} from './values.ts'
+import { Dict, Ignored, List, NumpyArray, NumpyType, Opaque, type Value } from './values.ts'
 
 type Operation = (machine: Machine) => void
 

@@ -1,12 +1,12 @@
 // Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
 
-import { labelsKey } from '../../checkpoint.ts'
-import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint-error.ts'
-import type { ByteSource } from '../../checkpoint-file.ts'
+import { labelsKey } from '../../checkpoint/checkpoint.ts'
+import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
+import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { isOfTraining } from '../../names/outside.ts'
-import { TensorView } from '../view.ts'
-import type { Pickle } from './machine.ts'
+import { TensorView } from '../views/tensor-view.ts'
 import { attributesOf, type FoundModule, membersOfModule } from './modules.ts'
+import type { Pickle } from './read-pickle.ts'
 import { Dict, type Key, List, NumpyArray, Opaque, type Value } from './values.ts'
 import { withoutTensors } from './without-tensors.ts'
 

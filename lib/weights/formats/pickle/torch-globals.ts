@@ -1,6 +1,8 @@
 // What of PyTorch may a pickle name, and what is it here? Storages, tensors that are views of them, and types.
-import { problemOf, TensorView } from '../view.ts'
-import { type Caller, Global, Ignored, Opaque, Storage, type Value } from './values.ts'
+
+import { Storage } from '../views/stored-data.ts'
+import { problemOf, TensorView } from '../views/tensor-view.ts'
+import { type Caller, Global, Ignored, Opaque, type Value } from './values.ts'
 
 const storages: { readonly [type: string]: string } = {
   FloatStorage: 'F32',

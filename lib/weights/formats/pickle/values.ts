@@ -1,24 +1,8 @@
 // What do the values of a pickle become? Data that nothing can be done with but look at it.
+
 import type { ResidualError } from '../../../errors.ts'
-import type { TensorView } from '../view.ts'
-
-/** Text that is only looked up in the file when it is asked for: a name is shorter, an array's bytes in protocol 2 are not. */
-export class LongText {
-  constructor(
-    readonly at: number,
-    readonly length: number,
-    /** How the file has each character of what is, as all long text here, Latin-1. */
-    readonly encoding: 'utf8' | 'latin1',
-  ) {}
-}
-
-/** Bytes that stay where they are in the file. */
-export class FileBytes {
-  constructor(
-    readonly at: number,
-    readonly length: number,
-  ) {}
-}
+import type { FileBytes, LongText, Storage } from '../views/stored-data.ts'
+import type { TensorView } from '../views/tensor-view.ts'
 
 export class List {
   readonly items: Value[] = []
@@ -72,17 +56,6 @@ export class Global {
     readonly call: (args: readonly Value[], caller: Caller) => Value,
     /** Where it names a type of numbers: as safetensors calls it. */
     readonly dtype?: string,
-  ) {}
-}
-
-/** PyTorch's storage: numbers somewhere in the file that tensors are views of. */
-export class Storage {
-  constructor(
-    readonly key: string,
-    /** `U8` in an untyped one. */
-    readonly dtype: string,
-    /** Numbers it is said to have. */
-    readonly length: number,
   ) {}
 }
 

@@ -1,6 +1,6 @@
 // What a pickle without tensors is, where that can be told: what trainings save beside the weights, or a whole model.
-import type { ByteSource } from '../../checkpoint-file.ts'
-import type { Pickle } from './machine.ts'
+import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
+import type { Pickle } from './read-pickle.ts'
 import { Dict } from './values.ts'
 
 const savePaddle = "paddle.save(model.state_dict(), 'model.pdparams')"

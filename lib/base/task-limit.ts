@@ -1,0 +1,90 @@
+// A limit on tasks that are done at a time. Requests take turns there, so that one with many tasks does not keep out all who come
+// after it. Whoever waits may stop waiting; the place is free once the task has really ended.
+import { ResidualError } from '../errors.ts'
+
+export class TaskLimit {
+  #running = 0
+  /** What waits, by the signal of its request, whose turn is next at the front. */
+  readonly #lanes = new Map<AbortSignal, (() => void)[]>()
+  #waiting = 0
+
+  /** Lets `atOnce` tasks run while up to `maxWaiting` wait. */
+  constructor(
+    readonly atOnce: number,
+    readonly maxWaiting: number,
+  ) {}
+
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /**
+   * Runs `task` when it is its turn, unless `signal`, that of its request, is aborted before. Aborted while it runs, the promise
+   * rejects at once, and the task keeps its place until it has ended.
+   *
+   * @throws ResidualError QUEUE_FULL, the signal's reason, or what the task throws
+   */
+  async run<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted()
+    if (this.#running >= this.atOnce) await this.#turn(signal)
+    else this.#running++
+    return unlessAborted(this.#inPlace(task, signal), signal)
+  }
+
+  async #inPlace<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    try {
+      signal.throwIfAborted()
+      return await task()
+    } finally {
+      const next = this.#next()
+      if (next) next()
+      else this.#running--
+    }
+  }
+
+  /** What is next, whose request has its next turn after all others. */
+  #next(): (() => void) | undefined {
+    for (const [signal, lane] of this.#lanes) {
+      const enter = lane.shift()
+      this.#lanes.delete(signal)
+      if (lane.length > 0) this.#lanes.set(signal, lane)
+      this.#waiting--
+      return enter
+    }
+    return undefined
+  }
+
+  /** Waits until another task hands its place on. */
+  #turn(signal: AbortSignal): Promise<void> {
+    if (this.#waiting >= this.maxWaiting) {
+      const message = `${this.#waiting} images and bodies wait to be unpacked, as many as may. Try again later.`
+      throw new ResidualError('QUEUE_FULL', message)
+    }
+    const lane = this.#lanes.get(signal) ?? []
+    this.#lanes.set(signal, lane)
+    this.#waiting++
+    return new Promise((resolve, reject) => {
+      const enter = () => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      const leave = () => {
+        lane.splice(lane.indexOf(enter), 1)
+        if (lane.length === 0) this.#lanes.delete(signal)
+        this.#waiting--
+        reject(signal.reason)
+      }
+      lane.push(enter)
+      signal.addEventListener('abort', leave, { once: true })
+    })
+  }
+}
+
+/** What `work` comes to, or the reason of `signal` if that is aborted sooner. */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const leave = () => reject(signal.reason)
+    signal.addEventListener('abort', leave, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+  })
+}

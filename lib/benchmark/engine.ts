@@ -1,0 +1,77 @@
+// What is compared? Engines that run the same network, with the same weights, on the same images.
+import { ResidualError } from '../errors.ts'
+import type { Network } from '../model/graph.ts'
+import type { Plan } from '../model/plan.ts'
+import { createSession, type Session } from '../runtime/session.ts'
+import type { SessionOptions } from '../runtime/session-options.ts'
+import type { WeightSource } from '../weights/source.ts'
+
+/** What every engine is given. */
+export interface Subject {
+  readonly name: string
+  readonly network: Network
+  readonly plan: Plan
+  readonly weights: WeightSource
+  /** The weights as residual reads them: a checkpoint of any format. */
+  readonly checkpoint: string
+  /** The same weights as a safetensors file, under the network's own names. It is written when it is first asked for. */
+  safetensors(): Promise<string>
+  /** The same network as an ONNX file, layer by layer. It is written when it is first asked for. */
+  onnx(): Promise<string>
+}
+
+/** Images `[N,H,W,C]`, normalised: what each engine is measured on. */
+export interface Images {
+  readonly data: Float32Array
+  readonly dims: readonly [batch: number, height: number, width: number, channels: number]
+}
+
+/** Something that can run networks. */
+export interface Engine {
+  readonly name: string
+  readonly version: string
+  open(subject: Subject, threads: number): Promise<OpenEngine>
+  /** The command line of a process that opens the subject's file, runs one batch and prints a `Start`. */
+  startCommand(subject: Subject, dims: Images['dims'], threads: number): Promise<readonly string[]>
+}
+
+/** An engine with a network in it. */
+export interface OpenEngine {
+  /** Takes the images that {@link run} will run, runs them and resolves to their logits `[N,classes]`. */
+  prepare(images: Images): Promise<Float32Array>
+  /** Runs them once more and resolves to the milliseconds that took. */
+  run(): Promise<number>
+  close(): Promise<void>
+}
+
+/** What an engine threw, and which. */
+export class EngineError extends Error {
+  readonly engine: Engine
+
+  constructor(engine: Engine, cause: unknown) {
+    super(cause instanceof ResidualError ? `${cause.message} [${cause.code}]` : messageOf(cause), { cause })
+    this.engine = engine
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
+
+/** @throws EngineError where `work` fails */
+export async function ofEngine<T>(engine: Engine, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw new EngineError(engine, error)
+  }
+}
+
+export async function timed(run: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now()
+  await run()
+  return performance.now() - begin
+}
+
+/** A session on the CPU with the weights of a subject. */
+export function openSession({ plan, weights }: Subject, options: SessionOptions): Promise<Session> {
+  return createSession(plan, weights, { ...options, device: 'cpu' })
+}

@@ -1,0 +1,120 @@
+// Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
+
+import { type Quartiles, quartiles } from '../base/statistics.ts'
+import { opCost, type Shape } from '../model/plan.ts'
+import type { SessionOptions } from '../runtime/session-options.ts'
+import type { CaseSettings } from './case-name.ts'
+import { openSession, type Subject } from './engine.ts'
+import { fewestRounds, fmaPeak, settle } from './measure.ts'
+import { noiseOf, type Peak } from './noise.ts'
+import { nodeTimes, ProfiledOnnxRuntime } from './onnx-profile.ts'
+import type { OnnxRuntime } from './onnxruntime.ts'
+import { imagesFor } from './subject.ts'
+
+/** One operation of the plan, for a whole batch. */
+export interface OpResult {
+  readonly name: string
+  readonly kind: string
+  readonly from: Shape | null
+  readonly to: Shape
+  /** As of `session.algorithms`. */
+  readonly algorithm: string | null
+  readonly gflop: number
+  readonly times: Compared
+}
+
+/** The times of the same work. */
+export interface Compared {
+  readonly milliseconds: Quartiles
+  /** The sum over the nodes it is made of there; null without onnxruntime. */
+  readonly onnxRuntimeMs: Quartiles | null
+  /** onnxruntime's time over residual's, of each round; null where either has no time of it. */
+  readonly ratio: Quartiles | null
+}
+
+/** One network, number of threads and batch size, operation by operation. */
+export interface OpCase extends CaseSettings {
+  /** On these threads. */
+  readonly peak: Peak
+  readonly rounds: number
+  readonly ops: readonly OpResult[]
+  /** Of all operations, onnxruntime's with {@link onnxRuntimeRestMs}. */
+  readonly all: Compared
+  /** As of {@link Case}. */
+  readonly noise: readonly string[]
+  /** What onnxruntime spent on nodes that are none of the operations (turning its layout); null without it. */
+  readonly onnxRuntimeRestMs: Quartiles | null
+}
+
+export interface OpOptions {
+  readonly threads: number
+  readonly batch: number
+  readonly seconds: number
+  readonly isa: string
+  readonly session: SessionOptions
+}
+
+export async function opBenchmark(
+  subject: Subject,
+  onnxRuntime: OnnxRuntime | null,
+  { threads, batch, seconds, isa, session: options }: OpOptions,
+): Promise<OpCase> {
+  const { plan } = subject
+  const images = imagesFor(plan, batch)
+  await using session = await openSession(subject, { ...options, threads })
+  await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, images))
+  const ourRounds: number[][] = [] // milliseconds by operation
+  const before = await fmaPeak(isa, threads)
+  const end = performance.now() + seconds * 1000
+  while (ourRounds.length < fewestRounds || performance.now() < end) {
+    await settle()
+    await peer?.run()
+    await settle()
+    const profile = await session.profile(images.data, { runs: 1 })
+    ourRounds.push(profile.map(({ milliseconds }) => milliseconds))
+  }
+  const peak = { before, after: await fmaPeak(isa, threads) }
+  const theirRounds = peer && (await peer.rounds()).map(events => nodeTimes(plan, events))
+  const ops = plan.ops.map((op, i): OpResult => {
+    const ours = ourRounds.map(round => round[i]!)
+    return {
+      name: op.name,
+      kind: op.kind,
+      from: op.kind === 'normalize' ? null : plan.values[op.src]!,
+      to: plan.values[op.dst]!,
+      algorithm: session.algorithms[i]!,
+      gflop: (opCost(plan, op).flops * batch) / 1e9,
+      times: compared(
+        ours,
+        theirRounds?.map(({ ops }) => ops[i]!),
+      ),
+    }
+  })
+  const all = compared(
+    ourRounds.map(sum),
+    theirRounds?.map(({ ops, rest }) => sum(ops) + rest),
+  )
+  return {
+    network: subject.name,
+    threads,
+    batch,
+    peak,
+    rounds: ourRounds.length,
+    ops,
+    all,
+    noise: noiseOf(peak, all.ratio ? [{ engine: 'onnxruntime', ratio: all.ratio }] : []),
+    onnxRuntimeRestMs: theirRounds && quartiles(theirRounds.map(({ rest }) => rest)),
+  }
+}
+
+/** Both in the order of the rounds. */
+function compared(ours: readonly number[], theirs: readonly number[] | undefined): Compared {
+  const both = theirs && [...ours, ...theirs].every(ms => ms > 0)
+  return {
+    milliseconds: quartiles(ours),
+    onnxRuntimeMs: theirs ? quartiles(theirs) : null,
+    ratio: both ? quartiles(ours.map((ms, round) => theirs[round]! / ms)) : null,
+  }
+}
+
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0)

@@ -1,0 +1,65 @@
+// How long from a file to the first logits, and how much memory at most? Every start is a process of its own, the engines in
+// turn, and the built package is what runs.
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { packageRoot } from '../base/package-root.ts'
+import { ResidualError } from '../errors.ts'
+import { type Engine, type Images, ofEngine, type Subject } from './engine.ts'
+
+/** The command line of such a process for an engine of Node's: `residual`, or the file of the module onnxruntime-node. */
+export function nodeStart(
+  engine: string,
+  modelFile: string,
+  dims: Images['dims'],
+  threads: number,
+): readonly string[] {
+  const built = join(packageRoot, 'dist', 'benchmark', 'start-child.js')
+  return [process.execPath, built, engine, modelFile, dims.join(','), String(threads)]
+}
+
+/** What a started process prints. */
+export interface Start {
+  /** From a process that has loaded nothing of the engine to the first logits in hand. */
+  readonly milliseconds: number
+  /** The most memory it held, above what it held before; null where the system does not tell. */
+  readonly peakBytes: number | null
+  /** How many there were. */
+  readonly logits: number
+}
+
+/**
+ * `rounds` starts of each engine, in turn, after one each that brings the files into memory; by engine.
+ *
+ * @throws EngineError
+ */
+export async function starts(
+  engines: readonly Engine[],
+  subject: Subject,
+  dims: Images['dims'],
+  threads: number,
+  rounds: number,
+): Promise<Start[][]> {
+  if (rounds === 0) return engines.map(() => [])
+  const expected = dims[0] * subject.plan.values[subject.plan.outputs.logits]!.channels
+  const start = async (engine: Engine) => {
+    const started = await once(await engine.startCommand(subject, dims, threads))
+    if (started.logits === expected) return started
+    const message = `A start gave ${started.logits} logits where ${expected} are due.`
+    throw new ResidualError('RESULTS_DIFFER', message)
+  }
+  const all: Start[][] = engines.map(() => [])
+  for (let round = -1; round < rounds; round++)
+    for (const [i, engine] of engines.entries()) {
+      const started = await ofEngine(engine, start(engine))
+      if (round >= 0) all[i]!.push(started)
+    }
+  return all
+}
+
+async function once([command, ...args]: readonly string[]): Promise<Start> {
+  const { stdout } = await promisify(execFile)(command!, args).catch(error => {
+    throw new Error(`A start failed: ${error.stderr?.trim() || error.message}`)
+  })
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) // engines may print before
+}

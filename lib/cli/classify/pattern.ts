@@ -1,0 +1,125 @@
+// Glob patterns: `*`, `?`, `[a-z]`, `{a,b}`, `{1..9}` and `**`; a backslash takes a meaning away. Names that begin with a dot are met only
+// by patterns that do. Matching takes no longer than the pattern's length times the name's, whatever they are.
+import { outOfRange } from '../../errors.ts'
+
+/** Whether a path is a pattern: whether it has a character in it that means more than itself. */
+export function isPattern(path: string): boolean {
+  return /[*?[{]/.test(path.replace(/\\./gs, ''))
+}
+
+const mostAlternatives = 1000
+
+/** A pattern without braces for every choice in them. */
+export function alternatives(pattern: string): string[] {
+  const done: string[] = []
+  const open = [pattern]
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const braces = innermost(next)
+    if (!braces) done.push(next)
+    else {
+      const [before, after] = [next.slice(0, braces.begin), next.slice(braces.end)]
+      for (const choice of choices(braces.text)) open.push(before + choice + after)
+    }
+    if (open.length + done.length > mostAlternatives)
+      throw outOfRange(`at most ${mostAlternatives} choices in braces`, 'the pattern', pattern)
+  }
+  return done
+}
+
+/** The first braces that have none within; such as hold no choice mean themselves. */
+function innermost(pattern: string): { begin: number; end: number; text: string } | undefined {
+  let begin = -1
+  for (let at = 0; at < pattern.length; at++) {
+    if (pattern[at] === '\\') at++
+    else if (pattern[at] === '{') begin = at
+    else if (pattern[at] === '}' && begin >= 0) {
+      const text = pattern.slice(begin + 1, at)
+      if (text.includes(',') || range.test(text)) return { begin, end: at + 1, text }
+      begin = -1
+    }
+  }
+  return undefined
+}
+
+const range = /^(-?\d{1,9})\.\.(-?\d{1,9})$/
+
+function choices(text: string): string[] {
+  const bounds = range.exec(text)
+  if (!bounds) return text.split(',')
+  const [from, to] = [Number(bounds[1]), Number(bounds[2])]
+  const count = Math.min(Math.abs(to - from), mostAlternatives) + 1
+  return Array.from({ length: count }, (_, i) => `${from + Math.sign(to - from) * i}`)
+}
+
+type Part = '*' | ((character: string) => boolean)
+
+/** Whether a name is met by one segment of a pattern. */
+export function matcher(segment: string): (name: string) => boolean {
+  const parts = parse(segment)
+  return name => {
+    const characters = [...name]
+    let [part, at] = [0, 0]
+    let [star, from] = [-1, 0] // the last one, and where what follows it was tried
+    while (at < characters.length) {
+      const wanted = parts[part]
+      if (wanted === '*') {
+        ;[star, from] = [part, at]
+        part++
+      } else if (wanted?.(characters[at]!)) {
+        part++
+        at++
+      } else if (star >= 0) {
+        // Only the last star need take more: what an earlier one could take, it can.
+        part = star + 1
+        at = ++from
+      } else return false
+    }
+    while (parts[part] === '*') part++
+    return part === parts.length
+  }
+}
+
+function parse(segment: string): Part[] {
+  const parts: Part[] = []
+  const characters = [...segment]
+  for (let at = 0; at < characters.length; at++) {
+    const character = characters[at]!
+    if (character === '*') {
+      if (parts.at(-1) !== '*') parts.push('*')
+    } else if (character === '?') parts.push(() => true)
+    else if (character === '[') {
+      const end = endOfClass(characters, at)
+      if (end === undefined) parts.push(c => c === '[')
+      else {
+        parts.push(classOf(characters.slice(at + 1, end)))
+        at = end
+      }
+    } else {
+      const literal = character === '\\' ? (characters[++at] ?? '\\') : character
+      parts.push(c => c === literal)
+    }
+  }
+  return parts
+}
+
+/** The bracket that closes a class: not the first in it, which is one of its characters. */
+function endOfClass(characters: readonly string[], begin: number): number | undefined {
+  const first = begin + (/[!^]/.test(characters[begin + 1] ?? '') ? 2 : 1)
+  const end = characters.indexOf(']', first + 1)
+  return end < 0 ? undefined : end
+}
+
+function classOf(inside: readonly string[]): (character: string) => boolean {
+  const negated = inside[0] === '!' || inside[0] === '^'
+  const members = negated ? inside.slice(1) : inside
+  const ranges: { from: string; to: string }[] = []
+  for (let at = 0; at < members.length; at++) {
+    const isRange = members[at + 1] === '-' && at + 2 < members.length
+    ranges.push({ from: members[at]!, to: members[isRange ? at + 2 : at]! })
+    if (isRange) at += 2
+  }
+  const point = (character: string) => character.codePointAt(0)!
+  return character =>
+    ranges.some(({ from, to }) => point(from) <= point(character) && point(character) <= point(to)) !==
+    negated
+}

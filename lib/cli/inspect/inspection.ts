@@ -1,0 +1,37 @@
+// What `residual inspect` finds out about a file.
+import type { Preprocessing } from '../../image/preprocess.ts'
+import type { Activation } from '../../model/activation.ts'
+import type { ResNetOptions } from '../../model/resnet.ts'
+import type { OpenModel } from '../../open-model.ts'
+import type { Summary } from '../../weights/tensors/summary.ts'
+
+/** What is known of a file, whether or not a network is in it. */
+export interface Inspection {
+  readonly path: string
+  readonly format: string
+  readonly bytes: number
+  /** Of the file. */
+  readonly sha256: string
+  readonly metadata: { readonly [key: string]: string }
+  /** By dtype. */
+  readonly tensors: { readonly [dtype: string]: { readonly tensors: number; readonly numbers: number } }
+  readonly network: InspectedNetwork | { readonly problem: string; readonly code: string }
+  /** With `stats`: of each tensor that weights can be. */
+  readonly stats?: readonly TensorStats[]
+}
+
+export interface InspectedNetwork {
+  readonly scheme: string
+  readonly prefix: string
+  readonly architecture: ResNetOptions
+  readonly labels: readonly string[]
+  readonly labelsFrom: OpenModel['labelsFrom']
+  readonly activation: Activation
+  readonly preprocessing: Preprocessing
+}
+
+export interface TensorStats extends Summary {
+  readonly name: string
+  readonly dtype: string
+  readonly shape: readonly number[]
+}

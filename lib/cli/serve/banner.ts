@@ -1,0 +1,39 @@
+// What `residual serve` says on a terminal once it answers: where, for which models, on what, and how to stop it.
+import { packageVersion } from '../../base/package-version.ts'
+import type { SessionDevice } from '../../runtime/session.ts'
+import type { RunningServer } from '../../server/index.ts'
+
+/** Addresses that stand for all of a machine's, as URLs have them. */
+const everyAddress: readonly string[] = ['0.0.0.0', '[::]']
+const loopback: readonly string[] = ['127.0.0.1', '[::1]']
+
+export function serveBanner({
+  url,
+  grpcPort,
+  models,
+}: Pick<RunningServer, 'url' | 'grpcPort' | 'models'>): string {
+  const place = new URL(url)
+  const { hostname } = place
+  const isEvery = everyAddress.includes(hostname)
+  const host = isEvery || loopback.includes(hostname) ? 'localhost' : hostname
+  place.hostname = host
+  const page = place.href
+  return [
+    `residual ${packageVersion()} serves`,
+    ...models.map(({ name, device }) => `  ${name} on ${deviceText(device)}`),
+    '',
+    `  ${page}  a page to drop images on`,
+    `  curl --data-binary @photo.jpg ${page}classify`,
+    ...(grpcPort === undefined ? [] : [`  ${host}:${grpcPort}  gRPC`]),
+    '',
+    ...(isEvery ? ['It listens on all addresses of this machine: whoever reaches it can use it.'] : []),
+    'Press Ctrl+C to stop it; what it has accepted is answered first.',
+    '',
+  ].join('\n')
+}
+
+function deviceText(device: SessionDevice | undefined): string {
+  if (!device) return 'a device that is not known yet'
+  if (device.kind === 'cuda') return `${device.name} (GPU ${device.index}, ${device.precision})`
+  return `the CPU (${device.isa}, ${device.threads} ${device.threads === 1 ? 'thread' : 'threads'})`
+}

@@ -1,0 +1,33 @@
+// The one way from the command line to a terminal: whatever a name or a file says, nothing of it moves a cursor or breaks a line.
+import { jsonText, visible } from '../../base/text.ts'
+
+/** A line on standard output. */
+export function say(line: string): void {
+  console.log(visible(line))
+}
+
+/** A line on standard error. */
+export function warn(line: string): void {
+  console.error(visible(line))
+}
+
+/** A text of several lines on standard output. What stands in its lines must be visible already, as in a table's cells. */
+export function sayAll(text: string): void {
+  console.log(linesOf(text))
+}
+
+export function warnAll(text: string): void {
+  console.error(linesOf(text))
+}
+
+/** JSON on standard output, indented for people. */
+export function sayJson(value: unknown): void {
+  console.log(jsonText(value, 2))
+}
+
+/** Part of a JSON text on standard output. */
+export function write(text: string): void {
+  process.stdout.write(text)
+}
+
+export const linesOf = (text: string) => text.split('\n').map(visible).join('\n')

@@ -1,0 +1,122 @@
+// The fastest way to compute each convolution on this machine: timed once, then remembered.
+import { cpus } from 'node:os'
+import { shapeText, windowText } from '../../model/format-plan.ts'
+import { type Plan, planCost } from '../../model/plan.ts'
+import { type NativeAddon, type NativeOptions, translateError } from '../native.ts'
+import { type Choices, checkKept, readChoices, writeChoices } from './choice-cache.ts'
+import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
+
+/** To be raised with every change to `native/cpu` that may make another way the fastest: older choices are forgotten. */
+const kernelsVersion = 1
+const mostImages = 8 // larger batches hardly differ
+const worthwhile = 0.97 // of the time of the fixed table's way: less is as likely noise, and the table is the same everywhere
+
+type Asked = [
+  addon: NativeAddon,
+  plan: Plan,
+  options: NativeOptions,
+  maxBatch: number,
+  cacheFolder: string,
+  signal?: AbortSignal,
+]
+
+/**
+ * Chooses for the sessions of a process. What it has once chosen it keeps, so that several sessions of a network, which share the
+ * work of a server, compute the same to the bit even where nothing can be written.
+ */
+export class CpuAutotune {
+  /** By all that choices depend on: by convolution, a way to compute it. */
+  readonly #chosen = new Map<string, Map<string, string>>()
+  /** Measuring two at once would disturb both. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  /**
+   * What `NativeOptions.algorithms` should be for sessions of `plan` that are given `options`: one choice per operation, whatever
+   * the batches will be. `cacheFolder` may be empty: then nothing is read or written.
+   *
+   * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID, FILE_WRITE_FAILED before anything is timed that could
+   *   not be kept; the signal's reason
+   */
+  choose(...asked: Asked): Promise<string[]> {
+    const choice = this.#last
+      .then(() => this.#choose(...asked))
+      .catch(error => {
+        throw translateError(error)
+      })
+    this.#last = choice.catch(() => {})
+    return choice
+  }
+
+  async #choose(...[addon, plan, options, maxBatch, cacheFolder, signal]: Asked): Promise<string[]> {
+    const { algorithms, isa } = describe(addon, plan, options)
+    const { names, candidates } = toChoose(plan, algorithms)
+    if (candidates.size === 0) return names
+
+    const batch = Math.min(maxBatch, mostImages)
+    const machine =
+      `${cpus()[0]?.model}, ${isa}, ${options.threads} threads, batch ${batch}, ` +
+      `networks of ${Math.ceil(planCost(plan).weightBytes / 2 ** 20)} MiB, kernels ${kernelsVersion}, ${addon.info.compiler}`
+    const chosen = this.#chosen.get(machine) ?? new Map<string, string>()
+    this.#chosen.set(machine, chosen)
+
+    const written: Choices = cacheFolder === '' ? new Map() : await readChoices(cacheFolder, machine)
+    const unwritten: string[] = []
+    for (const [name, { algorithms }] of candidates) {
+      const choice = written.get(name)
+      if (choice === undefined || !algorithms.includes(choice)) unwritten.push(name)
+      else if (!chosen.has(name)) chosen.set(name, choice)
+    }
+    const open = [...candidates].filter(([name]) => !chosen.has(name))
+    if (open.length > 0) {
+      if (cacheFolder !== '') await checkKept(cacheFolder)
+      const all = open.map(([, convolution]) => convolution)
+      const times = await timeAlgorithms(all, plan, batch, addon, options, signal)
+      for (const [i, [name, { algorithms }]] of open.entries())
+        chosen.set(name, fastest(algorithms, times[i]!))
+    }
+    if (cacheFolder !== '' && unwritten.length > 0) {
+      const added = unwritten.map(name => [name, chosen.get(name)!] as const)
+      const others = await readChoices(cacheFolder, machine) // another process may have timed meanwhile
+      await writeChoices(cacheFolder, machine, new Map([...others, ...added]))
+    }
+    return names.map(name => chosen.get(name) ?? '')
+  }
+}
+
+/** That of this process. */
+export const cpuAutotune = new CpuAutotune()
+
+function describe(addon: NativeAddon, plan: Plan, options: NativeOptions) {
+  const session = new addon.NativeSession(plan, options)
+  try {
+    return { algorithms: session.algorithms(), isa: session.description() }
+  } finally {
+    session.dispose()
+  }
+}
+
+interface ToChoose {
+  /** By operation: equal for those that take as long, '' where there is nothing to choose. */
+  readonly names: string[]
+  readonly candidates: ReadonlyMap<string, Candidates>
+}
+
+/** `algorithms`: by operation, all that it could be computed by. */
+function toChoose(plan: Plan, algorithms: readonly (readonly string[])[]): ToChoose {
+  const candidates = new Map<string, Candidates>()
+  const names = plan.ops.map((op, i) => {
+    if (op.kind !== 'conv' || algorithms[i]!.length < 2) return ''
+    const [src, dst] = [plan.values[op.src]!, plan.values[op.dst]!]
+    const fused = `${op.residual === null ? '' : ' + residual'}${op.relu ? ' relu' : ''}`
+    const name = `${shapeText(src)} -> ${shapeText(dst)}, ${windowText(op)}, ${op.groups} groups${fused}`
+    candidates.set(name, { src, dst, op, algorithms: algorithms[i]! })
+    return name
+  })
+  return { names, candidates }
+}
+
+/** The first, which is the fixed table's, unless another one is faster by more than noise. */
+function fastest(algorithms: readonly string[], times: readonly number[]): string {
+  const least = Math.min(...times)
+  return algorithms[least < worthwhile * times[0]! ? times.indexOf(least) : 0]!
+}

@@ -1,0 +1,145 @@
+// How fast is each way to compute a convolution? Timed on a plan of that convolution alone, whose weights are made up.
+import { randomFillSync } from 'node:crypto'
+import { type ConvOp, elements, inputShape, type Plan, planCost, type Shape } from '../../model/plan.ts'
+import type { WeightSource } from '../../weights/source.ts'
+import { loadWeights } from '../load-weights.ts'
+import type { NativeAddon, NativeOptions } from '../native.ts'
+
+const rounds = 7 // that count; the best of them does, as whatever disturbs makes it slower
+const mostInput = 16 << 20 // elements: more images than that do not pass through an operation together
+const mostRest = 32 << 20 // bytes: more than second-level caches hold
+const name = 'timed'
+
+/** A convolution, and the names of ways to compute it. */
+export interface Candidates {
+  readonly src: Shape
+  readonly dst: Shape
+  readonly op: Pick<ConvOp, 'kernel' | 'stride' | 'padding' | 'groups' | 'residual' | 'relu'>
+  readonly algorithms: readonly string[]
+}
+
+/** A convolution ready to be timed. */
+interface Timed {
+  /** Resolves to the milliseconds that a batch took. */
+  run(): Promise<number>
+  close(): void
+}
+
+/**
+ * The least milliseconds that a batch took, by the order of `all` and its algorithms. In a network the weights of an operation
+ * are in no cache when its turn comes, since all others were read in between; so as many as those of `network` are read
+ * between any two runs.
+ */
+export async function timeAlgorithms(
+  all: readonly Candidates[],
+  network: Plan,
+  batch: number,
+  addon: NativeAddon,
+  options: NativeOptions,
+  signal?: AbortSignal,
+): Promise<number[][]> {
+  const open = (candidates: Candidates, algorithm: string, batch: number) =>
+    openTimed(planOf(candidates), algorithm, batch, addon, options)
+  const rest = await open(readerOf(Math.min(planCost(network).weightBytes, mostRest)), '', 1)
+  try {
+    const times: number[][] = []
+    for (const candidates of all) {
+      const images = Math.max(1, Math.min(batch, Math.floor(mostInput / elements(candidates.src))))
+      const ways: Timed[] = []
+      try {
+        signal?.throwIfAborted()
+        for (const algorithm of candidates.algorithms) ways.push(await open(candidates, algorithm, images))
+        times.push(await leastOf(ways, rest))
+      } finally {
+        for (const way of ways) way.close()
+      }
+    }
+    return times
+  } finally {
+    rest.close()
+  }
+}
+
+/** In turn, so that what comes and goes meets all of them. */
+async function leastOf(ways: readonly Timed[], rest: Timed): Promise<number[]> {
+  const least = ways.map(() => Number.POSITIVE_INFINITY)
+  for (let round = -1; round < rounds; round++)
+    for (const [i, way] of ways.entries()) {
+      await rest.run()
+      const milliseconds = await way.run()
+      if (round >= 0) least[i] = Math.min(least[i]!, milliseconds) // in the first memory was taken
+    }
+  return least
+}
+
+async function openTimed(
+  plan: Plan,
+  algorithm: string,
+  batch: number,
+  addon: NativeAddon,
+  options: NativeOptions,
+): Promise<Timed> {
+  const algorithms = plan.ops.map(({ kind }) => (kind === 'conv' ? algorithm : ''))
+  const session = new addon.NativeSession(plan, { ...options, algorithms })
+  try {
+    await loadWeights(plan, madeUp, session, 1)
+  } catch (error) {
+    session.dispose()
+    throw error
+  }
+  const input = randomFillSync(new Uint8Array(batch * elements(inputShape(plan))))
+  return {
+    run: async () => (await session.profile(input)).at(-1)!,
+    close: () => session.dispose(),
+  }
+}
+
+/** The convolution is the last operation. What it adds, if anything, is what another like it computed. */
+function planOf({ src, dst, op }: Candidates): Plan {
+  const { channels } = src
+  const { kernel, stride, padding, groups, residual, relu } = op
+  const first: ConvOp = {
+    kind: 'conv',
+    name,
+    src: 0,
+    dst: 1,
+    kernel,
+    stride,
+    padding,
+    groups,
+    residual: null,
+    relu,
+    convName: name,
+    batchNorm: null,
+  }
+  const ops = residual === null ? [first] : [first, { ...first, dst: 2, residual: 1 }]
+  const unit = { mean: new Array(channels).fill(0.5), std: new Array(channels).fill(0.25) }
+  return {
+    name,
+    values: [src, ...ops.map(() => dst)],
+    ops: [{ kind: 'normalize', name: 'normalize', dst: 0, ...unit }, ...ops],
+    outputs: { logits: ops.length, probabilities: ops.length },
+  }
+}
+
+/** A convolution whose weights take so many bytes, and which does next to nothing but read them. */
+function readerOf(bytes: number): Candidates {
+  const shape = (channels: number) => ({ height: 1, width: 1, channels })
+  const inputs = 1024
+  const op = { kernel: 1, stride: 1, padding: 0, groups: 1, residual: null, relu: false }
+  const outputs = Math.ceil(bytes / Float32Array.BYTES_PER_ELEMENT / inputs)
+  return { src: shape(inputs), dst: shape(outputs), op, algorithms: [''] }
+}
+
+/** Numbers that no operation is slower or faster with than with others: neither tiny nor huge. */
+const madeUp: WeightSource = {
+  description: 'made-up weights',
+  names: () => [],
+  shape: () => undefined,
+  read: async (_, into) => {
+    const [numbers, period] = [into!, 256]
+    for (let i = 0; i < Math.min(period, numbers.length); i++) numbers[i] = ((i * 37) % period) / period - 0.5
+    for (let done = period; done < numbers.length; done *= 2) numbers.copyWithin(done, 0, done) // no loop of 30 ms
+    return numbers
+  },
+}

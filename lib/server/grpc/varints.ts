@@ -1,0 +1,38 @@
+// How are packed integers read? By and by, into the bytes that binary has at once.
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { invalid } from '../protocol/tensor-values.ts'
+
+const bytesPerTurn = 2 ** 18 // a millisecond
+
+/**
+ * The bytes that packed integers stand for, letting others have their turn now and then.
+ *
+ * @throws ResidualError REQUEST_INVALID, or the signal's reason
+ */
+export async function readVarints(
+  name: string,
+  parts: readonly Uint8Array[],
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const values = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0))
+  let [count, value, shift] = [0, 0, 0]
+  for (const part of parts)
+    for (let from = 0; from < part.length; from += bytesPerTurn) {
+      if (from > 0) await nextTurn()
+      signal.throwIfAborted()
+      const to = Math.min(part.length, from + bytesPerTurn)
+      for (let at = from; at < to; at++) {
+        const byte = part[at]!
+        const bits = byte & 127 // seven at a time, the lowest first
+        if (shift > 0 && bits > (shift === 7 ? 1 : 0))
+          throw invalid(`The input '${name}' holds a value at ${count} that is no integer from 0 to 255.`)
+        value |= bits << shift
+        shift = Math.min(shift + 7, 14)
+        if (byte > 127) continue
+        values[count++] = value
+        value = 0
+        shift = 0
+      }
+    }
+  return values.subarray(0, count)
+}

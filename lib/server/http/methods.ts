@@ -1,0 +1,31 @@
+// Methods that a path does not have: `OPTIONS` lists those it has, and so does the refusal of every other.
+import type { FastifyInstance } from 'fastify'
+import { ResidualError } from '../../errors.ts'
+
+const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
+
+/** Answers for the paths that `app` is given from now on; the function that is returned is to be called after the last. */
+export function watchMethods(app: FastifyInstance): () => void {
+  const known = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const of = known.get(url) ?? new Set()
+    for (const each of [method].flat()) of.add(each)
+    known.set(url, of)
+  })
+  return () => {
+    for (const [url, has] of [...known]) {
+      const allow = [...has, 'OPTIONS'].sort().join(', ')
+      app.options(url, async (_, reply) => reply.code(204).header('Allow', allow).send())
+      app.route({
+        method: methods.filter(method => method !== 'OPTIONS' && !has.has(method)),
+        url,
+        onRequest: async ({ method, url }, reply) => {
+          reply.header('Allow', allow)
+          const message = `${method} is not a method of ${url.split('?', 1)[0]}, which has ${allow}.`
+          throw new ResidualError('METHOD_NOT_ALLOWED', message)
+        },
+        handler: () => {}, // not reached: the body of such a request is not read
+      })
+    }
+  }
+}

@@ -1,0 +1,16 @@
+// What a server says of itself.
+import { packageVersion } from '../base/package-version.ts'
+
+/** What the server tells of itself. */
+export function serverMetadata() {
+  return { name: 'residual', version: packageVersion(), extensions }
+}
+
+/** Triton's, by its names. */
+const extensions = [
+  'binary_tensor_data',
+  'classification',
+  'model_configuration',
+  'model_repository',
+  'statistics',
+]

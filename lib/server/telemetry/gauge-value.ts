@@ -1,0 +1,6 @@
+// A value of a gauge with its labels.
+
+export interface GaugeValue {
+  readonly labels: { readonly [label: string]: string }
+  readonly value: number
+}

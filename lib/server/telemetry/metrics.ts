@@ -1,0 +1,103 @@
+// What can be watched from outside? Counters, gauges and histograms for Prometheus.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ErrorCode } from '../../errors.ts'
+import type { Timings } from '../protocol/request.ts'
+import type { GaugeValue } from './gauge-value.ts'
+
+export type Protocol = 'rest' | 'grpc' | 'classify'
+
+const secondBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #requests = this.#counter('requests_total', 'Requests that were answered.', [
+    'protocol',
+    'model',
+    'code',
+  ])
+  readonly #errors = this.#counter('errors_total', 'Answers that were errors, by code.', ['code'])
+  readonly #images = this.#counter('pictures_total', 'Images that were answered.', ['model'])
+  readonly #batches = this.#histogram(
+    'batch_size',
+    'Images that ran together.',
+    ['model'],
+    [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256],
+  )
+  readonly #stages = this.#histogram(
+    'stage_seconds',
+    'Time of a request by stage.',
+    ['model', 'stage'],
+    secondBuckets,
+  )
+  readonly #duration = this.#histogram(
+    'request_seconds',
+    'Time from a whole request to its answer.',
+    ['protocol', 'model'],
+    secondBuckets,
+  )
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry })
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** In Prometheus' text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics()
+  }
+
+  /** Has a gauge read whenever somebody looks: one value per labels. */
+  gauge(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: () => Promise<readonly GaugeValue[]>,
+  ): void {
+    new Gauge({
+      name: `residual_${name}`,
+      help,
+      labelNames: labels,
+      registers: [this.#registry],
+      async collect() {
+        this.reset()
+        for (const { value, ...labels } of await read()) this.set(labels.labels, value)
+      },
+    })
+  }
+
+  batch(model: string, images: number): void {
+    this.#batches.observe({ model }, images)
+  }
+
+  /**
+   * A request that was answered; `model` is empty where it named none that is served. `seconds`: since it was whole, which one that
+   * was refused before never was.
+   */
+  answered(protocol: Protocol, model: string, code: ErrorCode | 'OK', seconds?: number): void {
+    this.#requests.inc({ protocol, model, code })
+    if (seconds !== undefined) this.#duration.observe({ protocol, model }, seconds)
+  }
+
+  error(code: ErrorCode): void {
+    this.#errors.inc({ code })
+  }
+
+  /** Images that were classified, and where their time went. */
+  classified(model: string, images: number, { decodeMs, queueMs, computeMs }: Timings): void {
+    this.#images.inc({ model }, images)
+    const stages = { decode: decodeMs, queue: queueMs, compute: computeMs }
+    for (const [stage, ms] of Object.entries(stages)) this.#stages.observe({ model, stage }, ms / 1000)
+  }
+
+  #counter(name: string, help: string, labelNames: string[]): Counter {
+    return new Counter({ name: `residual_${name}`, help, labelNames, registers: [this.#registry] })
+  }
+
+  #histogram(name: string, help: string, labelNames: string[], buckets: number[]): Histogram {
+    return new Histogram({ name: `residual_${name}`, help, labelNames, buckets, registers: [this.#registry] })
+  }
+}

@@ -1,0 +1,15 @@
+// Where the time of a request went, told to its client and to the log.
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Timings } from '../protocol/request.ts'
+
+/** Puts where the time went into the log and into a header that browsers show. */
+export function tellTimings(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { images, timings }: { readonly images: number; readonly timings: Timings },
+): void {
+  const { decodeMs, queueMs, computeMs } = timings
+  const stages = Object.entries({ decode: decodeMs, queue: queueMs, compute: computeMs })
+  reply.header('Server-Timing', stages.map(([name, ms]) => `${name};dur=${ms.toFixed(2)}`).join(', '))
+  request.facts = { ...request.facts, images, ...timings }
+}

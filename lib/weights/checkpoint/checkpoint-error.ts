@@ -1,0 +1,23 @@
+// What is said of a checkpoint that is not taken?
+import { ResidualError } from '../../errors.ts'
+
+const problemLength = 500 // of a message: a name or a shape out of a hostile file may have millions of characters
+
+/** The error of a file that is not what it claims to be. */
+export function invalidCheckpoint(
+  { path, format }: { readonly path: string; readonly format: string },
+  problem: string,
+  cause?: unknown,
+): ResidualError {
+  const message = `${path} is not a valid ${format} file: ${shortened(problem)}.`
+  return new ResidualError('CHECKPOINT_INVALID', message, { cause })
+}
+
+/** The error of a file that may well be what it claims to be, and is not taken nevertheless. */
+export function refusedCheckpoint({ path }: { readonly path: string }, reason: string): ResidualError {
+  return new ResidualError('CHECKPOINT_INVALID', `${path} is refused: ${shortened(reason)}.`)
+}
+
+function shortened(text: string): string {
+  return text.length > problemLength ? `${text.slice(0, problemLength)}...` : text
+}

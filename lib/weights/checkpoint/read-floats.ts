@@ -1,0 +1,29 @@
+// How do stored numbers of any type become float32 without being in memory twice? In pieces.
+
+import { type StoredType, storedBytes, toFloat32 } from '../tensors/stored-type.ts'
+import type { ByteSource } from './checkpoint-file.ts'
+
+const chunkBytes = 4 << 20
+
+/**
+ * Fills `result` with the numbers that begin at `at`.
+ *
+ * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before
+ */
+export async function readFloats(
+  file: ByteSource,
+  at: number,
+  type: StoredType,
+  result: Float32Array,
+): Promise<void> {
+  if (type === 'F32')
+    return await file.read([new Uint8Array(result.buffer, result.byteOffset, result.byteLength)], at)
+  const size = storedBytes[type]
+  const step = chunkBytes / size
+  for (let begin = 0; begin < result.length; begin += step) {
+    const target = result.subarray(begin, begin + step)
+    const source = new Uint8Array(target.length * size)
+    await file.read([source], at + begin * size)
+    toFloat32(type, source, target)
+  }
+}

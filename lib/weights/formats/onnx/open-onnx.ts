@@ -1,0 +1,98 @@
+// How are tensors read from an ONNX file that holds a ResNet? Found by the graph's structure, named as torchvision names them.
+import { activationKey, architectureKey, type Checkpoint } from '../../checkpoint/checkpoint.ts'
+import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
+import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
+import { tensorNotFound } from '../../source.ts'
+import { OnnxGraph } from './graph.ts'
+import { parseModel } from './model.ts'
+import { type NamedTensor, namedTensors } from './named-tensors.ts'
+import { structureOf } from './structure.ts'
+import type { ExternalFiles } from './tensor.ts'
+import { Wire } from './wire.ts'
+
+const format = 'ONNX'
+
+const mostVersion = 32 // of the format; there have been 12
+const secondFields = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72] // tags of ModelProto that may follow
+
+/** Whether a file that begins with `bytes` may be an ONNX file: they have no signature, but begin with the version as a rule. */
+export function looksLikeOnnx(bytes: Uint8Array): boolean {
+  const [tag, version, next] = bytes
+  return (
+    tag === 0x08 &&
+    version !== undefined &&
+    version > 0 &&
+    version <= mostVersion &&
+    secondFields.includes(next ?? -1)
+  )
+}
+
+/**
+ * Opens an ONNX file, and files beside it that its tensors are in. The checkpoint has the tensors of a ResNet under
+ * torchvision's names, whatever the file calls them; where batch norms were folded into convolutions it has ones that do nothing
+ * but add the bias. `metadata` has the epsilon of the batch norms and, for bottlenecks, the stride `v1` or
+ * `v1.5` ({@link architectureKey}). Close it after use.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, also for graphs that are no ResNet's, saying why
+ */
+export async function openOnnx(path: string): Promise<Checkpoint> {
+  const { default: protobuf } = await import('protobufjs/minimal.js')
+  const file = await openCheckpointFile(path, format)
+  const externals: ExternalFiles = new Map()
+  const files = () => [file, ...externals.values()]
+  try {
+    const wire = new Wire(file, bytes => protobuf.Reader.create(bytes))
+    const model = await parseModel(wire, externals)
+    const graph = new OnnxGraph(path, model)
+    const [input, ...others] = model.inputs.filter(({ name }) => !model.tensors.has(name))
+    if (!input || others.length > 0)
+      throw graph.refused(`it has ${others.length + (input ? 1 : 0)} inputs, not one`)
+    const { stride, activation, ...structure } = structureOf(graph, input)
+    const { tensors, epsilon } = namedTensors(graph, structure, wire)
+    const architecture = JSON.stringify({ epsilon, ...(stride && { stride }) })
+    const metadata = new Map([...model.metadata, [architectureKey, architecture]])
+    if (activation !== undefined) metadata.set(activationKey, activation)
+    return new OnnxCheckpoint(path, metadata, tensors, files())
+  } catch (error) {
+    await closeAll(files())
+    throw error
+  }
+}
+
+async function closeAll(files: readonly ByteSource[]): Promise<void> {
+  await Promise.all(files.map(file => file.close()))
+}
+
+/** Open files. Made by {@link openOnnx}. */
+class OnnxCheckpoint implements Checkpoint {
+  readonly format = format
+
+  constructor(
+    readonly path: string,
+    readonly metadata: ReadonlyMap<string, string>,
+    readonly tensors: ReadonlyMap<string, NamedTensor>,
+    private readonly files: readonly ByteSource[],
+  ) {}
+
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
+    const tensor = this.tensors.get(name)
+    if (!tensor) throw tensorNotFound(name, this.path)
+    return await tensor.load(into)
+  }
+
+  stored(name: string): StoredTensor | undefined {
+    return this.tensors.get(name)?.stored
+  }
+
+  async checkUnchanged(): Promise<void> {
+    for (const file of this.files) await file.checkUnchanged()
+  }
+
+  close(): Promise<void> {
+    return closeAll(this.files)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

@@ -1,0 +1,138 @@
+// How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
+
+import { closingOnError } from '../../../files/closing-on-error.ts'
+import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
+import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
+import { readFloats } from '../../checkpoint/read-floats.ts'
+import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
+import { tensorNotFound } from '../../source.ts'
+import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
+import { isStoredType, type StoredType, toFloat32 } from '../../tensors/stored-type.ts'
+import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './header.ts'
+
+const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
+
+/**
+ * Opens a file and checks its header. Close it after use.
+ *
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID
+ */
+export async function openSafetensors(path: string): Promise<Safetensors> {
+  return readSafetensors(await openCheckpointFile(path, 'safetensors'))
+}
+
+/** As {@link openSafetensors}, from what is open already; it is closed where it is no such file. */
+export async function readSafetensors(file: ByteSource): Promise<Safetensors> {
+  return closingOnError(file, async () => {
+    const { header, dataStart } = await readHeader(file)
+    return new Safetensors(file, header, dataStart)
+  })
+}
+
+async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart: number }> {
+  const { path, size } = file
+  if (size < lengthBytes) throw invalid(path, `it has only ${size} bytes`)
+  const prefix = new Uint8Array(lengthBytes)
+  await file.read([prefix], 0)
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, /*littleEndian=*/ true))
+  if (length > maxHeaderBytes)
+    throw invalid(path, `its header claims ${length} bytes, more than ${maxHeaderBytes}`)
+  if (length === 0 || length > size - lengthBytes) {
+    throw invalid(path, `its header claims ${length} bytes and the file has ${size}`)
+  }
+  const bytes = new Uint8Array(length)
+  await file.read([bytes], lengthBytes)
+  const dataStart = lengthBytes + length
+  return { header: parseHeader(bytes, size - dataStart, path), dataStart }
+}
+
+/** An open file. Made by {@link openSafetensors}. */
+export class Safetensors implements Checkpoint {
+  readonly format = 'safetensors'
+  readonly metadata: ReadonlyMap<string, string>
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+
+  readonly path: string
+
+  constructor(
+    private readonly file: ByteSource,
+    header: Header,
+    private readonly dataStart: number,
+  ) {
+    this.path = file.path
+    this.metadata = header.metadata
+    this.tensors = header.tensors
+  }
+
+  /**
+   * One tensor as float32, row-major; the caller owns it, or it is `into`. F64 is rounded.
+   *
+   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails,
+   *   CHECKPOINT_INVALID for other dtypes or a file changed since it was opened
+   */
+  async read(name: string, into?: Float32Array): Promise<Float32Array> {
+    const info = this.info(name)
+    const type = this.storedType(name)
+    const result = allocateFloats(name, info.length, this.path, into)
+    await readFloats(this.file, this.dataStart + info.begin, type, result)
+    await this.file.checkUnchanged()
+    return checkFinite(name, result, this.path)
+  }
+
+  /** What lies side by side in the file is read in one go. Whether the file has changed is not looked at. */
+  async readTogether(names: readonly string[]): Promise<Float32Array[]> {
+    const all = names.map(name => {
+      const [info, type] = [this.info(name), this.storedType(name)]
+      const result = new Float32Array(info.length)
+      const bytes = type === 'F32' ? new Uint8Array(result.buffer) : new Uint8Array(info.end - info.begin)
+      return { info, type, result, bytes }
+    })
+    const inOrder = all.toSorted((a, b) => a.info.begin - b.info.begin)
+    const reads: Promise<void>[] = []
+    for (let first = 0; first < inOrder.length; ) {
+      let end = first + 1
+      while (end < inOrder.length && inOrder[end]!.info.begin === inOrder[end - 1]!.info.end) end++
+      const targets = inOrder.slice(first, end).map(({ bytes }) => bytes)
+      reads.push(this.file.read(targets, this.dataStart + inOrder[first]!.info.begin))
+      first = end
+    }
+    await Promise.all(reads)
+    return all.map(({ info, type, result, bytes }) => {
+      if (type !== 'F32') toFloat32(type, bytes, result)
+      return checkFinite(info.name, result, this.path)
+    })
+  }
+
+  stored(name: string): StoredTensor | undefined {
+    const [{ descriptor }, info] = [this.file, this.tensors.get(name)]
+    if (descriptor === undefined || !info || !isStoredType(info.dtype)) return undefined
+    return { place: { descriptor, position: this.dataStart + info.begin }, type: info.dtype }
+  }
+
+  checkUnchanged(): Promise<void> {
+    return this.file.checkUnchanged()
+  }
+
+  /** @throws ResidualError TENSOR_NOT_FOUND */
+  private info(name: string): TensorInfo {
+    const info = this.tensors.get(name)
+    if (!info) throw tensorNotFound(name, this.path)
+    return info
+  }
+
+  /** @throws ResidualError TENSOR_NOT_FOUND, CHECKPOINT_INVALID for types that weights cannot have */
+  private storedType(name: string): StoredType {
+    const { dtype } = this.info(name)
+    if (!isStoredType(dtype))
+      throw invalid(this.path, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+    return dtype
+  }
+
+  close(): Promise<void> {
+    return this.file.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

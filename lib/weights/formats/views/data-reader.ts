@@ -1,0 +1,68 @@
+// How are the bytes of a tensor's data read, wherever and however the file has them? From the front to the back.
+import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
+import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
+import { FileBytes, JoinedData, type LongText, type StoredData } from './stored-data.ts'
+
+/** Fills `target` with the bytes from `position` of the data on. */
+export type DataReader = (target: Uint8Array, position: number) => Promise<void>
+
+const pieceBytes = 1 << 20 // of text that is decoded on the way
+
+/** A reader for one tensor, once. */
+export function readerOf(source: ByteSource, data: StoredData): DataReader {
+  if (typeof data === 'string') return stringReader(data)
+  if (data instanceof FileBytes) return (target, position) => source.read([target], data.at + position)
+  if (data instanceof JoinedData) return joinedReader(source, data)
+  if (data.encoding === 'latin1') return (target, position) => source.read([target], data.at + position)
+  return utf8Reader(source, data)
+}
+
+function stringReader(text: string): DataReader {
+  return async (target, position) => {
+    for (let i = 0; i < target.length; i++) target[i] = text.charCodeAt(position + i)
+  }
+}
+
+function joinedReader(source: ByteSource, { parts }: JoinedData): DataReader {
+  const readers = parts.map(({ data }) => readerOf(source, data))
+  return async (target, position) => {
+    let begin = 0 // of the part, in the whole
+    for (const [i, { bytes }] of parts.entries()) {
+      const from = Math.max(position, begin)
+      const to = Math.min(position + target.length, begin + bytes)
+      if (from < to) await readers[i]!(target.subarray(from - position, to - position), from - begin)
+      begin += bytes
+    }
+  }
+}
+
+/** Bytes that protocol 2 has as text: a byte of 128 or more takes two. Going back begins anew. */
+function utf8Reader(source: ByteSource, { at, length }: LongText): DataReader {
+  const piece = Buffer.alloc(Math.min(pieceBytes, length))
+  const state = { taken: 0, pieceAt: 0, pieceEnd: 0, done: 0 } // taken: of the file's bytes; done: decoded ones
+  const bad = () => invalidCheckpoint(source, "an array's bytes are not text of single bytes")
+  async function next(): Promise<number> {
+    if (state.pieceAt === state.pieceEnd) {
+      const bytes = piece.subarray(0, Math.min(piece.length, length - state.taken))
+      if (bytes.length === 0)
+        throw invalidCheckpoint(source, 'an array has less bytes than its shape asks for')
+      await source.read([bytes], at + state.taken)
+      state.taken += bytes.length
+      state.pieceAt = 0
+      state.pieceEnd = bytes.length
+    }
+    return piece[state.pieceAt++]!
+  }
+  return async (target, position) => {
+    if (position < state.done) Object.assign(state, { taken: 0, pieceAt: 0, pieceEnd: 0, done: 0 })
+    for (; state.done < position + target.length; state.done++) {
+      let byte = state.pieceAt < state.pieceEnd ? piece[state.pieceAt++]! : await next()
+      if (byte >= 0x80) {
+        const second = state.pieceAt < state.pieceEnd ? piece[state.pieceAt++]! : await next()
+        if ((byte !== 0xc2 && byte !== 0xc3) || (second & 0xc0) !== 0x80) throw bad()
+        byte = ((byte & 3) << 6) | (second & 0x3f)
+      }
+      if (state.done >= position) target[state.done - position] = byte
+    }
+  }
+}
