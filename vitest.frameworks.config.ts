@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 /** `npm run test:frameworks`: comparisons with the frameworks themselves, which `npm run setup:reference` installs. */
@@ -5,7 +6,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.frameworks.test.ts'],
     pool: 'forks',
-    fileParallelism: false, // frameworks take both cores, and some gigabytes
+    maxWorkers: Math.min(2, availableParallelism()), // each takes some gigabytes, and to import a framework one core
     testTimeout: 240_000,
   },
 })
