@@ -302,16 +302,19 @@ describe('profile', () => {
     const plan = lower(resnet({ layers: 18 }), { height: 64, width: 64, mean: [0, 0, 0], std: [1, 1, 1] })
     const weights = initialise(parametersOf(resnet({ layers: 18 })), 1)
     await using session = await createSession(plan, weights, { device: 'cpu', threads: 1, maxBatch: 2 })
-    const pixels = new Uint8Array(4 * 64 * 64 * 3)
-    let share = 0 // of the time that the call took; whatever else this machine does makes it smaller or larger
-    for (let attempt = 0; attempt < 20 && !(share > 0.8 && share < 1.2); attempt++) {
+    const runs = 10
+    const profile = async (batch: number) => {
       const begin = performance.now()
-      const times = await session.profile(pixels, { runs: 1 }) // which runs it twice: one does not count
-      share =
-        (2 * times.reduce((sum, { milliseconds }) => sum + milliseconds, 0)) / (performance.now() - begin)
+      const times = await session.profile(new Uint8Array(batch * 64 * 64 * 3), { runs })
+      const sum = times.reduce((total, { milliseconds }) => total + milliseconds, 0)
+      return { sum, elapsed: performance.now() - begin }
     }
-    expect(share).toBeGreaterThan(0.8)
-    expect(share).toBeLessThan(1.2)
+    const one = await profile(2)
+    const eight = await profile(16)
+    // One thread cannot spend more than all of the time in its operations.
+    expect(runs * eight.sum).toBeLessThanOrEqual(eight.elapsed)
+    // Eight parts take eight times as long as one, give or take what else this machine does.
+    expect(eight.sum).toBeGreaterThan(3 * one.sum)
   })
 
   it('does not disturb runs that are under way', async () => {

@@ -17,13 +17,12 @@ it('a deadline ends what is not done, and one that was shortened sooner', async 
   await expect(
     within(20, client, ({ signal }) => unless(signal, delay(5000, '', { signal }))),
   ).rejects.toEqual(coded)
-  const begin = performance.now()
-  const shortened = within(60_000, client, ({ signal, shorten }) => {
+  const never = 600_000 // ms: longer than this test may take
+  const shortened = within(never, client, ({ signal, shorten }) => {
     shorten(20)
-    return unless(signal, delay(60_000, '', { signal }))
+    return unless(signal, delay(never, '', { signal }))
   })
   await expect(shortened).rejects.toEqual(coded)
-  expect(performance.now() - begin).toBeLessThan(10_000)
 })
 
 it('a deadline that passed while the process stood still does not take what was done meanwhile', async () => {

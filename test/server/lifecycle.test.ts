@@ -74,9 +74,7 @@ describe('residual serve', () => {
     const answers = load(server.url, 16)
     await delay(700)
     server.kill('SIGTERM')
-    const begin = performance.now()
     expect(await server.exit).toBe(0)
-    expect(performance.now() - begin).toBeLessThan(25_000)
     const statuses = (await answers).map(({ status }) => status)
     expect(statuses.length).toBeGreaterThan(16)
     expect(new Set(statuses)).toEqual(new Set([200]))
@@ -87,7 +85,7 @@ describe('residual serve', () => {
 
   it('exits at once when it is told twice, and with 1 when it cannot finish in time', async () => {
     const [twice, slow] = await Promise.all([
-      spawnServer(['--threads', '1']),
+      spawnServer(['--threads', '1', '--drain-ms', '600000']), // longer than this test may take
       spawnServer(['--threads', '1', '--drain-ms', '300']),
     ])
     // Half a request keeps both of them waiting.
@@ -100,9 +98,7 @@ describe('residual serve', () => {
     await delay(100)
     for (const server of [twice, slow]) server.kill('SIGTERM')
     twice.kill('SIGINT') // two of the same kind may arrive as one
-    const begin = performance.now()
     expect(await twice.exit).toBe(1)
-    expect(performance.now() - begin).toBeLessThan(5000)
     expect(await slow.exit).toBe(1)
   })
 
@@ -192,12 +188,11 @@ describe('residual serve whose spans nobody takes', () => {
     const { port } = collector.address() as AddressInfo
     const server = await spawnServer(['--threads', '1'], {
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '600000', // longer than this test may take
     })
     await post(`${server.url}/classify`, sampleImage('ship'))
     server.kill('SIGTERM')
-    const begin = performance.now()
     expect(await server.exit).toBe(0)
-    expect(performance.now() - begin).toBeLessThan(4000)
     expect(server.lines.map(({ msg }) => msg)).toContainEqual(
       expect.stringMatching(/^The last spans could not/),
     )
