@@ -57,12 +57,8 @@ export type { ImageResult, ImageResult as PictureResult, Images, Images as Pictu
 export type { Progress } from './registry/download.ts'
 export { type PullOptions, pull } from './registry/pull.ts'
 export type { BatchAnswer } from './runtime/batching/batch-parts.ts'
-export {
-  Batcher,
-  type BatcherOptions,
-  type BatchRequest,
-  type BatchRunner,
-} from './runtime/batching/batcher.ts'
+export { Batcher } from './runtime/batching/batcher.ts'
+export type { BatcherOptions, BatchRequest, BatchRunner } from './runtime/batching/batcher-options.ts'
 export {
   type CompileOptions,
   type CompileReport,

@@ -3,7 +3,11 @@ import { availableParallelism } from 'node:os'
 import type { ModelOptions } from '../classifier.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
 import { maxPixels } from '../image/decode.ts'
-import { type BatcherOptions, defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batching/batcher.ts'
+import {
+  type BatcherOptions,
+  defaultMaxQueue,
+  defaultMaxWaitMs,
+} from '../runtime/batching/batcher-options.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
 
 /** What a request may ask of the server. Beyond it the answer is an error, and nothing is kept. */
