@@ -1,5 +1,4 @@
-// What does the addon export? NativeSession, resize, what the machine offers and can do, and what is to be
-// done ahead of time.
+// The addon's exports: NativeSession, resize, the machine's capabilities, and what is done ahead of time.
 #include <napi.h>
 
 #include "binding/compile.h"

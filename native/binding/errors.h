@@ -1,4 +1,4 @@
-// How do C++ errors become JavaScript's? As an Error with `code`, which lib/runtime/native.ts turns into a
+// C++ errors as JavaScript errors: an Error with a `code`, which lib/runtime/native.ts turns into a
 // ResidualError.
 #pragma once
 

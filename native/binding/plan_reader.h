@@ -1,4 +1,4 @@
-// How does a plan cross the border? As the plain object that lib/model/plan.ts describes.
+// Reads a plan from the plain object that lib/model/plan.ts describes.
 #pragma once
 
 #include <napi.h>

@@ -1,4 +1,4 @@
-// How does native work leave the event loop? As a promise whose work runs on a thread of libuv's pool.
+// Native work off the event loop: a promise whose work runs on a thread of libuv's pool.
 #pragma once
 
 #include <napi.h>

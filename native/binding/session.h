@@ -1,4 +1,4 @@
-// What does JavaScript see of a backend? The class NativeSession: load weights, run, profile, dispose.
+// The JavaScript class NativeSession, in front of a backend: load weights, run, profile, dispose.
 #pragma once
 
 #include <napi.h>

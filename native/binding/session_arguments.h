@@ -1,4 +1,4 @@
-// What a session is handed: options, weights, images, as JavaScript has them and as C++ keeps them.
+// A session's arguments: reads options, weights and images from JavaScript values into C++ ones.
 #pragma once
 
 #include <napi.h>

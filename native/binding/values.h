@@ -1,4 +1,4 @@
-// What JavaScript hands over, each value read once into memory of our own and of the type that is due.
+// Reads JavaScript values, each once, into memory of our own and into the expected type.
 //
 // Between two looks at one value a getter may have changed it, or transferred the buffer behind it. So
 // whoever needs a value twice keeps what these functions return. All of them throw core::Error with the code

@@ -1,4 +1,4 @@
-// Is a plan sound? A wrong index would be a wrong pointer, so nothing JavaScript said is believed.
+// Checks that a plan is sound. A wrong index would be a wrong pointer, so nothing from JavaScript is trusted.
 #include "core/plan.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// How does a weight as a checkpoint stores it become what backends pack? Converted and scaled, a few channels
-// at a time.
+// Turns weights as a checkpoint stores them into what backends pack: converted and scaled, a few channels at
+// a time.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Who owns a block of floats on the CPU? This: aligned for the widest vector and the cache line, move-only.
+// Owns a block of floats on the CPU: move-only, aligned for the widest vector and the cache line.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What can execute a convolution on the CPU? Whatever is behind this interface; algorithms_for() says which.
+// The interface of a convolution on the CPU, and the choice among its algorithms (algorithms_for()).
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// How does a plan run on the CPU? Op by op over one arena, as many images of the batch at a time as
-// slices.h says.
+// The CPU backend: runs a plan op by op over one arena, on as many images of the batch at a time as slices.h
+// says.
 #include <algorithm>
 #include <cstring>
 #include <memory>

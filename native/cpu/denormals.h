@@ -1,6 +1,6 @@
-// Numbers too small to be normal are taken for zero while this lives: the processor handles each of them in
-// hundreds of cycles, and an image of nothing else took up to 500 times as long. All instruction sets are
-// alike in it.
+// Flushes denormal floats to zero for the lifetime of an object. The processor spends hundreds of cycles on
+// each of them, and an image made of nothing else took up to 500 times as long. All instruction sets behave
+// alike.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How is any convolution (or linear layer) executed on the CPU? As implicit GEMM over register tiles.
+// Any convolution or linear layer on the CPU, as implicit GEMM over register tiles.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// In which order do the weights of a DirectConv lie? In that in which run_panels() reads them.
+// Packs a DirectConv's weights in the order in which run_panels() reads them.
 #include <algorithm>
 #include <cstring>
 #include <iterator>

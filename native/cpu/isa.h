@@ -1,4 +1,4 @@
-// Which instruction sets can this machine run, and which kernels go with each?
+// The instruction sets this machine can run, and the kernels for each.
 #pragma once
 
 #include <string>

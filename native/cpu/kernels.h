@@ -1,4 +1,4 @@
-// What can the CPU do to rows of floats? One table of functions per instruction set; isa.h chooses the table.
+// What the CPU can do to rows of floats: one table of functions per instruction set. isa.h chooses the table.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// How are the kernels computed? Included once per instruction set by a file that defines VECTOR_BYTES,
-// TILE_VECTORS, KERNELS and KERNELS_NAME, compiled with that set's flags. GCC's and Clang's vector types make
-// one text serve all.
+// The kernels themselves. Included once per instruction set by a file that defines VECTOR_BYTES,
+// TILE_VECTORS, KERNELS and KERNELS_NAME and is compiled with that set's flags. With GCC's and Clang's vector
+// types, one source serves all.
 //
 // Everything is in an unnamed namespace and no header with inline functions is used: otherwise the linker
 // could keep one AVX-512 copy of a shared inline function for the whole program.

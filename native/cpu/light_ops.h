@@ -1,4 +1,4 @@
-// How are the plan's lighter operations executed on the CPU?
+// The plan's lighter operations on the CPU: everything but convolutions and linear layers.
 #pragma once
 
 #include "core/plan.h"

@@ -1,4 +1,4 @@
-// How long does each op of a run take? One reading of a clock per op: cheap enough to run always.
+// Times each op of a run. One clock reading per op: cheap enough to run always.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,5 @@
-// Where do a network's weights live? Side by side in blocks of huge pages, until all are given back. With
-// pages of 4 KiB the processor spends a fourteenth of ResNet-50's time on finding out where they are (Zen 3,
-// one thread).
+// The memory of a network's weights: side by side in blocks of huge pages, until all are freed. With 4 KiB
+// pages the processor spends a fourteenth of ResNet-50's time on address translation (Zen 3, one thread).
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// How is work cut into parts?
+// Splits work into parts: index ranges and integer division.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
-// How is memory fetched while tiles are summed up? Evenly: a line on its way from memory occupies one of the
-// dozen or so places for lines that the first-level cache waits for, which what the tile itself reads from
-// the second-level cache needs too. Fetched as fast as possible, weights make up to a fifth more of a
-// layer's time (Xeon, Emerald Rapids, layers of 7x7).
+// Prefetches memory evenly while tiles are summed. A line on its way from memory occupies one of the dozen or
+// so fill buffers of the first-level cache, and the tile needs those too for what it reads from the
+// second-level cache. Prefetched as fast as possible, weights add up to a fifth to a layer's time (Xeon,
+// Emerald Rapids, 7x7 layers).
 #pragma once
 
 #include <algorithm>

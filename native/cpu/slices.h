@@ -1,6 +1,6 @@
-// How many images of a batch pass through each operation together, and where is what they become? As many
-// as the caches hold: one where images are large, more towards the end of the network, where activations
-// shrink and there are more weights to read.
+// How many images of a batch pass through each operation together, and where their values live. As many as
+// the caches hold: one where images are large, more towards the end of the network, where activations shrink
+// and there are more weights to read.
 #pragma once
 
 #include <functional>

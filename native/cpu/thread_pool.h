@@ -1,4 +1,4 @@
-// Who computes? The caller and threads - 1 helpers, which share out the tasks of one job at a time.
+// The threads that compute: the caller and threads - 1 helpers, which share the tasks of one job at a time.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// How do the weights of some output channels come to lie side by side, as vectors of output channels need
-// them?
+// Transposes the weights of some output channels so that they lie side by side, as vectors of output channels
+// need them.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// How is a 3x3 convolution executed with fewer multiplications? By Winograd's transforms: Lavin and Gray,
+// 3x3 convolutions with fewer multiplications, by Winograd's transforms: Lavin and Gray,
 // https://arxiv.org/abs/1509.09308; winograd_kernels_impl.h has those for stride 2. Each patch of the input
 // and each kernel is transformed so that small matrix products over the channels (one for each point of the
 // transformed patch) give the transformed 2x2 or 4x4 patch of the output.

@@ -1,4 +1,4 @@
-// How are the transforms of Winograd's convolutions computed? Part of kernels_impl.h, with its vectors.
+// The transforms of Winograd's convolutions. Part of kernels_impl.h, with its vectors.
 //
 // In one direction m neighbouring outputs of a kernel (g0, g1, g2) come from products of transformed inputs
 // and transformed weights: output = A^T ((G kernel) * (B^T input)); in both directions of the image one

@@ -1,4 +1,4 @@
-// Where is what an operation needs only while it runs? In memory allocated before the first run.
+// Memory an operation needs only while it runs, allocated before the first run.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-// How are plans compiled on a machine without a GPU? From cuDNN's own description of the one that will run
-// them.
+// Compiles plans on a machine without a GPU, from cuDNN's own description of the GPU that will run them.
 #include <cstdlib>
 
 #include "core/backend.h"

@@ -1,4 +1,4 @@
-// How does a convolution with all that is fused into it become one operation graph of cuDNN?
+// A convolution and everything fused into it, as one cuDNN operation graph.
 #pragma once
 
 #include "cuda/conv_spec.h"

@@ -1,4 +1,4 @@
-// What does one cuDNN graph compute? A convolution and all that is fused with it, for one batch size.
+// What one cuDNN graph computes: a convolution and everything fused with it, for one batch size.
 #pragma once
 
 #include <cudnn_graph.h>

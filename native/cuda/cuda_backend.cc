@@ -1,5 +1,4 @@
-// How does a plan run on a GPU? Batches are cut to the sizes there are executables for; two are under way at
-// a time.
+// The CUDA backend: splits batches into the sizes it has executables for, and keeps two in flight.
 #include <algorithm>
 #include <cstring>
 #include <deque>

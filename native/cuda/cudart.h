@@ -1,5 +1,4 @@
-// What of the CUDA runtime is used, and where does it come from? From a library found at run time, like
-// cuDNN.
+// The part of the CUDA runtime we use, from a library found at run time, like cuDNN.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,4 +1,4 @@
-// What of cuDNN is used, and where does it come from? Its graph API, from a library found at run time.
+// The part of cuDNN we use: its graph API, from a library found at run time.
 #pragma once
 
 #include <cudnn_graph.h>

@@ -1,7 +1,7 @@
-// Which of cuDNN's engines can run a graph, and how does one become a plan? Needs no device, only its
-// description; to execute a plan takes a handle, which any may be that is of such a device
-// (https://docs.nvidia.com/cudnn/utilities/deviceless-ahead-of-time-compilation). The description may be
-// shared by threads.
+// Finds the cuDNN engines that can run a graph, and builds plans from them. Needs no device, only its
+// description; executing a plan takes a handle, and any handle of such a device will do
+// (https://docs.nvidia.com/cudnn/utilities/deviceless-ahead-of-time-compilation). Threads may share the
+// description.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// How do a plan's values lie in a GPU's memory? As [N,H,W,C] with C padded, in one arena.
+// The layout of a plan's values in GPU memory: [N,H,W,C] with C padded, in one arena.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,5 @@
-// Which shared libraries does the backend open, and in what order? Each finds the ones it needs itself by
-// name, so those are opened before it, from wherever they were found.
+// The shared libraries the backend opens, and their order. Each looks up the ones it needs by name, so those
+// are opened first, from wherever they were found.
 #include "core/backend.h"
 #include "cuda/cudart.h"
 #include "cuda/cudnn.h"

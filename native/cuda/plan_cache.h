@@ -1,5 +1,4 @@
-// Where do compiled plans wait for the next process? In a folder, a file each, that any number of processes
-// share.
+// The on-disk cache of compiled plans: a folder with one file per plan, shared by any number of processes.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// Which convolutions of a plan does cuDNN run, for one batch size?
+// The convolutions of a plan that cuDNN runs, for one batch size.
 #pragma once
 
 #include "core/plan.h"

@@ -1,5 +1,4 @@
-// How is a library opened that need not be there? By name or path at run time, its functions looked up by
-// name.
+// An optional shared library, opened at run time by name or path; its functions are looked up by name.
 #pragma once
 
 #include <string>

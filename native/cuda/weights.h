@@ -1,4 +1,4 @@
-// How do an operation's weights come onto the GPU? Turned into the precision, padded, and uploaded once.
+// Uploads an operation's weights to the GPU: converted to the precision, padded, once.
 #pragma once
 
 #include "core/stored_weights.h"

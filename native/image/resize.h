@@ -1,5 +1,4 @@
-// How is an image brought to another size? As Pillow does it, so that networks see what they were trained
-// on.
+// Resizes an image the way Pillow does, so that networks see what they were trained on.
 #pragma once
 
 #include <cstddef>

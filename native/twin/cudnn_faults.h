@@ -1,4 +1,4 @@
-// How is cuDNN made to refuse a plan? By a step in between, which counts the plans that are built.
+// Makes cuDNN refuse plans, by a layer in front of it that counts the plans it builds.
 #pragma once
 
 namespace residual::twin {

@@ -1,4 +1,4 @@
-// What is to fail, and when?
+// Planned faults: which calls fail, and when.
 #pragma once
 
 #include <map>

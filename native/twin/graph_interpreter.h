@@ -1,5 +1,5 @@
-// How is a plan of cuDNN's executed without a GPU? From the operation graph that cuDNN itself says it
-// compiled, node by node, over the tensors' own dimensions and strides.
+// Executes a cuDNN plan without a GPU: interprets the operation graph that cuDNN itself says it compiled,
+// node by node, over the tensors' own dimensions and strides.
 #pragma once
 
 #include <map>

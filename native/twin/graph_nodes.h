@@ -1,4 +1,4 @@
-// What does each node of an operation graph compute? The plain loops.
+// The nodes of an operation graph, as plain loops.
 #pragma once
 
 #include <string>

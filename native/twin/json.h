@@ -1,5 +1,4 @@
-// How is JSON read here? Into one value type; enough for what cuDNN writes, which is the only JSON the twin
-// sees.
+// A JSON reader with one value type; enough for what cuDNN writes, which is the only JSON the twin sees.
 #pragma once
 
 #include <map>

@@ -1,4 +1,4 @@
-// How is a kernel run without a GPU? Its host copy, thread by thread and phase by phase, over the same grid.
+// Runs a kernel without a GPU: its host copy, thread by thread and phase by phase, over the same grid.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What is "device memory" here? Blocks of the host's, fenced, filled with poison, and known by address, so
-// that whoever uses one the wrong way is found out.
+// The twin's "device memory": blocks of host memory, fenced, filled with poison, and known by address, so
+// that every misuse is caught.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// In what order does queued work happen? In any that streams and events allow: none of it before someone
-// waits, and then from a stream that chance picks.
+// The order of queued work: any that streams and events allow. Nothing runs before someone waits, and then
+// from a stream picked at random.
 #pragma once
 
 #include <deque>

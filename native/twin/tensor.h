@@ -1,4 +1,4 @@
-// How are the numbers of one of cuDNN's tensors read, rounded and written?
+// Reads, rounds and writes the numbers of a cuDNN tensor.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Which kernels are there? One list, from which the device code, its names and the host's copies are made.
+// The one list of kernels, from which the device code, its names and the host copies are made.
 #pragma once
 
 #include <new>

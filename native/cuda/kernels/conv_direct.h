@@ -1,6 +1,6 @@
-// What runs the convolutions that are not for cuDNN? Two kernels: one for those that mix no channels (what is
-// left of a batch norm, a sum or a ReLU no convolution could absorb), and a plain one for groups of odd sizes
-// and whatever cuDNN refuses.
+// Two kernels for the convolutions cuDNN does not run: one for those that mix no channels (what is left of a
+// batch norm, a sum or a ReLU that no convolution could absorb), and a plain one for groups of odd sizes and
+// anything cuDNN refuses.
 #pragma once
 
 #include "cuda/kernels/kernel.h"

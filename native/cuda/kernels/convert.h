@@ -1,5 +1,5 @@
-// How do numbers come onto the device and leave it? As bytes or floats of any channel count on one side, as
-// padded vectors of the session's precision on the other.
+// Converts numbers to the device format and back: bytes or floats of any channel count on one side, padded
+// vectors of the session's precision on the other.
 #pragma once
 
 #include "cuda/kernels/kernel.h"

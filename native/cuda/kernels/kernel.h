@@ -1,5 +1,5 @@
-// What is a kernel? Plain functions of a thread's position, compiled for the device by nvcc and for the host
-// by any compiler, where they are tested. A .cu file holds no arithmetic, only their launch.
+// What a kernel is: plain functions of a thread's position, compiled for the device by nvcc and for the host
+// by any compiler, where they are tested. A .cu file only launches them and holds no arithmetic.
 //
 // A kernel is a struct with
 //   Args      what it is given, by value: pointers and sizes

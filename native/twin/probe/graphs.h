@@ -1,4 +1,4 @@
-// How does a test have cuDNN compile a graph that the backend would not build? By describing it in JSON.
+// Has cuDNN compile a graph that the backend would not build, described in JSON.
 #pragma once
 
 #include "cuda/descriptor.h"

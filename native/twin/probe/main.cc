@@ -1,5 +1,5 @@
-// What does the twin say to a given use of the device? A program for tests: reads a list of steps as JSON
-// from standard input, does them through the seam of cuda/device.h and writes what came out as JSON. The
+// The probe: a program that tests use to drive the device directly. It reads a list of steps as JSON from
+// standard input, performs them through the seam of cuda/device.h and writes the results as JSON. The
 // environment says what the device is (device_twin.cc).
 //
 //   {steps: [...]} -> {results: [...]} or {step, code, message}
