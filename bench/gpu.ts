@@ -1,6 +1,6 @@
-// How fast is a GPU on ResNets, and how near to what it can do? Images per second and latency per batch and precision; FLOP/s
-// and bytes/s beside ceilings measured on the same device, through the same addon: the best cuDNN does on large convolutions,
-// and the best a kernel that only reads and writes does.
+// A GPU's speed on ResNets, and how close it comes to what the GPU can do. Images per second and latency per batch and precision;
+// FLOP/s and bytes/s next to ceilings measured on the same device, through the same addon: the best cuDNN does on large
+// convolutions, and the best a kernel does that only reads and writes.
 import { parseArgs } from 'node:util'
 import { median, quantile } from '../lib/base/statistics.ts'
 import {

@@ -1,4 +1,4 @@
-// How do the engines compare on a CPU without AVX-512, where there is only one that has it? With CPUID saying so to all of them.
+// Runs a benchmark as if the CPU had no AVX-512, by making CPUID say so to every engine.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,7 +1,7 @@
-// A library to be preloaded: what would the programs do on a CPU without AVX-512 and AMX? The kernel is asked
-// to let the instruction CPUID fault (arch_prctl(2), ARCH_CPUID_SET); the handler executes it and takes those
-// features out of the answer. For bench/hide-avx512.ts. Linux on x86-64, and CPUs that can (`cpuid_fault` in
-// /proc/cpuinfo).
+// A library to preload that makes programs run as on a CPU without AVX-512 and AMX. It asks the kernel to
+// make the CPUID instruction fault (arch_prctl(2), ARCH_CPUID_SET); the handler executes it and clears those
+// features from the answer. For bench/hide-avx512.ts. Linux on x86-64, on CPUs that support it (`cpuid_fault`
+// in /proc/cpuinfo).
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <dlfcn.h>

@@ -1,5 +1,5 @@
-// How much memory does a whole load take at most, from a file to a session on the CPU? Each in a process of its own, against the
-// file's numbers as float32 and 100 MB. Files that are given, of any format, or one of a wide ResNet that is made for it.
+// The peak memory of a whole load, from a file to a session on the CPU. Each load runs in its own process and is compared with
+// the size of the file's numbers as float32 plus 100 MB. Takes files of any format, or makes one of a wide ResNet.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-// The engines that a Python has, each in a process that answers on its standard output.
+// The Python engines to compare with, each in a process that answers on its standard output.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'

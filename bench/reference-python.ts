@@ -1,4 +1,4 @@
-// The Python whose frameworks residual is compared with, by tests and benchmarks.
+// The Python whose frameworks tests and benchmarks compare residual with.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../lib/base/package-root.ts'

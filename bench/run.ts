@@ -1,5 +1,4 @@
-// `residual bench` on the usual networks, with the engines of a Python beside onnxruntime-node. Prints a table, writes JSON and a
-// chart.
+// `residual bench` on the usual networks, with Python engines next to onnxruntime-node. Prints a table, writes JSON and a chart.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'

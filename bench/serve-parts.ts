@@ -1,4 +1,4 @@
-// What is a load on a server, and what did it do to it? The loads of bench/serve.ts, and whether they can be believed.
+// The loads of bench/serve.ts: what each one did to the server, and whether its figures can be trusted.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,5 +1,5 @@
-// What does serving cost? The server's throughput next to `session.run`'s at the same batch on as many threads, its latency at
-// half load, and how long its event loop is held up. Loads come from a process of their own on the same machine.
+// The cost of serving: the server's throughput next to that of `session.run` at the same batch and thread count, its latency at
+// half load, and how long its event loop is held up. Each load runs in a process of its own on the same machine.
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { median, quantile, quartiles, quartilesText } from '../lib/base/statistics.ts'

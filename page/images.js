@@ -1,4 +1,4 @@
-// The images that the visitor gives: chosen, dropped, pasted, or samples.
+// The images a visitor gives: chosen, dropped, pasted, or samples.
 import { byId } from './elements.js'
 
 const samples = ['airplane', 'automobile', 'deer', 'frog', 'ship', 'truck']

@@ -1,4 +1,4 @@
-// How busy the server is: its metrics of the last minute, drawn.
+// The server's load: its metrics of the last minute, drawn.
 import { byId } from './elements.js'
 
 const everyMs = 1000

@@ -1,4 +1,4 @@
-// The model that answers: which the visitor chose, what it knows, and how to ask it from a command line.
+// The model that answers: the visitor's choice, what the model knows, and how to query it from a command line.
 import { byId } from './elements.js'
 
 const models = byId('model')

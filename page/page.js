@@ -1,5 +1,5 @@
-// Images in, results out: what the visitor gives is sent to /classify, a few at a time, and shown. No build step: browsers run
-// these files as they are.
+// Images in, results out: sends what the visitor gives to /classify, a few at a time, and shows the answers. No build step:
+// browsers run these files as they are.
 import { byId } from './elements.js'
 import { onImages } from './images.js'
 import { watchServer } from './live.js'

@@ -1,4 +1,4 @@
-// An image as small as it is shown, with or without the map of where the network looked.
+// A thumbnail of an image, with or without the map of where the network looked.
 
 const largestSide = 512
 

@@ -1,5 +1,6 @@
 // Builds the CUDA backend's addon, its twin for tests and the stand-ins, with the toolchain that scripts/cuda/toolchain.mjs finds
-// or downloads. With --if-possible a machine that cannot is told so and passes, unless RESIDUAL_CUDA_TESTS is `required`.
+// or downloads. With --if-possible, a machine that cannot build them gets a note and passes, unless RESIDUAL_CUDA_TESTS is
+// `required`.
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

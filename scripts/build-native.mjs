@@ -1,4 +1,4 @@
-// Builds the native addon with cmake-js. Quiet when all is well; when it is not, shows what the compiler said.
+// Builds the native addon with cmake-js. Prints the compiler's output only on failure.
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'

@@ -1,5 +1,5 @@
-// Makes dist/: declarations by the TypeScript compiler, and JavaScript by esbuild, which puts what several entries share into a
-// few files. Node takes half a millisecond to find, read and compile a file, and there are more than a hundred.
+// Builds dist/: declarations by the TypeScript compiler, JavaScript by esbuild, which bundles what several entries share into a
+// few files. Node takes half a millisecond to find, read and compile a file, and there are over a hundred.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

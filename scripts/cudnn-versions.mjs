@@ -1,6 +1,6 @@
-// Runs what depends on cuDNN with several versions of it: those that scripts/cuda/wheels.mjs has, or those given ('pinned' is the
-// one that is downloaded by default); all suites, or those given. Each version is brought to a folder of its own beside .deps/cuda and
-// has a plan cache of its own.
+// Runs everything that depends on cuDNN with several versions of it: those in scripts/cuda/wheels.mjs, or those given ('pinned'
+// is the one downloaded by default); all suites, or those given. Each version has its own folder next to .deps/cuda and its own
+// plan cache.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-// Draws samples/*.jpg: what does `residual classify samples` have to look at, without anybody's photograph?
+// Draws samples/*.jpg, so that `residual classify samples` has images to look at that are nobody's photographs.
 //
 // The bundled CIFAR-10 model sees only the middle square, shrunk to 32x32: each subject fills that square, and
 // shape, light and background count for more than detail.

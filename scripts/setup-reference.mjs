@@ -1,4 +1,5 @@
-// Makes the Python environment whose frameworks residual is compared with: .deps/python, with the versions of scripts/reference.
+// Creates the Python environment whose frameworks residual is compared with: .deps/python, with the versions in
+// scripts/reference.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

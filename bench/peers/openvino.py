@@ -1,4 +1,4 @@
-# OpenVINO, in float32, with the same number of threads as the others and as free to move between cores, by both of its hints.
+# OpenVINO in float32, with the same number of threads as the others and as free to move between cores, with either of its hints.
 import openvino as ov
 from openvino import properties
 from openvino.properties import hint

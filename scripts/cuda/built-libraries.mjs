@@ -1,4 +1,5 @@
-// lib/runtime/cuda/libraries.ts, built: where libraries are looked for is told there. In a clone it is built here if need be.
+// Loads the built lib/runtime/cuda/libraries.ts, which knows where to look for libraries. In a clone it is built first if
+// necessary.
 import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'

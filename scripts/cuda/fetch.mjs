@@ -1,5 +1,5 @@
-// Wheels of scripts/cuda/wheels.mjs, downloaded by pip and unpacked into a folder that says, in a file written last, which wheels
-// it has and how long each of their files is. So a folder is whole, or what it lacks is known.
+// Downloads the wheels of scripts/cuda/wheels.mjs with pip and unpacks them into a folder. A manifest, written last, lists the
+// wheels and the length of every file, so that a folder is either whole or known to be incomplete.
 import {
   copyFileSync,
   existsSync,

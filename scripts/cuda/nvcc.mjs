@@ -1,5 +1,5 @@
-// nvcc, where a machine may have one, and whether it will do: of CUDA 13, with its headers, and able to compile a kernel with the
-// compiler that is there.
+// Finds nvcc on this machine and checks that it is usable: CUDA 13, with headers, and able to compile a kernel with the host
+// compiler.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

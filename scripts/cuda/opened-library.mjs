@@ -1,5 +1,5 @@
-// Which of several files the dynamic linker opens as a library, and what cuDNN there says it is: asked by a small C++ program, as
-// a name may stand for a file anywhere and its headers do not tell which CUDA it was made for.
+// Finds which of several files the dynamic linker opens for a library, and the version cuDNN reports there. A small C++ program
+// asks: a name may stand for a file anywhere, and the headers do not say which CUDA a library was made for.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

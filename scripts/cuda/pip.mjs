@@ -1,5 +1,4 @@
-// pip, as far as wheels are brought by it: it downloads them and checks their hashes; Python unpacks them. What fails is told in
-// one line.
+// Runs pip to fetch wheels: it downloads them and checks their hashes; Python unpacks them. Failures are reported in one line.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

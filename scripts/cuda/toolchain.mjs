@@ -1,5 +1,5 @@
-// What the CUDA backend is built with: nvcc, cuDNN and NVRTC of this machine where they are new enough, and NVIDIA's wheels in
-// .deps/cuda where they are not, or where those are there already.
+// The toolchain of the CUDA backend: this machine's nvcc, cuDNN and NVRTC where they are recent enough; NVIDIA's wheels in
+// .deps/cuda where they are not, or where the wheels are there already.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { builtLibraries } from './built-libraries.mjs'

@@ -1,5 +1,5 @@
-// The one place where versions are pinned: NVIDIA's wheels on PyPI that the CUDA backend is built and tested with, and the
-// sha256 of each for Linux on x86-64 and on AArch64, which pip checks (`pip download --require-hashes`).
+// The one place where versions are pinned: NVIDIA's wheels on PyPI that the CUDA backend is built and tested with, and the sha256
+// of each for Linux on x86-64 and AArch64, which pip checks (`pip download --require-hashes`).
 //
 // To change one: `pip download --no-deps --platform manylinux_2_28_x86_64 --only-binary :all: NAME==VERSION`, the same for
 // manylinux_2_28_aarch64, and `pip hash FILES`.

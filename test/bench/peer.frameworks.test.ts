@@ -1,4 +1,4 @@
-// What bench/peer.py makes of an engine's answers, and how OpenVINO is set.
+// What bench/peer.py makes of an engine's answers, and how it configures OpenVINO.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// The engines of a Python compute what residual computes.
+// The Python engines compute what residual computes.
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'

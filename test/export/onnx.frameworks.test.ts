@@ -1,4 +1,4 @@
-// Exported networks in other programs: onnx' checker, onnxruntime and OpenVINO for Python.
+// Exported networks in other programs: onnx's checker, onnxruntime and OpenVINO for Python.
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// Does a reader survive what it is given? No crash, no hang, no memory beyond the file's, and an error only with a code.
+// The fuzzing harness: a reader must survive whatever it is given, without a crash, a hang, or memory beyond the file's, and with
+// errors only if they have a code.
 import { ResidualError } from '../../lib/errors.ts'
 import { seeded } from '../support/files.ts'
 import { mutate } from './mutate.ts'

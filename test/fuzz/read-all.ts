@@ -1,4 +1,4 @@
-// What does the fuzzer do with a checkpoint that was opened? It reads everything, also as the addon would.
+// Reads everything in an opened checkpoint, including the way the addon would.
 import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
 import { storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
 

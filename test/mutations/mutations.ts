@@ -1,4 +1,4 @@
-// In which ways is the CUDA backend broken, one at a time, to see that a test fails for each?
+// The mutations: ways to break the CUDA backend, one at a time, each of which must make a test fail.
 
 export interface Mutation {
   /** What goes wrong. */

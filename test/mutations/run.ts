@@ -1,7 +1,7 @@
-// Does a test fail for every way in which the CUDA backend is broken? Builds a broken twin for each of mutations.ts, runs
-// test/cuda on it until something fails, and writes what it found into docs/mutations.md. Arguments, parts of titles, name
-// some of them; the others keep their lines. All of them take some 20 minutes. `--some N` tries N of them, others every day, takes it
-// that the tests pass without a mutation, and writes nothing: for CI.
+// The mutation test: builds a broken twin for each mutation in mutations.ts, runs test/cuda on it until something fails, and
+// writes the outcome to docs/mutations.md. Arguments, which are parts of titles, select some of them; the others keep their
+// lines. All of them take about 20 minutes. `--some N` tries N of them, different ones every day, assumes that the tests pass
+// without a mutation, and writes nothing: for CI.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'

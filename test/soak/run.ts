@@ -1,5 +1,5 @@
-// Does a server stay right and its memory flat? `npm run test:soak -- [requests] [connections]`: every answer is compared
-// to the bit, the server's memory and event loop are watched, and the exit code tells.
+// The soak test, `npm run test:soak -- [requests] [connections]`: the server stays right and its memory flat. Every answer is
+// compared to the bit, the server's memory and event loop are watched, and the exit code tells.
 import { load } from '../../lib/index.ts'
 import { ask, modelName, spawnServer } from '../support/server.ts'
 import { soak } from '../support/soak.ts'

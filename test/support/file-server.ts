@@ -1,4 +1,4 @@
-// A server of one file, as the Hugging Face hub serves it, which tests make misbehave.
+// A server for one file, like the Hugging Face hub, that tests can make misbehave.
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -1,4 +1,4 @@
-// How does a test get weights that lie as Keras has them?
+// Weights in Keras' layout.
 import type { Checkpoint, WeightSource } from '../../lib/index.ts'
 import { keepStored } from '../../lib/weights/stored-source.ts'
 

@@ -1,4 +1,4 @@
-// How do tests read bytes as if they were a file, a hundred thousand times a minute?
+// Reads bytes as if they were a file, fast enough for a hundred thousand files a minute.
 import { invalidCheckpoint } from '../../lib/weights/checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../lib/weights/checkpoint/checkpoint-file.ts'
 

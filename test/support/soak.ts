@@ -1,4 +1,4 @@
-// What do many clients at once get from a server? Requests of every kind and size, each answer compared with a lone run's.
+// Many clients against a server at once: requests of every kind and size, each answer compared with that of a lone run.
 import { Agent, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import sharp from 'sharp'

@@ -1,4 +1,4 @@
-// Where is the CUDA backend's twin, which runs its very code without a GPU?
+// The CUDA backend's twin, which runs the backend's own code without a GPU: where it is, and what tests need to use it.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, vi } from 'vitest'
