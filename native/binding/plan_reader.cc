@@ -40,7 +40,7 @@ std::vector<float> floats(const Napi::Object& of, const char* member) {
 core::OpKind kind(const std::string& name) {
   for (const auto& entry : kKinds)
     if (name == entry.name) return entry.kind;
-  named("operations").refuse("include one of the unknown kind '" + name + "'");
+  named("operations").refuse("include the unknown kind '" + name + "'");
 }
 
 core::Op read_op(const Napi::Object& from) {

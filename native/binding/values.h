@@ -21,7 +21,7 @@ struct Name {
   std::string text;
   core::ErrorCode code = core::ErrorCode::kInternal;
 
-  // "<text> is no ...". Throws always.
+  // "<text> must be ...". Always throws.
   [[noreturn]] void refuse(const std::string& problem) const;
 };
 

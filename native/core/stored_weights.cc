@@ -57,7 +57,8 @@ void read_fully(int file, std::byte* to, size_t bytes, uint64_t position) {
     const ssize_t read = pread(file, to, std::min(bytes, kMostRead), static_cast<off_t>(position));
     if (read < 0 && errno == EINTR) continue;
     if (read < 0)
-      throw Error(ErrorCode::kFileNotFound, std::string("Reading failed: ") + std::strerror(errno) + ".");
+      throw Error(ErrorCode::kFileNotFound,
+                  std::string("The file could not be read: ") + std::strerror(errno) + ".");
     if (read == 0)
       throw Error(ErrorCode::kCheckpointInvalid,
                   "The file ends at " + std::to_string(position) + " bytes, in the middle of a tensor.");

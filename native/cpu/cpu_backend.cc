@@ -58,8 +58,8 @@ std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op
   const auto chosen = std::find_if(all.begin(), all.end(), is_wanted);
   if (chosen == all.end())
     throw core::Error(core::ErrorCode::kInternal,
-                      "Operation '" + op.name + "' cannot be computed by '" + wanted + "'" +
-                          (precedence == Precedence::kExactness ? " exactly." : "."));
+                      "Operation '" + op.name + "' has no algorithm '" + wanted + "'" +
+                          (precedence == Precedence::kExactness ? " that is exact." : "."));
   std::rotate(all.begin(), chosen, chosen + 1);
   return all;
 }
@@ -236,7 +236,7 @@ double multiply_add_rate(const std::string& isa, int threads, double millisecond
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {
-  throw Error(ErrorCode::kBackendUnavailable, "The CPU backend has nothing to compile ahead of time.");
+  throw Error(ErrorCode::kBackendUnavailable, "The CPU backend needs nothing compiled ahead of time.");
 }
 
 }  // namespace residual::core

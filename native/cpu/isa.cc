@@ -29,7 +29,7 @@ const Kernels& select_kernels(const std::string& name) {
   }
   throw core::Error(
       core::ErrorCode::kBackendUnavailable,
-      "The instruction set '" + name + "' cannot be had on this machine, which has: " + names + ".");
+      "The instruction set '" + name + "' is not available on this machine, which has " + names + ".");
 }
 
 }  // namespace residual::cpu

@@ -43,8 +43,9 @@ ThreadPool::ThreadPool(int threads) : shares_(threads) {
     start_helpers(threads);
   } catch (const std::exception& error) {  // no more threads, or no memory for one
     stop_helpers();
-    throw core::Error(core::ErrorCode::kOutOfMemory, "Could not start " + std::to_string(threads) +
-                                                         " threads: " + error.what() + ". Ask for fewer.");
+    throw core::Error(
+        core::ErrorCode::kOutOfMemory,
+        "Could not start " + std::to_string(threads) + " threads: " + error.what() + ". Use fewer threads.");
   }
 }
 

@@ -15,7 +15,7 @@ cuda::Descriptor describe_gpu(const std::string& json) {
   try {
     gpu.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json).finalize("describe a GPU");
   } catch (const Error& error) {
-    throw Error(ErrorCode::kGpuInvalid, std::string("This does not describe a GPU. ") + error.what());
+    throw Error(ErrorCode::kGpuInvalid, std::string("This is not a description of a GPU: ") + error.what());
   }
   return gpu;
 }
@@ -28,7 +28,7 @@ int integer_member(const std::string& json, const char* name) {
   const int value = at == std::string::npos ? 0 : std::atoi(json.c_str() + at);
   if (value <= 0)
     throw Error(ErrorCode::kGpuInvalid,
-                "The description of the GPU has no number '" + std::string(name) + "' above 0.");
+                "The description of the GPU needs a positive number '" + std::string(name) + "'.");
   return value;
 }
 

@@ -80,12 +80,12 @@ Precision supported_precision(const std::string& name, int compute_capability) {
     const Precision precision = static_cast<Precision>(i);
     if (precision == Precision::kBf16 && compute_capability < 80)
       throw core::Error(core::ErrorCode::kPrecisionUnsupported,
-                        "bf16 needs a GPU of compute capability 8.0 or higher, and this one has " +
+                        "bf16 needs a GPU of compute capability 8.0 or higher; this one has " +
                             std::to_string(compute_capability / 10) + "." +
                             std::to_string(compute_capability % 10) + ". Use fp16.");
     return precision;
   }
-  throw core::Error(core::ErrorCode::kPrecisionUnsupported, "There is no precision '" + name + "'.");
+  throw core::Error(core::ErrorCode::kPrecisionUnsupported, "Unknown precision '" + name + "'.");
 }
 
 }  // namespace residual::cuda

@@ -19,9 +19,10 @@ struct Needed {
 // missing, and cannot compile where NVRTC is: so they are looked for first.
 constexpr Needed kForOthers[] = {
     {"driver", "The NVIDIA driver",
-     "Install the driver of your GPU; `nvidia-smi` shows whether it works. Without a GPU use device: 'cpu'."},
+     "Install the driver for your GPU; `nvidia-smi` shows whether it works. Without a GPU, use device: "
+     "'cpu'."},
     {"cublasLt", "cuBLASLt, which cuDNN needs,",
-     "Install cuBLAS for CUDA 13, or run `npm run setup:cuda` in the folder of the package."},
+     "Install cuBLAS for CUDA 13, or run `npm run setup:cuda` in the package's folder."},
 };
 
 }  // namespace

@@ -7,9 +7,9 @@
 namespace residual::cuda {
 
 void open_nvrtc(const std::vector<std::string>& candidates) {
-  const SharedLibrary library = SharedLibrary::open(
-      "NVRTC, with which cuDNN compiles its kernels,", candidates,
-      "Install NVRTC for CUDA 13, or run `npm run setup:cuda` in the folder of the package.");
+  const SharedLibrary library =
+      SharedLibrary::open("NVRTC, which cuDNN compiles its kernels with,", candidates,
+                          "Install NVRTC for CUDA 13, or run `npm run setup:cuda` in the package's folder.");
   // It opens its builtins by their name when it first compiles. In wheels of CUDA 13.0 it has no search path,
   // so that those beside it are not found: cuDNN would have no engine for most graphs.
   void* const function = library.function("nvrtcVersion");

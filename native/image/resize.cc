@@ -90,7 +90,7 @@ void check(const ResizeGeometry& g) {
   };
   if (!inside(g.height, g.out_height, g.top, g.crop_height) ||
       !inside(g.width, g.out_width, g.left, g.crop_width))
-    throw core::Error(core::ErrorCode::kInternal, "The geometry of a resize is out of range.");
+    throw core::Error(core::ErrorCode::kInternal, "The resize geometry is out of range.");
 }
 
 void resize(uint8_t* dst, const uint8_t* src, const ResizeGeometry& g) {

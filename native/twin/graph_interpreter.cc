@@ -25,11 +25,11 @@ float round_to_tf32(float value) {
 // that another version lacks is what this one takes it to be.
 void expect_text(const Json& from, const char* name, const std::string& expected) {
   if (from.has(name) && from.at(name).text() != expected)
-    fail(std::string(name) + " " + from.at(name).text() + " is not known");
+    fail(std::string("unknown ") + name + " " + from.at(name).text());
 }
 void expect_number(const Json& from, const char* name, double expected) {
   if (from.has(name) && from.at(name).number != expected)
-    fail(std::string(name) + " " + std::to_string(from.at(name).number) + " is not known");
+    fail(std::string("unknown ") + name + " " + std::to_string(from.at(name).number));
 }
 
 int64_t uid(const Json& from) { return std::stoll(from.text()); }
@@ -41,7 +41,7 @@ Tensor parse_tensor(const Json& from) {
   tensor.dims = from.at("dim").integers();
   tensor.strides = from.at("stride").integers();
   tensor.is_virtual = from.at("isVirtual").boolean;
-  if (tensor.dims.size() != 4 || tensor.strides.size() != 4) fail("a tensor has not four dimensions");
+  if (tensor.dims.size() != 4 || tensor.strides.size() != 4) fail("a tensor does not have four dimensions");
   expect_number(from, "vectCount", 1);
   expect_text(from, "reordering", "CUDNN_TENSOR_REORDERING_NONE");
   return tensor;
@@ -75,7 +75,7 @@ std::vector<int64_t> whole_numbers(const Json& from) {
   std::vector<int64_t> result;
   for (const Json& element : from.array) {
     const std::vector<int64_t> fraction = element.integers();
-    if (fraction.size() != 2 || fraction[1] != 1) fail("windows of fractions of pixels are not known");
+    if (fraction.size() != 2 || fraction[1] != 1) fail("a window of fractions of pixels");
     result.push_back(fraction[0]);
   }
   return result;
@@ -104,7 +104,7 @@ Node parse_node(const Json& from) {
   else if (operation == "CUDNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR")
     parse_resample(from, node);
   else
-    fail("the operation " + operation + " is not known");
+    fail("unknown operation " + operation);
   node.x = uid(from.at("X"));
   node.y = uid(from.at("Y"));
   return node;

@@ -109,13 +109,14 @@ Memory::Place Memory::find(Space space, const void* data, size_t bytes, const st
   const std::string touches = user + " touches ";
   const auto it = block_of(data);
   if (it == blocks_.end())
-    fail(touches + "memory that is neither the device's nor pinned, where " + space_name(space) + " is due");
+    fail(touches + "memory that is neither device nor pinned memory, where " + space_name(space) +
+         " is expected");
   const Block& block = it->second;
   block.user = user;
   if (!block.live) fail(touches + "'" + block.name + "' after it was freed");
   if (block.space != space)
     fail(touches + "'" + block.name + "', " + space_name(block.space) + ", where " + space_name(space) +
-         " is due");
+         " is expected");
   const size_t offset = static_cast<const std::byte*>(data) - it->first;
   if (bytes > block.bytes - offset)
     fail(touches + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " of '" + block.name +
@@ -131,7 +132,7 @@ void Memory::read(Space space, const void* data, size_t bytes, const std::string
   const auto hole = std::find(begin, begin + bytes, false);
   if (hole != begin + bytes)
     fail(user + " reads byte " + std::to_string(hole - block->written.begin()) + " of '" + block->name +
-         "', which nobody wrote");
+         "', which was never written");
 }
 
 void Memory::write(Space space, const void* data, size_t bytes, const std::string& user) {

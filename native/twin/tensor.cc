@@ -65,8 +65,7 @@ DataType data_type(const std::string& name) {
   if (name == "CUDNN_DATA_FLOAT") return DataType::kFloat;
   if (name == "CUDNN_DATA_INT8") return DataType::kInt8;
   if (name == "CUDNN_DATA_INT32") return DataType::kInt32;
-  throw core::Error(core::ErrorCode::kInternal,
-                    "twin: cannot execute the plan: the type " + name + " is not known.");
+  throw core::Error(core::ErrorCode::kInternal, "twin: cannot execute the plan: unknown type " + name + ".");
 }
 
 int64_t Tensor::count() const { return dims[0] * dims[1] * dims[2] * dims[3]; }

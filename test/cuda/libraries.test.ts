@@ -163,7 +163,7 @@ describe.skipIf(missing)('residual compile', () => {
     const wrong = join(folder, 'wrong.json')
     writeFileSync(wrong, '{"deviceVer": 900}')
     const at = (gpu: string) => ['compile', '--gpu', gpu, '--out', join(folder, 'plans')]
-    expect((await residual(at(wrong))).stderr).toMatch(/does not describe a GPU.*\[GPU_INVALID\]/s)
+    expect((await residual(at(wrong))).stderr).toMatch(/not a description of a GPU.*\[GPU_INVALID\]/s)
     writeFileSync(wrong, 'no JSON')
     expect((await residual(at(wrong))).stderr).toMatch(/is not JSON.*\[GPU_INVALID\]/s)
     expect((await residual(at('h200'))).stderr).toMatch(/'h200' is none of a100, b200.*\[FILE_NOT_FOUND\]/s)

@@ -58,32 +58,32 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
   [
     'pinned memory bound where the device’s belongs',
     [upload, relu('the image', 'the result')],
-    "tensor 1 of 'relu1' touches 'the image', pinned host memory, where device memory is due",
+    "tensor 1 of 'relu1' touches 'the image', pinned host memory, where device memory is expected",
   ],
   [
     'an upload into pinned memory',
     [{ ...upload, to: 'the answer' }],
-    "upload touches 'the answer', pinned host memory, where device memory is due",
+    "upload touches 'the answer', pinned host memory, where device memory is expected",
   ],
   [
     'an upload from the device',
     [upload, { ...upload, to: 'the result', from: 'the activations' }],
-    "upload touches 'the activations', device memory, where pinned host memory is due",
+    "upload touches 'the activations', device memory, where pinned host memory is expected",
   ],
   [
     'a download into the device',
     [upload, { do: 'download', to: 'the result', from: 'the activations', bytes }],
-    "download touches 'the result', device memory, where pinned host memory is due",
+    "download touches 'the result', device memory, where pinned host memory is expected",
   ],
   [
-    'a read of what nobody wrote',
+    'a read of memory that was never written',
     [relu('the activations', 'the result')],
-    "tensor 1 of 'relu1' reads byte 0 of 'the activations', which nobody wrote",
+    "tensor 1 of 'relu1' reads byte 0 of 'the activations', which was never written",
   ],
   [
     'a read of what was written in part',
     [{ ...upload, bytes: 100 }, relu('the activations', 'the result')],
-    "tensor 1 of 'relu1' reads byte 100 of 'the activations', which nobody wrote",
+    "tensor 1 of 'relu1' reads byte 100 of 'the activations', which was never written",
   ],
   [
     'a read past the end',
@@ -121,7 +121,7 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "upload touches 'the activations' after it was freed",
   ],
   [
-    'a result written over what is read',
+    'a result written over an operand',
     [upload, relu('the activations', 'the activations')],
     "tensor 6 of 'relu1' is written over tensor 1 of 'relu1' in 'the activations'",
   ],
@@ -131,9 +131,9 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "'the image' changed before upload was done",
   ],
   [
-    'a kernel’s read of what nobody wrote',
+    'a kernel’s read of memory that was never written',
     [exported('the activations', 'the result')],
-    "export_fp32 for 'logits' reads byte 0 of 'the activations', which nobody wrote",
+    "export_fp32 for 'logits' reads byte 0 of 'the activations', which was never written",
   ],
   [
     'a kernel’s read past the end',
@@ -143,7 +143,7 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
   [
     'pinned memory where a kernel wants the device’s',
     [upload, exported('the activations', 'the answer')],
-    "export_fp32 for 'logits' touches 'the answer', pinned host memory, where device memory is due",
+    "export_fp32 for 'logits' touches 'the answer', pinned host memory, where device memory is expected",
   ],
   [
     'a captured graph replayed after its memory was freed',
@@ -158,12 +158,12 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' touches 'the result' after it was freed",
   ],
   [
-    'a tensor bound to nothing',
+    'an unbound tensor',
     [
       upload,
       { ...relu('the activations', 'the result'), bind: [{ uid: 1, name: 'the activations' }] } as Step,
     ],
-    "tensor 6 of 'relu1' is bound to nothing",
+    "tensor 6 of 'relu1' is not bound",
   ],
 ]
 
@@ -217,7 +217,7 @@ describe.skipIf(noTwin)('the twin', () => {
       })
       return new Set(all)
     }
-    const unwritten = "twin: tensor 1 of 'relu1' reads byte 0 of 'the activations', which nobody wrote."
+    const unwritten = "twin: tensor 1 of 'relu1' reads byte 0 of 'the activations', which was never written."
     expect(ends([])).toEqual(new Set(['right', unwritten]))
     const waiting: Step[] = [
       { do: 'record', event: 'uploaded' },

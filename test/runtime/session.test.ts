@@ -74,7 +74,7 @@ describe('createSession', () => {
       /no earlier operation wrote/,
     ],
     ['a value written twice', broken(p => Object.assign(p.ops[2]!, { dst: 0 })), /written already/],
-    ['a wrong shape', broken(p => Object.assign(p.ops[1]!, { stride: 3 })), /where .* is due/],
+    ['a wrong shape', broken(p => Object.assign(p.ops[1]!, { stride: 3 })), /where .* is expected/],
     ['no stride', broken(p => Object.assign(p.ops[1]!, { stride: 0 })), /stride 0/],
     [
       'groups that do not divide',
@@ -82,13 +82,13 @@ describe('createSession', () => {
       /groups that do not divide/,
     ],
     ['an unknown kind', broken(p => Object.assign(p.ops[1]!, { kind: 'lstm' })), /unknown kind 'lstm'/],
-    ['a fraction', broken(p => Object.assign(p.ops[1]!, { kernel: 1.5 })), /kernel is not an integer/],
-    ['no normalize', broken(p => p.ops.shift()), /begins with a 'normalize'/],
+    ['a fraction', broken(p => Object.assign(p.ops[1]!, { kernel: 1.5 })), /kernel must be an integer/],
+    ['no normalize', broken(p => p.ops.shift()), /must begin with a 'normalize'/],
     ['too few means', broken(p => Object.assign(p.ops[0]!, { mean: [0] })), /mean and a std per channel/],
     [
       'a huge value',
       broken(p => Object.assign(p.values[0]!, { height: 1 << 20, width: 1 << 20 })),
-      /too large|is due/,
+      /too large|is expected/,
     ],
     [
       'so many weights that their number wraps to 0',
@@ -106,7 +106,7 @@ describe('createSession', () => {
       }),
       /too many weights/,
     ],
-    ['no operations', broken(p => p.ops.splice(0)), /begins with/],
+    ['no operations', broken(p => p.ops.splice(0)), /must begin with/],
   ])('does not believe a plan with %s', async (_, plan, message) => {
     const error = await createSession(plan, tinyWeights).catch(e => e)
     expect(error).toEqual(coded('PLAN_INVALID'))

@@ -85,7 +85,7 @@ class Probe {
       return quoted(to_hex(buffer.data(), buffer.bytes()));
     }
     if (what == "in-use") return quoted(cuda::list_devices().front().name);
-    throw core::Error(core::ErrorCode::kInternal, "probe: there is no step '" + what + "'.");
+    throw core::Error(core::ErrorCode::kInternal, "probe: unknown step '" + what + "'.");
   }
 
  private:
