@@ -19,7 +19,7 @@ let running = 0
 onImages(files => {
   // A file without a type may still be an image; the server will tell.
   const images = files.filter(({ type }) => type === '' || type.startsWith('image/'))
-  if (files.length > 0 && images.length === 0) status.textContent = 'There are no images among these files.'
+  if (files.length > 0 && images.length === 0) status.textContent = 'None of these files is an image.'
   counts.asked += images.length
   for (const image of images) waiting.push(image)
   while (running < requestsAtOnce && waiting.length > 0) work()

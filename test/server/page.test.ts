@@ -165,7 +165,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     `)
     await page.waitForSelector('.error:not(:empty)')
     expect(await page.textContent('.error')).toBe(
-      'This is not an image, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
+      'This is not an image, or it is damaged. The server reads JPEG, PNG, WebP, GIF, TIFF and AVIF.',
     )
     await expect.poll(() => page.textContent('#status')).toBe('4 of 4, 1 could not be classified.')
     // The browser itself complains of the 400.
