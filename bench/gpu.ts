@@ -125,7 +125,7 @@ const rows = [
 for (const precision of options.precision.split(',') as Precision[]) {
   const [flopCeiling, byteCeiling] = [await ceiling(precision, 'FLOP'), await ceiling(precision, 'byte')]
   console.log(
-    `${precision}: at most ${(flopCeiling / 1e12).toFixed(1)} TFLOP/s and ${(byteCeiling / 1e9).toFixed(0)} GB/s measured`,
+    `${precision}: measured ceilings of ${(flopCeiling / 1e12).toFixed(1)} TFLOP/s and ${(byteCeiling / 1e9).toFixed(0)} GB/s`,
   )
   for (const layers of numbers(options.layers)) {
     const network = resnet({ layers })

@@ -14,8 +14,7 @@ const library = join(packageRoot, 'build', 'hide_avx512.so')
  */
 export function avx512IsHidden(): boolean {
   if (!process.env.LD_PRELOAD?.split(':').includes(library)) return false
-  if (cpuInstructionSet() === 'avx512')
-    throw new Error('AVX-512 cannot be hidden here: it is found all the same.')
+  if (cpuInstructionSet() === 'avx512') throw new Error('AVX-512 could not be hidden: it is still detected.')
   return true
 }
 

@@ -58,7 +58,7 @@ try {
     }
   }
   console.log(
-    `${alignColumns(rows, [1, 3, 4, 5, 6]).join('\n')}\n\nIn MB, the most of ${options.rounds} processes each.`,
+    `${alignColumns(rows, [1, 3, 4, 5, 6]).join('\n')}\n\nIn MB, the maximum of ${options.rounds} processes each.`,
   )
 } finally {
   await rm(folder, { recursive: true })

@@ -1,4 +1,4 @@
-# A network of residual's in an engine of Python's, one engine a process, for bench/python.ts. The engines are in peers/.
+# Runs one of residual's networks in a Python engine, one engine per process, for bench/python.ts. The engines are in peers/.
 #
 #   peer.py version ENGINE
 #   peer.py serve ENGINE FILE THREADS NETWORK           answers questions, a line of JSON each, from standard input
@@ -45,7 +45,7 @@ def logits_of(engine):
     first, *others = engine.run()
     for other in others:
         if not np.linalg.norm(other - first) <= 1e-4 * np.linalg.norm(first):
-            raise RuntimeError("Batches of the same images, computed at the same time, have different logits.")
+            raise RuntimeError("Batches of the same images have different logits when computed at the same time.")
     return first
 
 

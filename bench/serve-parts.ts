@@ -146,7 +146,7 @@ async function watch(server: ServerProcess) {
 const mostLateMs = 10
 const mostIdleMs = 5
 
-/** Why the figures cannot be believed, a sentence each; none where they can. */
+/** Why the figures cannot be trusted, one sentence each; empty if they can. */
 export function serveNoise(
   peak: Peak,
   cases: readonly { readonly name: string; readonly pairs: readonly Pair[] }[],
@@ -166,12 +166,12 @@ export function serveNoise(
     ...noiseOf(peak, ratios),
     ...(idle > mostIdleMs
       ? [
-          `the event loop of a process that did nothing was late by ${idle.toFixed(0)} ms at p99 ` +
+          `the event loop of an idle process was ${idle.toFixed(0)} ms late at p99 ` +
             `(more than ${mostIdleMs} ms)`,
         ]
       : []),
     ...(late > mostLateMs
-      ? [`requests were begun up to ${late.toFixed(0)} ms late (more than ${mostLateMs} ms)`]
+      ? [`requests started up to ${late.toFixed(0)} ms late (more than ${mostLateMs} ms)`]
       : []),
   ]
 }

@@ -25,5 +25,5 @@ const out = join(root, 'build-cuda')
 const build = [join(root, 'scripts', 'build-native.mjs'), '--out', out, ...definitions]
 const { status } = spawnSync(process.execPath, build, { stdio: 'inherit' })
 if (status !== 0) process.exit(1)
-// For who builds a variant of it: the sanitizers and the mutations.
+// For builds of a variant: the sanitizers and the mutations.
 writeFileSync(join(out, 'cmake-options.json'), JSON.stringify(definitions))

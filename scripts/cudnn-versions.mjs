@@ -28,7 +28,9 @@ const unknown = chosen.find(version => !cudnnVersions.some(wheel => wheel.versio
 if (unknown) {
   const known = cudnnVersions.map(({ version }) => version).join(', ')
   const names = Object.keys(suites).join(', ')
-  console.error(`residual: '${unknown}' is none of pinned, ${known} (scripts/cuda/wheels.mjs), ${names}`)
+  console.error(
+    `residual: unknown argument '${unknown}'. Versions: pinned, ${known} (scripts/cuda/wheels.mjs); suites: ${names}`,
+  )
   process.exit(1)
 }
 const wheels = cudnnVersions.filter(({ version }) => chosen.length === 0 || chosen.includes(version))
@@ -87,7 +89,7 @@ function run({ version }, folder, suite) {
   return { version, suite, passed, failed, skipped, seconds, isGood: status === 0 && passed > 0 }
 }
 
-/** What vitest reports; nothing where it ended before. */
+/** What vitest reports; nothing if it ended before it did. */
 function read(report) {
   try {
     return JSON.parse(readFileSync(report, 'utf8'))

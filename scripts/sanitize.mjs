@@ -10,7 +10,7 @@ const run = (file, args, env = {}) =>
   execFileSync(file, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
 
 if (process.platform !== 'linux') {
-  console.log('residual: skipped, the sanitizers are preloaded the way Linux does it')
+  console.log('residual: skipped, the sanitizers are preloaded in a way that only Linux supports')
   process.exit(0)
 }
 
@@ -18,13 +18,13 @@ const buildNative = join(root, 'scripts', 'build-native.mjs')
 const options = ['--CDRESIDUAL_SANITIZE=ON']
 run(process.execPath, [buildNative, '--out', output, ...options])
 
-// Node itself is not instrumented, so the runtime must be there before it.
+// Node itself is not instrumented, so the runtime must be loaded before it.
 const compiler = process.env.CXX ?? 'g++'
 const libasan = execFileSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim()
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
 const sanitizers = {
   LD_PRELOAD: libasan,
-  // V8 leaks on exit by design, so leaks are not looked for here: test/runtime/memory.test.ts does that.
+  // V8 leaks on exit by design, so leaks are not checked here: test/runtime/memory.test.ts does that.
   ASAN_OPTIONS: 'detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1',
   UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
 }
@@ -47,7 +47,7 @@ run(process.execPath, [vitest, 'run', ...tests, ...fuzzers, 'test/image'], {
 const buildCuda = join(root, 'build-cuda')
 const cmakeOptions = join(buildCuda, 'cmake-options.json')
 if (!existsSync(join(buildCuda, 'Release', 'residual-twin.node')) || !existsSync(cmakeOptions)) {
-  console.log('residual: the CUDA backend is skipped, it was not built')
+  console.log('residual: skipped the CUDA backend, which has not been built')
   process.exit(process.env.RESIDUAL_CUDA_TESTS === 'required' ? 1 : 0)
 }
 const twin = `${output}-cuda`

@@ -22,7 +22,7 @@ class OpenVINO:
         self.compiled = self.core.compile_model(self.model, "CPU", self.settings())
         threads = self.compiled.get_property(properties.inference_num_threads)
         if threads != self.threads:
-            raise RuntimeError(f"OpenVINO computes with {threads} threads here where {self.threads} were asked for.")
+            raise RuntimeError(f"OpenVINO uses {threads} threads here, not the {self.threads} requested.")
         requests = 1 if once else self.requests_in_flight()
         self.requests = [self.compiled.create_infer_request() for _ in range(requests)]
         for request in self.requests:

@@ -60,7 +60,7 @@ def layer_of(layer, values, weights):
     if kind == "linear":
         weight = tf.constant(weights[layer["name"] + ".weight"].T)
         return tf.matmul(x, weight) + weights[layer["name"] + ".bias"]
-    raise ValueError("There is no layer of kind " + kind)
+    raise ValueError("Unknown layer kind " + kind)
 
 
 def padded(x, layer, value):

@@ -17,7 +17,7 @@ export async function builtLibraries() {
     const { status } = spawnSync(process.execPath, [join(root, 'scripts', script)], {
       stdio: ['ignore', 2, 2],
     })
-    if (status !== 0) throw new Error(`scripts/${script} has failed.`)
+    if (status !== 0) throw new Error(`scripts/${script} failed.`)
   }
   return import(built)
 }

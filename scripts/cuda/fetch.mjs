@@ -51,8 +51,8 @@ export function missingWheels(folder, wheels) {
 }
 
 /**
- * Brings `wheels` into `folder`, unless they are there; what else is there, whole and as pinned, stays. Processes may do so at
- * once: each fills a folder of its own and puts it into place when that is whole.
+ * Brings `wheels` into `folder`, unless they are there; anything else in it that is whole and as pinned stays. Several processes
+ * may do so at once: each fills a folder of its own and moves it into place when it is whole.
  *
  * @param {string} folder
  * @param {readonly Wheel[]} wheels
@@ -83,14 +83,14 @@ export function fetchWheels(folder, wheels) {
     if (existsSync(folder)) renameSync(folder, join(staging, 'old'))
     renameSync(whole, folder)
   } catch (error) {
-    // Otherwise another process was faster.
+    // If none is missing, another process was faster.
     if (missingWheels(folder, wheels).length > 0) throw explain(error, folder)
   } finally {
     rmSync(staging, { recursive: true, force: true })
   }
 }
 
-/** Removes what processes left that were ended. */
+/** Removes what killed processes left behind. */
 function removeLeftovers(folder) {
   const above = dirname(folder)
   for (const entry of existsSync(above) ? readdirSync(above) : []) {
@@ -109,7 +109,7 @@ function isRunning(pid) {
   }
 }
 
-/** Gives a file of one folder a place in another too, where the file system can do that, or else a copy. */
+/** Puts a file of one folder into another: as a hard link where the file system allows it, otherwise as a copy. */
 function share(from, to, file) {
   mkdirSync(dirname(join(to, file)), { recursive: true })
   if (existsSync(join(to, file))) return // wheels may have files in common

@@ -57,7 +57,7 @@ print(json.dumps(answers))
 
   it.each(['[1.0, 2.1]', '[1.0, float("nan")]'])('refuses batches that differ: %s', second => {
     expect(served(second)).toEqual([
-      'Batches of the same images, computed at the same time, have different logits.',
+      'Batches of the same images have different logits when computed at the same time.',
     ])
   })
 })
@@ -125,7 +125,7 @@ else:
 
   it('fails where it would compute with fewer threads than the others', () => {
     expect(compiled('OpenVINOLatency', 100_000).error).toMatch(
-      /^OpenVINO computes with \d+ threads here where 100000 were asked for\.$/,
+      /^OpenVINO uses \d+ threads here, not the 100000 requested\.$/,
     )
   })
 })

@@ -92,6 +92,6 @@ describe('npm run bench', () => {
     const python = ['--engines', 'onnxruntime,opencv', '--python', join(folder, 'no-python')]
     const { stderr } = await bench(...python).catch(error => error)
     expect(stderr).toMatch(/^opencv: not found with .*no-python \(ENOENT\)/m)
-    expect(stderr).toMatch(/^error: there is no opencv here$/m)
+    expect(stderr).toMatch(/^error: not available here: opencv$/m)
   })
 })

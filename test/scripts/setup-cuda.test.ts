@@ -158,7 +158,7 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     ['offline', /cannot reach a package index: check the network/],
     ['unknown', /has no such wheel for this machine/],
     ['altered', /not the one that scripts\/cuda\/wheels\.mjs pins/],
-    ['full', /The disk of .*deps\/cuda is full/],
+    ['full', /The disk that holds .*deps\/cuda is full/],
   ])('says in one line what to do where pip fares so: %s', async (way, sentence) => {
     const { code, stderr } = await setUp({ FAKE_PIP: way })
     expect(code).toBe(1)
@@ -173,7 +173,7 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     expect(none.code).toBe(1)
     expect(none.stderr).toMatch(/There is no .*no-python: install Python 3 with pip/)
     const wrong = await setUp({ RESIDUAL_CUDA_TOOLKIT: 'none' })
-    expect(wrong.stderr).toMatch(/RESIDUAL_CUDA_TOOLKIT is 'none'; it may be 'auto' or 'pip'/)
+    expect(wrong.stderr).toMatch(/RESIDUAL_CUDA_TOOLKIT is 'none'; it must be 'auto' or 'pip'/)
   })
 
   it('is part of the build, which passes without only where it may', async () => {
@@ -246,8 +246,8 @@ extern "C" unsigned long cudnnGetCudartVersion() { return ${cudart}; }`,
   })
 
   it.each([
-    ['12.9', undefined, /it is of CUDA 12\.9, and 13 is needed/],
-    ['14.0', undefined, /it is of CUDA 14\.0, and 13 is needed/],
+    ['12.9', undefined, /it is for CUDA 12\.9; 13 is needed/],
+    ['14.0', undefined, /it is for CUDA 14\.0; 13 is needed/],
     ['13.1', 'echo "unsupported GNU version" >&2; exit 1', /it cannot compile: unsupported GNU version/],
   ])('is not an nvcc %s that will not do', async (version, compile, sentence) => {
     const nvcc = toolkit(version, compile)
@@ -263,8 +263,8 @@ extern "C" unsigned long cudnnGetCudartVersion() { return ${cudart}; }`,
 
   it.each([
     ['9.8.0', 13000, true, /cuDNN 9\.8\.0 \(.*\) is not used: 9\.12\.0 is needed/],
-    ['9.13.0', 12090, true, /cuDNN 9\.13\.0 \(.*\) is not used: it is for CUDA 12, and 13 is needed/],
-    ['9.14.0', 13000, false, /cuDNN 9\.14\.0 \(.*\) is not used: its headers are not there/],
+    ['9.13.0', 12090, true, /cuDNN 9\.13\.0 \(.*\) is not used: it is for CUDA 12; 13 is needed/],
+    ['9.14.0', 13000, false, /cuDNN 9\.14\.0 \(.*\) is not used: its headers are missing/],
   ])('is not a cuDNN %s for CUDA %i that will not do', async (version, cudart, headers, sentence) => {
     const outcome = await setUp({ ...auto, CUDNN_ROOT: cudnn(version, cudart, headers) })
     expect(outcome.stderr).toMatch(sentence)
