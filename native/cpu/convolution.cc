@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cpu/direct_conv.h"
-#include "cpu/parts.h"
+#include "cpu/ranges.h"
 #include "cpu/winograd_conv.h"
 
 namespace residual::cpu {

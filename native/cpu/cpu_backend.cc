@@ -11,8 +11,8 @@
 #include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
+#include "cpu/multiply_add_rate.h"
 #include "cpu/op_clock.h"
-#include "cpu/peak.h"
 #include "cpu/slices.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
@@ -90,9 +90,9 @@ class CpuBackend final : public core::Backend {
     const std::lock_guard<std::mutex> lock(mutex_);
     clock_.reset(plan_.ops.size());
     prepare(std::min(input.batch, Slices::kMostImages));
-    const ThreadPool::Run busy(pool_);
+    const ThreadPool::Busy busy(pool_);
     const FlushDenormals flush;
-    slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range images) {
+    slices_.each(input.batch, [&](const Slices::Level& level, Range images) {
       run_ops(input, level, images);
       copy_outputs(input, outputs, level, images);
     });
@@ -143,7 +143,7 @@ class CpuBackend final : public core::Backend {
 
   // What an op of `level` reads for `images`; null for kNone. Floats come normalised: they are read where
   // the caller has them.
-  const float* read(int value, const core::Input& input, const Slices::Level& level, Slices::Range images) {
+  const float* read(int value, const core::Input& input, const Slices::Level& level, Range images) {
     if (value == core::kNone) return nullptr;
     if (input.floats && value == plan_.ops.front().dst)
       return input.floats + images.begin * plan_.values[value].elements();
@@ -151,7 +151,7 @@ class CpuBackend final : public core::Backend {
   }
 
   void copy_outputs(const core::Input& input, const core::OutputBuffers& outputs, const Slices::Level& level,
-                    Slices::Range images) {
+                    Range images) {
     for (int i = 0; i < core::kOutputCount; i++) {
       if (!outputs[i]) continue;
       const int value = plan_.outputs[i];
@@ -163,7 +163,7 @@ class CpuBackend final : public core::Backend {
     }
   }
 
-  void run_ops(const core::Input& input, const Slices::Level& level, Slices::Range images) {
+  void run_ops(const core::Input& input, const Slices::Level& level, Range images) {
     const int begin = images.begin, batch = images.size();
     clock_.start();
     for (int i = level.begin; i < level.end; i++) {

@@ -5,8 +5,8 @@
 
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
-#include "cpu/parts.h"
-#include "cpu/turned_weights.h"
+#include "cpu/ranges.h"
+#include "cpu/transposed_weights.h"
 
 namespace residual::cpu {
 
@@ -26,7 +26,7 @@ class DirectConv final : public Convolution {
  private:
   // Output channels of one group that are computed in panels of the same width, lanes x vectors; the last
   // panel may hold fewer channels.
-  struct Run {
+  struct Strip {
     int group;
     int channel;  // first output channel
     int columns;  // output channels
@@ -51,18 +51,18 @@ class DirectConv final : public Convolution {
 
   void plan_merged();
   void plan_depth();
-  void plan_runs(PageArena& arena);
+  void plan_strips(PageArena& arena);
   void pack(core::StoredWeights& weights, const float* bias);
-  void pack_panel(const Run& run, int panel, Range channels, TurnedWeights& turned);
+  void pack_panel(const Strip& strip, int panel, Range channels, TransposedWeights& transposed);
   void pack_depthwise(core::StoredWeights& weights, const float* bias, PageArena& arena);
-  size_t packed_offset(const Run& run, const DepthBlock& block, int panel) const;
-  float* packed_row(const Run& run, int panel, size_t depth);
+  size_t packed_offset(const Strip& strip, const DepthBlock& block, int panel) const;
+  float* packed_row(const Strip& strip, int panel, size_t depth);
   void pad(float* dst, const float* src, int row) const;
   template <typename At>
   void each_pixel(Range pixels, const At& at) const;
   const float** find_sources(const float* src, Range pixels, void* scratch) const;
   void run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const;
-  void run_panels(const Buffers& buffers, Range pixels, const Run& run, Range panels,
+  void run_panels(const Buffers& buffers, Range pixels, const Strip& strip, Range panels,
                   const float* const* sources) const;
   void run_depthwise(const Buffers& buffers, Range pixels, void* scratch) const;
 
@@ -77,8 +77,8 @@ class DirectConv final : public Convolution {
   int taps_;                   // as the kernels see them
   int length_;                 // input channels per tap
   std::vector<DepthBlock> depth_;
-  std::vector<Run> runs_;
-  int panels_ = 0;  // of all runs
+  std::vector<Strip> strips_;
+  int panels_ = 0;  // of all strips
   AlignedBuffer weight_, bias_;
   AlignedBuffer zeros_;  // [C]: what padding reads
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cpu/aligned_buffer.h"
-#include "cpu/parts.h"
 
 namespace residual::cpu {
 namespace {
@@ -84,7 +83,8 @@ void Slices::plan_memory(const core::Plan& plan) {
 void Slices::each(int batch, const std::function<void(const Level&, Range)>& run) {
   const int last = static_cast<int>(levels_.size()) - 1;
   const int slices = divide_up(batch, levels_[last].images);
-  for (int i = 0; i < slices; i++) run_level(last, {part(batch, slices, i), part(batch, slices, i + 1)}, run);
+  for (int i = 0; i < slices; i++)
+    run_level(last, {part_begin(batch, slices, i), part_begin(batch, slices, i + 1)}, run);
 }
 
 void Slices::run_level(int level, Range images, const std::function<void(const Level&, Range)>& run) {
@@ -92,10 +92,10 @@ void Slices::run_level(int level, Range images, const std::function<void(const L
   if (level > 0) {
     const int slices = divide_up(images.size(), levels_[level - 1].images);
     for (int i = 0; i < slices; i++)
-      run_level(
-          level - 1,
-          {images.begin + part(images.size(), slices, i), images.begin + part(images.size(), slices, i + 1)},
-          run);
+      run_level(level - 1,
+                {images.begin + part_begin(images.size(), slices, i),
+                 images.begin + part_begin(images.size(), slices, i + 1)},
+                run);
   }
   run(levels_[level], images);
 }

@@ -8,6 +8,7 @@
 
 #include "core/memory_plan.h"
 #include "core/plan.h"
+#include "cpu/ranges.h"
 
 namespace residual::cpu {
 
@@ -18,11 +19,6 @@ class Slices {
   struct Level {
     int begin, end;
     int images;
-  };
-  // Images of a batch.
-  struct Range {
-    int begin, end;
-    int size() const { return end - begin; }
   };
 
   static constexpr int kMostImages = 64;  // of any level

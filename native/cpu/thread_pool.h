@@ -32,14 +32,14 @@ class ThreadPool {
         &task);
   }
 
-  // Between two jobs of one run helpers spin rather than sleep: to wake one takes longer than many
-  // operations, the more so in a virtual machine, where an idle processor has to be asked for. Outside of a
-  // run they always sleep.
-  class Run {
+  // While one lives, helpers spin between two jobs rather than sleep: waking one takes longer than many
+  // operations, all the more in a virtual machine, which has to ask for an idle processor. At other times
+  // they sleep.
+  class Busy {
    public:
-    explicit Run(ThreadPool& pool) : pool_(pool) { pool_.busy_ = true; }
-    ~Run() { pool_.busy_ = false; }
-    Run(const Run&) = delete;
+    explicit Busy(ThreadPool& pool) : pool_(pool) { pool_.busy_ = true; }
+    ~Busy() { pool_.busy_ = false; }
+    Busy(const Busy&) = delete;
 
    private:
     ThreadPool& pool_;

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/parts.h"
 #include "cpu/prefetch.h"
-#include "cpu/turned_weights.h"
+#include "cpu/ranges.h"
+#include "cpu/transposed_weights.h"
 
 namespace residual::cpu {
 namespace {
@@ -60,14 +60,14 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
 // Output channels of a group: whole panels.
 Range WinogradConv::columns(int group) const {
   const int panels = geometry_.dst.channels / panel();
-  return {part(panels, groups_, group) * panel(), part(panels, groups_, group + 1) * panel()};
+  return {part_begin(panels, groups_, group) * panel(), part_begin(panels, groups_, group + 1) * panel()};
 }
 
 // A few input channels at a time: what they fill stays in cache until it is complete.
 void WinogradConv::transform_weights(core::StoredWeights& weights) {
   const int inputs = geometry_.src.channels;
-  TurnedWeights turned(weights, kernels_);
-  const int together = turned.inputs_at_once(kPackedChannels);
+  TransposedWeights transposed(weights, kernels_);
+  const int together = transposed.inputs_at_once(kPackedChannels);
   for (int begin = 0; begin < inputs; begin += together)
     for (int group = 0; group < groups_; group++) {
       const Range mine = columns(group);
@@ -79,7 +79,7 @@ void WinogradConv::transform_weights(core::StoredWeights& weights) {
           job.stride = size_t(inputs) * mine.size();
           job.channels = std::min(kPackedChannels, inputs - c);
           job.columns = panel();
-          job.kernel = turned.take(k, panel(), c, job.channels);
+          job.kernel = transposed.take(k, panel(), c, job.channels);
           transforms_.weight(job);
         }
     }
@@ -190,7 +190,7 @@ void WinogradConv::multiply(const Transformed& inputs, Range tiles, Range column
     if (point + 1 < transforms_.points()) next = weights + transforms_.weight_of(point + 1) * size;
     if (next == step.weight) next = nullptr;
     for (int s = 0; s < steps; s++) {
-      const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
+      const int row = part_begin(tiles.size(), steps, s), rows = part_begin(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
         sources[r] = inputs.at(tiles.begin + row + r, channels) + point * inputs.point_stride;
       step.dst = products + point * stride + size_t(row) * width;

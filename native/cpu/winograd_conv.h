@@ -6,7 +6,7 @@
 
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
-#include "cpu/parts.h"
+#include "cpu/ranges.h"
 
 namespace residual::cpu {
 

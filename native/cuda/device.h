@@ -16,7 +16,7 @@
 #include "cuda/conv_spec.h"
 #include "cuda/descriptor.h"
 #include "cuda/engines.h"
-#include "cuda/kernels/all.h"
+#include "cuda/kernels/kernel_list.h"
 
 namespace residual::cuda {
 

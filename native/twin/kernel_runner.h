@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "cuda/kernels/all.h"
+#include "cuda/kernels/kernel_list.h"
 #include "twin/memory.h"
 
 namespace residual::twin {

@@ -175,21 +175,21 @@ size_t Memory::live_bytes() const {
 }
 
 void Accesses::add(const void* data, size_t bytes, const std::string& user, bool writes) {
-  if (bytes > 0) ranges_.push_back({static_cast<const std::byte*>(data), bytes, user, writes});
+  if (bytes > 0) all_.push_back({static_cast<const std::byte*>(data), bytes, user, writes});
 }
 
 void Accesses::check() const {
-  for (const Range& written : ranges_) {
+  for (const Access& written : all_) {
     if (!written.writes) continue;
-    for (const Range& other : ranges_)
+    for (const Access& other : all_)
       if (&other != &written && other.begin < written.begin + written.bytes &&
           written.begin < other.begin + other.bytes)
         fail(written.user + " is written over " + other.user + " in '" + memory_.name_of(other.begin) + "'");
   }
-  for (const Range& range : ranges_)
-    if (!range.writes) memory_.read(Space::kDevice, range.begin, range.bytes, range.user);
-  for (const Range& range : ranges_)
-    if (range.writes) memory_.write(Space::kDevice, range.begin, range.bytes, range.user);
+  for (const Access& access : all_)
+    if (!access.writes) memory_.read(Space::kDevice, access.begin, access.bytes, access.user);
+  for (const Access& access : all_)
+    if (access.writes) memory_.write(Space::kDevice, access.begin, access.bytes, access.user);
 }
 
 }  // namespace residual::twin

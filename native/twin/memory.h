@@ -83,7 +83,7 @@ class Accesses {
   void check() const;
 
  private:
-  struct Range {
+  struct Access {
     const std::byte* begin;
     size_t bytes;
     std::string user;
@@ -92,7 +92,7 @@ class Accesses {
   void add(const void* data, size_t bytes, const std::string& user, bool writes);
 
   Memory& memory_;
-  std::vector<Range> ranges_;
+  std::vector<Access> all_;
 };
 
 }  // namespace residual::twin

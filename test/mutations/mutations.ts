@@ -29,8 +29,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'mirrored windows',
     file: weights,
-    find: 'weight[(k * channels + c) * window + rs]',
-    replace: 'weight[(k * channels + c) * window + (window - 1 - rs)]',
+    find: 'weight[(k * channels + c) * taps + rs]',
+    replace: 'weight[(k * channels + c) * taps + (taps - 1 - rs)]',
   },
   {
     title: 'stride forgotten',
@@ -97,8 +97,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'the last bias lost',
     file: weights,
-    find: 'parts.add(padded(bias, k_count, padded_k, 0.0f))',
-    replace: 'parts.add(padded(bias, k_count - 1, padded_k, 0.0f))',
+    find: 'arrays.add(padded(bias, k_count, padded_k, 0.0f))',
+    replace: 'arrays.add(padded(bias, k_count - 1, padded_k, 0.0f))',
   },
   {
     title: 'weights divided by the scale of the channel before',

@@ -1,4 +1,4 @@
-// Splits work into parts: index ranges and integer division.
+// Ranges of indices, and how work is split into them.
 #pragma once
 
 #include <algorithm>
@@ -10,10 +10,11 @@ namespace residual::cpu {
 
 inline int divide_up(int a, int b) { return (a + b - 1) / b; }
 
-// Where the i-th of `parts` nearly equal parts of [0, count) begins; the last one ends at part(count, parts,
-// parts).
-inline int part(int count, int parts, int i) { return static_cast<int>(int64_t(count) * i / parts); }
+// Where the i-th of `parts` nearly equal parts of [0, count) begins; the last one ends at
+// part_begin(count, parts, parts).
+inline int part_begin(int count, int parts, int i) { return static_cast<int>(int64_t(count) * i / parts); }
 
+// [begin, end)
 struct Range {
   int begin, end;
   int size() const { return end - begin; }
@@ -33,7 +34,7 @@ class Blocks {
   Range operator[](int i) const { return {begin(i), begin(i + 1)}; }
 
  private:
-  int begin(int i) const { return std::min(part(tiles_, count_, i) * kMaxTileRows, rows_); }
+  int begin(int i) const { return std::min(part_begin(tiles_, count_, i) * kMaxTileRows, rows_); }
 
   int rows_, tiles_, count_;
 };

@@ -1,4 +1,4 @@
-#include "cpu/peak.h"
+#include "cpu/multiply_add_rate.h"
 
 #include <atomic>
 #include <chrono>
@@ -20,7 +20,7 @@ double seconds_since(Clock::time_point begin) {
 
 double multiply_add_rate(const Kernels& kernels, int threads, double milliseconds) {
   ThreadPool pool(threads);
-  const ThreadPool::Run busy(pool);
+  const ThreadPool::Busy busy(pool);
   std::atomic<size_t> rounds{0};
   std::atomic<float> kept{0};  // so that no compiler leaves the sums out
   const Clock::time_point begin = Clock::now();
