@@ -130,7 +130,7 @@ GivenWeights read_weights(const Napi::CallbackInfo& info, const std::string& op,
   GivenWeights given;
   given.type = *type;
   read_place(info[1], shape.count() * core::bytes_of(*type), op, given);
-  given.place.outputs_last = layout == "RSCK";
+  given.place.layout = layout == "RSCK" ? core::WeightLayout::kRSCK : core::WeightLayout::kKCRS;
   given.scale = per_channel<double>(info[4], napi_float64_array, shape.outputs, op, "factor");
   given.bias = per_channel<float>(info[5], napi_float32_array, shape.outputs, op, "bias");
   return given;

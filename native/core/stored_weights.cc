@@ -181,7 +181,7 @@ void StoredWeights::fold_inputs_from(float* to, size_t tap, size_t first, size_t
 void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, size_t size) {
   of_type(type_, [&](auto number) {
     using Stored = decltype(number);
-    if (outputs_last())
+    if (layout() == WeightLayout::kRSCK)
       gather_from<Stored>(to, first, count, begin, size);
     else
       fold_from<Stored>(to, first, count, begin, size);

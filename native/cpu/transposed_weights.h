@@ -21,7 +21,7 @@ class TransposedWeights {
   const float* take(int k, int columns, int c, int count) {
     const size_t taps = weights_.shape().taps, size = count * taps;
     if (transposed_.size() < columns * size) transposed_.resize(columns * size);
-    if (weights_.outputs_last()) {
+    if (is_rsck()) {
       fold_inputs(c, count);
       copy_columns(k, columns, count);
     } else {
@@ -34,9 +34,11 @@ class TransposedWeights {
 
   // How many of the input channels to take of all output channels before the next ones are taken, of each
   // `step` at a time: else what is read of a file is read again.
-  int inputs_at_once(int step) const { return weights_.outputs_last() ? step : int(weights_.shape().inputs); }
+  int inputs_at_once(int step) const { return is_rsck() ? step : int(weights_.shape().inputs); }
 
  private:
+  bool is_rsck() const { return weights_.layout() == core::WeightLayout::kRSCK; }
+
   // To folded_, [R*S][count][K].
   void fold_inputs(int c, int count) {
     if (c == first_ && count == count_) return;
@@ -59,7 +61,7 @@ class TransposedWeights {
   core::StoredWeights& weights_;
   const Kernels& kernels_;
   std::vector<float> folded_, transposed_;
-  int first_ = 0, count_ = 0;  // where outputs are last: what is in folded_
+  int first_ = 0, count_ = 0;  // of RSCK: what is in folded_
 };
 
 }  // namespace residual::cpu

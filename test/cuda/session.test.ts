@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
 import { relativeError } from '../support/golden.ts'
-import { turnedWeights } from '../support/layouts.ts'
+import { weightsInRSCK } from '../support/layouts.ts'
 import { threeImages, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
@@ -45,7 +45,7 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
 
   it('computes the same with weights whose output channels come last', async () => {
     await using session = await onGpu({ precision: 'fp32' })
-    await using turned = await createSession(tinyPlan, turnedWeights(tinyWeights), {
+    await using turned = await createSession(tinyPlan, weightsInRSCK(tinyWeights), {
       ...useTwin(),
       precision: 'fp32',
     })

@@ -46,12 +46,7 @@ describe.skipIf(noTwin)('a plan that nobody knows how to execute', () => {
   const cases = [
     ['tanh', '', '', 'unknown mode CUDNN_POINTWISE_TANH_FWD'],
     ['pool', '"CUDNN_DATA_HALF"', '"CUDNN_DATA_FP8_E4M3"', 'unknown type CUDNN_DATA_FP8_E4M3'],
-    [
-      'pool',
-      'CUDNN_RESAMPLE_MAXPOOL',
-      'CUDNN_RESAMPLE_NEAREST',
-      'unknown mode CUDNN_RESAMPLE_NEAREST',
-    ],
+    ['pool', 'CUDNN_RESAMPLE_MAXPOOL', 'CUDNN_RESAMPLE_NEAREST', 'unknown mode CUDNN_RESAMPLE_NEAREST'],
     [
       ...['pool', 'CUDNN_NEG_INF_PAD', 'CUDNN_EDGE_VAL_PAD'],
       'unknown mode CUDNN_RESAMPLE_MAXPOOL with padding CUDNN_EDGE_VAL_PAD',

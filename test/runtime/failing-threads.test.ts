@@ -41,7 +41,10 @@ describe.skipIf(notHere)('A thread that cannot be started for want of memory', (
       console.log((await (await open()).run(tinyBytes(1))).logits.length)
       `,
     )
-    expect(lines).toEqual(['OUT_OF_MEMORY Could not start 4 threads: std::bad_alloc. Use fewer threads.', '4'])
+    expect(lines).toEqual([
+      'OUT_OF_MEMORY Could not start 4 threads: std::bad_alloc. Use fewer threads.',
+      '4',
+    ])
   })
 
   it.skipIf(noTwin)(

@@ -19,7 +19,7 @@ import {
 import { keepStored } from '../../lib/weights/stored-source.ts'
 import { type StoredType, storedBytes } from '../../lib/weights/tensors/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
-import { outputsLast, turnedWeights } from '../support/layouts.ts'
+import { toRSCK, weightsInRSCK } from '../support/layouts.ts'
 import { tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const folder = temporaryFolder()
@@ -141,7 +141,7 @@ describe('weights', () => {
         const laidOut = order.map(([name, { shape, data }]) => ({
           name,
           shape,
-          data: (name === 'c.weight' && layout === 'RSCK' ? outputsLast(shape, data) : data).map(
+          data: (name === 'c.weight' && layout === 'RSCK' ? toRSCK(shape, data) : data).map(
             ({ bytes }) => bytes,
           ),
         }))
@@ -263,7 +263,7 @@ describe('weights', () => {
     [[1, 2, 3, Number.NaN], 'channel 1 comes to NaN'],
     [[Number.POSITIVE_INFINITY, 2, 3, 4], 'channel 0 comes to Infinity'],
   ])('whose output channels come last are refused too: %j', async (numbers, problem) => {
-    const source = turnedWeights(
+    const source = weightsInRSCK(
       fromTensors(probeTensors({ 'c.weight': one(numbers, [2, 2, 1, 1]) }), 'a test'),
     )
     await expect(createSession(small, source)).rejects.toMatchObject({
