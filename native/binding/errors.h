@@ -11,12 +11,12 @@
 
 namespace residual::binding {
 
-// What is kept of an exception until it can be thrown in JavaScript.
+// An exception kept until it can be thrown in JavaScript.
 struct Failure {
   core::ErrorCode code = core::ErrorCode::kInternal;
   std::string message;
 
-  // Of the exception being handled.
+  // From the exception being handled.
   static Failure current() {
     try {
       throw;
@@ -36,7 +36,7 @@ struct Failure {
   }
 };
 
-// Runs `body`, throwing what it throws as a JavaScript error.
+// Runs `body` and rethrows its exceptions as JavaScript errors.
 template <typename Body>
 auto guarded(Napi::Env env, const Body& body) {
   try {

@@ -24,7 +24,7 @@ int integer(const Napi::Object& of, const char* member) {
   return static_cast<int>(integer(of.Get(member), named(member), -kMostInteger, kMostInteger));
 }
 
-// The index of a value. That it exists is core::validate's business.
+// The index of a value. core::validate checks that it exists.
 int index(const Napi::Value& value, const char* member) {
   return static_cast<int>(integer(value, named(member), 0, kMostInteger));
 }

@@ -7,7 +7,7 @@
 
 namespace residual::binding {
 
-// Throws PLAN_INVALID for members that are missing or of the wrong type, and whatever core::validate finds.
+// Throws PLAN_INVALID for missing members, members of the wrong type, and anything core::validate rejects.
 core::Plan read_plan(const Napi::Value& value);
 
 }  // namespace residual::binding

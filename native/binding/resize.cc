@@ -48,8 +48,8 @@ Napi::Value resize(const Napi::CallbackInfo& info) {
     if (pixels.type != napi_uint8_array || pixels.elements != size_t(g.height) * g.width * 3)
       throw core::Error(core::ErrorCode::kInternal,
                         "The image to resize must be a Uint8Array of height x width x 3 bytes.");
-    // To copy a photograph holds up the event loop for some 20 ms. Of an array that nobody else has, nobody
-    // can transfer the buffer: a reference does.
+    // Copying a photograph blocks the event loop for about 20 ms. If nobody else has the array, nobody can
+    // transfer its buffer, and a reference is enough.
     std::shared_ptr<uint8_t[]> copy;
     std::shared_ptr<Napi::ObjectReference> reference;
     if (is_exclusive)

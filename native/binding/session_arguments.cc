@@ -33,7 +33,7 @@ std::vector<int> read_batch_sizes(const Napi::Value& value) {
   return sizes;
 }
 
-// Where `stored` says that `bytes` lie. Throws INTERNAL.
+// Reads where the `bytes` of an op's weights lie. Throws INTERNAL.
 void read_place(const Napi::Value& value, size_t bytes, const std::string& op, GivenWeights& to) {
   const Napi::Object stored = object(value, {"The source of the weights of '" + op + "'"});
   if (!stored.IsTypedArray()) {

@@ -22,9 +22,9 @@ namespace {
 
 using core::OpKind;
 
-// Networks with more weights are computed directly unless told otherwise. Winograd's weights take up to four
-// times as much: of a ResNet-152 of twice the usual width a gigabyte, half as much again as onnxruntime
-// takes.
+// Networks with more weights than this are computed directly by default. Winograd's weights take up to four
+// times as much memory: a gigabyte for a ResNet-152 of twice the usual width, half as much again as
+// onnxruntime.
 constexpr size_t kMostWeightBytes = 400'000'000;
 
 Precedence precedence_of(const core::Plan& plan, bool exact) {
@@ -47,7 +47,8 @@ ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
   return geometry;
 }
 
-// The ways to compute an op, first the one called `wanted` ("": the table's). None for an op without weights.
+// The algorithms for an op, the one called `wanted` first ("": the table's choice). None for an op without
+// weights.
 std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Kernels& kernels,
                                           Precedence precedence, const std::string& wanted) {
   std::vector<Algorithm> all;
@@ -123,7 +124,7 @@ class CpuBackend final : public core::Backend {
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;
     prepared_batch_ = 0;
-    arena_ = AlignedBuffer();  // give back before taking
+    arena_ = AlignedBuffer();  // free before allocating
     workspace_ = Workspace();
     slices_ = Slices(plan_, batch, pool_.threads());
     WorkspaceSize size;

@@ -11,7 +11,8 @@
 
 namespace residual::cpu {
 
-// Of the thread that makes it; what the thread had before is restored, since others compute on it too.
+// Applies to the thread that creates it; the previous state is restored, since others compute on the thread
+// too.
 class FlushDenormals {
  public:
   FlushDenormals() : before_(state()) { set_state(before_ | kFlush); }

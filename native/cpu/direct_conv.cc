@@ -13,11 +13,11 @@ constexpr int kBlockPixels = 192;  // output pixels of one task
 constexpr int kTasksPerThread = 4;
 constexpr int kByRowsBelow = 16;  // input channels
 
-// Floats of the panels that pass over a tile one after the other, 128 KiB: they stay in a second-level cache
-// of 512 KiB together with those that are fetched for the next pass.
+// Floats in the panels of one pass, 128 KiB: they stay in a second-level cache of 512 KiB together with those
+// prefetched for the next pass.
 constexpr int kPassWeights = 32 * 1024;
 
-// Groups to compute together: as many as have a vector of inputs and no more than one of outputs.
+// Groups to compute together: as many as fill one vector of inputs and at most one of outputs.
 int merge_factor(const ConvGeometry& g, const Kernels& kernels) {
   const int merge = kernels.lanes / g.group_inputs();
   const bool fits = merge * g.group_inputs() == kernels.lanes && merge * g.group_outputs() <= kernels.lanes;
@@ -82,7 +82,7 @@ void DirectConv::run(float* dst, const float* src, const float* residual, int ba
   });
 }
 
-// Copies a row of the padded images, [N][H + 2 padding][W + 2 padding][C].
+// Fills one row of the padded images, [N][H + 2 padding][W + 2 padding][C].
 void DirectConv::pad(float* dst, const float* src, int row) const {
   const core::Shape& shape = geometry_.src;
   const int padding = geometry_.padding, height = shape.height + 2 * padding;
@@ -99,7 +99,7 @@ void DirectConv::pad(float* dst, const float* src, int row) const {
 }
 
 // Calls at(n, y, x) for each output pixel, with its image and the input pixel under the first kernel
-// position: counted, since divisions would take an eighth of the stem's time.
+// position. Counts instead of dividing: divisions would take an eighth of the stem's time.
 template <typename At>
 void DirectConv::each_pixel(Range pixels, const At& at) const {
   const ConvGeometry& g = geometry_;
@@ -157,10 +157,10 @@ void DirectConv::run_block(const Buffers& buffers, Range pixels, Range panels, v
   }
 }
 
-// Pass by pass: some panels' weights for one block of the depth stay in cache while tile after tile of pixels
-// goes over them; sums wait in dst between two blocks. Meanwhile the next pass's weights are fetched, or,
-// where one pass is all and pixels lie side by side, what the next tile reads: its residual if it has one,
-// else its inputs.
+// Works in passes: in each, some panels' weights for one block of the depth stay in cache while all tiles of
+// pixels go through them. Between two blocks the sums wait in dst. Meanwhile the next pass's weights are
+// prefetched; if there is only one pass and pixels lie side by side, the next tile's residual or else its
+// inputs.
 void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Strip& strip, Range panels,
                             const float* const* sources) const {
   const int width = strip.vectors * kernels_.lanes;

@@ -24,8 +24,8 @@ class DirectConv final : public Convolution {
   }
 
  private:
-  // Output channels of one group that are computed in panels of the same width, lanes x vectors; the last
-  // panel may hold fewer channels.
+  // Neighbouring output channels of one group, computed in panels of the same width, lanes x vectors; the
+  // last panel may hold fewer channels.
   struct Strip {
     int group;
     int channel;  // first output channel
@@ -36,11 +36,11 @@ class DirectConv final : public Convolution {
     size_t weight;    // offset in weight_ of [blocks of depth][panels][depth][lanes x vectors]
     size_t bias;      // offset in bias_
   };
-  // What one pass sums over: `taps` whole kernel positions, or channels of one.
+  // What one pass sums over: all channels of `taps` kernel positions, or some channels of one.
   struct DepthBlock {
     int tap, taps;
     int channel, channels;
-    size_t depth;  // taps and channels that come before it
+    size_t depth;  // taps x channels before it
     size_t size() const { return size_t(taps) * channels; }
   };
   struct Buffers {
@@ -69,12 +69,12 @@ class DirectConv final : public Convolution {
   ConvGeometry geometry_;
   const Kernels& kernels_;
   bool depthwise_;  // one input and one output channel per group
-  // Few input channels: a kernel row is one tap, since its pixels lie side by side once the image is
+  // With few input channels a kernel row is one tap, since its pixels lie side by side once the image is
   // padded.
   bool by_rows_;
   int merge_ = 1;              // groups computed together, by grouped_tile, to fill a vector
   std::vector<int32_t> from_;  // of merged groups: see ConvTile
-  int taps_;                   // as the kernels see them
+  int taps_;                   // as the kernels count them
   int length_;                 // input channels per tap
   std::vector<DepthBlock> depth_;
   std::vector<Strip> strips_;

@@ -10,9 +10,9 @@
 namespace residual::cpu {
 namespace {
 
-// Taps x channels summed up in one pass: between two passes the sums go through memory.
+// Taps x channels summed in one pass; between two passes the sums go through memory.
 constexpr int kBlockDepth = 512;
-constexpr int kPackedDepth = 256;  // of the weights that are put in order together: they stay in cache
+constexpr int kPackedDepth = 256;  // of the weights packed together: they stay in cache
 
 }  // namespace
 
@@ -34,7 +34,7 @@ void DirectConv::plan_depth() {
     }
 }
 
-// A group's channels, in panels of the widest tile; what does not fill one is a strip of its own.
+// A group's channels, in panels of the widest tile; the rest is a strip of its own.
 void DirectConv::plan_strips(PageArena& arena) {
   const int lanes = kernels_.lanes;
   const int columns = geometry_.group_outputs() * merge_;
@@ -72,7 +72,7 @@ size_t DirectConv::packed_offset(const Strip& strip, const DepthBlock& block, in
 
 void DirectConv::pack(core::StoredWeights& weights, const float* bias) {
   std::memset(bias_.data(), 0, bias_.bytes());
-  if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // places that no weight goes to
+  if (merge_ > 1 || geometry_.group_outputs() % kernels_.lanes != 0)  // gaps that no weight fills
     std::memset(weight_.data(), 0, weight_.bytes());
   for (const Strip& strip : strips_)
     std::memcpy(bias_.data() + strip.bias, bias + strip.channel, strip.columns * sizeof(float));
@@ -91,7 +91,7 @@ void DirectConv::pack_panel(const Strip& strip, int panel, Range channels, Trans
   const int width = strip.vectors * kernels_.lanes, first = strip.channel + panel * width;
   const int columns = std::min(width, strip.columns - panel * width);
   int end = 0;
-  for (int column = 0; column < columns; column = end) {  // those of one group, of the groups that are merged
+  for (int column = 0; column < columns; column = end) {  // one merged group at a time
     const int k = first + column;
     end = merge_ == 1 ? columns : std::min(columns, column + outputs - k % outputs);
     const float* from = transposed.take(k, end - column, channels.begin, channels.size());
@@ -103,7 +103,7 @@ void DirectConv::pack_panel(const Strip& strip, int panel, Range channels, Trans
   }
 }
 
-// Where a panel's weights for one input channel of one tap lie, which `depth` of them come before.
+// The address of a panel's weights for one input channel of one tap, with `depth` such rows before it.
 float* DirectConv::packed_row(const Strip& strip, int panel, size_t depth) {
   const auto begins_after = [](size_t at, const DepthBlock& block) { return at < block.depth; };
   const DepthBlock& block = *std::prev(std::upper_bound(depth_.begin(), depth_.end(), depth, begins_after));

@@ -13,7 +13,7 @@ class OpClock {
 
   void start() { last_ = Clock::now(); }
 
-  // What has passed since start() or the last lap was spent on `op`.
+  // Adds the time since start() or the last lap to `op`.
   void lap(size_t op) {
     const Clock::time_point now = Clock::now();
     times_[op] += std::chrono::duration<double, std::milli>(now - last_).count();

@@ -13,8 +13,8 @@ namespace residual::cpu {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
-// What is not used of a block is never touched, so it costs no more than the rest of its last page, and
-// addresses: a small network has small blocks.
+// The unused part of a block is never touched, so it costs only the rest of its last page, and addresses.
+// Small networks get small blocks.
 constexpr size_t kLeastBlock = size_t(8) << 20, kMostBlock = size_t(128) << 20;
 
 size_t round_up(size_t bytes, size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
@@ -29,7 +29,7 @@ float* allocate_pages(size_t bytes) {
     throw core::Error(core::ErrorCode::kOutOfMemory, "Could not allocate " + std::to_string(bytes) +
                                                          " bytes. Use smaller batches or images.");
 #if defined(__linux__)
-  if (alignment == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // a wish: without it all is as before
+  if (alignment == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // only a hint: nothing depends on it
 #endif
   return static_cast<float*>(data);
 }

@@ -10,7 +10,7 @@
 
 namespace residual::cpu {
 
-// `floats` to fetch over `tiles` tiles of as many taps, channels and panels as `tile`.
+// Spreads `floats` over `tiles` tiles with as many taps, channels and panels as `tile`.
 class Prefetch {
  public:
   Prefetch(size_t floats, const ConvTile& tile, int panels, int tiles) {
@@ -20,7 +20,7 @@ class Prefetch {
     tile_floats_ = steps * step_;
   }
 
-  // Before the tile of this number runs: of what begins at `from`, or nothing where that is null.
+  // Call before tile `number` runs. `from` is where the memory to prefetch begins; null: prefetch nothing.
   void set(ConvTile& tile, const float* from, int number) const {
     tile.prefetch = from ? from + number * tile_floats_ : nullptr;
     tile.prefetch_step = from ? step_ : 0;

@@ -20,9 +20,9 @@ struct Range {
   int size() const { return end - begin; }
 };
 
-// Rows of a matrix product, in blocks of at most `most`, a multiple of kMaxTileRows. They end where register
-// tiles do, and are as many as `workers` can share out evenly: with 17 blocks one of two workers would
-// have 9.
+// Rows of a matrix product, in blocks of at most `most`, a multiple of kMaxTileRows. Blocks end where
+// register tiles do, and there are as many as `workers` can share evenly: with 17 blocks, one of two workers
+// would have 9.
 class Blocks {
  public:
   Blocks(int rows, int most, int workers)

@@ -56,12 +56,12 @@ class ThreadPool {
   bool claimable() const;
   void help(int worker);
 
-  // Of the job's tasks, those meant for one worker: where they end in the upper half, the next one nobody has
-  // claimed in the lower. A task is claimed by raising the latter with compare-and-swap: whoever succeeds
-  // knows that this job is unfinished, so that function_ and context_ are its own.
+  // One worker's share of the job's tasks: its end in the upper half, the next unclaimed task in the lower. A
+  // task is claimed by incrementing the lower half with compare-and-swap; success means that the job is
+  // unfinished and function_ and context_ belong to it.
   //
-  // A worker takes its own first, then the others'. Jobs number their tasks alike, pixel after pixel, so that
-  // it mostly reads what it has written in the job before, and not what another processor's cache holds.
+  // A worker takes its own share first, then the others'. All jobs number their tasks pixel by pixel, so a
+  // worker mostly reads what it wrote in the previous job, not what another processor's cache holds.
   struct alignas(64) Share {
     std::atomic<uint64_t> tasks{0};
   };

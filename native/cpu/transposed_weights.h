@@ -12,7 +12,7 @@ namespace residual::cpu {
 
 class TransposedWeights {
  public:
-  // Both must outlive it.
+  // Both arguments must outlive it.
   TransposedWeights(core::StoredWeights& weights, const Kernels& kernels)
       : weights_(weights), kernels_(kernels) {}
 
@@ -32,8 +32,8 @@ class TransposedWeights {
     return transposed_.data();
   }
 
-  // How many of the input channels to take of all output channels before the next ones are taken, of each
-  // `step` at a time: else what is read of a file is read again.
+  // How many input channels to take for all output channels before going on to the next, `step` at a time:
+  // otherwise parts of a file are read again.
   int inputs_at_once(int step) const { return is_rsck() ? step : int(weights_.shape().inputs); }
 
  private:

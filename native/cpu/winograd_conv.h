@@ -16,7 +16,7 @@ class WinogradConv final : public Convolution {
   static bool supports(const ConvGeometry& geometry, const Kernels& kernels,
                        const WinogradKernels& transforms);
 
-  // `bias` is [K]; it and the weights are copied into `arena`, in the order they are read in.
+  // `bias` is [K]; it and the weights are copied into `arena`, in the order in which they are read.
   WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
                core::StoredWeights& weights, const float* bias, PageArena& arena);
 
@@ -66,7 +66,7 @@ class WinogradConv final : public Convolution {
   int groups_;            // of output channels whose products are computed together
   AlignedBuffer weight_;  // [group][weights of a patch][panel][C][lanes x vectors]
   AlignedBuffer bias_;    // [K]
-  AlignedBuffer zeros_;   // [C or K]: what padding reads, and sums begin with
+  AlignedBuffer zeros_;   // [C or K]: what padding reads and what sums start from
 };
 
 }  // namespace residual::cpu

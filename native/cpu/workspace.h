@@ -9,7 +9,7 @@
 namespace residual::cpu {
 
 struct WorkspaceSize {
-  size_t shared = 0;  // bytes that all workers see
+  size_t shared = 0;  // bytes shared by all workers
   size_t per_worker = 0;
 
   WorkspaceSize max(const WorkspaceSize& other) const {
