@@ -20,7 +20,7 @@ cuda::Descriptor describe_gpu(const std::string& json) {
   return gpu;
 }
 
-// cuDNN has accepted the text, so it is JSON, and it has these members at its top and nowhere else.
+// cuDNN has accepted the text, so it is JSON, and these members appear at its top level and nowhere else.
 int integer_member(const std::string& json, const char* name) {
   const std::string quoted = "\"" + std::string(name) + "\"";
   size_t at = json.find(quoted);

@@ -6,8 +6,8 @@
 
 namespace residual::cuda {
 
-// conv -> (x scale) -> + bias -> (+ residual) -> (relu). Needs no device.
-// Throws INTERNAL where cuDNN refuses it.
+// conv -> (x scale) -> + bias -> (+ residual) -> (relu). Needs no device. Throws INTERNAL if cuDNN refuses
+// it.
 Descriptor build_conv_graph(const ConvSpec& spec);
 
 }  // namespace residual::cuda

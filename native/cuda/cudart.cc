@@ -13,7 +13,7 @@ constexpr const char* kRemedy =
     "Install the CUDA 13 runtime and set CUDA_HOME to its folder, or run `npm run setup:cuda` in the "
     "package's folder.";
 
-// As for cuDNN: a library is loaded into the process.
+// Global, as for cuDNN: a library is loaded into the process.
 std::mutex loading;
 std::optional<Cudart> loaded;
 
@@ -91,7 +91,7 @@ void check(cudaError_t status, const std::string& what) {
   if (status == cudaSuccess) return;
   const std::string reason =
       std::string(cudart().GetErrorName(status)) + ": " + cudart().GetErrorString(status);
-  cudart().GetLastError();  // so that the next call does not see this error again, where it can be forgotten
+  cudart().GetLastError();  // so that the next call does not see this error again, if it can be cleared
   if (status == cudaErrorMemoryAllocation)
     throw core::Error(core::ErrorCode::kOutOfMemory, "CUDA: " + what + ": " + reason);
   if (is_sticky(status))

@@ -27,8 +27,8 @@ struct Cudart {
 #undef RESIDUAL_CUDART_MEMBER
 };
 
-// Opens the runtime, once a process; later calls return at once. `candidates` are paths of libcudart.so.13,
-// best first. Throws BACKEND_UNAVAILABLE if none opens, there is no driver, or it is too old for the runtime.
+// Opens the runtime once per process; later calls do nothing. `candidates` are paths of libcudart.so.13, best
+// first. Throws BACKEND_UNAVAILABLE if none opens, there is no driver, or it is too old for the runtime.
 void load_cudart(const std::vector<std::string>& candidates);
 
 // The functions. Throws BACKEND_UNAVAILABLE before load_cudart has succeeded.

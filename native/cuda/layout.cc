@@ -5,9 +5,9 @@
 namespace residual::cuda {
 namespace {
 
-constexpr size_t kArenaAlignment = 256;  // bytes, of every value: what cudaMalloc gives
+constexpr size_t kArenaAlignment = 256;  // bytes, for every value: the alignment of cudaMalloc
 
-// Logits and probabilities keep all their digits: what only activations read needs no tensor cores.
+// Logits and probabilities stay in float32: a value that only activations read needs no tensor cores.
 std::vector<bool> float_values(const core::Plan& plan) {
   std::vector<bool> result(plan.values.size(), false);
   for (const core::Op& op : plan.ops)

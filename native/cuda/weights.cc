@@ -30,7 +30,7 @@ class Upload {
   std::vector<std::byte> bytes_;
 };
 
-// The tensor cores drop the last 13 bits: better rounded here, to nearest, than cut off there.
+// The tensor cores truncate the last 13 bits: better to round to nearest here.
 float round_to_tf32(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);

@@ -55,7 +55,7 @@ EXPORT CUresult cuGetErrorString(CUresult, const char** text) {
 }
 EXPORT CUresult cuLibraryLoadData(void** library) {
   return give(library);
-}  // its other arguments are not looked at
+}  // its other arguments are ignored
 EXPORT CUresult cuLibraryGetKernel(void** kernel) { return give(kernel); }
 EXPORT CUresult cuKernelGetFunction(void** function) { return give(function); }
 EXPORT CUresult cuLibraryUnload() { return kSuccess; }

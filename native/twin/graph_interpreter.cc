@@ -21,8 +21,8 @@ float round_to_tf32(float value) {
   return value;
 }
 
-// What would change the result in a way that is not known here. Members are those that cuDNN 9.24 writes; one
-// that another version lacks is what this one takes it to be.
+// Refuses values that would change the result in ways not implemented here. The members are those that cuDNN
+// 9.24 writes; one that another version lacks counts as having the expected value.
 void expect_text(const Json& from, const char* name, const std::string& expected) {
   if (from.has(name) && from.at(name).text() != expected)
     fail(std::string("unknown ") + name + " " + from.at(name).text());
@@ -70,7 +70,7 @@ void parse_pointwise(const Json& from, Node& node) {
   expect_number(from, "upperClip", std::numeric_limits<double>::max());
 }
 
-// Resample nodes have fractions where others have integers: [3,1] is 3.
+// Resample nodes use fractions where others use integers: [3,1] is 3.
 std::vector<int64_t> whole_numbers(const Json& from) {
   std::vector<int64_t> result;
   for (const Json& element : from.array) {
@@ -135,7 +135,7 @@ void PlanGraph::execute(const std::map<int64_t, void*>& memory) const {
     if (bound == memory.end()) fail("nothing is bound to tensor " + std::to_string(uid));
     return values[uid] = read(tensor(uid), bound->second);
   };
-  const auto multiplied = [&](int64_t uid) {  // as the tensor cores see it
+  const auto multiplied = [&](int64_t uid) {  // as the tensor cores read it
     Values result = get(uid);
     if (tf32_)
       for (double& value : result) value = round_to_tf32(static_cast<float>(value));

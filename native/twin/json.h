@@ -19,7 +19,7 @@ struct Json {
   // Throws core::Error INTERNAL for what is not JSON.
   static Json parse(const std::string& text);
 
-  // Each throws core::Error INTERNAL where it is not there or of another kind.
+  // Each throws core::Error INTERNAL if the value is missing or of another kind.
   const Json& at(const std::string& name) const;
   int64_t integer() const;
   const std::string& text() const;

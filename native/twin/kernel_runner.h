@@ -8,8 +8,8 @@
 
 namespace residual::twin {
 
-// Checks beforehand that what the kernel says it reads was written and is the device's; `user` is named in
-// errors.
+// First checks that everything the kernel declares to read has been written and is device memory; errors name
+// `user`.
 void run_kernel(const cuda::KernelLaunch& launch, Memory& memory, const std::string& user);
 
 }  // namespace residual::twin

@@ -21,7 +21,7 @@ const char* space_name(Space space) {
   return space == Space::kDevice ? "device memory" : "pinned host memory";
 }
 
-// What leaks keeps its device, and with it the memory, alive: no destructor would tell of it.
+// A leak keeps its device, and thereby the memory, alive: no destructor would report it.
 std::mutex all_mutex;
 std::set<const Memory*> all;
 
@@ -66,7 +66,7 @@ std::byte* Memory::allocate(Space space, size_t bytes, const std::string& name) 
   std::fill(block.storage.get(), block.storage.get() + bytes + 3 * kFence, kFenceByte);
   std::fill(data, data + bytes, kPoison);
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (auto it = blocks_.begin(); it != blocks_.end();) {  // freed blocks whose addresses are used again
+  for (auto it = blocks_.begin(); it != blocks_.end();) {  // forget freed blocks whose addresses are reused
     const bool overlaps = it->first < data + bytes + kFence && data < it->first + it->second.bytes + kFence;
     it = !it->second.live && overlaps ? blocks_.erase(it) : std::next(it);
   }

@@ -15,7 +15,7 @@ namespace {
 template <typename T>
 T converted(double value) {
   const double nearest = std::nearbyint(value);  // ties to even
-  if (std::isnan(nearest)) return 0;             // what the GPU's conversions give
+  if (std::isnan(nearest)) return 0;             // as the GPU's conversions do
   return static_cast<T>(
       std::clamp(nearest, double(std::numeric_limits<T>::lowest()), double(std::numeric_limits<T>::max())));
 }

@@ -71,7 +71,7 @@ core::LibraryCandidates libraries(const Json& from) {
 
 class Probe {
  public:
-  // What the step is answered with: JSON, empty if it is not.
+  // The step's answer as JSON; empty if it has none.
   std::string take(const Json& step) {
     const std::string& what = step.at("do").text();
     if (use_memory(what, step) || queue_work(what, step) || order_work(what, step)) return "";
@@ -89,7 +89,7 @@ class Probe {
   }
 
  private:
-  // This and the next two: false where the step is none of theirs.
+  // This and the next two return false for steps that are not theirs.
   bool use_memory(const std::string& what, const Json& step) {
     if (!step.has("name") || what == "show") return false;
     const std::string& name = step.at("name").text();
@@ -189,7 +189,7 @@ class Probe {
   const std::shared_ptr<cuda::Device> device_ = cuda::open_device(0);
   std::map<std::string, cuda::DeviceBuffer> device_buffers_;
   std::map<std::string, cuda::PinnedBuffer> pinned_buffers_;
-  std::map<std::string, std::byte*> freed_;  // where they were
+  std::map<std::string, std::byte*> freed_;  // by name: their former addresses
   std::map<std::string, std::unique_ptr<cuda::Stream>> streams_;
   std::map<std::string, std::unique_ptr<cuda::Event>> events_;
   std::map<std::string, std::unique_ptr<cuda::Graph>> graphs_;
@@ -219,5 +219,5 @@ int main() {
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   residual::twin::answer(residual::twin::Json::parse(text));
   std::cout.flush();
-  std::_Exit(0);  // cuDNN's libraries stay loaded, and the order of their exit handlers is nobody's to say
+  std::_Exit(0);  // cuDNN's libraries stay loaded, and the order of their exit handlers is undefined
 }
