@@ -51,7 +51,7 @@ print(json.dumps(answers))
       join(folder, 'images.f32'),
     )
 
-  it('gives the time of one batch where several are computed at the same time', () => {
+  it('gives the time of one batch if several are computed at once', () => {
     expect(served('[1.0, 2.0]')).toEqual([{ logits: [1, 2] }, { milliseconds: 500 }])
   })
 
@@ -116,14 +116,14 @@ else:
     },
   )
 
-  it('runs one request where it is to run once', () => {
+  it('runs one request if it must run once', () => {
     expect(compiled('OpenVINOThroughput', threadCounts.at(-1)!, 'True')).toMatchObject({
       requests: 1,
       logits: [[2, 4]],
     })
   })
 
-  it('fails where it would compute with fewer threads than the others', () => {
+  it('fails if it would use fewer threads than the others', () => {
     expect(compiled('OpenVINOLatency', 100_000).error).toMatch(
       /^OpenVINO uses \d+ threads here, not the 100000 requested\.$/,
     )

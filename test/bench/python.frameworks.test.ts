@@ -19,7 +19,7 @@ const networks: readonly [string, Network][] = [
   ['groups', resnet({ layers: 50, width: 0.25, classes: 5, groups: 4, widthPerGroup: 16 })],
 ]
 
-describe('the engines of a Python', () => {
+describe('Python engines', () => {
   it('are all found', () => {
     expect(
       engines.map(({ name }) => name),

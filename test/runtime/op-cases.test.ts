@@ -46,7 +46,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
 
   const waysOf = (opCase: OpCase) => new NativeSession(planOf(opCase), { isa }).algorithms()
   const withChoice = opCases.filter(opCase => waysOf(opCase).some(names => names.length > 1))
-  it.each(withChoice)('compute the same in every way there is: $title', async opCase => {
+  it.each(withChoice)('compute the same with every algorithm: $title', async opCase => {
     const plan = planOf(opCase)
     const ways = waysOf(opCase)
     const input = goldenImages(opCase.batch, opCase.shape)
