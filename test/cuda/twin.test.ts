@@ -56,7 +56,7 @@ const exported = (from: string, to: string, pixels = 32): Step => ({
 /** What is wrong, how it is done after `given`, and what the error says. */
 const misuses: readonly (readonly [title: string, steps: readonly Step[], message: string])[] = [
   [
-    'pinned memory bound where the device’s belongs',
+    'pinned memory bound in place of device memory',
     [upload, relu('the image', 'the result')],
     "tensor 1 of 'relu1' touches 'the image', pinned host memory, where device memory is expected",
   ],
@@ -81,7 +81,7 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 1 of 'relu1' reads byte 0 of 'the activations', which was never written",
   ],
   [
-    'a read of what was written in part',
+    'a read of partly written memory',
     [{ ...upload, bytes: 100 }, relu('the activations', 'the result')],
     "tensor 1 of 'relu1' reads byte 100 of 'the activations', which was never written",
   ],
@@ -96,12 +96,12 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' touches 128 bytes at 0 of 'too little', which has 100",
   ],
   [
-    'a write past the end that nobody owned up to',
+    'an undeclared write past the end',
     [{ do: 'poke', name: 'the result', at: bytes }, upload],
     "upload wrote outside 'the result' (128 bytes)",
   ],
   [
-    'a write before the beginning that nobody owned up to',
+    'an undeclared write before the beginning',
     [{ do: 'poke', name: 'the result', at: -1 }, upload],
     "upload wrote outside 'the result' (128 bytes)",
   ],
@@ -116,7 +116,7 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' touches 'the result' after it was freed",
   ],
   [
-    'memory freed while work on it is under way',
+    'memory freed while in use',
     [upload, relu('the activations', 'the result'), { do: 'free', name: 'the activations' }],
     "upload touches 'the activations' after it was freed",
   ],
@@ -126,7 +126,7 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' is written over tensor 1 of 'relu1' in 'the activations'",
   ],
   [
-    'a copy of what the host changes meanwhile',
+    'a copy of memory that the host changes in the meantime',
     [upload, { do: 'fill', name: 'the image', data: 'ff' }],
     "'the image' changed before upload was done",
   ],
@@ -141,7 +141,7 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "export_fp32 for 'logits' touches 132 bytes at 0 of 'the activations', which has 128",
   ],
   [
-    'pinned memory where a kernel wants the device’s',
+    'pinned memory where a kernel needs device memory',
     [upload, exported('the activations', 'the answer')],
     "export_fp32 for 'logits' touches 'the answer', pinned host memory, where device memory is expected",
   ],
@@ -168,20 +168,20 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
 ]
 
 describe.skipIf(noTwin)('the twin', () => {
-  it('does what is right', () => {
+  it('executes correct uses', () => {
     const download: Step = { do: 'download', to: 'the answer', from: 'the result', bytes }
     const steps = [...given, upload, relu('the activations', 'the result'), download, wait]
     const [answer] = probe([...steps, { do: 'show', name: 'the answer' }])
     expect(answer).toBe(toHex(numbers.map(x => Math.max(x, 0))))
   })
 
-  it.each(misuses)('finds out %s, and names memory and operation', (_title, steps, message) => {
+  it.each(misuses)('detects %s, and names memory and operation', (_title, steps, message) => {
     expect(() => probe([...given, ...steps, wait])).toThrow(
       expect.objectContaining({ code: 'INTERNAL', step: wait, message: `twin: ${message}.` }),
     )
   })
 
-  it('replays a captured graph, which did nothing while it was captured, on what is there then', () => {
+  it('replays a captured graph on the current memory, and runs nothing during the capture', () => {
     const show: readonly Step[] = [
       { do: 'replay', graph: 'graph' },
       { do: 'download', to: 'the answer', from: 'the result', bytes },
@@ -203,7 +203,7 @@ describe.skipIf(noTwin)('the twin', () => {
     expect(second).toBe(toHex(numbers.map(x => Math.max(-x, 0))))
   })
 
-  it('runs streams in any order that events allow, so that a wait that is missing shows', () => {
+  it('runs streams in any order that events allow, so that a missing wait shows', () => {
     const ends = (between: readonly Step[]) => {
       const onOther = { ...relu('the activations', 'the result'), stream: 'other' }
       const steps: Step[] = [...given, upload, ...between, onOther, { ...wait, stream: 'other' }]
@@ -226,7 +226,7 @@ describe.skipIf(noTwin)('the twin', () => {
     expect(ends(waiting)).toEqual(new Set(['right']))
   })
 
-  it('names what is still there at the end, and who used it last', () => {
+  it('names what is left at the end, and who used it last', () => {
     const steps: Step[] = [...given, upload, wait, { do: 'lose', name: 'the activations' }]
     for (const name of ['the image', 'the result', 'the answer']) steps.push({ do: 'free', name })
     const [inUse] = probe([...steps, { do: 'in-use' }])

@@ -3,7 +3,7 @@ import { type Dim, executePlan, float, half, size, tensor, virtual } from '../su
 import { compiled, type Graph } from '../support/probe.ts'
 import { noTwin } from '../support/twin.ts'
 
-describe.skipIf(noTwin)('a plan that nobody knows how to execute', () => {
+describe.skipIf(noTwin)('a plan that the twin cannot execute', () => {
   const dim = [1, 8, 4, 4] as const
   const [none, one] = [[0, 0] as const, [1, 1] as const]
   const pool = {

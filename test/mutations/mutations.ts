@@ -156,7 +156,7 @@ export const mutations: readonly Mutation[] = [
     replace: 'builder_.import(kind, slot.inputs[int(kind)].host.data())',
   },
   {
-    title: 'a value read that nobody wrote',
+    title: 'a read of a value that was never written',
     file: executable,
     find: 'result.insert(result.end(), body_.begin(), body_.end());',
     replace: 'result.clear(); result.insert(result.end(), body_.begin(), body_.end());',
