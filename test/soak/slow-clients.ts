@@ -49,6 +49,6 @@ server.kill('SIGTERM')
 const code = await server.exit
 console.log(`${cutInTime} of ${clients} were cut off after ${seconds.toFixed(0)} s`)
 console.log(
-  `${waits.length} others were answered meanwhile, the slowest in ${Math.max(...waits).toFixed(0)} ms; ${rss.toFixed(0)} MiB; exit code ${code}`,
+  `${waits.length} others were answered in the meantime, the slowest in ${Math.max(...waits).toFixed(0)} ms; ${rss.toFixed(0)} MiB; exit code ${code}`,
 )
 process.exitCode = cutInTime === clients && code === 0 ? 0 : 1
