@@ -73,7 +73,7 @@ describe('createSession', () => {
       broken(p => Object.assign(p.ops[1]!, { src: 3 })),
       /no earlier operation wrote/,
     ],
-    ['a value written twice', broken(p => Object.assign(p.ops[2]!, { dst: 0 })), /written already/],
+    ['a value written twice', broken(p => Object.assign(p.ops[2]!, { dst: 0 })), /already been written/],
     ['a wrong shape', broken(p => Object.assign(p.ops[1]!, { stride: 3 })), /where .* is expected/],
     ['no stride', broken(p => Object.assign(p.ops[1]!, { stride: 0 })), /stride 0/],
     [
