@@ -25,7 +25,7 @@ function task() {
 
 const never = new AbortController().signal
 
-describe('a gate', () => {
+describe('a limit on tasks', () => {
   it("keeps an abandoned task's slot until the task has ended", async () => {
     const gate = new TaskLimit(1, 10)
     const [first, second] = [task(), task()]
