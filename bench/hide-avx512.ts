@@ -8,9 +8,9 @@ import { cpuInstructionSet } from '../lib/runtime/native.ts'
 const library = join(packageRoot, 'build', 'hide_avx512.so')
 
 /**
- * Whether this process is one that {@link runAgainWithoutAvx512} has started.
+ * Whether {@link runAgainWithoutAvx512} started this process.
  *
- * @throws Error where it is and still finds AVX-512
+ * @throws Error if it did and AVX-512 is still detected
  */
 export function avx512IsHidden(): boolean {
   if (!process.env.LD_PRELOAD?.split(':').includes(library)) return false
@@ -19,9 +19,9 @@ export function avx512IsHidden(): boolean {
 }
 
 /**
- * Runs this program with the same arguments in a process that finds no AVX-512, and whose children find none; returns its exit code.
+ * Runs this program with the same arguments in a process that does not detect AVX-512, nor do its children; returns its exit code.
  *
- * @throws Error where there is no C compiler
+ * @throws Error if there is no C compiler
  */
 export function runAgainWithoutAvx512(): number {
   mkdirSync(join(packageRoot, 'build'), { recursive: true })

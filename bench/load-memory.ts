@@ -21,7 +21,7 @@ const { values: options, positionals } = parseArgs({
 const child = join(packageRoot, 'bench', 'load-memory-child.mjs')
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0)
 
-/** Of loading `file`, in bytes: before it and at most. */
+/** Memory in bytes before loading `file`, and its peak. */
 async function peakOf(file: string, exact: boolean): Promise<{ before: number; peak: number }> {
   const { stdout } = await promisify(execFile)(process.execPath, [
     child,

@@ -18,7 +18,7 @@ import time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-# The module and the class of each.
+# The module and class of each engine.
 ENGINES = {
     "pytorch": ("pytorch", "PyTorch"),
     "opencv": ("opencv", "OpenCV"),
@@ -39,7 +39,7 @@ def answer(message):
 
 
 def logits_of(engine):
-    """The logits of the batch. Where several are computed at the same time, they are of the same images."""
+    """The logits of the batch. Batches computed at the same time are of the same images."""
     import numpy as np
 
     first, *others = engine.run()

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../lib/base/package-root.ts'
 
-/** The one that `npm run setup:reference` makes. */
+/** Created by `npm run setup:reference`. */
 const installed = join(packageRoot, '.deps', 'python', 'bin', 'python3')
 
 /** RESIDUAL_PYTHON, else the one of `npm run setup:reference`, else `python3`. */

@@ -81,7 +81,7 @@ try {
   }
 } finally {
   if (last) {
-    console.log(reportText(last)) // whatever was measured
+    console.log(reportText(last)) // everything measured so far
     console.log(`\nAlso written as JSON and as a chart to ${options.out}.`)
   }
 }

@@ -22,7 +22,7 @@ const [batch, threads, seconds, rounds] = [batchText, threadsText, options.secon
   Number,
 ) as [number, number, number, number]
 
-/** Connections that keep the server busy: two batches are there while one runs. */
+/** Connections that keep the server busy: two batches wait while one runs. */
 const kinds = [
   { images: batch, connections: 4 },
   { images: 1, connections: 4 * batch },

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
-/** What is imported or started by its path in dist/, from package.json, bin/, scripts/ or as a thread or process of its own. */
+/** Files imported or started by their path in dist/: from package.json, bin/ or scripts/, or as a thread or process. */
 const entries = [
   'index.ts',
   'server/index.ts',

@@ -14,7 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const ofDiscovery = ['libraries', 'cudnn-version'].map(name => `test/cuda/${name}.test.ts`)
 const suites = {
   discovery: ofDiscovery,
-  // With an empty plan cache a test compiles for minutes.
+  // With an empty plan cache, a test compiles for minutes.
   twin: ['test/cuda', '--testTimeout=600000', ...ofDiscovery.flatMap(file => ['--exclude', file])],
   plans: ['--config', 'vitest.plans.config.ts'],
 }
@@ -56,7 +56,7 @@ for (const { version, suite, passed, failed, skipped, seconds } of rows)
   console.log(`| ${version} | ${suite} | ${passed} | ${failed} | ${skipped} | ${seconds} |`)
 if (rows.some(({ isGood }) => !isGood)) process.exitCode = 1
 
-/** The folder that holds the wheel, as it was unpacked. */
+/** The folder with the unpacked wheel. */
 function provide(wheel) {
   if (missingWheels(depsFolder, [wheel]).length === 0) return depsFolder
   const folder = join(dirname(depsFolder), 'cudnn', wheel.version)

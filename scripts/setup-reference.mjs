@@ -13,7 +13,7 @@ const complete = join(target, 'complete') // written last
 const windows = process.platform === 'win32'
 const python = join(target, ...(windows ? ['Scripts', 'python.exe'] : ['bin', 'python3']))
 
-/** Every module that a comparison imports. */
+/** Every module that the comparisons import. */
 const modules = [
   ...[
     'torch',

@@ -12,7 +12,7 @@ class OpenVINO:
     def __init__(self, path, threads, network):
         self.core = ov.Core()
         model = self.core.read_model(path)
-        # It computes every output that a model has, and the file has more than the logits.
+        # OpenVINO computes every output of a model, and the file has more than the logits.
         self.model = ov.Model([model.output("logits")], model.get_parameters(), "logits")
         self.threads = threads
 
@@ -33,7 +33,7 @@ class OpenVINO:
             hint.performance_mode: self.mode,
             properties.inference_num_threads: self.threads,
             hint.inference_precision: ov.Type.f32,  # with AMX or AVX512_BF16 it would choose bfloat16
-            # Left to itself it binds threads to cores, and takes no more threads than there are (performance) cores.
+            # By default it pins threads to cores, and uses at most as many threads as there are (performance) cores.
             hint.enable_cpu_pinning: False,
             hint.enable_hyper_threading: True,
             hint.scheduling_core_type: hint.SchedulingCoreType.ANY_CORE,

@@ -20,7 +20,7 @@ import { pinned } from './wheels.mjs'
 
 const inventory = folder => join(folder, 'complete.json')
 
-/** By a wheel's name: its version, its hashes, and the bytes of each file. Nothing for a folder that was never completed. */
+/** By wheel: its version, its hashes, and the length of each file. Empty for a folder that was never completed. */
 function readInventory(folder) {
   try {
     return JSON.parse(readFileSync(inventory(folder), 'utf8'))
@@ -32,7 +32,7 @@ function readInventory(folder) {
 const bytesOf = path => statSync(path, { throwIfNoEntry: false })?.size
 
 /**
- * Those of `wheels` that `folder` does not have, has in another version or not whole: a file is gone or has another length.
+ * The `wheels` that `folder` lacks, has in another version, or has damaged: a file is missing or of the wrong length.
  *
  * @param {string} folder
  * @param {readonly Wheel[]} wheels

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 
 const python = process.env.RESIDUAL_PYTHON ?? 'python3'
 
-// zipfile checks every file's checksum, but forgets which may be executed.
+// zipfile checks every file's checksum, but drops the executable bits.
 const unpack = `
 import json, os, sys, zipfile
 files = {}
@@ -86,7 +86,7 @@ const causes = [
 ]
 
 /**
- * An error whose message is one line: what went wrong, whether Node, Python or pip said so, and what to do.
+ * An error with a one-line message: what went wrong, whether Node, Python or pip reported it, and what to do.
  *
  * @param {Error} error
  * @param {string} folder

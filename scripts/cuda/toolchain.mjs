@@ -21,7 +21,7 @@ import { compiler, cublas, cudart, cudnn, nvrtc } from './wheels.mjs'
  *
  * @param {object} options
  * @param {boolean} options.runtime also what it takes to run on a GPU
- * @param {(note: string) => void} options.say told what was chosen and why
+ * @param {(note: string) => void} options.say called with what was chosen and why
  * @returns {Promise<Toolchain>}
  * @throws {Error} in one line that says what to do
  */
@@ -32,7 +32,7 @@ export async function prepareToolchain({ runtime, say }) {
   const libraries = await builtLibraries()
   const { depsFolder } = libraries
   const deps = (...names) => join(depsFolder, 'nvidia', ...names)
-  // What was once downloaded is kept as it is pinned: at run time it comes before what the machine has.
+  // Downloaded wheels stay pinned: at run time they take precedence over the machine's own libraries.
   const asksMachine = (...names) => toolkit === 'auto' && !existsSync(deps(...names))
 
   const opened = toolkit === 'auto' ? openedLibraries(ofMachine(libraries)) : {}

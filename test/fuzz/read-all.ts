@@ -20,7 +20,7 @@ export async function readAll(file: Checkpoint, bytes: Uint8Array): Promise<void
   if (problem !== undefined) throw problem
 }
 
-/** What lies where the addon is told to read is what `read` has made of it. */
+/** Checks that the bytes the addon would read give what `read` returned. */
 async function compare(
   file: Checkpoint,
   tensor: string,

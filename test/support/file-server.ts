@@ -23,7 +23,7 @@ export interface FileServer {
   readonly requests: IncomingMessage[]
   /** The handlers of the next requests, in turn; when there are none left `serve(bytes)` answers. */
   readonly next: Handler[]
-  /** What it has beside the file, by name: `config.json`. Requests for others of them are answered by 404, and none is counted. */
+  /** Further files by name, such as `config.json`. Requests for missing ones get a 404, and none of them is counted. */
   readonly beside: Map<string, string>
   close(): Promise<void>
 }

@@ -4,7 +4,7 @@ import protobuf from 'protobufjs'
 import { encodeOnnx, type OnnxGraph, type OnnxTensor } from '../../lib/export/onnx-schema.ts'
 import { encodeBFloat16, encodeFloat16 } from '../../lib/weights/tensors/float16.ts'
 
-/** Writes what a TensorProto has beside its name and dimensions. */
+/** Writes a TensorProto's fields other than its name and dimensions. */
 export type Encode = (writer: protobuf.Writer, data: Float32Array) => unknown
 
 const type = { float: 1, half: 10, double: 11, bfloat16: 16 } as const

@@ -18,7 +18,7 @@ import {
 interface Item {
   readonly encoded?: Buffer
   readonly pixels: Uint8Array | Float32Array
-  /** `[classes]`, `[classes]`, `[C]`, one behind the other as they are asked for. */
+  /** `[classes]`, `[classes]`, `[C]`, one after the other in the requested order. */
   readonly expected: { readonly [name in (typeof outputs)[number]]: Buffer }
 }
 
