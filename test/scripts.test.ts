@@ -42,7 +42,7 @@ const startedOtherwise = ['bench', 'format', 'test:plans']
 /** The last command of a script: what comes before builds what is built already, under the feet of other tests. */
 const lastCommand = (script: string) => scripts[script]!.split(' && ').at(-1)!.split(' ')
 
-describe('scripts that CI does not start otherwise', () => {
+describe('scripts that CI does not run otherwise', () => {
   it.each(Object.entries(shortForms))(
     'npm run %s works, in short',
     async (script, { args, says }) => {
@@ -61,7 +61,7 @@ describe('scripts that CI does not start otherwise', () => {
     300_000,
   )
 
-  it('are all that there are', () => {
+  it('are all of them', () => {
     const ci = readFileSync(join(packageRoot, '.ci', 'run'), 'utf8')
     const started = new Set<string>()
     const start = (name: string) => {

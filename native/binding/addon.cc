@@ -1,5 +1,4 @@
-// What does the addon export? NativeSession, resize, what the machine offers and can do, and what is to be
-// done ahead of time.
+// The addon's exports: NativeSession, resize, the machine's capabilities, and what is done ahead of time.
 #include <napi.h>
 
 #include "binding/compile.h"
@@ -32,7 +31,8 @@ Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
     const int threads = static_cast<int>(integer(info[1], {"The number of threads"}, 1, kMostThreads));
     const double milliseconds = number(info[2], {"The time to measure"});
     if (!(milliseconds > 0 && milliseconds < 1e5))
-      throw core::Error(core::ErrorCode::kInternal, "The milliseconds are out of range.");
+      throw core::Error(core::ErrorCode::kInternal,
+                        "The time to measure must be above 0 and below 1e5 milliseconds.");
     const auto rate = std::make_shared<double>(0);
     return PromiseWorker::start(
         env,

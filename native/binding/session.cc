@@ -102,7 +102,7 @@ void NativeSession::Finalize(Napi::BasicEnv env) { report_memory(env, 0); }
 // session.
 void NativeSession::check_this(const Napi::CallbackInfo& info) {
   if (!info.This().As<Napi::Object>().CheckTypeTag(&kTypeTag))
-    internal("A method of a session was called on something else.");
+    internal("A session method was called on something that is not a session.");
 }
 
 std::shared_ptr<NativeSession::State> NativeSession::open(const Napi::CallbackInfo& info) const {
@@ -123,7 +123,7 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open(info);
-    const size_t op = integer(info[0], {"The index of an operation"}, 0, int64_t(state->plan.ops.size()) - 1);
+    const size_t op = integer(info[0], {"The operation index"}, 0, int64_t(state->plan.ops.size()) - 1);
     const core::Op& target = state->plan.ops[op];
     const core::WeightShape shape = core::weight_shape(state->plan, target);
     if (shape.count() == 0) internal("Operation '", target.name, "' takes no weights.");

@@ -1,4 +1,4 @@
-// What does JavaScript see of a backend? The class NativeSession: load weights, run, profile, dispose.
+// The JavaScript class NativeSession, in front of a backend: load weights, run, profile, dispose.
 #pragma once
 
 #include <napi.h>
@@ -31,7 +31,7 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   void report_memory(Napi::BasicEnv env, size_t bytes);
 
   std::shared_ptr<State> state_;
-  size_t reported_bytes_ = 0;  // what V8 has been told of
+  size_t reported_bytes_ = 0;  // as last reported to V8
 };
 
 }  // namespace residual::binding

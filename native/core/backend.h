@@ -1,4 +1,4 @@
-// What must a backend folder provide? One class behind this interface and the functions at the end.
+// What a backend folder provides: one class behind this interface, and the functions at the end.
 #pragma once
 
 #include <array>

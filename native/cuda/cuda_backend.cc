@@ -1,5 +1,4 @@
-// How does a plan run on a GPU? Batches are cut to the sizes there are executables for; two are under way at
-// a time.
+// The CUDA backend: splits batches into the sizes it has executables for, and keeps two in flight.
 #include <algorithm>
 #include <cstring>
 #include <deque>
@@ -25,7 +24,7 @@ std::shared_ptr<Device> checked_device(int index) {
   const int count = static_cast<int>(list_devices().size());
   if (index < 0 || index >= count)
     throw core::Error(core::ErrorCode::kBackendUnavailable,
-                      "There is no GPU " + std::to_string(index) + ": the driver shows " +
+                      "There is no GPU " + std::to_string(index) + ": the driver reports " +
                           std::to_string(count) +
                           ". `nvidia-smi -L` lists them; CUDA_VISIBLE_DEVICES may hide some.");
   return open_device(index);
@@ -58,7 +57,7 @@ class CudaBackend final : public core::Backend {
            core::OpMilliseconds* times) override {
     if (times)
       throw core::Error(core::ErrorCode::kBackendUnavailable,
-                        "Times of single operations can be had on the CPU only: on a GPU operations overlap. "
+                        "Single operations can be timed on the CPU only: on a GPU they overlap. "
                         "Use device: 'cpu', or NVIDIA's `nsys profile`.");
     guarded([&] { run_parts(input, outputs); });
   }
@@ -185,7 +184,7 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
 
 double multiply_add_rate(const std::string&, int, double) {
   throw Error(ErrorCode::kBackendUnavailable,
-              "The multiply-adds of a GPU are not measured here; `npm run bench:gpu` has its ceilings.");
+              "A GPU's multiply-add rate is not measured here; `npm run bench:gpu` measures its ceilings.");
 }
 
 const char* backend_name() { return "cuda"; }

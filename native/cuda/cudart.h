@@ -1,5 +1,4 @@
-// What of the CUDA runtime is used, and where does it come from? From a library found at run time, like
-// cuDNN.
+// The part of the CUDA runtime we use, from a library found at run time, like cuDNN.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -28,8 +27,8 @@ struct Cudart {
 #undef RESIDUAL_CUDART_MEMBER
 };
 
-// Opens the runtime, once a process; later calls return at once. `candidates` are paths of libcudart.so.13,
-// best first. Throws BACKEND_UNAVAILABLE if none opens, there is no driver, or it is too old for the runtime.
+// Opens the runtime once per process; later calls do nothing. `candidates` are paths of libcudart.so.13, best
+// first. Throws BACKEND_UNAVAILABLE if none opens, there is no driver, or it is too old for the runtime.
 void load_cudart(const std::vector<std::string>& candidates);
 
 // The functions. Throws BACKEND_UNAVAILABLE before load_cudart has succeeded.

@@ -1,5 +1,6 @@
-// What does the backend ask of a GPU? This, the seam: memory, copies, streams, events, captured graphs, plans
-// and kernels. device_cuda.cc implements it with the CUDA runtime; nothing else of this folder calls that.
+// The seam: all that the backend asks of a GPU, namely memory, copies, streams, events, captured graphs,
+// plans and kernels. device_cuda.cc implements it with the CUDA runtime; nothing else in this folder calls
+// the runtime.
 //
 // Every function throws core::Error: OUT_OF_MEMORY with what was asked for and what was free, DEVICE_LOST
 // after a fault from which the CUDA context does not recover, INTERNAL otherwise.
@@ -15,7 +16,7 @@
 #include "cuda/conv_spec.h"
 #include "cuda/descriptor.h"
 #include "cuda/engines.h"
-#include "cuda/kernels/all.h"
+#include "cuda/kernels/kernel_list.h"
 
 namespace residual::cuda {
 

@@ -1,4 +1,4 @@
-// How does a plan run on a GPU for one batch size? As a fixed sequence of cuDNN plans and kernels over one
+// A plan made executable on a GPU for one batch size: a fixed sequence of cuDNN plans and kernels over one
 // arena, captured once and replayed.
 #pragma once
 

@@ -153,8 +153,9 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
     }
   });
   if (!step.kernel)
-    throw core::Error(core::ErrorCode::kPlanInvalid,
-                      "The CUDA backend cannot run '" + op.name + "': other operations read an activation.");
+    throw core::Error(
+        core::ErrorCode::kPlanInvalid,
+        "The CUDA backend cannot run '" + op.name + "': no operation may read the result of an activation.");
   return step;
 }
 

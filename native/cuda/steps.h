@@ -1,4 +1,4 @@
-// Which kernel or plan runs each operation, on which memory?
+// Maps each operation to the kernel or plan that runs it, and to its memory.
 #pragma once
 
 #include <memory>

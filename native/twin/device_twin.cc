@@ -41,7 +41,7 @@ std::string gpu_text() {
   text << file.rdbuf();
   if (!file)
     throw core::Error(core::ErrorCode::kBackendUnavailable,
-                      "twin: RESIDUAL_TWIN_GPU names no readable file: '" + path + "'.");
+                      "twin: RESIDUAL_TWIN_GPU is not a readable file: '" + path + "'.");
   return text.str();
 }
 
@@ -88,8 +88,8 @@ class TwinDevice final : public Device {
   void check_alive(const char* what) {
     if (faults_.due("lose")) lost_ = true;
     if (lost_)
-      throw core::Error(core::ErrorCode::kDeviceLost, std::string("The GPU is lost to this process: ") +
-                                                          what + ": twin. Restart the process.");
+      throw core::Error(core::ErrorCode::kDeviceLost, std::string("This process has lost the GPU: ") + what +
+                                                          ": twin. Restart the process.");
   }
   void check_fault(const char* kind) {
     if (faults_.due(kind))
@@ -163,7 +163,7 @@ class TwinStream final : public Stream {
         const auto bound = memory.find(tensor.uid);
         const std::string user = "tensor " + std::to_string(tensor.uid) + " of '" + op + "'";
         if (bound == memory.end())
-          throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
+          throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not bound.");
         if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
         if (tensor.is_result)

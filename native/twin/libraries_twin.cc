@@ -1,5 +1,5 @@
-// Which shared libraries does the twin open? cuDNN and NVRTC from where they are, and the stand-ins beside
-// itself even where there is a driver: nothing here is to touch a GPU.
+// The shared libraries the twin opens: cuDNN and NVRTC from wherever they are, and the stand-ins next to the
+// twin even where there is a driver, because nothing here may touch a GPU.
 #include <dlfcn.h>
 
 #include "core/backend.h"

@@ -32,7 +32,7 @@ const inspected = async (model: string, ...args: string[]) => {
 }
 
 describe('preprocessing on the command line', () => {
-  it('stands in for what goes with the checkpoint, as far as it is given', async () => {
+  it("overrides the checkpoint's own, as far as it is given", async () => {
     const own = await inspected('resnet50-cifar10')
     expect(await inspected('resnet50-cifar10', ...flags)).toEqual(all)
     expect(await inspected('resnet50-cifar10', '--std', '1,1,1')).toEqual({ ...own, std: [1, 1, 1] })
@@ -46,7 +46,7 @@ describe('preprocessing on the command line', () => {
     ])
   })
 
-  it("goes before NAME.json, that before others' files, and those before what the names of tensors say", async () => {
+  it("comes before NAME.json, then other libraries' files, then what the tensor names imply", async () => {
     mkdirSync(join(folder, 'beside'))
     const path = join(folder, 'beside', 'model.safetensors')
     const write = (name: string, json: object) =>
@@ -73,7 +73,7 @@ describe('preprocessing on the command line', () => {
     })
   })
 
-  it('is what classify, serve and what convert has written go by', async () => {
+  it('is used by classify, serve and converted files', async () => {
     await using classifier = await load('resnet50-cifar10', { device: 'cpu', preprocessing: all })
     const [predictions] = await classifier.classify([ship])
     const expected = predictions![0]!
@@ -113,7 +113,7 @@ describe('preprocessing on the command line', () => {
     [['--steps', 'resize 64'], 'leaves the size open. [MODEL_INVALID]'],
     [['--steps', 'crop 0'], 'which is not known. [MODEL_INVALID]'],
     [['--steps', 'crop 999999999'], 'which is not known. [MODEL_INVALID]'],
-  ])('is refused where it is none: %j', async (args, message) => {
+  ])('is refused if it is invalid: %j', async (args, message) => {
     const { code, stderr } = await residual('classify', ship, ...args)
     expect(code).toBe(1)
     expect(stderr).toContain(message)

@@ -20,7 +20,7 @@ describe('the addon', () => {
     }
   }
 
-  it('refuses weights of the wrong size, for operations that take none or do not exist', async () => {
+  it('refuses weights of the wrong size, and for operations that take none or do not exist', async () => {
     const session = open()
     // Operation 1 takes 8 x 3 numbers.
     const loading = (
@@ -53,7 +53,7 @@ describe('the addon', () => {
     expect(await loading(1, 96, 'F32', 8, 8, 0, 'CRSK')).toBe('INTERNAL')
   })
 
-  it('refuses weights of a file that cannot be read, ends before or is none', async () => {
+  it('refuses weights of a file that is unreadable, too short or not a file', async () => {
     const session = open()
     const file = openSync(import.meta.filename, 'r')
     const { size } = fstatSync(file)
@@ -81,7 +81,7 @@ describe('the addon', () => {
     expect(await loading(0, undefined as unknown as number)).toBe('INTERNAL')
   })
 
-  it('refuses to run before all weights are there, and after dispose', async () => {
+  it('refuses to run before all weights are loaded, and after dispose', async () => {
     const session = open()
     expect(await code(() => session.run(tinyBytes(1), ['logits']))).toBe('INTERNAL')
     session.dispose()
@@ -90,7 +90,7 @@ describe('the addon', () => {
     expect(await code(() => session.description())).toBe('SESSION_CLOSED')
   })
 
-  it('lists the ways to compute an operation, the one in use first, and takes no others', async () => {
+  it('lists the algorithms for an operation, the one in use first, and accepts no others', async () => {
     const given = (algorithms: unknown, exact = false) =>
       new NativeSession(tinyPlan, { isa: 'baseline', exact, algorithms: algorithms as string[] })
     const ways = given(undefined).algorithms()
@@ -126,7 +126,7 @@ describe('the addon', () => {
     expect(await code(() => session.algorithms())).toBe('SESSION_CLOSED')
   })
 
-  it('refuses inputs that are no batch and outputs it does not know', async () => {
+  it('refuses inputs that are not a batch, and unknown outputs', async () => {
     const session = open()
     expect(await code(() => session.run(new Uint8Array(5), ['logits']))).toBe('INTERNAL')
     expect(await code(() => session.run(new Uint8Array(0), ['logits']))).toBe('INTERNAL')
@@ -136,7 +136,7 @@ describe('the addon', () => {
     expect(await code(() => session.run(tinyBytes(1), ['boxes' as 'logits']))).toBe('INTERNAL')
   })
 
-  it('refuses to resize what does not fit together', async () => {
+  it('refuses inconsistent resize arguments', async () => {
     const good = {
       height: 2,
       width: 2,
@@ -158,7 +158,7 @@ describe('the addon', () => {
     expect(await call({ width: 2 ** 30, outWidth: 2 ** 30 })).toBe('INTERNAL')
   })
 
-  it('throws only codes that the table has, and names outputs as it does', () => {
+  it('throws only codes from the table, and uses the same output names', () => {
     const source = (file: string) => readFileSync(join(packageRoot, 'native', 'core', file), 'utf8')
     const codes = [...source('error.h').matchAll(/return "([A-Z_]+)";/g)].map(match => match[1]!)
     expect(codes.length).toBeGreaterThan(4)

@@ -1,4 +1,5 @@
-// A CUDA runtime in which a GPU is found and none of a library's kernels; it tells of libraries that come and go.
+// A CUDA runtime that finds a GPU but none of a library's kernels, and reports libraries being loaded and
+// unloaded.
 #include <stdio.h>
 #include <string.h>
 

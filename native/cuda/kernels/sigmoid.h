@@ -1,4 +1,4 @@
-// Each logit as a probability of its own.
+// Sigmoid: turns each logit into a probability of its own.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// How do logits become probabilities?
+// Softmax: turns logits into probabilities.
 #pragma once
 
 #include <cmath>
