@@ -34,7 +34,7 @@ const { values: options } = parseArgs({
     device: { type: 'string', default: '0' },
   },
 })
-const cuda = findBackends().find(backend => backend.name === 'cuda')!
+const cuda = (await findBackends()).find(backend => backend.name === 'cuda')!
 if (!cuda.available) {
   console.log(`residual: skipped, there is no GPU to measure. ${cuda.details}`)
   process.exit(0)

@@ -9,6 +9,7 @@ import type { OutputName, Plan } from '../model/plan.ts'
 import type { FilePlace } from '../weights/checkpoint/checkpoint-file.ts'
 import type { WeightLayout } from '../weights/stored-source.ts'
 import type { StoredType } from '../weights/tensors/stored-type.ts'
+import type { LibraryCandidates } from './cuda/libraries.ts'
 
 /** A crop window of an image resized to `outHeight` x `outWidth`; all in pixels. */
 export interface ResizeGeometry {
@@ -40,6 +41,8 @@ export interface NativeSession {
     scale: Float64Array,
     bias: Float32Array,
   ): Promise<void>
+  /** Makes ready what a batch of so many images takes, which on a GPU may be minutes; runs that take nothing of it go on meanwhile. */
+  prepare(images: number): Promise<void>
   run(
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],
@@ -84,15 +87,22 @@ export interface CompiledOp {
 
 /** What a binary of `native/` exports. Errors carry a `code`; pass them through {@link translateError}. */
 export interface NativeAddon {
-  readonly NativeSession: new (plan: Plan, options: NativeOptions) => NativeSession
+  readonly NativeSession: {
+    /** Opens the device on this thread, which only the CPU is fast enough for. */
+    new (plan: Plan, options: NativeOptions): NativeSession
+    /** Opens it on another thread. */
+    open(plan: Plan, options: NativeOptions): Promise<NativeSession>
+  }
   /** Takes u8 `[height,width,3]`, resolves to u8 `[cropHeight,cropWidth,3]`. */
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
-  /** Instruction sets or GPUs this machine has, best first. */
+  /** Instruction sets or GPUs this machine has, best first; GPUs only once {@link openDevices} has resolved. */
   capabilities(): string[]
   /** FLOP/s of multiply-adds in registers: what a convolution's speed is set beside. `isa` may be empty: the best. */
   multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
-  /** To be called before anything else where the backend needs libraries it is not linked with. */
-  openLibraries(candidates: { readonly [library: string]: readonly string[] }): void
+  /** Opens the libraries that the backend is not linked with, off the event loop. To be done before anything else. */
+  openLibraries(candidates: LibraryCandidates): Promise<void>
+  /** The same, and resolves to what {@link capabilities} returns: to find a GPU takes its driver some 100 ms. */
+  openDevices(candidates: LibraryCandidates): Promise<string[]>
   compileAhead(
     plan: Plan,
     options: { gpu: string; precision: string; batch: number; threads: number; cacheFolder: string },
@@ -159,6 +169,15 @@ export function cpuInstructionSet(): string {
 export function translated<T>(body: () => T): T {
   try {
     return body()
+  } catch (error) {
+    throw translateError(error)
+  }
+}
+
+/** The same for what a promise of the addon rejects with. */
+export async function translatedLater<T>(body: () => Promise<T>): Promise<T> {
+  try {
+    return await body()
   } catch (error) {
     throw translateError(error)
   }

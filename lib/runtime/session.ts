@@ -1,15 +1,24 @@
-// How is a plan run? Through a session: weights loaded once, batches run in turn, memory given back on dispose.
+// A plan that is run: a session has its weights loaded once, runs batches in turn, and gives its memory back on dispose.
 import { types } from 'node:util'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { median } from '../base/statistics.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import type { WeightSource } from '../weights/source.ts'
+import { BatchSizes } from './batch-sizes.ts'
 import { resolveDevice } from './device.ts'
 import { loadWeights, mostAtOnce } from './load-weights.ts'
-import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
+import {
+  type NativeOptions,
+  type NativeSession,
+  translated,
+  translatedLater,
+  translateError,
+} from './native.ts'
 import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
+import { warnUnlessKept } from './tuning/choice-cache.ts'
 import { cpuAutotune } from './tuning/cpu-autotune.ts'
+import { Turns } from './turns.ts'
 
 const partBatches = 8 // CUDA: batches that go to the addon at once, to overlap copying and computing
 
@@ -76,32 +85,36 @@ interface OpenNative {
   readonly maxPart: number
   /** Runs that may be under way together. */
   readonly concurrency: number
+  /** Ascending, where those have to be compiled that are used. */
+  readonly batchSizes: readonly number[]
 }
 
 async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNative> {
-  const { backend, addon, reason } = resolveDevice(options.device)
-  const open = (native: NativeOptions) => translated(() => new addon.NativeSession(plan, native))
+  const { backend, addon, reason } = await resolveDevice(options.device)
   const { autotune, planCache } = options
   if (backend === 'cpu') {
     const { threads, exact, maxBatch } = options
     const native = { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' }
     const algorithms =
       autotune && (await cpuAutotune.choose(addon, plan, native, maxBatch, planCache ?? '', options.signal))
-    const session = open({ ...native, ...(algorithms && { algorithms }) })
+    const all = { ...native, ...(algorithms && { algorithms }) }
+    const session = translated(() => new addon.NativeSession(plan, all))
     const device = { kind: backend, isa: session.description(), threads, ...(reason && { reason }) }
-    return { session, device, maxPart: maxBatch, concurrency: 1 }
+    return { session, device, maxPart: maxBatch, concurrency: 1, batchSizes: [] }
   }
   const { deviceIndex, precision, batchSizes, cudaGraph } = options
-  const session = open({
+  const native: NativeOptions = {
     deviceIndex,
     precision,
     batchSizes,
     autotune,
     graph: cudaGraph,
     cacheFolder: planCache ?? '',
-  })
+  }
+  if (autotune && planCache) await warnUnlessKept(planCache)
+  const session = await translatedLater(() => addon.NativeSession.open(plan, native))
   const device = { kind: backend, name: session.description(), index: deviceIndex, precision }
-  return { session, device, maxPart: batchSizes.at(-1)! * partBatches, concurrency: 2 }
+  return { session, device, maxPart: batchSizes.at(-1)! * partBatches, concurrency: 2, batchSizes }
 }
 
 export type SessionDevice =
@@ -134,13 +147,15 @@ export class Session {
   readonly concurrency: number
   readonly #native: NativeSession
   readonly #maxPart: number
-  /** Each ends when another run may begin, after those before it. */
-  readonly #lanes: Promise<unknown>[]
+  readonly #batchSizes: BatchSizes
+  readonly #turns: Turns
+  /** What was asked for and has not ended. */
+  readonly #underWay = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
   constructor(
     readonly plan: Plan,
-    { session, device, maxPart, concurrency }: OpenNative,
+    { session, device, maxPart, concurrency, batchSizes }: OpenNative,
   ) {
     this.device = device
     const names = session.algorithms()
@@ -148,12 +163,14 @@ export class Session {
     this.concurrency = concurrency
     this.#native = session
     this.#maxPart = maxPart
-    this.#lanes = Array.from({ length: concurrency }, () => Promise.resolve())
+    this.#batchSizes = new BatchSizes(batchSizes, size => translatedLater(() => session.prepare(size)))
+    this.#turns = new Turns(concurrency)
   }
 
   /**
    * Runs the network on a batch `[N,H,W,C]`: bytes, or floats that are normalised already. Runs are executed one after
-   * another (on a GPU copies of one overlap with another's computing), off the event loop; `input` must stay as it is until the promise settles. The results are the caller's.
+   * another (on a GPU copies of one overlap with another's computing, and a run whose batch size is yet to be compiled waits for that
+   * and lets others go first), off the event loop; `input` must stay as it is until the promise settles. The results are the caller's.
    *
    * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY, DEVICE_LOST
    * @throws TypeError, RangeError for an input that is no batch of the plan's shape, or outputs it does not have
@@ -168,7 +185,7 @@ export class Session {
     signal?.throwIfAborted()
     const outputs = checkOutputs(this.plan, options.outputs ?? (this.#defaultOutputs() as Name[]))
     const pixels = plainView(input)
-    return this.#inTurn(async () => {
+    return this.#inTurn(batch, async () => {
       const results = await this.#inParts(pixels, batch, signal, part => this.#native.run(part, outputs))
       if (results.length === 1) return results[0] as Outputs<Name>
       return Object.fromEntries(
@@ -191,7 +208,7 @@ export class Session {
     const signal = checkSignal(options.signal)
     checkInteger('runs', runs, 1)
     const pixels = plainView(input)
-    return this.#inTurn(async () => {
+    return this.#inTurn(null, async () => {
       const times: number[][] = this.plan.ops.map(() => [])
       for (let run = -1; run < runs; run++) {
         const parts = await this.#inParts(pixels, batch, signal, part => this.#native.profile(part))
@@ -204,7 +221,7 @@ export class Session {
 
   /** Waits for the runs begun before, then frees all memory. Later runs are refused; calling it again does nothing. */
   dispose(): Promise<void> {
-    this.#closed ??= Promise.all(this.#lanes).then(() => this.#native.dispose())
+    this.#closed ??= Promise.all(this.#underWay).then(() => this.#native.dispose())
     return this.#closed
   }
 
@@ -212,11 +229,12 @@ export class Session {
     return this.dispose()
   }
 
-  /** Begins `work` when it is its turn among what was asked for. */
-  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const lane = this.#lanes.shift()!
-    const result = lane.then(work)
-    this.#lanes.push(result.catch(() => {}))
+  /** Begins `work` when it is its turn among what can begin: what a batch of `images` takes is compiled first. */
+  #inTurn<Result>(images: number | null, work: () => Promise<Result>): Promise<Result> {
+    const compiling = images === null ? undefined : this.#batchSizes.missing(images)
+    const result = compiling ? compiling.then(() => this.#turns.take(work)) : this.#turns.take(work)
+    const ended: Promise<unknown> = result.catch(() => {}).then(() => this.#underWay.delete(ended))
+    this.#underWay.add(ended)
     return result
   }
 

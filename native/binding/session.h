@@ -15,8 +15,11 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   void Finalize(Napi::BasicEnv env) override;
 
  private:
-  struct State;  // shared with the work in flight, so that it outlives this object
+  struct State;     // shared with the work in flight, so that it outlives this object
+  struct Instance;  // what there is once an environment
 
+  static Napi::Value open_session(const Napi::CallbackInfo& info);
+  Napi::Value prepare(const Napi::CallbackInfo& info);
   Napi::Value load_weights(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);

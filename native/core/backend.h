@@ -55,6 +55,10 @@ class Backend {
   // first run. Throws what StoredWeights::fold() throws.
   virtual void load_weights(size_t op, StoredWeights& weights, const float* bias) = 0;
 
+  // Makes ready what a batch of `images` takes, so that its first run does not wait for that; others run
+  // meanwhile. All weights are loaded.
+  virtual void prepare(int images) {}
+
   // Runs the plan on one batch of any size >= 1. `times` is filled where it is not null; throws
   // BACKEND_UNAVAILABLE where the backend cannot tell.
   virtual void run(const Input& input, const OutputBuffers& outputs, OpMilliseconds* times) = 0;

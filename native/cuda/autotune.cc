@@ -64,7 +64,7 @@ double milliseconds(const EnginePlan& plan, const Operands& operands, const std:
                     Stream& stream) {
   const DeviceBuffer workspace(device, plan.workspace_bytes, "the workspace of autotuning");
   const Drained drained(stream);
-  const auto begin = make_event(device), end = make_event(device);
+  const auto begin = make_event(device, EventClock::kTimed), end = make_event(device, EventClock::kTimed);
   for (int i = 0; i < kWarmUps; i++)
     stream.execute("autotuning", plan, operands.bindings(), workspace.data());
   stream.record(*begin);

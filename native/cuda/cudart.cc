@@ -42,8 +42,11 @@ void check_versions(const Cudart& table, const std::string& path) {
                           " (580 or later); `nvidia-smi` shows the one in use.");
 }
 
+// Those after which, by driver_types.h, the process must be relaunched, and others that nothing after them
+// can be trusted after: memory or a link that failed, and a context that is gone or cannot be had.
 bool is_sticky(cudaError_t status) {
   switch (status) {
+    case cudaErrorContained:
     case cudaErrorIllegalAddress:
     case cudaErrorIllegalInstruction:
     case cudaErrorInvalidAddressSpace:
@@ -52,6 +55,9 @@ bool is_sticky(cudaError_t status) {
     case cudaErrorHardwareStackError:
     case cudaErrorLaunchFailure:
     case cudaErrorLaunchTimeout:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorExternalDevice:
     case cudaErrorAssert:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:

@@ -14,9 +14,9 @@ namespace residual::cuda {
   X(DriverGetVersion) X(RuntimeGetVersion) X(GetErrorName) X(GetErrorString) X(GetLastError) \
   X(GetDeviceCount) X(GetDeviceProperties) X(SetDevice) X(MemGetInfo)                        \
   X(Malloc) X(Free) X(HostAlloc) X(FreeHost) X(MemcpyAsync) X(MemsetAsync)                   \
-  X(StreamCreateWithFlags) X(StreamDestroy) X(StreamSynchronize) X(StreamWaitEvent)          \
+  X(StreamCreateWithFlags) X(StreamDestroy) X(StreamWaitEvent)                               \
   X(StreamBeginCapture) X(StreamEndCapture)                                                  \
-  X(EventCreate) X(EventDestroy) X(EventRecord) X(EventSynchronize) X(EventElapsedTime)      \
+  X(EventCreateWithFlags) X(EventDestroy) X(EventRecord) X(EventSynchronize) X(EventElapsedTime)      \
   X(GraphInstantiate) X(GraphLaunch) X(GraphDestroy) X(GraphExecDestroy)                     \
   X(LibraryLoadData) X(LibraryUnload) X(LibraryGetKernel) X(LaunchKernel)
 // clang-format on

@@ -24,6 +24,11 @@ struct Network {
   std::vector<OpWeights> weights;  // by op
 };
 
+using OutputMask = unsigned;  // bit i: core::Output i is wanted
+
+// By op: whether an output that is wanted depends on it.
+std::vector<bool> needed_ops(const core::Plan& plan, OutputMask mask);
+
 enum class InputKind { kBytes, kFloats };
 constexpr int kInputKinds = 2;
 

@@ -134,6 +134,28 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     expect(await logits({ planCache: '/proc/nowhere' })).toEqual(expected)
   })
 
+  it('is warned of, once, where it cannot be written and timing is asked for', async () => {
+    const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const autotune = true
+    const expected = await logits({ autotune, planCache: null })
+    await logits({ autotune })
+    await logits({ planCache: '/proc/nowhere' }) // where nothing is timed
+    expect(warnings).not.toHaveBeenCalled()
+    for (let session = 0; session < 2; session++)
+      expect(await logits({ autotune, planCache: '/proc/nowhere' })).toEqual(expected)
+    expect(warnings.mock.calls).toEqual([
+      [
+        expect.objectContaining({
+          code: 'FILE_WRITE_FAILED',
+          message: expect.stringMatching(
+            /^What autotune times cannot be kept in \/proc\/nowhere: .*planCache/,
+          ),
+        }),
+      ],
+    ])
+    warnings.mockRestore()
+  })
+
   it('can be filled by two processes at once', async () => {
     // In tf32 most plans come compiled with cuDNN.
     const model = ['--model', 'resnet50-cifar10', '--precision', 'tf32', '--gpu', twinGpu, '--out', folder]

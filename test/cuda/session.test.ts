@@ -1,10 +1,14 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
+import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
 import { weightsInRSCK } from '../support/layouts.ts'
 import { threeImages, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
+const temporary = temporaryFolder()
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
 const precisions = ['fp32', 'tf32', 'fp16', 'bf16'] as const
@@ -42,6 +46,37 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
       }
     }
   })
+
+  it.each([true, false])(
+    'computes what the outputs that are asked for take and no more, to the same bits (graphs: %s)',
+    async cudaGraph => {
+      const log = join(temporary, 'log')
+      const options = { precision: 'fp16', batchSizes: [2], cudaGraph } as const
+      await using session = await onGpu(options, { log })
+      const all = await session.run(tinyBytes(2), { outputs })
+      const last = tinyPlan.ops.slice(-3).map(({ name }) => name) // pool, linear layer, softmax
+      const taken = [
+        [['probabilities'], 3],
+        [['logits', 'features'], 2],
+        [['logits'], 2],
+        [['features'], 1],
+        [['featureMaps'], 0],
+        [['featureMaps', 'probabilities'], 3],
+      ] as const
+      for (const [wanted, count] of taken) {
+        for (const _time of ['captured', 'replayed']) {
+          writeFileSync(log, '')
+          const result = await session.run(tinyBytes(2), { outputs: wanted })
+          expect(result).toEqual(Object.fromEntries(wanted.map(name => [name, all[name]])))
+          const lines = new Set(readFileSync(log, 'utf8').split('\n'))
+          const done = last.filter(op =>
+            [...lines].some(line => line === op || line.endsWith(` for '${op}'`)),
+          )
+          expect(done, wanted.join()).toEqual(last.slice(0, count))
+        }
+      }
+    },
+  )
 
   it('computes the same with weights in RSCK', async () => {
     await using session = await onGpu({ precision: 'fp32' })

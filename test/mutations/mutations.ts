@@ -158,8 +158,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'a read of a value that was never written',
     file: executable,
-    find: 'result.insert(result.end(), body_.begin(), body_.end());',
-    replace: 'result.clear(); result.insert(result.end(), body_.begin(), body_.end());',
+    find: 'const std::vector<bool> needed = needed_ops(network_.plan, mask);',
+    replace: 'result.clear(); const std::vector<bool> needed = needed_ops(network_.plan, mask);',
   },
   {
     title: 'the arena used after it was freed',

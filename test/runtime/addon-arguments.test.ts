@@ -287,7 +287,16 @@ describe('a run', () => {
 
   it('and every other method accepts only a session as `this`', async () => {
     const session = new Native(tinyPlan, {})
-    for (const name of ['run', 'profile', 'loadWeights', 'description', 'algorithms', 'dispose'] as const) {
+    const names = [
+      'prepare',
+      'run',
+      'profile',
+      'loadWeights',
+      'description',
+      'algorithms',
+      'dispose',
+    ] as const
+    for (const name of names) {
       const method = session[name] as (...all: unknown[]) => unknown
       for (const other of [{}, Object.create(Native.prototype), tinyPlan, undefined, 7])
         expect(await outcome(() => method.call(other, tinyBytes(1), ['logits'])), name).not.toBe('no error')

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { errorCodes, outputNames } from '../../lib/index.ts'
+import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative, translateError } from '../../lib/runtime/native.ts'
-import { tinyBytes, tinyPlan } from '../support/tiny.ts'
+import { tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 // C++ re-checks what JavaScript has checked: these calls go past lib/.
 describe('the addon', () => {
@@ -88,6 +89,34 @@ describe('the addon', () => {
     session.dispose()
     expect(await code(() => session.run(tinyBytes(1), ['logits']))).toBe('SESSION_CLOSED')
     expect(await code(() => session.description())).toBe('SESSION_CLOSED')
+  })
+
+  it('opens sessions on another thread that are as good as those of the constructor, and refuses the same', async () => {
+    const [one, other] = await Promise.all([1, 2].map(() => NativeSession.open(tinyPlan, { threads: 1 })))
+    const here = new NativeSession(tinyPlan, { threads: 1 })
+    for (const session of [one!, other!, here]) await loadWeights(tinyPlan, tinyWeights, session, 1)
+    const expected = await here.run(tinyBytes(2), ['logits'])
+    for (const session of [one!, other!]) {
+      expect(session).toBeInstanceOf(NativeSession)
+      expect(await session.run(tinyBytes(2), ['logits'])).toEqual(expected)
+    }
+    one!.dispose()
+    expect(await code(() => one!.run(tinyBytes(1), ['logits']))).toBe('SESSION_CLOSED')
+    expect(await other!.run(tinyBytes(2), ['logits'])).toEqual(expected)
+    expect(await code(() => NativeSession.open({ ...tinyPlan, ops: [] }, {}))).toBe('PLAN_INVALID')
+    expect(await code(() => NativeSession.open(tinyPlan, { threads: 0 }))).toBe('INTERNAL')
+    expect(await code(() => NativeSession.open(tinyPlan, { isa: 'mmx' }))).toBe('BACKEND_UNAVAILABLE')
+  })
+
+  it('makes ready what a batch takes, once the weights are there and before dispose', async () => {
+    const session = open()
+    expect(await code(() => session.prepare(1))).toBe('INTERNAL')
+    await loadWeights(tinyPlan, tinyWeights, session, 1)
+    for (const images of [0, -1, 1.5, 2 ** 31, '1' as unknown as number])
+      expect(await code(() => session.prepare(images))).toBe('INTERNAL')
+    expect(await code(() => session.prepare(3))).toBe('no error')
+    session.dispose()
+    expect(await code(() => session.prepare(1))).toBe('SESSION_CLOSED')
   })
 
   it('lists the algorithms for an operation, the one in use first, and accepts no others', async () => {

@@ -48,11 +48,13 @@ export const twinPlanCache = process.env.RESIDUAL_TWIN_CACHE ?? join(packageRoot
 export const twinGpu = 'a100'
 
 /** Lets `device: 'cuda'` be the twin, until `vi.unstubAllEnvs`. */
-export function useTwin({ gpu = twinGpu, seed = 1, faults = '' } = {}): SessionOptions {
+export function useTwin({ gpu = twinGpu, seed = 1, faults = '', log = '', hold = '' } = {}): SessionOptions {
   vi.stubEnv('RESIDUAL_CUDA_ADDON', twin)
   vi.stubEnv('RESIDUAL_TWIN_GPU', join(packageRoot, 'gpus', `${gpu}.json`))
   vi.stubEnv('RESIDUAL_TWIN_SEED', String(seed))
   vi.stubEnv('RESIDUAL_TWIN_FAULTS', faults)
+  vi.stubEnv('RESIDUAL_TWIN_LOG', log)
+  vi.stubEnv('RESIDUAL_TWIN_HOLD', hold)
   return { device: 'cuda', planCache: twinPlanCache }
 }
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ResidualError } from '../../errors.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
 
@@ -40,7 +40,7 @@ export async function readChoices(folder: string, machine: string): Promise<Choi
  */
 export async function checkKept(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     await access(folder, constants.W_OK | constants.X_OK)
   } catch (cause) {
     throw new ResidualError(
@@ -49,6 +49,34 @@ export async function checkKept(folder: string): Promise<void> {
         'RESIDUAL_CACHE_DIR, or planCache: null to time everything in every process.',
       { cause },
     )
+  }
+}
+
+/** With the folders above it. Node's own way to do that never ends where the parent takes no folders, as /proc does not. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(folder) === folder) throw error
+    await makeFolder(dirname(folder))
+    await mkdir(folder).catch(again => {
+      if ((again as NodeJS.ErrnoException).code !== 'EEXIST') throw again
+    })
+  }
+}
+
+/** Folders of which this process was warned. */
+const warned = new Set<string>()
+
+/** For a GPU, which times its candidates on first use of a batch size and goes on without a cache: the process is warned, once. */
+export async function warnUnlessKept(folder: string): Promise<void> {
+  try {
+    await checkKept(folder)
+  } catch (error) {
+    if (!warned.has(folder)) process.emitWarning(error as Error)
+    warned.add(folder)
   }
 }
 

@@ -165,7 +165,7 @@ class Probe {
 
   cuda::Event& event(const Json& step) {
     std::unique_ptr<cuda::Event>& event = events_[step.at("event").text()];
-    if (!event) event = cuda::make_event(device_);
+    if (!event) event = cuda::make_event(device_, cuda::EventClock::kNone);
     return *event;
   }
 
