@@ -3,6 +3,7 @@
 // convolutions, and the best a kernel does that only reads and writes.
 import { parseArgs } from 'node:util'
 import { median, quantile } from '../lib/base/statistics.ts'
+import { gpuBytes, precisionBytes } from '../lib/benchmark/gpu-bytes.ts'
 import {
   batchNorm,
   conv,
@@ -97,11 +98,10 @@ async function ceiling(precision: Precision, kind: 'FLOP' | 'byte'): Promise<num
     const plan = lower(network, { height, width: height, ...unit })
     await using session = await open(plan, network, precision, batch)
     times.push(median(await latencies(session, new Uint8Array(batch * height * height * 3))))
-    const bytes = precision === 'fp16' || precision === 'bf16' ? 2 : 4
     works.push(
       kind === 'FLOP'
         ? planCost(plan).flops * batch
-        : length * 2 * batch * height * height * channels * bytes,
+        : length * 2 * batch * height * height * channels * precisionBytes[precision],
     )
   }
   return ((works[1]! - works[0]!) / (times[1]! - times[0]!)) * 1000
@@ -135,9 +135,9 @@ for (const precision of options.precision.split(',') as Precision[]) {
       const pixels = Uint8Array.from({ length: batch * size * size * 3 }, (_, i) => (i * 31) & 255)
       const times = await latencies(session, pixels)
       const each = await throughput(session, pixels)
-      const cost = planCost(plan)
-      const bytes = (cost.activationBytes * batch + cost.weightBytes) * (precision === 'tf32' ? 1 : 0.5)
-      const [flops, rate] = [(cost.flops * batch) / each / 1e-3, bytes / each / 1e-3]
+      const [flops, rate] = [planCost(plan).flops * batch, gpuBytes(plan, precision, batch)].map(
+        work => work / each / 1e-3,
+      ) as [number, number]
       rows.push([
         `${network.name} ${size}x${size}`,
         precision,
