@@ -185,7 +185,7 @@ export class Session {
     signal?.throwIfAborted()
     const outputs = checkOutputs(this.plan, options.outputs ?? (this.#defaultOutputs() as Name[]))
     const pixels = plainView(input)
-    return this.#inTurn(batch, async () => {
+    return this.#inTurn(outputs.length > 0 ? batch : null, async () => {
       const results = await this.#inParts(pixels, batch, signal, part => this.#native.run(part, outputs))
       if (results.length === 1) return results[0] as Outputs<Name>
       return Object.fromEntries(
@@ -229,7 +229,7 @@ export class Session {
     return this.dispose()
   }
 
-  /** Begins `work` when it is its turn among what can begin: what a batch of `images` takes is compiled first. */
+  /** Begins `work` when it is its turn among what can begin: what a batch of `images` takes is compiled first, if any is run. */
   #inTurn<Result>(images: number | null, work: () => Promise<Result>): Promise<Result> {
     const compiling = images === null ? undefined : this.#batchSizes.missing(images)
     const result = compiling ? compiling.then(() => this.#turns.take(work)) : this.#turns.take(work)

@@ -17,7 +17,7 @@ const build = join(place, 'build')
 const twin = join(build, 'Release', 'residual-twin.node')
 const unbrokenPlans = join(place, 'unbroken-plans')
 /** Of test/cuda, what fails soonest first. */
-const stages = ['session', 'bundled', 'plan-cache', 'op-cases']
+const stages = ['session', 'event-loop', 'bundled', 'plan-cache', 'op-cases']
 
 function run(command: string, args: readonly string[], env: Record<string, string> = {}) {
   const options = {
@@ -172,7 +172,7 @@ for (const mutation of chosen) {
     compile()
     // Compiling takes most of the time, and equal keys mean equal plans unless the mutation breaks that.
     const plans = decidePlans.includes(mutation.file) ? undefined : unbrokenPlans
-    const ofCache = ['cuda/plan_builder.cc', 'cuda/plan_cache.cc'].includes(mutation.file)
+    const ofCache = ['cuda/autotune.cc', 'cuda/plan_builder.cc', 'cuda/plan_cache.cc'].includes(mutation.file)
     caught = firstFailure(ofCache ? ['plan-cache', ...stages] : stages, plans)
   } finally {
     restore()
