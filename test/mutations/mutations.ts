@@ -16,6 +16,7 @@ const weights = 'cuda/weights.cc'
 const steps = 'cuda/steps.cc'
 const executable = 'cuda/executable.cc'
 const backend = 'cuda/cuda_backend.cc'
+const session = 'binding/session.cc'
 const kernels = (name: string) => `cuda/kernels/${name}.h`
 
 export const mutations: readonly Mutation[] = [
@@ -224,6 +225,50 @@ export const mutations: readonly Mutation[] = [
     file: backend,
     find: 'outputs[i] + part.begin * elements',
     replace: 'outputs[i]',
+  },
+  // Outputs.
+  {
+    title: 'everything computed whatever is asked for',
+    file: executable,
+    find: 'if (needed[op]) result',
+    replace: 'result',
+  },
+  {
+    title: 'a residual not computed where nothing else needs it',
+    file: steps,
+    find: 'if (op.residual != core::kNone) values[op.residual] = true;',
+    replace: '',
+  },
+  // Opening and compiling.
+  {
+    title: 'the libraries opened on the event loop',
+    file: 'binding/addon.cc',
+    find: '[candidates = read_candidates(info[0]), devices] {\n          core::open_libraries(candidates);',
+    replace: '[opened = (core::open_libraries(read_candidates(info[0])), true), devices] {',
+  },
+  {
+    title: 'the device opened on the event loop',
+    file: session,
+    find: '[plan, options, state] { *state = std::make_shared<State>(std::move(*plan), options); }',
+    replace: '(*state = std::make_shared<State>(std::move(*plan), options), [] {})',
+  },
+  {
+    title: 'a batch size that is ready waits for one that is compiled',
+    file: backend,
+    find: 'if (Executable* ready = find(batch)) return *ready;\n',
+    replace: '\n',
+  },
+  {
+    title: 'a batch size compiled by each of two that want it',
+    file: backend,
+    find: 'if (Executable* ready = find(batch)) return *ready;  // another wanted it, too',
+    replace: '',
+  },
+  {
+    title: 'the time of an event without a clock',
+    file: 'cuda/autotune.cc',
+    find: 'begin = make_event(device, EventClock::kTimed)',
+    replace: 'begin = make_event(device, EventClock::kNone)',
   },
   // Kernels.
   {
