@@ -11,6 +11,9 @@ const repositoryUrl = repository.url.replace(/^git\+|\.git$/g, '')
 
 const page = (text, link) => ({ text, link })
 
+/** TypeDoc's pages; scripts/docs.mjs makes them before it starts VitePress. */
+const apiSidebar = JSON.parse(readFileSync(join(docs, 'api', 'typedoc-sidebar.json'), 'utf8'))
+
 /** Links to files outside docs/ work in a clone as they are written; on the site they lead to the repository. */
 function repositoryLinks(markdown) {
   const render =
@@ -41,48 +44,51 @@ export default defineConfig({
   srcExclude: ['node_modules/**'],
   themeConfig: {
     search: { provider: 'local' },
-    socialLinks: [{ icon: 'github', link: repositoryUrl }],
     nav: [
       page('Guides', '/embed'),
       page('API', '/api/'),
       page(version, `${repositoryUrl}/blob/main/CHANGELOG.md`),
+      page('GitHub', repositoryUrl),
     ],
-    sidebar: [
-      {
-        text: 'Guides',
-        items: [
-          page('Embed it', '/embed'),
-          page('Serve it', '/serve'),
-          page('Benchmark it', '/benchmark'),
-          page('Train with it', '/train'),
-        ],
-      },
-      {
-        text: 'Reference',
-        items: [
-          page('API', '/api/'),
-          page('Command line', '/command-line'),
-          page('Server and protocol', '/serving'),
-          page('Checkpoints', '/checkpoints'),
-          page('Downloading checkpoints', '/pull'),
-          page('Images', '/images'),
-          page('Errors', '/errors'),
-          page('NVIDIA GPUs (experimental)', '/cuda'),
-        ],
-      },
-      {
-        text: 'Operations',
-        items: [page('Scaling out', '/scaling')],
-      },
-      {
-        text: 'Background',
-        items: [
-          page('Compared with others', '/comparison'),
-          page('CPU performance', '/performance'),
-          page('cuDNN plans', '/plans'),
-          page('Mutation tests', '/mutations'),
-        ],
-      },
-    ],
+    sidebar: {
+      '/api/': apiSidebar,
+      '/': [
+        {
+          text: 'Guides',
+          items: [
+            page('Embed it', '/embed'),
+            page('Serve it', '/serve'),
+            page('Benchmark it', '/benchmark'),
+            page('Train with it', '/train'),
+          ],
+        },
+        {
+          text: 'Reference',
+          items: [
+            page('API', '/api/'),
+            page('Command line', '/command-line'),
+            page('Server and protocol', '/serving'),
+            page('Checkpoints', '/checkpoints'),
+            page('Downloading checkpoints', '/pull'),
+            page('Images', '/images'),
+            page('Errors', '/errors'),
+            page('NVIDIA GPUs (experimental)', '/cuda'),
+          ],
+        },
+        {
+          text: 'Operations',
+          items: [page('Scaling out', '/scaling')],
+        },
+        {
+          text: 'Background',
+          items: [
+            page('Compared with others', '/comparison'),
+            page('CPU performance', '/performance'),
+            page('cuDNN plans', '/plans'),
+            page('Mutation tests', '/mutations'),
+          ],
+        },
+      ],
+    },
   },
 })
