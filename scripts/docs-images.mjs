@@ -119,6 +119,7 @@ function benchmarkChart() {
   })
   const end = height - 28
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 ${height}" font-family="system-ui, sans-serif" font-size="13">
+<title>How many times as long onnxruntime-node takes as residual</title>
 <rect width="800" height="${height}" fill="#fff"/>
 <text x="${left}" y="20" font-weight="600">onnxruntime-node's time over residual's; above 1 residual is faster</text>
 ${bars.join('\n')}
