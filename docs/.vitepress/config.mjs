@@ -9,6 +9,11 @@ const root = join(docs, '..')
 const { description, repository, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const repositoryUrl = repository.url.replace(/^git\+|\.git$/g, '')
 
+/** A shortcut past a layer. */
+const icon = `data:image/svg+xml,${encodeURIComponent(
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#2f6fdb"/><path d="M16 5v6M16 21v6M8 8q-4 8 0 16M8 8h8M8 24h8" fill="none" stroke="#fff" stroke-width="2.5"/><rect x="11" y="11" width="10" height="10" rx="2" fill="#fff"/></svg>',
+)}`
+
 const page = (text, link) => ({ text, link })
 
 /** TypeDoc's pages; scripts/docs.mjs makes them before it starts VitePress. */
@@ -37,6 +42,7 @@ export default defineConfig({
   title: 'residual',
   description,
   lang: 'en',
+  head: [['link', { rel: 'icon', href: icon }]],
   base: process.env.DOCS_BASE ?? '/', // a project's page on GitHub lies below its name
   cleanUrls: true,
   ignoreDeadLinks: [/^https?:\/\/localhost/], // every other dead link fails the build
