@@ -27,6 +27,7 @@ const veil = await sharp(white, { raw: { width, height, channels: 4 } })
   .png()
   .toBuffer()
 await sharp(image)
+  .rotate() // upright by its EXIF data, as the network saw it
   .composite([{ input: veil, left: Math.round(view.left), top: Math.round(view.top) }])
   .toFile(out)
 console.log(`${image}: ${best.label}, its map ${width}x${height} in ${out}`)

@@ -37,10 +37,12 @@ app.on('will-quit', async event => {
 })
 app.on('window-all-closed', () => app.quit())
 
-await app.whenReady()
-const window = new BrowserWindow({
-  width: 640,
-  height: 480,
-  webPreferences: { preload: here('preload.cjs') },
+// Not awaited at the top level: Electron is ready only once this module has been evaluated.
+app.whenReady().then(async () => {
+  const window = new BrowserWindow({
+    width: 640,
+    height: 480,
+    webPreferences: { preload: here('preload.cjs') },
+  })
+  await window.loadFile(here('index.html'))
 })
-await window.loadFile(here('index.html'))
