@@ -57,6 +57,17 @@ describe('what visitors read', () => {
     expect(deadLinks(path, read(path))).toEqual([])
   })
 
+  it.each(pages.filter(path => path !== 'CHANGELOG.md'))(
+    '%s names files of the repository that there are',
+    path => {
+      const named = [
+        ...read(path).matchAll(/`((?:bench|deploy|examples|lib|native|protocol|scripts|test)\/[\w./-]+)`/g),
+      ]
+      const missing = named.map(([, file]) => file!).filter(file => !existsSync(join(root, file)))
+      expect(missing.filter(file => !file.includes('NAME'))).toEqual([])
+    },
+  )
+
   it('dead links are found', () => {
     const text =
       '[a](no.md) [b](docs/serve.md#nothing) ![c](docs/no.png) [d](docs/serve.md#call-it) [e](#f)\n'
