@@ -36,8 +36,10 @@ export {
   opCost,
   outputNames,
   type Plan,
+  type PlanValue,
   planCost,
   type Shape,
+  type ValuePrecision,
 } from './model/plan.ts'
 export {
   type ResNetOptions,

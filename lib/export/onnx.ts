@@ -1,8 +1,9 @@
-// How does a network become an ONNX file? As it was defined, layer by layer, or as it is run, with batch norms folded.
+// A network as an ONNX file: as it was defined, layer by layer, or as it is run, with batch norms folded.
 import type { Activation } from '../model/activation.ts'
-import type { Network } from '../model/graph.ts'
+import type { Network, OpLayer } from '../model/graph.ts'
+import { type ConvOp, type LayerOp, type Op, operandsOf, rowOf, type Window } from '../model/ops.ts'
 import { parametersOf } from '../model/parameters.ts'
-import { activationOf, type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
+import { activationOf, inputShape, type OutputName, type Plan } from '../model/plan.ts'
 import { activationKey } from '../weights/checkpoint/checkpoint.ts'
 import { readFolded, takesWeights, type WeightedOp, weightShape } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
@@ -49,18 +50,16 @@ export async function networkToOnnx(
         return [make('Relu', [value(layer.src)])]
       case 'add':
         return [make('Add', [value(layer.src), value(layer.other)])]
-      case 'maxPool':
-        return [make('MaxPool', [value(layer.src)], windows(layer))]
       case 'localAvgPool': {
         const { kernel } = layer
         return [make('AveragePool', [value(layer.src)], windows({ kernel, stride: kernel, padding: 0 }))]
       }
-      case 'avgPool':
-        return [make('GlobalAveragePool', [value(layer.src)])]
       case 'linear':
         return fullyConnected(layer.name, value(layer.src), value(id))
-      default: // the input
+      case 'input':
         return []
+      default:
+        return byTable(layer, value, value(id))
     }
   })
   const outputs = Object.entries(network.outputs).map(([name, { id }]) =>
@@ -122,16 +121,20 @@ function opNodes(op: Op, value: (index: number) => string): OnnxNode[] {
       return [] // x is its result
     case 'conv':
       return convolution(op, value)
-    case 'maxPool':
-      return [node('MaxPool', [value(op.src)], value(op.dst), windows(op))]
-    case 'avgPool':
-      return [node('GlobalAveragePool', [value(op.src)], value(op.dst))]
     case 'linear':
       return fullyConnected(op.name, value(op.src), value(op.dst))
     case 'softmax':
     case 'sigmoid':
       return activated(op.kind, value(op.src), value(op.dst))
+    default:
+      return byTable(op, value, value(op.dst))
   }
+}
+
+/** The operator that the table names, on the same operands. */
+function byTable(of: LayerOp | OpLayer, value: (index: number) => string, dst: string): OnnxNode[] {
+  const sources = operandsOf(of).map(({ index }) => value(index))
+  return [node(rowOf(of).onnx!, sources, dst, 'kernel' in of ? windows(of) : {})]
 }
 
 /** Conv, then Add and Relu where they are fused into it. */
@@ -181,10 +184,7 @@ function fullyConnected(name: string, src: string, dst: string): OnnxNode[] {
   return [flatten(src, flat), gemm]
 }
 
-function windows(
-  { kernel, stride, padding }: { readonly kernel: number; readonly stride: number; readonly padding: number },
-  groups?: number,
-): { [name: string]: Attribute } {
+function windows({ kernel, stride, padding }: Window, groups?: number): { [name: string]: Attribute } {
   return {
     kernel_shape: { ints: [kernel, kernel] },
     strides: { ints: [stride, stride] },

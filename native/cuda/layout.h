@@ -11,9 +11,11 @@ namespace residual::cuda {
 
 struct ValueLayout {
   int padded = 0;  // channels in memory: a multiple of 16 bytes' worth; those that pad are always zero
-  bool is_float =
-      false;         // float32 rather than the precision's type: what only activations or the caller reads
+  // That of the session's precision; float32 for what only activations or the caller reads.
+  core::Precision precision = core::Precision::kFp32;
   size_t bytes = 0;  // of one image
+
+  bool is_float() const { return precision == core::Precision::kFp32; }
 };
 
 // How a conv op is run.

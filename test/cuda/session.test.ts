@@ -1,5 +1,11 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
+import {
+  createSession,
+  type OutputName,
+  type PlanValue,
+  type SessionOptions,
+  type WeightSource,
+} from '../../lib/index.ts'
 import { relativeError } from '../support/golden.ts'
 import { turnedWeights } from '../support/layouts.ts'
 import { threeImages, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
@@ -106,6 +112,15 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     await expect(onGpu({ precision: 'bf16' }, { gpu: 't4' })).rejects.toEqual(coded('PRECISION_UNSUPPORTED'))
     await using session = await onGpu({ precision: 'fp16' }, { gpu: 't4' })
     expect((await session.run(tinyBytes(1))).logits).toHaveLength(4)
+  })
+
+  it('refuses a plan that says how a value is kept: there its own option decides', async () => {
+    const values = tinyPlan.values.with(1, { ...tinyPlan.values[1]!, precision: 'bf16' } as PlanValue)
+    const refused = createSession({ ...tinyPlan, values }, tinyWeights, { ...useTwin(), precision: 'bf16' })
+    await expect(refused).rejects.toEqual(coded('PRECISION_UNSUPPORTED'))
+    await expect(refused).rejects.toThrow(
+      /'block\.conv1' writes bf16, but on CUDA the session's option decides/,
+    )
   })
 
   it('times the candidates where asked to, and computes the same', async () => {
