@@ -1,12 +1,16 @@
-// What does JavaScript see of a backend? The class NativeSession: load weights, run, profile, dispose.
+// The class NativeSession, which is what JavaScript sees of a backend: load weights, run, profile, dispose.
 #pragma once
 
 #include <napi.h>
 
 #include <memory>
 
+#include "binding/session_state.h"
+
 namespace residual::binding {
 
+// Every method reads its arguments by session_arguments.h before anything else happens, and hands the work to
+// a thread with what it read.
 class NativeSession final : public Napi::ObjectWrap<NativeSession> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
@@ -15,8 +19,6 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   void Finalize(Napi::BasicEnv env) override;
 
  private:
-  struct State;  // shared with the work in flight, so that it outlives this object
-
   Napi::Value load_weights(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
@@ -27,11 +29,15 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   // Throws INTERNAL.
   static void check_this(const Napi::CallbackInfo& info);
   // Throws INTERNAL for another `this`, SESSION_CLOSED.
-  std::shared_ptr<State> open(const Napi::CallbackInfo& info) const;
+  std::shared_ptr<SessionState> open(const Napi::CallbackInfo& info) const;
+  // A promise of what `resolve(env)` returns once `work()` is done on another thread.
+  template <typename Work, typename Resolve>
+  Napi::Value start(const Napi::CallbackInfo& info, const std::shared_ptr<SessionState>& state, Work work,
+                    Resolve resolve);
   void report_memory(Napi::BasicEnv env, size_t bytes);
 
-  std::shared_ptr<State> state_;
-  size_t reported_bytes_ = 0;  // what V8 has been told of
+  std::shared_ptr<SessionState> state_;  // null once disposed of
+  size_t reported_bytes_ = 0;            // what V8 has been told of
 };
 
 }  // namespace residual::binding
