@@ -18,6 +18,7 @@ export type { Graph, Network, Value } from './model/graph.ts'
 export {
   add,
   batchNorm,
+  channelGate,
   conv,
   convBN,
   globalAvgPool,

@@ -53,6 +53,13 @@ export interface LinearOp extends OpBase {
   readonly kind: 'linear'
 }
 
+/** Multiplies each channel of an image by a number of its own. */
+export interface ChannelGateOp extends OpBase {
+  readonly kind: 'channelGate'
+  /** The value with the numbers, 1x1 and as many channels. */
+  readonly gate: number
+}
+
 /** Makes probabilities of logits: over all channels of a pixel, or of each by itself. */
 export interface SoftmaxOp extends OpBase {
   readonly kind: 'softmax'
@@ -61,14 +68,22 @@ export interface SigmoidOp extends OpBase {
   readonly kind: 'sigmoid'
 }
 
-export type Op = NormalizeOp | ConvOp | MaxPoolOp | AvgPoolOp | LinearOp | SoftmaxOp | SigmoidOp
+export type Op =
+  | NormalizeOp
+  | ConvOp
+  | MaxPoolOp
+  | AvgPoolOp
+  | LinearOp
+  | SoftmaxOp
+  | SigmoidOp
+  | ChannelGateOp
 export type OpKind = Op['kind']
 
 /** Operations that a layer stands for as it is; what reads and describes the one does so with the other. */
-export type LayerOp = MaxPoolOp | AvgPoolOp | LinearOp
+export type LayerOp = MaxPoolOp | AvgPoolOp | LinearOp | ChannelGateOp
 
-/** What shape an operand must have: any, 1x1, or that of the result. */
-export type OperandShape = 'any' | 'pixel' | 'result'
+/** What shape an operand must have: any, 1x1, 1x1 with the channels of the result, or that of the result. */
+export type OperandShape = 'any' | 'pixel' | 'resultPixel' | 'result'
 
 export interface Operand {
   /** The member of the operation; where `optional` it may be null. */
@@ -176,6 +191,14 @@ export const ops: { readonly [Kind in OpKind]: OpRow<Extract<Op, { kind: Kind }>
     activation: true,
     flops: (_, { dstElements }) => 4 * dstElements,
   },
+  channelGate: {
+    operands: [src, { name: 'gate', shape: 'resultPixel', optional: false, sign: '*' }],
+    attributes: [],
+    extent: 'source',
+    channels: 'source',
+    onnx: 'Mul',
+    flops: (_, { dstElements }) => dstElements,
+  },
 }
 
 /** The row of an operation, whatever it is. */
@@ -214,6 +237,8 @@ export function dueShape(operand: Operand, given: Shape, result: Shape): Shape {
       return given
     case 'pixel':
       return { height: 1, width: 1, channels: given.channels }
+    case 'resultPixel':
+      return { height: 1, width: 1, channels: result.channels }
     case 'result':
       return result
   }

@@ -20,7 +20,7 @@ constexpr int kNone = -1;  // in place of the index of a value
 // lib/model/normalization.ts has them too.
 constexpr float kLeastStd = 1e-6f, kMostStd = 1e6f, kMostMean = 1e6f;
 
-enum class OpKind { kNormalize, kConv, kMaxPool, kAvgPool, kLinear, kSoftmax, kSigmoid };
+enum class OpKind { kNormalize, kConv, kMaxPool, kAvgPool, kLinear, kSoftmax, kSigmoid, kChannelGate };
 
 struct Op {
   OpKind kind = OpKind::kConv;
@@ -29,6 +29,7 @@ struct Op {
   // Operands: the values it reads. normalize has none: its source is the session's input.
   int src = kNone;
   int residual = kNone;  // conv: added before relu
+  int gate = kNone;      // channelGate: what each channel is multiplied by
   // Attributes.
   int kernel = 1;  // height and width of the window
   int stride = 1;
@@ -42,10 +43,11 @@ struct Op {
 // What shape an operand must have.
 enum class OperandShape {
   kAny,
-  kPixel,  // 1x1
-  kResult  // that of the result
+  kPixel,        // 1x1
+  kResultPixel,  // 1x1, and the channels of the result
+  kResult        // that of the result
 };
-constexpr const char* kOperandShapeNames[] = {"any", "pixel", "result"};
+constexpr const char* kOperandShapeNames[] = {"any", "pixel", "resultPixel", "result"};
 
 struct Operand {
   const char* name = nullptr;  // null: no further operand
@@ -61,6 +63,8 @@ inline Shape due_shape(const Operand& operand, const Shape& given, const Shape& 
       break;
     case OperandShape::kPixel:
       return {1, 1, given.channels};
+    case OperandShape::kResultPixel:
+      return {1, 1, result.channels};
     case OperandShape::kResult:
       return result;
   }
@@ -107,6 +111,7 @@ struct OpRow {
 
 constexpr Operand kSrc = {"src", &Op::src};
 constexpr Operand kSrcPixel = {"src", &Op::src, OperandShape::kPixel};
+constexpr Operand kGate = {"gate", &Op::gate, OperandShape::kResultPixel};
 constexpr Operand kResidual = {"residual", &Op::residual, OperandShape::kResult, /*optional=*/true};
 
 constexpr Attribute integer_attribute(const char* name, int Op::*member, float least) {
@@ -142,6 +147,7 @@ constexpr OpRow kOps[] = {
     {OpKind::kLinear, "linear", {{kSrcPixel}}, {}, Extent::kPixel, Channels::kFree, kWeighted},
     {OpKind::kSoftmax, "softmax", {{kSrc}}, {}, Extent::kSource, Channels::kSource, kUnweighted, kActivation},
     {OpKind::kSigmoid, "sigmoid", {{kSrc}}, {}, Extent::kSource, Channels::kSource, kUnweighted, kActivation},
+    {OpKind::kChannelGate, "channelGate", {{kSrc, kGate}}, {}, Extent::kSource, Channels::kSource},
 };
 constexpr int kOpCount = sizeof(kOps) / sizeof(kOps[0]);
 

@@ -94,6 +94,23 @@ void sigmoid(const LightOp& light) {
     light.dst[i] = static_cast<float>(1 / (1 + std::exp(-double(light.src()[i]))));
 }
 
+// dst = src * gate; a task takes some rows of pixels.
+void channel_gate(const LightOp& light, ThreadPool& pool) {
+  const core::Shape& shape = light.plan.dst(light.op);
+  const float* const gate = light.operands[1];  // [N,C]
+  const int channels = shape.channels, row_floats = shape.width * channels;
+  const int rows = light.batch * shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
+  pool.run(tasks, [&](int task, int) {
+    for (int row = part(rows, tasks, task); row < part(rows, tasks, task + 1); row++) {
+      const float* const factors = gate + size_t(row / shape.height) * channels;
+      const float* src = light.src() + size_t(row) * row_floats;
+      float* dst = light.dst + size_t(row) * row_floats;
+      for (int x = 0; x < shape.width; x++, src += channels, dst += channels)
+        for (int c = 0; c < channels; c++) dst[c] = src[c] * factors[c];
+    }
+  });
+}
+
 }  // namespace
 
 void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
@@ -108,6 +125,8 @@ void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool
       return softmax(light);
     case core::OpKind::kSigmoid:
       return sigmoid(light);
+    case core::OpKind::kChannelGate:
+      return channel_gate(light, pool);
     case core::OpKind::kConv:
     case core::OpKind::kLinear:
       break;

@@ -145,6 +145,15 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
       args.pixels = from.height * from.width;
       args.padded = layout.value(op.dst).padded;
       step.kernel = launch_of<AvgPool<T>>(args);
+    } else if (op.kind == core::OpKind::kChannelGate) {
+      typename ChannelGate<T>::Args args{};
+      args.dst = typed<T>(at(op.dst));
+      args.src = typed<T>(at(op.src));
+      args.gate = typed<T>(at(op.gate));
+      args.batch = batch_;
+      args.pixels = to.height * to.width;
+      args.padded = layout.value(op.dst).padded;
+      step.kernel = launch_of<ChannelGate<T>>(args);
     } else if (op.kind == core::OpKind::kSoftmax && layout.value(op.dst).is_float()) {
       step.kernel = activation<Softmax<T>, T>(network_.plan, layout, op, batch_, at(op.dst), at(op.src));
     } else if (op.kind == core::OpKind::kSigmoid && layout.value(op.dst).is_float()) {
