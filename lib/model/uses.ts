@@ -19,7 +19,8 @@ export function reachable({ graph, outputs }: Network): Set<number> {
   return wanted
 }
 
-function sources(layer: Layer): number[] {
+/** The layers that a layer reads. */
+export function sources(layer: Layer): number[] {
   switch (layer.kind) {
     case 'input':
       return []

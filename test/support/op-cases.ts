@@ -196,13 +196,22 @@ export const opCases: readonly OpCase[] = [
     ),
   ),
   opCase(
-    'a gate between convolutions, on 200x200',
+    'a gate on 200x200',
     [200, 200, 3],
     x => {
-      const y = convBN(x, { names, channels: 24, kernel: 3 })
-      return relu(conv(channelGate(y, globalAvgPool(y)), { name: 'a', channels: 8, kernel: 1 }))
+      const y = convBN(x, { names, channels: 48, kernel: 1 })
+      return channelGate(y, globalAvgPool(y))
     },
     { batch: 3 },
+  ),
+  opCase(
+    'a linear layer between others',
+    [5, 4, 12],
+    x => {
+      const squeezed = relu(linear(globalAvgPool(x), { name: 'squeeze', classes: 5 }))
+      return channelGate(x, linear(squeezed, { name: 'excite', classes: 12 }))
+    },
+    { batch: 2 },
   ),
   opCase('a pixel gated by itself', [1, 1, 10], x => channelGate(relu(x), relu(x)), { batch: 2 }),
   // Blocks.
