@@ -30,7 +30,7 @@ export const errorCodes = {
   PATH_NOT_FOUND: 'The server has nothing at that path for that method.',
   PICTURE_TOO_LARGE: 'The image has more pixels than the limit allows.',
   PLAN_INVALID: 'The plan handed to the addon does not describe a network that can be run.',
-  PRECISION_UNSUPPORTED: 'The GPU cannot compute in the precision asked for.',
+  PRECISION_UNSUPPORTED: 'The device cannot compute in the precision asked for.',
   QUEUE_CLOSED: 'The queue takes no more requests: it is being closed.',
   QUEUE_FULL: 'As many images wait as may; the request was not accepted.',
   REQUEST_ABORTED: 'The client went away before its request was answered.',

@@ -6,6 +6,7 @@ import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { packageRoot } from '../base/package-root.ts'
 import { unlessAborted } from '../base/task-limit.ts'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
+import { checkPlan } from '../model/check-plan.ts'
 import type { Plan } from '../model/plan.ts'
 import { parseCudnnPlan } from './cuda/cudnn-plan.ts'
 import { compileLibraries } from './cuda/libraries.ts'
@@ -95,7 +96,7 @@ export interface CompileReport {
 /**
  * Compiles all convolutions of a plan for one batch size. Needs cuDNN but neither a GPU nor its driver.
  *
- * @throws ResidualError BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED; the signal's reason
+ * @throws ResidualError PLAN_INVALID, BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED; the signal's reason
  */
 export async function compilePlan(plan: Plan, options: CompileOptions): Promise<CompileReport[]> {
   checkNames(options, optionNames)
@@ -106,6 +107,7 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
     throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
   checkInteger('batch', batch, 1, 65536)
   checkInteger('threads', threads, 1, 1024)
+  checkPlan(plan)
   const addon = loadCuda()
   const compiling = translatedLater(async () => {
     await addon.openLibraries(compileLibraries(dirname(addonPath('cuda'))))

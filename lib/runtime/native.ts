@@ -107,7 +107,13 @@ export interface NativeAddon {
     plan: Plan,
     options: { gpu: string; precision: string; batch: number; threads: number; cacheFolder: string },
   ): Promise<CompiledOp[]>
-  readonly info: { readonly backend: string; readonly compiler: string }
+  readonly info: {
+    readonly backend: string
+    readonly compiler: string
+    /** Its table of operations and its precisions, to be compared with ours. */
+    readonly operations: readonly object[]
+    readonly precisions: readonly object[]
+  }
 }
 
 /** A backend's binary: where `RESIDUAL_ADDON_DIR` or `RESIDUAL_CUDA_ADDON` (a file) says, or where the build puts it. */

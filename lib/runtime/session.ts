@@ -3,6 +3,7 @@ import { types } from 'node:util'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { median } from '../base/statistics.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
+import { checkPlan } from '../model/check-plan.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { BatchSizes } from './batch-sizes.ts'
@@ -54,7 +55,7 @@ export interface OpTime {
 /**
  * Makes a plan ready to run: packs its weights for the device, those of a few operations at a time.
  *
- * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
+ * @throws ResidualError PLAN_INVALID, BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
  * reading the weights throws; the signal's reason
  * @throws TypeError, RangeError for options that do not exist
  */
@@ -66,6 +67,7 @@ export async function createSession(
   const checked = checkOptions(options)
   const { signal } = checked
   signal?.throwIfAborted()
+  checkPlan(plan)
   const native = await openNative(plan, checked)
   try {
     const atOnce = Math.min(checked.threads + 1, mostAtOnce) // one reads

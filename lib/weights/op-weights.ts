@@ -1,7 +1,8 @@
 // Which numbers does one operation of a plan compute with?
 import { types } from 'node:util'
 import { ResidualError, wrongType } from '../errors.ts'
-import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
+import { type ConvOp, type LinearOp, type Op, rowOf } from '../model/ops.ts'
+import type { Plan } from '../model/plan.ts'
 import { product } from '../model/product.ts'
 import type { FilePlace } from './checkpoint/checkpoint-file.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
@@ -14,7 +15,7 @@ import type { StoredType } from './tensors/stored-type.ts'
 export type WeightedOp = ConvOp | LinearOp
 
 export function takesWeights(op: Op): op is WeightedOp {
-  return op.kind === 'conv' || op.kind === 'linear'
+  return rowOf(op).weighted === true
 }
 
 /** `[K,C/groups,R,S]`, PyTorch's order; of a linear operation `[K,C]`. */

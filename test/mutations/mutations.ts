@@ -122,8 +122,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'a residual’s slot given away too early',
     file: 'core/memory_plan.cc',
-    find: 'if (op.residual != kNone) result[op.residual].end = i;',
-    replace: '',
+    find: 'for (const int value : Reads(op)) result[value].end = i;',
+    replace: 'if (op.src != kNone) result[op.src].end = i;',
   },
   {
     title: 'every offset off by 16 bytes',
@@ -146,7 +146,7 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'float32 logits taken for fp16',
     file: layout,
-    find: 'spec.float_dst = values_[op.dst].is_float && storage_type(precision_) != CUDNN_DATA_FLOAT;',
+    find: 'spec.float_dst = values_[op.dst].is_float() && storage_type(precision_) != CUDNN_DATA_FLOAT;',
     replace: 'spec.float_dst = false;',
   },
   {

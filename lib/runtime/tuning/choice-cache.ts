@@ -6,15 +6,32 @@ import { dirname, join } from 'node:path'
 import { ResidualError } from '../../errors.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
 
-/** By what was to be chosen for. */
+/** By the {@link choiceKey} of what was to be chosen for. */
 export type Choices = ReadonlyMap<string, string>
 
+/** To be raised when {@link choiceKey} or the file means something else: older files are left alone. */
+const cacheVersion = 2
 const mostBytes = 1 << 20 // a network takes some 2 KB
 
 /** `machine` is all that choices depend on, in words. */
 export function choicesFile(folder: string, machine: string): string {
-  const digest = createHash('sha256').update(machine).digest('hex')
-  return join(folder, `cpu-${digest.slice(0, 16)}.json`)
+  return join(folder, `cpu-${hash(`${cacheVersion} ${machine}`)}.json`)
+}
+
+const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
+
+/** Equal for what has equal members, in whatever order, and for that alone. */
+export function choiceKey(of: object): string {
+  return hash(canonicalJson(of))
+}
+
+/** JSON with the members of every object in the order of their names. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === 'object' && member !== null && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  )
 }
 
 /** What was chosen on such a machine; none where there is no file, or not one of ours. Whoever uses it checks what it says. */

@@ -1,9 +1,8 @@
 // The fastest way to compute each convolution on this machine: timed once, then remembered.
 import { cpus } from 'node:os'
-import { shapeText, windowText } from '../../model/format-plan.ts'
 import { type Plan, planCost } from '../../model/plan.ts'
 import { type NativeAddon, type NativeOptions, translateError } from '../native.ts'
-import { type Choices, checkKept, readChoices, writeChoices } from './choice-cache.ts'
+import { type Choices, checkKept, choiceKey, readChoices, writeChoices } from './choice-cache.ts'
 import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
 
 /** To be raised with every change to `native/cpu` that may make another way the fastest: older choices are forgotten. */
@@ -107,8 +106,17 @@ function toChoose(plan: Plan, algorithms: readonly (readonly string[])[]): ToCho
   const names = plan.ops.map((op, i) => {
     if (op.kind !== 'conv' || algorithms[i]!.length < 2) return ''
     const [src, dst] = [plan.values[op.src]!, plan.values[op.dst]!]
-    const fused = `${op.residual === null ? '' : ' + residual'}${op.relu ? ' relu' : ''}`
-    const name = `${shapeText(src)} -> ${shapeText(dst)}, ${windowText(op)}, ${op.groups} groups${fused}`
+    const { kernel, stride, padding, groups, relu } = op
+    const name = choiceKey({
+      src,
+      dst,
+      kernel,
+      stride,
+      padding,
+      groups,
+      residual: op.residual !== null,
+      relu,
+    })
     candidates.set(name, { src, dst, op, algorithms: algorithms[i]! })
     return name
   })
