@@ -1,4 +1,4 @@
-// What can go wrong, and what is thrown when it does.
+// Error classes, error codes, and the wording of misuse errors.
 import { shortened, shown } from './base/text.ts'
 
 /** Every code a {@link ResidualError} can carry, with what it means. The one table: docs and C++ are tested against it. */

@@ -1,4 +1,4 @@
-// What goes with a checkpoint? Its architecture, labels, activation and preprocessing: a JSON file of the same name beside it.
+// Model records: a checkpoint's architecture, labels, activation and preprocessing, in a JSON file of the same name next to it.
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'

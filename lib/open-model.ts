@@ -1,4 +1,4 @@
-// What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
+// Opening a model by name or path: its checkpoint, of any format and naming scheme, its network, and the settings that go with it.
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { checkNames, checkSignal, type Names } from './base/options.ts'

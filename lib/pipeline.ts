@@ -1,4 +1,4 @@
-// The way of many images through a network: in batches, the next one decoded while one runs.
+// The pipeline that runs many images through a network: in batches, decoding the next while one runs.
 import { setMaxListeners } from 'node:events'
 import { wrongType } from './errors.ts'
 import { decodersAtOnce } from './image/decoders.ts'

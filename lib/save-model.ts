@@ -1,4 +1,4 @@
-// How is a ResNet kept so that it can be loaded by its path? As a safetensors file, and beside it what no tensor tells.
+// Saving a ResNet so that it can be loaded by path: a safetensors file, and a record of what no tensor tells.
 
 import { checkNames } from './base/options.ts'
 import { outOfRange } from './errors.ts'

@@ -173,6 +173,13 @@ describe('the architecture', () => {
     expect(reached).toContain('image/decode.ts')
   })
 
+  it.each(filesIn('lib', /\.ts$/))('opens lib/%s with its subject, not with a question', file => {
+    const text = readFileSync(join(packageRoot, 'lib', file), 'utf8')
+    const [comment = ''] = /^(?:\/\/.*\n)+/.exec(text) ?? []
+    expect(comment).not.toBe('')
+    expect(comment).not.toContain('?')
+  })
+
   it('describes every error code in the docs, and no others', () => {
     const text = readFileSync(join(packageRoot, 'docs', 'errors.md'), 'utf8')
     const rows = [...text.matchAll(/^\| `(\w+)` \| (.+?) \|/gm)].map(([, code, meaning]) => [code, meaning])

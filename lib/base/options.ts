@@ -1,4 +1,4 @@
-// The one check of an options object: it is one, and each of its members is known. Whoever takes it checks their values.
+// Checks of an options object: it is an object, and every member is known. Callers check the values.
 import { outOfRange, wrongType } from '../errors.ts'
 
 /** The members of `Options`. The compiler asks for those that are added. */

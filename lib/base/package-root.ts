@@ -1,4 +1,4 @@
-// Where is the package?
+// The folder of the package.
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'

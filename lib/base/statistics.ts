@@ -1,4 +1,4 @@
-// What do many measurements say?
+// Quantiles of measurements.
 
 /** The value that `share` of the values are below, between the two nearest where it falls between them. */
 export function quantile(values: readonly number[], share: number): number {

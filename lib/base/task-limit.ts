@@ -1,5 +1,5 @@
-// A limit on tasks that are done at a time. Requests take turns there, so that one with many tasks does not keep out all who come
-// after it. Whoever waits may stop waiting; the place is free once the task has really ended.
+// A limit on how many tasks run at a time. Requests take turns, so that one with many tasks does not hold up those behind it. A
+// waiting task can be cancelled; a running one keeps its slot until it has really ended.
 import { ResidualError } from '../errors.ts'
 
 export class TaskLimit {

@@ -1,4 +1,4 @@
-// Text as it may stand in a message, in a log and on a terminal: on one line, not too long, with nothing in it that moves a cursor.
+// Text made safe for messages, logs and terminals: on one line, of bounded length, without control characters.
 
 const mostOfAMessage = 4000 // characters: what a remedy, some paths and a list of what was tried take
 const mostOfAWord = 400 // a path of that length is rare; base64 of an image is not

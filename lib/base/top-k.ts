@@ -1,4 +1,4 @@
-// Which of many values are the greatest? Found in one pass, without sorting all of them.
+// The indices of the k largest values, found in one pass without a full sort.
 
 /** The places of the `count` greatest values, greatest first; of equal ones the first comes first. */
 export function greatest(values: Float32Array, count: number): number[] {

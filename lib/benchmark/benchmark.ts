@@ -1,4 +1,5 @@
-// How fast are the engines on a network? For every number of threads and batch size: the same images, the same logits, in turn.
+// The benchmark of whole networks: for every thread count and batch size, the engines take turns on the same images and must agree
+// on the logits.
 
 import { median, type Quartiles, quartiles } from '../base/statistics.ts'
 import { ResidualError } from '../errors.ts'

@@ -1,4 +1,4 @@
-// A benchmark as an SVG: a group of bars for each case, a bar for each engine, labelled with its ratio.
+// A benchmark as an SVG: a group of bars per case, a bar per engine, each labelled with its ratio.
 import { threadsText } from './case-name.ts'
 import type { Report } from './report.ts'
 

@@ -1,4 +1,4 @@
-// What is compared? Engines that run the same network, with the same weights, on the same images.
+// The engines of a benchmark: the same network, weights and images for each.
 import { ResidualError } from '../errors.ts'
 import type { Network } from '../model/graph.ts'
 import type { Plan } from '../model/plan.ts'

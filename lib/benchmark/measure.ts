@@ -1,4 +1,4 @@
-// How is time measured? In rounds: every engine once, in the same order, each alone on the machine.
+// Timing in rounds: every engine once per round, in the same order, each alone on the machine.
 import { loadNative, translateError } from '../runtime/native.ts'
 
 /** onnxruntime's threads, and OpenMP's, go on spinning after a run; whoever came next would share the cores with them. */

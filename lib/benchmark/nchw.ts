@@ -1,4 +1,4 @@
-// How do images lie in the frameworks residual is compared with? Channels first.
+// Conversion of images from NHWC to the NCHW of other frameworks.
 
 /** Turns `[N,H,W,C]` to `[N,C,H,W]`. */
 export function toNchw(

@@ -1,4 +1,4 @@
-// Can a measurement be believed? What a run that others disturbed looks like, and where the line is drawn.
+// Detection of disturbed measurements, and the thresholds for it.
 import type { Quartiles } from '../base/statistics.ts'
 
 /** Of the quartiles of the ratio, pair by pair, from each other, as a share of the median. */

@@ -1,4 +1,4 @@
-// What does onnxruntime's own profiler say of a network? The times of its nodes, by the operation of the plan they belong to.
+// Node times from onnxruntime's own profiler, attributed to the operations of the plan.
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// Is onnxruntime-node there to compare with? It is not a dependency: whoever wants the comparison installs it beside residual.
+// onnxruntime-node as an engine of the benchmark. It is not a dependency: install it next to residual to compare with it.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { type Engine, type Images, timed } from './engine.ts'

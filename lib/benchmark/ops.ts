@@ -1,4 +1,4 @@
-// Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
+// Time per operation, compared with the matching nodes of onnxruntime's profile.
 
 import { type Quartiles, quartiles } from '../base/statistics.ts'
 import { opCost, type Shape } from '../model/plan.ts'

@@ -1,4 +1,4 @@
-// How much memory did this process hold at most?
+// The peak resident memory of this process.
 import { readFileSync } from 'node:fs'
 
 /** Null elsewhere than on Linux. getrusage's maxrss would not do: a process inherits it from the one that started it. */

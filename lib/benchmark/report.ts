@@ -1,4 +1,4 @@
-// What does a benchmark say to a person, and to a program?
+// The report of a benchmark, as text and as JSON.
 
 import { quartilesText } from '../base/statistics.ts'
 import { alignColumns } from '../model/format-plan.ts'

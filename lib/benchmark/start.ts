@@ -1,5 +1,5 @@
-// How long from a file to the first logits, and how much memory at most? Every start is a process of its own, the engines in
-// turn, and the built package is what runs.
+// Cold starts: the time from a file to its first logits, and the peak memory. Each start is a process of its own, the engines take
+// turns, and the built package is what runs.
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'

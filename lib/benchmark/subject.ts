@@ -1,4 +1,4 @@
-// Which files do the engines read? The checkpoint as it is, or written for the purpose, and the same network as ONNX.
+// The files that the engines read: the checkpoint itself or a written one, and the same network as ONNX.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { networkToOnnx } from '../export/onnx.ts'

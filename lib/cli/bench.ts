@@ -1,4 +1,4 @@
-// `residual bench`: how fast is a model on this machine, next to onnxruntime-node where that is installed?
+// `residual bench`: the speed of a model on this machine, compared with onnxruntime-node where it is installed.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'

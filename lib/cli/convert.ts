@@ -1,4 +1,4 @@
-// `residual convert`: any checkpoint as a safetensors file with our names, and a record of what goes with it.
+// `residual convert`: write any checkpoint as a safetensors file with our tensor names, and its record.
 import { stat } from 'node:fs/promises'
 import { openModel } from '../open-model.ts'
 import { saveModel } from '../save-model.ts'

@@ -1,4 +1,4 @@
-// `residual info`: what do this installation and this machine offer?
+// `residual info`: what this installation and this machine offer.
 import { availableParallelism } from 'node:os'
 import { packageVersion } from '../base/package-version.ts'
 import { jsonText } from '../base/text.ts'

@@ -1,4 +1,4 @@
-// The command line of `residual`.
+// The command line of `residual`: its commands and their options.
 import { Command, CommanderError, Option } from 'commander'
 import { packageVersion } from '../base/package-version.ts'
 import { defaultBatch, defaultTopK } from '../classifier.ts'

@@ -1,4 +1,4 @@
-// `residual pull`: bring a well-known checkpoint to this machine.
+// `residual pull`: download a well-known checkpoint.
 import cliProgress from 'cli-progress'
 import { outOfRange } from '../errors.ts'
 import { alignColumns } from '../model/format-plan.ts'

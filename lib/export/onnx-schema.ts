@@ -1,5 +1,5 @@
-// What does an ONNX file consist of? The messages of the format that a network needs, and their encoding.
-// Message and field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
+// The parts of the ONNX format that a network needs, and their encoding. Message and field numbers are those of
+// https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 import protobuf from 'protobufjs'
 
 const irVersion = 8

@@ -1,4 +1,4 @@
-// How does a network become an ONNX file? As it was defined, layer by layer, or as it is run, with batch norms folded.
+// Export to ONNX: a network as it was defined, layer by layer, or as it runs, with batch norms folded.
 import type { Activation } from '../model/activation.ts'
 import type { Network } from '../model/graph.ts'
 import { parametersOf } from '../model/parameters.ts'

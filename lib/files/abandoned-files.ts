@@ -1,4 +1,4 @@
-// Temporary files whose writer was killed: they are removed by the next one who writes to their folder, an hour later.
+// Clean-up of temporary files whose writer was killed: the next writer to the folder removes them after an hour.
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 

@@ -1,4 +1,4 @@
-// Writing a file so that there is never half of one: beside its place, under another name, and then renamed.
+// Atomic file writes: the data goes to a temporary file in the same folder, which is then renamed.
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, lstat, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'

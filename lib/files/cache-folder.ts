@@ -1,4 +1,4 @@
-// The folder for what can be made or fetched again: where the platform keeps such things, unless told otherwise.
+// The cache folder: the platform's usual place for files that can be made or fetched again, unless configured otherwise.
 import { homedir, userInfo } from 'node:os'
 import { isAbsolute, join, parse } from 'node:path'
 

@@ -1,4 +1,4 @@
-// Where in an image did the network see a class? Class activation maps (Zhou et al., https://arxiv.org/abs/1512.04150).
+// Class activation maps: where in an image the network saw a class (Zhou et al., https://arxiv.org/abs/1512.04150).
 import type { Image } from './decode.ts'
 import { resize, type View } from './preprocess.ts'
 

@@ -1,4 +1,4 @@
-// An encoded image as pixels: decoded by sharp (libvips), the way Pillow's `convert('RGB')` would show it.
+// Image decoding by sharp (libvips): the same pixels as Pillow's `convert('RGB')`.
 import { isUint8Array } from 'node:util/types'
 import { checkInteger, ResidualError, wrongType } from '../errors.ts'
 import { type Format, formatOf, headBytes, notAFormat } from './format.ts'

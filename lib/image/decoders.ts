@@ -1,4 +1,4 @@
-// The limit on images that are decoded at a time in this process, whoever asks for them: each takes tens of megabytes.
+// The process-wide limit on concurrent image decoding: each image takes tens of megabytes.
 import { TaskLimit } from '../base/task-limit.ts'
 
 /** As many as libuv has threads to do it on: more would wait there, holding what they have read. */

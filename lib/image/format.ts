@@ -1,4 +1,4 @@
-// The kinds of image files that are decoded, told by their first bytes; and what can be said of those that are not.
+// The image formats that are decoded, recognised by their first bytes, and hints about common ones that are not.
 
 /** A kind of file that is decoded. */
 export interface Format {

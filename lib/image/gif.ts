@@ -1,4 +1,4 @@
-// GIFs as Pillow's `convert('RGB')` shows their first frame: transparency is a colour of the palette like any other.
+// GIFs as Pillow's `convert('RGB')` shows their first frame: the transparent colour is a palette colour like any other.
 
 interface Frame {
   /** Where its place on the canvas is. */

@@ -1,4 +1,4 @@
-// How is an image brought to what a network takes? By the steps its checkpoint was trained with.
+// Preprocessing: the steps that a checkpoint was trained with turn an image into the network's input.
 import { quoted, ResidualError } from '../errors.ts'
 import { checkNormalization } from '../model/normalization.ts'
 import { loadNative, translateError } from '../runtime/native.ts'

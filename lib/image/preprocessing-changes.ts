@@ -1,4 +1,4 @@
-// Changing the preprocessing of a checkpoint in part.
+// Partial overrides of a checkpoint's preprocessing.
 
 import { checkNames, type Names } from '../base/options.ts'
 import { ResidualError } from '../errors.ts'

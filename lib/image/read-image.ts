@@ -1,4 +1,4 @@
-// The bytes of an image's file: all of them, or its beginning where that is no image's.
+// Reading image files: in full, or only the first bytes if the file is not an image.
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'

@@ -1,4 +1,4 @@
-// How does a plan read to a person?
+// Plans as text.
 import { visible } from '../base/text.ts'
 import { type Op, opCost, type Plan, planCost, type Shape } from './plan.ts'
 

@@ -1,4 +1,4 @@
-// What is a network before anything is decided about how to run it? A list of layers, each naming those it reads.
+// The graph of a network: a list of layers, each naming its inputs, before anything is decided about how it runs.
 
 /** One layer. Ids are positions in {@link Graph.layers}; a layer reads only earlier ones. */
 export type Layer =

@@ -1,4 +1,4 @@
-// What is run? A plan: seven kinds of fused operation over values whose shapes are known. C++ reads this very object.
+// The plan: fused operations over values of known shape. C++ reads this very object.
 import type { Activation } from './activation.ts'
 
 /** One image's worth of a value, `[height, width, channels]`; a batch adds N in front. */

@@ -1,4 +1,4 @@
-// Which layers does a network need, and how often is each of them read?
+// Reachability and use counts of layers.
 import type { Layer, Network } from './graph.ts'
 
 /** How many of the wanted layers read each layer; being an output counts as well. */

@@ -1,4 +1,4 @@
-// Which checkpoints were pulled before, and where do they lie? In one flat folder, each beside its record.
+// The cache of pulled checkpoints: one flat folder, each checkpoint next to its record.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheFolder } from '../files/cache-folder.ts'

@@ -1,4 +1,4 @@
-// Which checkpoints can be pulled by a name of their own? A table; docs/pull.md tells what of it is pinned and what is not.
+// The table of checkpoints that can be pulled by a short name. docs/pull.md says what is pinned and what is not.
 //
 // Sources, all read in November 2026 (nothing here was computed or guessed; what no source states is left out):
 // - SHA-256, revision and size of a Hub file: the file's own page, https://huggingface.co/OWNER/REPO/blob/REVISION/model.safetensors

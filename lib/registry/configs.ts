@@ -1,4 +1,4 @@
-// The files of a repository that say what its checkpoint is: config.json and preprocessor_config.json, kept beside it.
+// A repository's config.json and preprocessor_config.json, fetched and kept next to its checkpoint.
 import { basename, dirname, extname, join } from 'node:path'
 import { ResidualError } from '../errors.ts'
 import { writeAtomically } from '../files/atomic-file.ts'

@@ -1,4 +1,4 @@
-// How does a file come over a network that breaks? In as many tries as it takes, each going on where the last one ended.
+// Downloads over an unreliable network: retried, each attempt resuming where the last one stopped.
 import { pipeline } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createGunzip } from 'node:zlib'

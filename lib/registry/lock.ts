@@ -1,4 +1,4 @@
-// Who may write a file of the cache? One pull at a time, in whatever process; the others wait, and find it there.
+// A lock on a file of the cache, across processes: one pull at a time writes it; the others wait and then find it there.
 import { open, rename, rm, stat, utimes } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { notWritten } from '../files/atomic-file.ts'

@@ -1,4 +1,4 @@
-// What came of a download that was broken off? A file beside the one it is to become, and a note of what it is part of.
+// Partial downloads: a file next to the final one, and a note of what it is part of.
 import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { notWritten } from '../files/atomic-file.ts'
 

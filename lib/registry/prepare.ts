@@ -1,4 +1,4 @@
-// What does an answer mean for what is here already? It goes on, begins anew, is complete, or there is nothing to be had.
+// How a download proceeds from the server's answer: resume, start over, already complete, or fail.
 import { ResidualError } from '../errors.ts'
 import { isStrongEtag, type Part } from './part.ts'
 import { type Answer, type Stated, TransientFailure } from './transport.ts'

@@ -1,4 +1,4 @@
-// How does a checkpoint get here? Found in the cache, or downloaded, checked, given its record, and only then put in its place.
+// Pulling a checkpoint: found in the cache, or downloaded, verified, given its record, and only then moved into place.
 import { mkdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'

@@ -1,4 +1,4 @@
-// What is written beside a pulled checkpoint? The record that every model may have, and where it is from.
+// The record written next to a pulled checkpoint: the one every model may have, plus its origin.
 import { readFile } from 'node:fs/promises'
 import { writeAtomically } from '../files/atomic-file.ts'
 import { recordPath } from '../weights/checkpoint/record-path.ts'

@@ -1,4 +1,4 @@
-// What does a name on the command line stand for? A file on a server: an entry of the registry, or any file of the Hugging Face hub.
+// Where a model name points: an entry of the registry, or any file on the Hugging Face hub.
 import { basename, extname } from 'node:path'
 import { ResidualError } from '../errors.ts'
 import { type Checkpoint, checkpoints } from './checkpoints.ts'

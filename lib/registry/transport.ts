@@ -1,4 +1,4 @@
-// How is a file asked for? Over https and the proxies the environment names, redirects followed by hand.
+// HTTP requests for files: https, the environment's proxies, redirects followed by hand.
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { packageVersion } from '../base/package-version.ts'

@@ -1,4 +1,4 @@
-// Are these the bytes that were asked for? The SHA-256 of the whole file against what is known of it.
+// Verification of downloads: the SHA-256 of the whole file against every known value.
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'

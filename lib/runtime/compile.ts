@@ -1,4 +1,4 @@
-// How are plans compiled ahead of time, for a GPU that is not there? From the description of it that cuDNN takes.
+// Ahead-of-time compilation of plans for a GPU that need not be present, from cuDNN's description of it.
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,4 @@
-// Which devices can compute here, and why not the others?
+// Devices: which are available, and why others are not.
 import { outOfRange, ResidualError } from '../errors.ts'
 import { runtimeLibraries } from './cuda/libraries.ts'
 import { loadCuda, loadNative, type NativeAddon, translated } from './native.ts'

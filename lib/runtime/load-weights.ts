@@ -1,4 +1,4 @@
-// How do a network's weights get onto its device? A few operations at a time: while one is read, others are folded and packed.
+// Loading a network's weights onto its device, a few operations at a time: one is read while others are folded and packed.
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import type { Plan } from '../model/plan.ts'
 import {

@@ -1,4 +1,4 @@
-// Where is the native addon, and what does it offer?
+// The native addon: where it is, and its interface.
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// How is a session to run? Its options, their defaults, and what is wrong with them.
+// Session options: defaults and validation.
 import { availableParallelism } from 'node:os'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'

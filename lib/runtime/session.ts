@@ -1,4 +1,4 @@
-// How is a plan run? Through a session: weights loaded once, batches run in turn, memory given back on dispose.
+// Sessions: weights are loaded once, batches run in turn, dispose frees the memory.
 import { types } from 'node:util'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { median } from '../base/statistics.ts'

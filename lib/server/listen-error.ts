@@ -1,4 +1,4 @@
-// What a server says that cannot have the address it is to listen on.
+// The error of a server that cannot listen on its address.
 import { ResidualError } from '../errors.ts'
 
 /** By the system's code: what is wrong, and what to do. `%` stands for the option of the port. */

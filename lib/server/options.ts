@@ -1,4 +1,4 @@
-// What can be told to a server, and what holds where nothing is said?
+// Server options: defaults and validation.
 import { availableParallelism } from 'node:os'
 import type { ModelOptions } from '../classifier.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'

@@ -1,4 +1,4 @@
-// Triton's extensions about models, the same for REST and gRPC: which there are, what they have done, and loading one anew.
+// Triton's model repository extensions, the same for REST and gRPC: index, statistics, reloading.
 import { ResidualError } from '../errors.ts'
 import { modelVersion } from './models/served-model.ts'
 import { invalid } from './protocol/tensor-values.ts'

@@ -1,4 +1,4 @@
-// What a server says of itself.
+// The server's metadata: name, version, extensions.
 import { packageVersion } from '../base/package-version.ts'
 
 /** What the server tells of itself. */

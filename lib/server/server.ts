@@ -1,4 +1,4 @@
-// How does a server live? It listens, becomes ready once its models are warm, and stops when what it accepted is done.
+// The life of a server: it listens, becomes ready once its models are warm, and stops once accepted requests are done.
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'

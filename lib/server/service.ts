@@ -1,4 +1,4 @@
-// What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+// What every request goes through, whatever its protocol: it finds its model, has a deadline, and is measured.
 
 import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'

@@ -1,4 +1,4 @@
-// What does the `config.json` beside a checkpoint say of it? As transformers writes it, and as timm does for the hub.
+// A checkpoint's `config.json`, as transformers writes it, and timm for the hub.
 import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
 import type { Activation } from '../model/activation.ts'

@@ -1,4 +1,4 @@
-// How are members of somebody's JSON read? Null counts as absent, and what is of another kind than expected is told.
+// Typed access to members of foreign JSON. Null counts as absent; a wrong type is an error that names the member.
 import { quoted, ResidualError } from '../errors.ts'
 
 /** An object of a file. */

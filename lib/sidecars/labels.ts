@@ -1,4 +1,4 @@
-// Names of classes as people keep them: lists, objects by number, the files that come with ImageNet.
+// Class labels in the forms that people keep them: lists, objects by index, the files that come with ImageNet.
 import { quoted, ResidualError } from '../errors.ts'
 import { namesBySynset } from './imagenet-names.ts'
 

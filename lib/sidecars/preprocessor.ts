@@ -1,4 +1,4 @@
-// What does Hugging Face's `preprocessor_config.json` say of images? As transformers' image processors read it.
+// Hugging Face's `preprocessor_config.json`, read as transformers' image processors read it.
 import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
 import { type Fields, flag, malformed, positive } from './fields.ts'

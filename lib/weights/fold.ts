@@ -1,4 +1,4 @@
-// How does batch normalisation disappear into the convolution before it? Into a factor and a bias per output channel.
+// Folding a batch norm into the convolution before it: a scale and a bias per output channel.
 import { ResidualError } from '../errors.ts'
 
 /** The tensors of one batch normalisation, `[K]` each. */

@@ -1,4 +1,4 @@
-// What are the weights of a network that has no checkpoint? Random, and the same for the same seed everywhere.
+// Initial weights for a network without a checkpoint: random, and the same for the same seed everywhere.
 import { checkInteger } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import { product } from '../model/product.ts'

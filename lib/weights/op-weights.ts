@@ -1,4 +1,4 @@
-// Which numbers does one operation of a plan compute with?
+// The weights of one operation of a plan.
 import { types } from 'node:util'
 import { ResidualError, wrongType } from '../errors.ts'
 import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'

@@ -1,4 +1,4 @@
-// How does a network with its weights become a safetensors file? Under our names, as it was trained or as it is run.
+// Saving a network with its weights as safetensors, under our names, as trained or as run.
 
 import { checkNames, type Names } from '../base/options.ts'
 import type { Network } from '../model/graph.ts'

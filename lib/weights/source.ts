@@ -1,4 +1,4 @@
-// Where do tensors come from? A checkpoint, an initialisation or memory; and are they the ones a network wants?
+// Weight sources: named tensors from a checkpoint, an initialisation or memory, checked against a network's parameters.
 import { types } from 'node:util'
 import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'

@@ -1,4 +1,4 @@
-// Where do weights lie between file and backend? In memory that one operation after another uses.
+// Staging memory between file and backend, reused by one operation after another.
 import { ResidualError } from '../errors.ts'
 
 export class Staging {

@@ -1,4 +1,4 @@
-// Which tensors can the addon read from their files itself, as they lie there?
+// Tensors that the addon can read from their file itself, exactly as they are stored.
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import type { WeightSource } from './source.ts'
 

@@ -1,4 +1,4 @@
-// The files that `residual classify --cam` writes: one for each image, and none in the place of an image.
+// The files that `residual classify --cam` writes: one per image, never on top of an input.
 import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, extname, join, parse } from 'node:path'

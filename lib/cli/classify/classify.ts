@@ -1,4 +1,4 @@
-// `residual classify`: print which classes images show.
+// `residual classify`: print the classes that images show.
 import cliProgress from 'cli-progress'
 import { type Classifier, defaultTopK, load } from '../../classifier.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'

@@ -1,4 +1,4 @@
-// The files that a glob pattern means.
+// The files that match a glob pattern.
 import type { Dirent } from 'node:fs'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { alternatives, isPattern, matcher } from './pattern.ts'

@@ -1,4 +1,4 @@
-// The images that the paths on a command line mean.
+// The images named by the paths on a command line.
 import { createReadStream, type Dirent, type Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { ResidualError } from '../../errors.ts'

@@ -1,5 +1,5 @@
-// Glob patterns: `*`, `?`, `[a-z]`, `{a,b}`, `{1..9}` and `**`; a backslash takes a meaning away. Names that begin with a dot are met only
-// by patterns that do. Matching takes no longer than the pattern's length times the name's, whatever they are.
+// Glob patterns: `*` and `**`, a question mark for any one character, `[a-z]`, `{a,b}` and `{1..9}`; a backslash escapes. Names that
+// begin with a dot are matched only by patterns that do. Matching takes time proportional to the pattern's length times the name's.
 import { outOfRange } from '../../errors.ts'
 
 /** Whether a path is a pattern: whether it has a character in it that means more than itself. */

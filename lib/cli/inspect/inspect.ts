@@ -1,4 +1,4 @@
-// `residual inspect`: what is in this file?
+// `residual inspect`: describe the contents of a checkpoint.
 
 import { stat } from 'node:fs/promises'
 import { ResidualError } from '../../errors.ts'

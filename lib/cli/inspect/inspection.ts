@@ -1,4 +1,4 @@
-// What `residual inspect` finds out about a file.
+// The result of `residual inspect`.
 import type { Preprocessing } from '../../image/preprocess.ts'
 import type { Activation } from '../../model/activation.ts'
 import type { ResNetOptions } from '../../model/resnet.ts'

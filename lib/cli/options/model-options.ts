@@ -1,4 +1,4 @@
-// Options of the command line that say of a model what its file does not, or stand in for what it says.
+// Command-line options that describe a model: they add to what its file says, or override it.
 import { type Command, Option } from 'commander'
 import { type Activation, activations } from '../../model/activation.ts'
 import type { ModelOptions } from '../../open-model.ts'

@@ -1,4 +1,4 @@
-// Which numbers may stand on a command line?
+// Parsers of numbers on the command line.
 import { InvalidArgumentError } from 'commander'
 
 /** Separated by commas. */

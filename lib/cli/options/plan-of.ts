@@ -1,4 +1,4 @@
-// Which network, plan and weights does a model on the command line stand for?
+// The network, plan and weights of a model named on the command line.
 
 import { closingOnError } from '../../files/closing-on-error.ts'
 import { imagenet } from '../../image/preprocess.ts'

@@ -1,4 +1,4 @@
-// Which options of the command line stand in for the preprocessing that goes with a checkpoint?
+// Command-line options that override a checkpoint's preprocessing.
 import { type Command, Option } from 'commander'
 import type { Preprocessing } from '../../image/preprocess.ts'
 import type { PreprocessingChanges } from '../../image/preprocessing-changes.ts'

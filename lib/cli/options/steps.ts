@@ -1,4 +1,4 @@
-// How do the steps that bring an image to a network's size read on a command line? `resize 256, crop 224x224`.
+// Preprocessing steps as text: `resize 256, crop 224x224`.
 import { InvalidArgumentError } from 'commander'
 import type { Step } from '../../image/preprocess.ts'
 

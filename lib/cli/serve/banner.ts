@@ -1,4 +1,4 @@
-// What `residual serve` says on a terminal once it answers: where, for which models, on what, and how to stop it.
+// The banner of `residual serve`: its addresses, models and device, and how to stop it.
 import { packageVersion } from '../../base/package-version.ts'
 import type { SessionDevice } from '../../runtime/session.ts'
 import type { RunningServer } from '../../server/index.ts'

@@ -1,4 +1,4 @@
-// `residual serve`: answer for models over HTTP and gRPC until told to stop.
+// `residual serve`: serve models over HTTP and gRPC until stopped.
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { RunningServer, ServeOptions } from '../../server/index.ts'

@@ -1,4 +1,4 @@
-// An error as the command line tells it.
+// Errors as the command line prints them.
 
 import { shown } from '../../base/text.ts'
 import { ResidualError } from '../../errors.ts'

@@ -1,4 +1,5 @@
-// The one way from the command line to a terminal: whatever a name or a file says, nothing of it moves a cursor or breaks a line.
+// Printing to the terminal. Everything the command line prints goes through here, so that no name or file can move the cursor or
+// forge a line.
 import { jsonText, visible } from '../../base/text.ts'
 
 /** A line on standard output. */

@@ -1,4 +1,4 @@
-// Commands that can be stopped: by Ctrl-C, or as a service is.
+// Commands that stop on Ctrl-C or SIGTERM.
 import { constants } from 'node:os'
 
 /**

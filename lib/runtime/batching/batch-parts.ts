@@ -1,4 +1,4 @@
-// The parts of requests that run in one batch: put together before it, and their results dealt out after it.
+// The parts of requests that run in one batch: joined before it, results split after it.
 import { isUint8Array } from 'node:util/types'
 import type { OutputName } from '../../model/plan.ts'
 import type { Outputs } from '../session.ts'

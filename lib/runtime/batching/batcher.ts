@@ -1,5 +1,5 @@
-// A queue that makes few large batches of many small requests. They wait until a batch is full or the oldest has waited
-// long enough; while one batch runs the next fills.
+// A queue that combines many small requests into a few large batches. Requests wait until a batch is full or the oldest has waited
+// long enough; the next batch fills while one runs.
 
 import { isFloat32Array, isUint8Array } from 'node:util/types'
 import { checkNames, checkSignal } from '../../base/options.ts'

@@ -1,4 +1,4 @@
-// What does cuDNN say of a plan it compiled? Its JSON, read as far as people and tests want to know.
+// cuDNN's JSON description of a compiled plan, parsed as far as people and tests need it.
 
 /** A tensor of an operation graph; `name` is its uid. Strides and dimensions in the order N, C, H, W. */
 export interface CudnnTensor {

@@ -1,4 +1,4 @@
-// Where may CUDA's and cuDNN's libraries be? The addon is not linked with them, so that it loads without.
+// Search paths for the CUDA and cuDNN libraries. The addon does not link them, so that it loads on machines without them.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'

@@ -1,4 +1,4 @@
-// Choices that were timed once, kept for the next process: in the folder of compiled plans, a small file for each machine.
+// Algorithm choices from earlier timings: a small file per machine in the plan cache's folder.
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, stat } from 'node:fs/promises'

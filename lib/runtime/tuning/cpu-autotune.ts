@@ -1,4 +1,4 @@
-// The fastest way to compute each convolution on this machine: timed once, then remembered.
+// Autotuning of convolutions on the CPU: the fastest algorithm for each, timed once and then remembered.
 import { cpus } from 'node:os'
 import { shapeText, windowText } from '../../model/format-plan.ts'
 import { type Plan, planCost } from '../../model/plan.ts'

@@ -1,4 +1,4 @@
-// How fast is each way to compute a convolution? Timed on a plan of that convolution alone, whose weights are made up.
+// Timing the algorithms for a convolution, on a plan of that convolution alone with made-up weights.
 import { randomFillSync } from 'node:crypto'
 import { type ConvOp, elements, inputShape, type Plan, planCost, type Shape } from '../../model/plan.ts'
 import type { WeightSource } from '../../weights/source.ts'

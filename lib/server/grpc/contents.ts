@@ -1,5 +1,5 @@
-// How are the typed contents of gRPC messages read and written? Not with the message, which would take an object for every number
-// and hold everyone up, but beside it: packed floats are what raw contents are, packed integers are read by and by.
+// Typed contents of gRPC messages, read and written separately from the message. protobufjs would make an object per number and
+// block the event loop; packed floats are identical to raw contents, and packed integers are read in slices.
 import protobuf from 'protobufjs'
 import { ResidualError } from '../../errors.ts'
 import { mostElse } from '../protocol/parameters.ts'

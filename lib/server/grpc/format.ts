@@ -1,4 +1,4 @@
-// How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
+// `infer` requests and answers in gRPC: messages with tensors in them, or raw bytes.
 import { types } from 'node:util'
 import type { ResidualError } from '../../errors.ts'
 import { toRaw } from '../inference/tensors.ts'

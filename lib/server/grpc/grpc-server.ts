@@ -1,4 +1,4 @@
-// The server's gRPC: the Open Inference Protocol's service and that of health checks, on a port of their own.
+// The gRPC server: the Open Inference Protocol's service and health checks, on a port of their own.
 import { type EventEmitter, setMaxListeners } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import {

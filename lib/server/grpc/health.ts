@@ -1,4 +1,4 @@
-// gRPC's own health checks: what Kubernetes' probes and load balancers ask.
+// gRPC health checks, as Kubernetes' probes and load balancers use them.
 import type { handleServerStreamingCall } from '@grpc/grpc-js'
 import { ResidualError } from '../../errors.ts'
 import type { Service } from '../service.ts'

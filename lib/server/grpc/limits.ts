@@ -1,4 +1,4 @@
-// What keeps a client of gRPC within its limits? Connections and the bytes of messages are counted, and nothing may take for ever.
+// Limits on gRPC clients: connections and message bytes are counted, and everything times out.
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { createServer, type Server as NetServer } from 'node:net'
 import {

@@ -1,4 +1,5 @@
-// How the messages of gRPC come in: whole and unpacked. grpc-js would unpack any number at a time, counting nothing.
+// Incoming gRPC messages, read whole and decompressed under a limit. grpc-js itself would decompress any number at a time,
+// uncounted.
 import type { ServerHttp2Stream } from 'node:http2'
 import { ByteCollector } from '../limits/byte-collector.ts'
 

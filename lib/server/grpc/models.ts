@@ -1,4 +1,4 @@
-// The calls of gRPC about models and their repository, as Triton's extensions and KServe have them.
+// gRPC calls about models and their repository, as defined by Triton's extensions and KServe.
 import { modelConfig } from '../inference/model-config.ts'
 import { loadAnew, modelStatistics, refuseRepository, refuseUnload, repositoryIndex } from '../repository.ts'
 import type { Service } from '../service.ts'

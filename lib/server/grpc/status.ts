@@ -1,4 +1,4 @@
-// How an error becomes the status of a call: its code in the metadata, and a sentence.
+// Errors as gRPC statuses: a message, with the error code in the metadata.
 import { Metadata, status } from '@grpc/grpc-js'
 import type { ErrorCode } from '../../errors.ts'
 import { errorAnswer } from '../protocol/answers.ts'

@@ -1,4 +1,4 @@
-// What keeps a stream of requests within its limits: each message counts from its first byte until its answer has been taken.
+// Limits on request streams: each message counts from its first byte until its answer has been read.
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { ServerInterceptingCall, type ServerInterceptor, type status } from '@grpc/grpc-js'
 import { ResidualError } from '../../errors.ts'

@@ -1,4 +1,4 @@
-// Triton's stream of requests: answered in order, several under way at a time so that they share batches.
+// Triton's request stream: answered in order, several at a time so that they share batches.
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import { errorAnswer } from '../protocol/answers.ts'
 import type { Service } from '../service.ts'

@@ -1,4 +1,4 @@
-// How are packed integers read? By and by, into the bytes that binary has at once.
+// Packed integers, decoded in slices to the bytes that the binary format would have.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { invalid } from '../protocol/tensor-values.ts'
 

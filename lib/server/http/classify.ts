@@ -1,4 +1,4 @@
-// What is behind `POST /classify`? An image as the body, or several as a form; what they show as JSON.
+// `POST /classify`: an image as the body, or several as a form; predictions as JSON.
 import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { defaultTopK, type Prediction } from '../../classifier.ts'

@@ -1,4 +1,4 @@
-// How does the server speak HTTP? Fastify with our limits, bodies as bytes, and errors as the protocol writes them.
+// The HTTP server: Fastify with our limits, bodies as bytes, errors as the protocol writes them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'

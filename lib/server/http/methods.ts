@@ -1,4 +1,4 @@
-// Methods that a path does not have: `OPTIONS` lists those it has, and so does the refusal of every other.
+// Unsupported methods: `OPTIONS` and every refusal list the methods a path has.
 import type { FastifyInstance } from 'fastify'
 import { ResidualError } from '../../errors.ts'
 

@@ -1,4 +1,4 @@
-// Where do browsers and Prometheus look? A page of static files that loads nothing from elsewhere, and the metrics.
+// The demo page, which loads nothing from elsewhere, and the Prometheus metrics.
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { FastifyInstance } from 'fastify'

@@ -1,4 +1,4 @@
-// How do the bytes of a request become pixels? Decoded a few at a time, if they are an image of a kind that is served.
+// Decoding the images of a request, a few at a time.
 import { setMaxListeners } from 'node:events'
 import type { TaskLimit } from '../../base/task-limit.ts'
 import type { Classifier } from '../../classifier.ts'

@@ -1,4 +1,4 @@
-// What does the protocol's `infer` do? Input tensors to outputs, the same for REST and gRPC.
+// The protocol's `infer`: input tensors to outputs, the same for REST and gRPC.
 
 import { greatest } from '../../base/top-k.ts'
 import { type LoadedModel, modelVersion, type ServedOutput } from '../models/served-model.ts'

@@ -1,4 +1,4 @@
-// A model's configuration as Triton's extension `model_configuration` has it: what clients may send, and how it is batched.
+// A model's configuration for Triton's `model_configuration` extension: what clients may send, and how it is batched.
 import type { SessionDevice } from '../../runtime/session.ts'
 import type { LoadedModel } from '../models/served-model.ts'
 import type { CheckedServeOptions } from '../options.ts'

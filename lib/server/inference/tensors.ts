@@ -1,4 +1,4 @@
-// What do the tensors of the Open Inference Protocol hold? Read to images or pixels, whichever transport brought them.
+// Tensors of the Open Inference Protocol, read as images or pixels, the same for every transport.
 
 import { setImmediate } from 'node:timers/promises'
 import { types } from 'node:util'

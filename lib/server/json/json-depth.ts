@@ -1,5 +1,5 @@
-// How deep the JSON of a request is nested, found out before it is parsed: a list within a list takes a hundred times the bytes it
-// was sent as, and the time to collect them is everyone's.
+// A check of JSON's nesting depth before it is parsed: nested lists take a hundred times the bytes they were sent as, and
+// collecting that garbage delays every request.
 import { invalid } from '../protocol/tensor-values.ts'
 
 /** Of a tensor that is served: `[N,H,W,3]`. */

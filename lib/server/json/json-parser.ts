@@ -1,4 +1,4 @@
-// Where is large JSON read? On threads of its own, so that everyone else is answered meanwhile.
+// Worker threads that parse large JSON, so that other requests are answered meanwhile.
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'

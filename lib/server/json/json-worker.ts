@@ -1,4 +1,4 @@
-// What does the thread do that reads large JSON? It answers each message with a request whose tensors are bytes.
+// The worker thread that parses large JSON: answers each message with a request whose tensors are bytes.
 import { parentPort } from 'node:worker_threads'
 import { ResidualError } from '../../errors.ts'
 import { parseJson, withValuesRead } from './json.ts'

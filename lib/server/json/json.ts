@@ -1,4 +1,4 @@
-// What does the JSON of an `infer` request in REST say? Read on the event loop or, if there is much of it, on another thread.
+// The JSON of REST `infer` requests, parsed on the event loop or, if large, on a worker thread.
 
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'

@@ -1,4 +1,4 @@
-// How does the body of a request come in? Whole, counted as it arrives against what one and all requests may hold.
+// Request bodies: read whole, counted as they arrive against the limits of one request and of all.
 import { IncomingMessage } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
 import { createGunzip, createInflate } from 'node:zlib'

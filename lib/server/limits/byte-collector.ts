@@ -1,4 +1,4 @@
-// How do many parts become one body? Without a buffer for every few bytes, which would take far more memory than they do.
+// Many small chunks collected into one body, without keeping a buffer per chunk, which would take far more memory.
 
 const mostAhead = 2 ** 20 // bytes of memory for what was announced and may never come
 const blockBytes = 2 ** 16

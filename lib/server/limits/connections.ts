@@ -1,4 +1,4 @@
-// When may a connection be closed? Not while it carries a request, nor while its client may just be sending one.
+// Closing the connections of a server that stops: none that carries a request, and none whose client may be sending one.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate as afterReading, setTimeout as delay } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-// How long may a request take? Until its deadline, or until its client goes away.
+// Request deadlines: work ends at the deadline, or when the client disconnects.
 import { setMaxListeners } from 'node:events'
 import { ResidualError } from '../../errors.ts'
 

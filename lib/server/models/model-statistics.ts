@@ -1,4 +1,4 @@
-// What a model has done since the server began, as Triton's extension `statistics` has it.
+// A model's statistics since the server started, for Triton's `statistics` extension.
 import type { Done } from '../protocol/request.ts'
 
 /** How often, and how long in all. */

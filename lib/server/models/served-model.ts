@@ -1,4 +1,4 @@
-// How is a model kept ready? Loaded, warmed up, and replaced by what its file has become without losing a request.
+// A model that is kept ready: loaded, warmed up, and reloaded without losing a request.
 import { type Classifier, type LoadOptions, load } from '../../classifier.ts'
 import { ResidualError } from '../../errors.ts'
 import { elements, inputShape, type OutputName } from '../../model/plan.ts'

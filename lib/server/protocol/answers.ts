@@ -1,4 +1,4 @@
-// How does an error become an answer? A status, the protocol's error object, and nothing about the server's insides.
+// Errors as answers: a status and the protocol's error object, without the server's internals.
 import { type ErrorCode, ResidualError } from '../../errors.ts'
 
 /** HTTP statuses of what a client can meet. Every other error is the server's own: 500. */

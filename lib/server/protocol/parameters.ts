@@ -1,4 +1,4 @@
-// Parameters of a request: what they may be and how many bytes they may take.
+// Request parameters: their types and size limits.
 import { invalid } from './tensor-values.ts'
 
 /** Besides the data of tensors, in bytes: each few of them may become an object. */

@@ -1,4 +1,4 @@
-// A request for inference and its result, whatever protocol brings them.
+// Inference requests and results, independent of the transport.
 import type { InputTensor, OutputTensor } from './tensor.ts'
 
 /** An output that a request asks for. */

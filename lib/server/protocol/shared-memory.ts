@@ -1,4 +1,4 @@
-// Triton's extensions for shared memory, which this server does not have: it reads what a request holds, and nothing else.
+// Triton's shared memory extensions, which are refused: the server reads only what a request contains.
 import { invalid } from './tensor-values.ts'
 
 /**

@@ -1,4 +1,4 @@
-// How are the elements of a tensor read where they come as numbers and text? Into the bytes that binary has at once.
+// Tensor elements sent as numbers or text, converted to the bytes of the binary format.
 import { types } from 'node:util'
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'

@@ -1,4 +1,4 @@
-// The tensors of requests and answers, and what is told of them, whatever protocol brings them.
+// Request and response tensors and their metadata, independent of the transport.
 
 /** A tensor of a request. Exactly one of `raw`, `values` and `elements` is there. */
 export interface InputTensor {

@@ -1,4 +1,4 @@
-// How are requests and answers of `infer` written in REST? As JSON, with tensors in it or in binary behind it.
+// `infer` requests and answers in REST: JSON, with tensors in it or in binary after it.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ResidualError } from '../../errors.ts'
 import { toRaw } from '../inference/tensors.ts'

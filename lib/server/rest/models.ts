@@ -1,4 +1,4 @@
-// The paths about models and their repository: KServe's list, and what Triton's extensions have for REST.
+// REST paths about models and their repository: KServe's list, and Triton's extensions.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { modelConfig } from '../inference/model-config.ts'
 import { parseObject } from '../json/json.ts'

@@ -1,4 +1,4 @@
-// Which paths does the Open Inference Protocol have over REST, and what is behind them?
+// The REST paths of the Open Inference Protocol.
 
 import { promisify } from 'node:util'
 import { deflate, gzip } from 'node:zlib'

@@ -1,4 +1,4 @@
-// How much memory do the GPUs of this machine hold? What the driver's own tool tells; nothing where there is none.
+// GPU memory usage, from nvidia-smi; empty without it.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { GaugeValue } from './gauge-value.ts'

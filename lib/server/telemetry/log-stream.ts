@@ -1,5 +1,5 @@
-// Where do the lines of the log go? To standard output, all of one turn of the event loop in one write: a write for each
-// was a sixth of what the event loop did for requests of one image.
+// The log's output: the lines of one turn of the event loop go to standard output in one write. A write per line took a sixth of
+// the event loop's time with requests of one image.
 import { writeSync } from 'node:fs'
 
 export interface LogStream {

@@ -1,4 +1,4 @@
-// The log as people read it on a terminal: the time, what happened, and what of it is worth a glance.
+// The log in readable form: time, event, and the fields worth a glance.
 
 /** Members of every line that say nothing to whoever sits at the machine. */
 const unsaid = new Set(['level', 'time', 'pid', 'hostname', 'reqId', 'msg', 'err'])

@@ -1,4 +1,4 @@
-// What can be watched from outside? Counters, gauges and histograms for Prometheus.
+// Prometheus metrics: counters, gauges and histograms.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode } from '../../errors.ts'

@@ -1,4 +1,4 @@
-// Where the time of a request went, told to its client and to the log.
+// Request timings, reported to the client and to the log.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Timings } from '../protocol/request.ts'
 

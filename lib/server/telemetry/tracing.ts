@@ -1,4 +1,4 @@
-// What do traces tell of a request? A span for it and one for each stage, through OpenTelemetry, if that is set up.
+// OpenTelemetry traces: a span per request and per stage, if tracing is set up.
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Attributes,

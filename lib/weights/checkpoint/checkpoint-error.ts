@@ -1,4 +1,4 @@
-// What is said of a checkpoint that is not taken?
+// Errors about checkpoints that are invalid or refused.
 import { ResidualError } from '../../errors.ts'
 
 const problemLength = 500 // of a message: a name or a shape out of a hostile file may have millions of characters

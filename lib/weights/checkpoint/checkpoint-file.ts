@@ -1,5 +1,5 @@
-// How is the file of a checkpoint opened, read by position, and known to be the one it was?
-// Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
+// A checkpoint's file: opened, read by position, and checked to be unchanged. It is not memory-mapped: if a mapped file is
+// truncated, SIGBUS ends the process.
 import type { FileHandle } from 'node:fs/promises'
 import { closingOnError } from '../../files/closing-on-error.ts'
 import { invalidCheckpoint } from './checkpoint-error.ts'

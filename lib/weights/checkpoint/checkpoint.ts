@@ -1,4 +1,4 @@
-// What is a checkpoint, whatever kind of file it lies in? Named tensors that are read one at a time.
+// The common interface of checkpoints: named tensors, read one at a time, whatever the file format.
 
 import type { StoredTensor } from './stored-tensor.ts'
 

@@ -1,4 +1,4 @@
-// How do stored numbers of any type become float32 without being in memory twice? In pieces.
+// Reading stored numbers of any type as float32, in pieces, so that they are never in memory twice.
 
 import { type StoredType, storedBytes, toFloat32 } from '../tensors/stored-type.ts'
 import type { ByteSource } from './checkpoint-file.ts'

@@ -1,4 +1,4 @@
-// How is a file opened, and how are bytes at a position of it read, all of them?
+// Opening files, and reading an exact range of bytes.
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError, systemReason } from '../../errors.ts'

@@ -1,4 +1,4 @@
-// Where is the record of a checkpoint, and what is a checkpoint called after its file?
+// The path of a checkpoint's record, and the checkpoint's name.
 import { basename, dirname, extname, join } from 'node:path'
 
 /** A file's name without what tells its format: `model` of `model.pth` and of `model.safetensors.index.json`. */

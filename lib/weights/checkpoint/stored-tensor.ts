@@ -1,4 +1,4 @@
-// A tensor as it lies in a file.
+// A tensor as it is stored in a file.
 
 import type { StoredType } from '../tensors/stored-type.ts'
 import type { FilePlace } from './checkpoint-file.ts'

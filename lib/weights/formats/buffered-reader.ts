@@ -1,4 +1,4 @@
-// How are small things read one after another without a call into the system for each? From a piece of the file in memory.
+// Buffered reading of small fields, without a system call for each.
 import type { ByteSource } from '../checkpoint/checkpoint-file.ts'
 
 const windowBytes = 64 << 10

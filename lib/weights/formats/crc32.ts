@@ -1,4 +1,4 @@
-// What is the checksum of zips, CRC-32? Node has it, from 20.15 and 22.2 on; a table does before.
+// CRC-32, the checksum of zip files: Node's own from 20.15 and 22.2 on, otherwise a table.
 import zlib from 'node:zlib'
 
 type Crc32 = (bytes: Uint8Array, before?: number) => number

@@ -1,4 +1,4 @@
-// Files that people take for checkpoints and that are none which can be read, by what they are and what is to be done with them.
+// Files mistaken for supported checkpoints: what they are, and what to do with them.
 import { basename } from 'node:path'
 
 /** Sentences that go on from the file's name. */

@@ -1,4 +1,4 @@
-// In which format is a checkpoint, whatever it is called? Its first bytes tell.
+// Opening a checkpoint of any format, recognised by its first bytes.
 import { ResidualError } from '../../errors.ts'
 import { closingOnError } from '../../files/closing-on-error.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'

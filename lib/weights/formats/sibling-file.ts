@@ -1,4 +1,4 @@
-// May a checkpoint name another file as part of itself? Only one that lies in its own folder.
+// Other files that a checkpoint names as part of itself: they must lie in its own folder.
 import { dirname, join } from 'node:path'
 import { invalidCheckpoint } from '../checkpoint/checkpoint-error.ts'
 

@@ -1,4 +1,4 @@
-// Where in a zip file are its entries? The library reads the directory; the data is read by position, as it is stored.
+// The entries of a zip file. yauzl reads the directory; the data is read by position, as it is stored.
 import { Readable } from 'node:stream'
 import type { Entry, RandomAccessReader, ZipFile } from 'yauzl'
 import type { ResidualError } from '../../errors.ts'

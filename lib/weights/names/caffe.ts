@@ -1,5 +1,5 @@
-// What do ResNets out of Caffe call their tensors? A layer for mean and variance, another for scale and offset, as in the networks
-// of https://github.com/KaimingHe/deep-residual-networks.
+// The naming schemes of ResNets from Caffe: one layer for mean and variance, another for scale and offset, as in
+// https://github.com/KaimingHe/deep-residual-networks.
 import type { Scheme } from './scheme.ts'
 
 /** Layers' blobs by their number, as Caffe writes them to HDF5 (below `data/`). */

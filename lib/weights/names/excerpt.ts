@@ -1,4 +1,4 @@
-// Names of a file in a message. A hostile file may have any number of them, of any length.
+// Lists of names in messages. A hostile file may have any number of them, of any length.
 
 const most = 5
 const longest = 100

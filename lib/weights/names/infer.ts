@@ -1,4 +1,4 @@
-// Which ResNet do these tensors make, under our names, which are torchvision's?
+// Inference of a ResNet's options from its tensors, under our names, which are torchvision's.
 import { ResidualError } from '../../errors.ts'
 import { stemNames } from '../../model/blocks.ts'
 import { bottleneckExpansion, findLayers, type ResNetOptions, resnet } from '../../model/resnet.ts'

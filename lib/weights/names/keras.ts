@@ -1,4 +1,4 @@
-// What does keras.applications call the tensors of a ResNet? They are of v1, and their convolutions have biases.
+// The naming schemes of keras.applications. Its ResNets are v1, and their convolutions have biases.
 import { caffe } from './caffe.ts'
 import type { Scheme } from './scheme.ts'
 

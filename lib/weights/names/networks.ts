@@ -1,4 +1,4 @@
-// The networks in a file, by the names of their tensors; and which one is taken where there are several.
+// The networks in a file, found by their tensors' names, and the choice among several.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { excerpt } from './excerpt.ts'

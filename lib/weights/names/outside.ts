@@ -1,4 +1,4 @@
-// Tensors of a file that belong to no part of the network that is taken.
+// Tensors of a file that are not part of the chosen network.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { excerpt } from './excerpt.ts'

@@ -1,4 +1,4 @@
-// What PaddlePaddle's networks call the tensors of a ResNet: paddle.vision as torchvision, its tutorial and PaddleClas otherwise.
+// The naming schemes of PaddlePaddle: paddle.vision like torchvision, its tutorial and PaddleClas their own.
 import type { Scheme } from './scheme.ts'
 import { torchvision } from './torchvision.ts'
 

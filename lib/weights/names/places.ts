@@ -1,4 +1,4 @@
-// Where in a file of some scheme does a tensor lie that we call by torchvision's name?
+// The mapping between our names (torchvision's) and those of a naming scheme.
 import { stemNames } from '../../model/blocks.ts'
 import type { LayerNames, Scheme, TensorNames } from './scheme.ts'
 

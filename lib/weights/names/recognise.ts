@@ -1,4 +1,4 @@
-// Whose file is this, and which network does it hold?
+// Recognition of a file: its naming scheme, and the network it holds.
 import { ResidualError } from '../../errors.ts'
 import type { Network } from '../../model/graph.ts'
 import { parametersOf } from '../../model/parameters.ts'

@@ -1,4 +1,4 @@
-// What does a naming scheme say? Where in a file the tensors of a ResNet lie, and what goes with those who name them so.
+// The definition of a naming scheme: where a file has the tensors of a ResNet, and the conventions that come with those names.
 
 /**
  * Layers of one convolution and its batch normalisation, as templates. `{i}` is the stage from 1 to 4, `{j}` the block from 0, `{k}`

@@ -1,4 +1,4 @@
-// Which naming schemes are known, and in which order are they asked?
+// The known naming schemes, in the order they are tried.
 import { caffe, caffeInPyTorch } from './caffe.ts'
 import { keras, keras1, kerasUntil2018 } from './keras.ts'
 import {

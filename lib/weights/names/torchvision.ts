@@ -1,4 +1,4 @@
-// What do torchvision, timm and those who build on them call the tensors of a ResNet? Our own names are these.
+// The naming schemes of torchvision, timm and those who build on them. Our own names are torchvision's.
 import { stemNames } from '../../model/blocks.ts'
 import type { LayerNames, Scheme } from './scheme.ts'
 

@@ -1,4 +1,4 @@
-// How does a file of some scheme become tensors with our names, in our layout?
+// A file of any naming scheme as tensors with our names, in our layout.
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'

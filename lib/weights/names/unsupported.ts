@@ -1,5 +1,5 @@
-// What files hold that are no ResNets that can be run here: networks of other kinds, told by tensors that others lack, and no networks
-// at all, told by what all tensors are called.
+// Networks that are recognised but not supported: other kinds, told by tensors that only they have, and non-networks, told by the
+// names of all tensors.
 
 /** What a file holds. */
 export interface Unsupported {

@@ -1,4 +1,4 @@
-// What does a tensor that was read have to be? It fits into memory and every number is finite.
+// Checks of a tensor that was read: it fits into memory and every number is finite.
 import { ResidualError } from '../../errors.ts'
 import { indexOutside } from './float16.ts'
 

@@ -1,4 +1,4 @@
-// How do the two 16-bit formats map to float32 and back, and what do they not hold?
+// Conversion between float32 and the two 16-bit formats, and its limits.
 
 const bits = new Uint32Array(1)
 const float = new Float32Array(bits.buffer)

@@ -1,4 +1,4 @@
-// Which types can stored weights have, and how do their bytes become float32?
+// The types of stored weights, and their conversion to float32.
 import { decodeBFloat16, decodeFloat16 } from './float16.ts'
 
 /** Bytes of one number, by the name safetensors has for the type. `core::StoredType` is its twin. */

@@ -1,4 +1,4 @@
-// What do a tensor's numbers look like? A few words about them, and a histogram.
+// Statistics and a histogram of a tensor's numbers.
 
 export interface Summary {
   readonly min: number

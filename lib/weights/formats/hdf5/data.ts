@@ -1,4 +1,4 @@
-// How does a dataset become float32 without being in the library's memory as a whole? In parts, each of one dimension.
+// Reading a dataset as float32 in parts of one dimension, so that the library never holds all of it.
 
 import { product } from '../../../model/product.ts'
 import { isStoredType, type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'

@@ -1,6 +1,6 @@
-// What does the HDF5 library see of the computer's files? One, or a part of one, that is read when it asks for bytes.
-// The library has a file system of its own in memory; only this file of it leads out. Whatever other files a hostile one names, as
-// external links, raw data or virtual datasets, are not there.
+// The one file that the HDF5 library can see: a file, or part of one, read on demand. The library has an in-memory file system of
+// its own, and only this file of it leads outside. External links, external raw data and virtual datasets of a hostile file lead
+// nowhere.
 import { readSync } from 'node:fs'
 import { sign } from './messages.ts'
 

@@ -1,4 +1,4 @@
-// How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
+// The HDF5 library, isolated on a worker thread: one request at a time, with a watchdog.
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { packageRoot } from '../../../base/package-root.ts'

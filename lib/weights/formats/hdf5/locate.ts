@@ -1,4 +1,5 @@
-// Where in a file do the numbers of a dataset lie? The library does not say: it is watched as it reads the first and the last.
+// Locating a dataset's numbers in its file. The library does not say where they are, so it is watched reading the first and the
+// last.
 import type { Metadata } from 'h5wasm'
 import { product } from '../../../model/product.ts'
 import { isStoredType, storedBytes } from '../../tensors/stored-type.ts'

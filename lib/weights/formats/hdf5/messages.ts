@@ -1,4 +1,4 @@
-// What do the thread that has the HDF5 library and the one that wants tensors say to each other?
+// Messages between the thread that runs the HDF5 library and the one that wants tensors.
 import type { Dataset, DatasetPart, Tree } from './dataset.ts'
 
 /** Opens the HDF5 file of `size` bytes that begins at byte `offset` of a file which is open already, and stays so. */

@@ -1,4 +1,4 @@
-// How is an HDF5 file read, one dataset at a time? By a thread that has the library; what it says becomes results and errors.
+// Opening HDF5 files: datasets are read one at a time by the library's thread, whose messages become results and errors.
 import { ResidualError } from '../../../errors.ts'
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { product } from '../../../model/product.ts'

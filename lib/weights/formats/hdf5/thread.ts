@@ -1,6 +1,5 @@
-// What runs on the thread that has the HDF5 library? One file is opened, its tree told and its datasets read, as asked for.
-// A thread of its own, since a damaged file may bring the library to loop without end or to reach for memory that is not its own:
-// then this ends, and nothing else does.
+// The worker thread that runs the HDF5 library: opens one file, reports its tree, reads datasets on request. A damaged file can
+// make the library loop forever or access invalid memory; on a thread of its own it takes only the thread down.
 import { parentPort, workerData } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
 import { readFloats } from './data.ts'

@@ -1,4 +1,4 @@
-// What groups and datasets are in an HDF5 file? A hostile one may claim any number, nested in each other without end.
+// The groups and datasets of an HDF5 file, listed under limits: a hostile file may claim any number, nested without end.
 import type { Metadata } from 'h5wasm'
 import type { Dataset, Tree } from './dataset.ts'
 

@@ -1,4 +1,4 @@
-// Where in a `.keras` file are the weights? It is a zip of the configuration and an HDF5 file, which is stored as it is as a rule.
+// The `.keras` archive: a zip of the configuration and an HDF5 file of weights, which is usually stored uncompressed.
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

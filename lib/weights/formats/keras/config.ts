@@ -1,4 +1,4 @@
-// The configuration of a Keras model: which layers it consists of, and what comes out of it.
+// The configuration of a Keras model: its layers and its output activation.
 import type { Activation } from '../../../model/activation.ts'
 
 /** A layer, or a model that is one. */

@@ -1,4 +1,4 @@
-// What the layers of a whole Keras model compute beside its weights: what a preprocessing can express, and what no ResNet has.
+// What a Keras model computes besides its weighted layers: what preprocessing can express, and what no ResNet has.
 import type { ResNetOptions } from '../../../model/resnet.ts'
 import { field, type KerasLayer, layersOf } from './config.ts'
 import { constantOf, inputOf, type ModelInput } from './input.ts'

@@ -1,4 +1,4 @@
-// What a Keras model does to images before its first convolution, as far as a preprocessing can express it.
+// The input layers of a Keras model, as far as preprocessing can express them.
 import { field, type KerasLayer } from './config.ts'
 
 /** `(byte - mean) / std` for each channel, in the order of `channels`. */

@@ -1,4 +1,4 @@
-// What do the datasets of a Keras file hold? `conv1_conv/kernel` and the like, in whichever of Keras' layouts the file is.
+// Names of a Keras file's datasets: `conv1_conv/kernel` and the like, for each of Keras' file layouts.
 import type { Dataset, Tree } from '../hdf5/dataset.ts'
 import type { KerasLayer } from './config.ts'
 

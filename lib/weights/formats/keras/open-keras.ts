@@ -1,4 +1,4 @@
-// How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
+// Opening what Keras saves: HDF5, as tensors named `{layer}/{variable}` whichever layout the file has.
 
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { product } from '../../../model/product.ts'

@@ -1,4 +1,4 @@
-// Who reads a value of an ONNX graph? Past what only passes it on: identities, casts, dropouts, padding, changes of layout.
+// The readers of an ONNX value, skipping nodes that only pass it on: identities, casts, dropouts, padding, transposes.
 import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { OnnxModel, OnnxNode } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'

@@ -1,4 +1,4 @@
-// What comes after a ResNet's last block? The mean over all pixels, a fully connected layer, and perhaps an activation.
+// A ResNet's classifier in an ONNX graph: the mean over all pixels, a fully connected layer, and possibly an activation.
 import type { Activation } from '../../../model/activation.ts'
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import type { OnnxInput } from './model.ts'

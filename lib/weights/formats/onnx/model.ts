@@ -1,4 +1,4 @@
-// What is in an ONNX file? Nodes, tensors and the names at the border; field numbers are those of
+// The contents of an ONNX file: nodes, tensors, inputs and outputs. Field numbers are those of
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 import { type ExternalFiles, keyAndValue, type OnnxTensor, parseTensor } from './tensor.ts'
 import type { Field, Range, Wire } from './wire.ts'

@@ -1,4 +1,4 @@
-// Which tensors does a ResNet that was an ONNX graph have, and what are the batch norms of one whose were folded away?
+// The tensors of a ResNet from an ONNX graph, including identity batch norms where they were folded away.
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'

@@ -1,4 +1,4 @@
-// How are tensors read from an ONNX file that holds a ResNet? Found by the graph's structure, named as torchvision names them.
+// Opening ONNX files that hold a ResNet: tensors are found by the graph's structure and given torchvision's names.
 import { activationKey, architectureKey, type Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'

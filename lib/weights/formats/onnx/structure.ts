@@ -1,4 +1,4 @@
-// Is an ONNX graph a ResNet, and which convolution is which? Found by following it from the image to the logits.
+// Matching an ONNX graph to a ResNet: it is followed from the image to the logits, naming each convolution.
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import { type Head, headAt } from './head.ts'
 import type { OnnxInput, OnnxNode } from './model.ts'

@@ -1,4 +1,4 @@
-// Where are the numbers of an ONNX tensor, and how are they read? In the file or in one beside it, in any of five fields.
+// ONNX tensors: where their numbers are, in the file or in one next to it, in any of five fields, and how they are read.
 import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import { readFloats } from '../../checkpoint/read-floats.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'

@@ -1,4 +1,4 @@
-// What do a convolution and what follows it have in them? Its tensors, its batch norm if that was not folded, its stride.
+// A convolution in an ONNX graph with its batch norm, if that was not folded, and its stride.
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import type { OnnxNode } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'

@@ -1,5 +1,5 @@
-// How are messages of protocol buffers read from a file that is too large for memory? Field by field, by position; what is long is
-// told where it is, and stays there. https://protobuf.dev/programming-guides/encoding/
+// Protocol buffers read by position from a file that is too large for memory: long fields are located, not loaded.
+// https://protobuf.dev/programming-guides/encoding/
 import type { Reader } from 'protobufjs'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'

@@ -1,4 +1,4 @@
-// What paddle.save writes: one pickle, of a dictionary of numpy's arrays.
+// Opening what paddle.save writes: one pickle, a dictionary of numpy arrays.
 import type { ResidualError } from '../../../errors.ts'
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'

@@ -1,4 +1,4 @@
-// Paddle's files that have no weights by names of layers: programs, and tensors one after another. They are refused by name.
+// Paddle's files without named weights, which are refused: programs, and bare sequences of tensors.
 
 /** How much of a file has to be seen to tell what it is. */
 export const paddleHeadBytes = 64

@@ -1,4 +1,4 @@
-// The names in a pickle that mean something here. None of them does anything but describe data; all others give opaque values.
+// The global names that pickles may use. They only describe data; all others become opaque values.
 
 import { Storage } from '../views/stored-data.ts'
 import { numpyGlobals } from './numpy-globals.ts'

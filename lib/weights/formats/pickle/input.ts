@@ -1,4 +1,4 @@
-// How are the bytes of a pickle taken one after another, however long it is?
+// The bytes of a pickle as a stream, however long it is.
 import type { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'

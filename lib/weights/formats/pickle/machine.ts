@@ -1,4 +1,4 @@
-// What does a pickle say? It is a program for a machine with a stack and a memo; this is that machine, for data only.
+// The pickle virtual machine: opcodes, stack, memo. It builds data and runs no code.
 import type { ResidualError } from '../../../errors.ts'
 import { globals, opaque, unknownGlobal } from './globals.ts'
 import type { PickleInput } from './input.ts'

@@ -1,4 +1,4 @@
-// Modules of PyTorch that were saved as a whole: where their tensors are, and what they say of the network beside those.
+// Whole PyTorch modules in a pickle: where their tensors are, and what else they say of the network.
 import type { Activation } from '../../../model/activation.ts'
 import type { ResNetOptions } from '../../../model/resnet.ts'
 import { Dict, Opaque, type Value } from './values.ts'

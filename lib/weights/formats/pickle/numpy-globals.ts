@@ -1,4 +1,4 @@
-// What of numpy may a pickle name, and what is it here? Arrays, and the types of their numbers.
+// The numpy names that a pickle may use: arrays, and the types of their numbers.
 
 import { FileBytes, LongText } from '../views/stored-data.ts'
 import { denseStrides, maxDimensions, problemOf, TensorView } from '../views/tensor-view.ts'

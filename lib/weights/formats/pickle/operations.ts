@@ -1,4 +1,4 @@
-// What do the opcodes of a pickle do? The published list: CPython's Lib/pickletools.py.
+// The opcodes of pickles, as listed in CPython's Lib/pickletools.py.
 
 import { FileBytes, LongText } from '../views/stored-data.ts'
 import { maxTextBytes } from './input.ts'

@@ -1,4 +1,4 @@
-// Reads a pickle of a file, as data only.
+// Reading a pickle as data only.
 import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { PickleInput } from './input.ts'

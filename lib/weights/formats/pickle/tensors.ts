@@ -1,4 +1,4 @@
-// Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
+// The tensors in an unpickled value, named by the keys of nested dictionaries, joined by dots.
 
 import { labelsKey } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'

@@ -1,4 +1,4 @@
-// What of PyTorch may a pickle name, and what is it here? Storages, tensors that are views of them, and types.
+// The PyTorch names that a pickle may use: storages, tensors that view them, and types.
 
 import { Storage } from '../views/stored-data.ts'
 import { problemOf, TensorView } from '../views/tensor-view.ts'

@@ -1,4 +1,4 @@
-// What do the values of a pickle become? Data that nothing can be done with but look at it.
+// The values of a pickle: inert data, good for nothing but being looked at.
 
 import type { ResidualError } from '../../../errors.ts'
 import type { FileBytes, LongText, Storage } from '../views/stored-data.ts'

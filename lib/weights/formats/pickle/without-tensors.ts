@@ -1,4 +1,4 @@
-// What a pickle without tensors is, where that can be told: what trainings save beside the weights, or a whole model.
+// Pickles without tensors, recognised where possible: other files that training saves, or whole models.
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import type { Pickle } from './read-pickle.ts'
 import { Dict } from './values.ts'

@@ -1,4 +1,4 @@
-// How is what torch.save wrote opened? It writes a zip with a pickle and storages; before 1.6, pickles and storages in a row.
+// Opening what torch.save writes: a zip of a pickle and storages, or, before 1.6, pickles and storages in a row.
 
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'

@@ -1,6 +1,6 @@
-// Where is what in a file of PyTorch before 1.6? Five pickles in a row, then the storages.
-// The pickles: a magic number, the version 1001, the machine, what was saved, the storages' keys. A storage: the number of its
-// elements in 8 bytes, then they, little-endian on whatever machine.
+// The layout of PyTorch files before 1.6: five pickles in a row, then the storages. The pickles are a magic number, the version
+// 1001, the machine, what was saved, and the storages' keys. A storage is its element count in 8 bytes, then the elements, always
+// little-endian.
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { BufferedReader } from '../buffered-reader.ts'

@@ -1,4 +1,4 @@
-// Which range of a PyTorch file does each tensor view, and is it as long as that takes?
+// The storages of a PyTorch file, and a check that each tensor fits into its own.
 import { activationKey, architectureKey } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'

@@ -1,5 +1,5 @@
-// What does the header of a safetensors file say, and can it be believed?
-// The format: https://huggingface.co/docs/safetensors. Every claim is checked before anything is allocated for it.
+// The header of a safetensors file: parsed, and every claim checked before anything is allocated for it. The format:
+// https://huggingface.co/docs/safetensors
 import type { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import { scanHeader } from './scan.ts'

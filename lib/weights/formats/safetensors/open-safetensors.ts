@@ -1,4 +1,4 @@
-// How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
+// Opening safetensors files: tensors are read by position, straight into the target array.
 
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'

@@ -1,4 +1,4 @@
-// May the JSON of a header be parsed? Only if that takes little time and memory, and if it hides nothing.
+// A scan of a header's JSON before it is parsed: it must be cheap to parse and hide nothing.
 
 const maxDepth = 3 // the header, an entry, a list
 const maxItems = 2_000_000 // keys and values: some 200,000 tensors, and little memory even if a hostile file has them

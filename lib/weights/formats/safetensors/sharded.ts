@@ -1,4 +1,4 @@
-// How are tensors read that lie in several safetensors files, with an index that says in which?
+// Sharded safetensors: tensors in several files, with an index of which is where.
 import { ResidualError } from '../../../errors.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'

@@ -1,4 +1,4 @@
-// How are tensors written to a safetensors file, so that there is never half of one?
+// Writing safetensors files, atomically.
 import type { FileHandle } from 'node:fs/promises'
 import { checkNames, checkSignal, type Names } from '../../../base/options.ts'
 import { checkInteger, outOfRange, ResidualError } from '../../../errors.ts'

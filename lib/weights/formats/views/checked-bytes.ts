@@ -1,4 +1,4 @@
-// Are the bytes of a zip's entry those its checksum was made of? Whoever reads them from front to back finds out on the way.
+// A zip entry's bytes, with a checksum that is verified as they are read from front to back.
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { crc32 } from '../crc32.ts'

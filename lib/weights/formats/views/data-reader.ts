@@ -1,4 +1,4 @@
-// How are the bytes of a tensor's data read, wherever and however the file has them? From the front to the back.
+// Readers of a tensor's data, from front to back, however the file stores it.
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { FileBytes, JoinedData, type LongText, type StoredData } from './stored-data.ts'

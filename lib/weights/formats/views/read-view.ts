@@ -1,4 +1,4 @@
-// How does a view of a storage become a float32 tensor? By walking the storage forwards, a megabyte of it at a time.
+// Reading a view of a storage as a float32 tensor: the storage is walked forwards, a megabyte at a time.
 import { product } from '../../../model/product.ts'
 import { Staging } from '../../staging.ts'
 import { type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'

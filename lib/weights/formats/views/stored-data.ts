@@ -1,4 +1,4 @@
-// Where the numbers of a tensor lie: in a storage, in the file, or in a text of it.
+// Where a tensor's numbers are: in a storage, in the file, or in a text of the file.
 
 /** Text that is only looked up in the file when it is asked for: a name is shorter, an array's bytes in protocol 2 are not. */
 export class LongText {

@@ -1,4 +1,4 @@
-// Which numbers of a storage are a tensor's, and can what a file says of that be believed?
+// Views of a storage: offset, shape and strides, and a check that they are valid.
 
 import { product } from '../../../model/product.ts'
 import { elementBytes } from '../safetensors/header.ts'

@@ -1,4 +1,4 @@
-// What is a checkpoint whose tensors are views of ranges of a file?
+// A checkpoint whose tensors are views of ranges of a file.
 
 import type { Checkpoint, CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
