@@ -5,7 +5,7 @@ import { type Engine, type Images, timed } from './engine.ts'
 import { toNchw } from './nchw.ts'
 import { nodeStart } from './start.ts'
 
-/** What is used of the module `onnxruntime-node`. */
+/** The part of the module `onnxruntime-node` that is used. */
 export interface OnnxRuntime {
   readonly InferenceSession: {
     create(

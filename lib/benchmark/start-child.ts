@@ -34,4 +34,4 @@ console.log(
     logits: logits.length,
   }),
 )
-process.exit(0) // without waiting for anyone's threads
+process.exit(0) // without waiting for the engine's threads

@@ -19,7 +19,7 @@ interface Facts {
   readonly residual: string
   readonly node: string
   readonly platform: string
-  /** Null where the addon cannot be loaded. */
+  /** Null if the addon cannot be loaded. */
   readonly compiler: string | null
   readonly threads: number
   readonly isa: string | null

@@ -79,7 +79,7 @@ export interface OnnxTensor {
   readonly data: Float32Array
 }
 
-/** A value at the graph's border, float32; a dimension that is a string may be of any size. */
+/** An input or output of the graph, float32; a dimension given as a string has any size. */
 export interface OnnxValue {
   readonly name: string
   readonly dims: readonly (number | string)[]

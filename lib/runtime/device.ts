@@ -9,11 +9,11 @@ const choices: readonly DeviceChoice[] = ['auto', 'cpu', 'cuda']
 export interface BackendReport {
   readonly name: 'cpu' | 'cuda'
   readonly available: boolean
-  /** What it can use (instruction sets, best first; GPUs by index), or why it cannot be had. */
+  /** What it can use (instruction sets, best first; GPUs by index), or why it is unavailable. */
   readonly details: string
 }
 
-/** Every backend there is, with what it offers or lacks on this machine. Throws nothing. */
+/** Every backend, with what it offers or lacks on this machine. Never throws. */
 export function findBackends(): BackendReport[] {
   const report = (name: 'cpu' | 'cuda', open: () => NativeAddon): BackendReport => {
     try {
@@ -28,15 +28,14 @@ export function findBackends(): BackendReport[] {
 export interface ResolvedDevice {
   readonly backend: 'cpu' | 'cuda'
   readonly addon: NativeAddon
-  /** Why `auto` did not take a GPU. */
+  /** Why `auto` did not choose a GPU. */
   readonly reason?: string
 }
 
 /**
- * The device that `choice` comes to: `auto` takes a GPU if there is one that can be used.
+ * Resolves `choice` to a device: `auto` chooses a GPU if a usable one exists.
  *
- * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE for one that cannot be had,
- * ADDON_NOT_BUILT
+ * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT
  */
 export function resolveDevice(choice: DeviceChoice): ResolvedDevice {
   if (!choices.includes(choice)) throw outOfRange(`one of ${choices.join(', ')}`, 'device', choice)
@@ -46,11 +45,13 @@ export function resolveDevice(choice: DeviceChoice): ResolvedDevice {
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
     if (choice === 'auto') return { backend: 'cpu', addon: loadNative(), reason: error.message }
-    throw new ResidualError(error.code, `The device 'cuda' cannot be had. ${error.message}`, { cause: error })
+    throw new ResidualError(error.code, `The device 'cuda' is unavailable. ${error.message}`, {
+      cause: error,
+    })
   }
 }
 
-let cuda: NativeAddon | ResidualError | undefined // what came of opening it: that does not change while a process lives
+let cuda: NativeAddon | ResidualError | undefined // the outcome of opening it, which does not change while the process lives
 
 function openCuda(): NativeAddon {
   if (cuda === undefined) {

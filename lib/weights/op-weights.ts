@@ -201,6 +201,6 @@ function checkLength(name: string, source: WeightSource, length: number, expecte
   if (length === expected) return
   throw new ResidualError(
     'CHECKPOINT_MISMATCH',
-    `'${name}' of ${source.description} has ${length} values, not the ${expected} the network takes.`,
+    `'${name}' of ${source.description} has ${length} values instead of the ${expected} the network needs.`,
   )
 }

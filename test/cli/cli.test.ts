@@ -58,7 +58,7 @@ describe('residual classify', () => {
     expect(stdout).toMatch(/ship\.jpg .*ship/)
     expect(stderr).toMatch(/broken\.jpg cannot be decoded: .*\[DECODE_FAILED\]/)
     expect(stderr).toMatch(/missing\.jpg cannot be read: .*\[FILE_NOT_FOUND\]/)
-    expect(stderr).toMatch(/nothing-\*\.jpg leads to no images\. \[FILE_NOT_FOUND\]/)
+    expect(stderr).toMatch(/No images found at \S*nothing-\*\.jpg\. \[FILE_NOT_FOUND\]/)
     expect(stderr).toMatch(/3 of 4 could not be classified/)
     const json = JSON.parse((await residual([...args, '--json'])).stdout)
     expect(json.map((r: { error?: { code: string } }) => r.error?.code)).toEqual([

@@ -203,7 +203,7 @@ describe('a network that breaks', () => {
     expect(ranges()).toEqual([undefined, 'bytes=90000-', 'bytes=90000-'])
     server.next.push(() => {})
     const failing = pull('somebody/slow', { ...quick, retries: 0, stallMs: 50 })
-    await expect(failing).rejects.toEqual(coded('DOWNLOAD_FAILED', 'nothing came for 0.05 s'))
+    await expect(failing).rejects.toEqual(coded('DOWNLOAD_FAILED', 'no data for 0.05 s'))
   })
 
   it('is patient with a connection that is slow', async () => {

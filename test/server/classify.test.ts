@@ -137,7 +137,7 @@ describe('POST /classify', () => {
     const data = form({ 'ship.jpg': sampleImage('ship') })
     data.append('topK', '3')
     const { status, json } = await post(`${server.url}/classify`, data)
-    expect([status, json.error]).toEqual([400, expect.stringMatching(/'topK' of the form is no file/)])
+    expect([status, json.error]).toEqual([400, expect.stringMatching(/'topK' of the form must be a file/)])
   })
 
   it('refuses forms that are none', async () => {

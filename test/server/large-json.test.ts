@@ -117,7 +117,7 @@ describe('large JSON', () => {
     parsing.mockRestore()
     await expect(parseRequest(Buffer.from(text), undefined, limits, parser, never)).rejects.toMatchObject({
       code: 'REQUEST_INVALID',
-      message: expect.stringMatching(/^The JSON is nested more than 7 deep, at character \d+\./),
+      message: expect.stringMatching(/^The JSON is nested more than 7 levels deep at character \d+\./),
     })
   })
 

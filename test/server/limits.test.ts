@@ -129,7 +129,7 @@ describe('limits', () => {
     const many = await infer(server, 7) // no more than can wait, whatever else is allowed
     expect([many.status, many.json.error]).toEqual([
       413,
-      expect.stringMatching(/7 images, over the limit of 6/),
+      expect.stringMatching(/7 images, more than the limit of 6/),
     ])
     const long = await inferJson(server, { inputs: [{ ...input(1), data: [...pixels(1)] }] })
     expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/over the limit of 1000/)])

@@ -270,7 +270,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
     expect(await protocol.index({ repository_name: 'other' })).toEqual({
       status: statusOf[400],
       code: 'REQUEST_INVALID',
-      text: expect.stringMatching(/^There is no repository 'other'/),
+      text: expect.stringMatching(/^Unknown repository 'other'/),
     })
   })
 
@@ -287,7 +287,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
       status: statusOf[500],
       code: 'MODEL_LOAD_FAILED',
       text: expect.stringMatching(
-        /^The model copy could not be loaded and stays as it was: .*copy\.safetensors/,
+        /^The model copy could not be reloaded and stays as it was: .*copy\.safetensors/,
       ),
     })
     expect((await protocol.infer('copy', pixelInput)).outputs).toHaveLength(3)
@@ -335,7 +335,7 @@ describe('over gRPC', () => {
     const both = { repository_name: 'mine', model_name: 'copy' }
     await expect(inference.call('RepositoryModelLoad', both)).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
-      details: expect.stringMatching(/^There is no repository 'mine'/),
+      details: expect.stringMatching(/^Unknown repository 'mine'/),
     })
     expect(await inference.call('RepositoryModelLoad', { repository_name: 'copy' })).toEqual({
       model_name: 'copy',
@@ -350,7 +350,7 @@ describe('over gRPC', () => {
       expect(await health.call('Check', { service })).toEqual({ status: 'SERVING' })
     await expect(health.call('Check', { service: 'other' })).rejects.toMatchObject({
       code: status.NOT_FOUND,
-      details: expect.stringMatching(/^There is no service 'other'/),
+      details: expect.stringMatching(/^Unknown service 'other'/),
     })
     const told: string[] = []
     const watching = ['', 'other'].map(

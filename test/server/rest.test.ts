@@ -428,7 +428,9 @@ describe('a request that is none', () => {
   it('is told what it may be packed with if it is packed otherwise', async () => {
     const { status, json, headers } = await post(inferUrl(server), pixels, { 'Content-Encoding': 'br' })
     expect([status, headers.get('Accept-Encoding')]).toEqual([415, 'gzip, deflate'])
-    expect(json.error).toMatch(/'br' is none of gzip, deflate\. \[ENCODING_UNSUPPORTED\]$/)
+    expect(json.error).toMatch(
+      /'br' is not supported; supported are gzip, deflate\. \[ENCODING_UNSUPPORTED\]$/,
+    )
   })
 
   it('with bytes that belong to no input, or an input with data in both ways, says so', async () => {

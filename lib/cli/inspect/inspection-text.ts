@@ -23,10 +23,11 @@ const labelsShown = 5
 
 function networkRows(network: InspectedNetwork): string[][] {
   const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = network
-  const whose = labelsFrom === 'imagenet' ? " (ImageNet-1k's, for there are 1000 and nothing names them)" : ''
+  const whose =
+    labelsFrom === 'imagenet' ? " (ImageNet-1k's, assumed because there are 1000 and the model has none)" : ''
   const more = labels.length > labelsShown ? ', ...' : ''
   return [
-    ['scheme', prefix === '' ? scheme : `${scheme}, behind ${prefix}`],
+    ['scheme', prefix === '' ? scheme : `${scheme}, prefix ${prefix}`],
     [
       'architecture',
       Object.entries(architecture)

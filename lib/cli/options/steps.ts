@@ -11,7 +11,7 @@ export function stepsText(steps: readonly Step[]): string {
 
 const step = /^(?<kind>resize|crop) +(?<height>\d{1,9})(?:x(?<width>\d{1,9}))?$/
 
-/** The same backwards. One number is the shorter side of `resize`, and both sides of `crop`. */
+/** The inverse of {@link stepsText}. A single number is the shorter side for `resize`, and both sides for `crop`. */
 export function parseSteps(text: string): Step[] {
   return text.split(',').map(part => {
     const { kind, height, width } = step.exec(part.trim())?.groups ?? {}

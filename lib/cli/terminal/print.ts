@@ -12,7 +12,7 @@ export function warn(line: string): void {
   console.error(visible(line))
 }
 
-/** A text of several lines on standard output. What stands in its lines must be visible already, as in a table's cells. */
+/** Several lines on standard output. Control characters in them must already be escaped, as in a table's cells. */
 export function sayAll(text: string): void {
   console.log(linesOf(text))
 }

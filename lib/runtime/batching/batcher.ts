@@ -115,7 +115,7 @@ export class Batcher {
     const { waiting } = this
     const { maxQueue } = this.#options
     if (this.#closed)
-      throw new ResidualError('QUEUE_CLOSED', 'The queue is being closed. Ask another server.')
+      throw new ResidualError('QUEUE_CLOSED', 'The queue is closing. Try another server.')
     if (waiting + images > maxQueue) {
       throw new ResidualError(
         'QUEUE_FULL',
@@ -129,7 +129,7 @@ export class Batcher {
   }
 
   #expire(job: Job, timeoutMs: number): void {
-    const message = `The request was not done within ${timeoutMs} ms. Allow more, or try again later.`
+    const message = `The request was not finished within ${timeoutMs} ms. Allow more time, or try again later.`
     this.#drop(job, new ResidualError('DEADLINE_EXCEEDED', message))
   }
 
@@ -198,7 +198,7 @@ export class Batcher {
     return parts.filter(({ job }) => {
       if (job.pixels.length === job.images * this.#perImage) return true
       const problem = outOfRange(
-        'as many elements as at the call',
+        'as many elements as when it was passed',
         'the input',
         `${job.pixels.length} elements`,
       )

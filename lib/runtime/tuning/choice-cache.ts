@@ -6,18 +6,18 @@ import { join } from 'node:path'
 import { ResidualError } from '../../errors.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
 
-/** By what was to be chosen for. */
+/** The chosen algorithm by convolution. */
 export type Choices = ReadonlyMap<string, string>
 
-const mostBytes = 1 << 20 // a network takes some 2 KB
+const mostBytes = 1 << 20 // a network takes about 2 KB
 
-/** `machine` is all that choices depend on, in words. */
+/** `machine` describes everything that choices depend on. */
 export function choicesFile(folder: string, machine: string): string {
   const digest = createHash('sha256').update(machine).digest('hex')
   return join(folder, `cpu-${digest.slice(0, 16)}.json`)
 }
 
-/** What was chosen on such a machine; none where there is no file, or not one of ours. Whoever uses it checks what it says. */
+/** The choices for such a machine; empty if there is no valid file. The caller checks their contents. */
 export async function readChoices(folder: string, machine: string): Promise<Choices> {
   const path = choicesFile(folder, machine)
   try {
@@ -34,9 +34,9 @@ export async function readChoices(folder: string, machine: string): Promise<Choi
 }
 
 /**
- * To be asked before anything is timed, which can take a minute that every process would spend anew.
+ * Call this before timing anything: that can take a minute, which every process would otherwise repeat.
  *
- * @throws ResidualError FILE_WRITE_FAILED where nothing can be kept in the folder
+ * @throws ResidualError FILE_WRITE_FAILED if the folder is not writable
  */
 export async function checkKept(folder: string): Promise<void> {
   try {
@@ -45,14 +45,14 @@ export async function checkKept(folder: string): Promise<void> {
   } catch (cause) {
     throw new ResidualError(
       'FILE_WRITE_FAILED',
-      `What autotune times cannot be kept in ${folder}: ${(cause as Error).message}. Give another folder as planCache or in ` +
-        'RESIDUAL_CACHE_DIR, or planCache: null to time everything in every process.',
+      `Autotune cannot store its timings in ${folder}: ${(cause as Error).message}. Set another folder as planCache or in ` +
+        'RESIDUAL_CACHE_DIR, or set planCache: null to time everything in every process.',
       { cause },
     )
   }
 }
 
-/** A file that cannot be written all the same costs the next process its time, not this one its session; the process is warned. */
+/** If writing fails nevertheless, the process is warned: it costs the next process time, but not this one its session. */
 export async function writeChoices(folder: string, machine: string, choices: Choices): Promise<void> {
   const text = JSON.stringify({ machine, choices: Object.fromEntries(choices) }, null, 2)
   try {

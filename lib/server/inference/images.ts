@@ -16,17 +16,17 @@ export class ImageDecoder {
   }
 
   /**
-   * Decodes images and brings them to the size the network takes.
+   * Decodes and preprocesses images.
    *
-   * @throws ResidualError DECODE_FAILED, PICTURE_TOO_LARGE for the first that cannot be had, QUEUE_FULL, or the signal's
-   * reason
+   * @throws ResidualError DECODE_FAILED, PICTURE_TOO_LARGE for the first that cannot be decoded, QUEUE_FULL, or the signal's
+   *   reason
    */
   async prepare(
     classifier: Classifier,
     images: readonly Uint8Array[],
     signal: AbortSignal,
   ): Promise<Prepared[]> {
-    const failure = new AbortController() // one that cannot be had saves the decoding of the rest
+    const failure = new AbortController() // the first failure cancels the rest
     const either = AbortSignal.any([signal, failure.signal])
     setMaxListeners(0, either)
     try {

@@ -18,7 +18,7 @@ export function splitName(name: string): { readonly model: string; readonly inpu
   return at > 0 && input ? { model: name.slice(0, at), input } : undefined
 }
 
-/** That of `model` under `name`, by which it was found. */
+/** The signature of `model` under `name`, by which it was found. */
 export function signatureOf({ classifier }: LoadedModel, name: string): Signature {
   const { plan } = classifier.session
   const inputs = inputMetadata(inputShape(plan))

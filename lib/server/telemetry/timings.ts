@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Timings } from '../protocol/request.ts'
 
-/** Puts where the time went into the log and into a header that browsers show. */
+/** Adds the timings to the log and to a header that browsers show. */
 export function tellTimings(
   request: FastifyRequest,
   reply: FastifyReply,

@@ -3,7 +3,7 @@ import { ResidualError } from '../../errors.ts'
 
 const problemLength = 500 // of a message: a name or a shape out of a hostile file may have millions of characters
 
-/** The error of a file that is not what it claims to be. */
+/** The error for a file that is not what it claims to be. */
 export function invalidCheckpoint(
   { path, format }: { readonly path: string; readonly format: string },
   problem: string,
@@ -13,9 +13,9 @@ export function invalidCheckpoint(
   return new ResidualError('CHECKPOINT_INVALID', message, { cause })
 }
 
-/** The error of a file that may well be what it claims to be, and is not taken nevertheless. */
+/** The error for a file that may be valid but is not supported. */
 export function refusedCheckpoint({ path }: { readonly path: string }, reason: string): ResidualError {
-  return new ResidualError('CHECKPOINT_INVALID', `${path} is refused: ${shortened(reason)}.`)
+  return new ResidualError('CHECKPOINT_INVALID', `${path} is not supported: ${shortened(reason)}.`)
 }
 
 function shortened(text: string): string {

@@ -8,7 +8,7 @@ const chunkBytes = 4 << 20
 /**
  * Fills `result` with the numbers that begin at `at`.
  *
- * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before
+ * @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID if the file is too short
  */
 export async function readFloats(
   file: ByteSource,

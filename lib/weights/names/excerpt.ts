@@ -3,7 +3,7 @@
 const most = 5
 const longest = 100
 
-/** The first few, and how many more there are. */
+/** The first few names, and the number of the others. */
 export function excerpt(names: readonly string[]): string {
   const shown = names
     .slice(0, most)

@@ -83,10 +83,10 @@ def rest_refusals(m):
                 pattern = f"^The input 'tensor' is FP32, not {datatype}.*'400 Bad Request'"
                 await refused_later(client.infer(url, request, model_name=m.model), error, pattern, datatype)
             other = client.infer(url, request_of(m, "pixels"), model_name="other")
-            await refused_later(other, error, "^There is no model 'other'.*'404 Not Found'", "another model")
+            await refused_later(other, error, "^Unknown model 'other'.*'404 Not Found'", "another model")
         async with rest("v1") as client:
             call = client.infer(url, {"instances": []}, model_name=m.model)
-            await refused_later(call, error, "^There is nothing at POST /v1/.*'404 Not Found'", "the older protocol")
+            await refused_later(call, error, "^The server has nothing at POST /v1/.*'404 Not Found'", "the older protocol")
 
     asyncio.run(check())
 

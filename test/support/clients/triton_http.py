@@ -36,7 +36,7 @@ def health_and_metadata(m):
         config = client.get_model_config(m.model, "1")
         equal([tensor["optional"] for tensor in config["input"]], [True] * 3, "optional inputs")
         assert config["max_batch_size"] >= 3, config
-        refused(lambda: client.get_model_metadata("other"), Refusal, r"^\[404\] There is no model 'other'", "metadata")
+        refused(lambda: client.get_model_metadata("other"), Refusal, r"^\[404\] Unknown model 'other'", "metadata")
         refused(lambda: client.get_model_config(m.model, "7"), Refusal, r"^\[404\].* of version '7'", "config")
 
 

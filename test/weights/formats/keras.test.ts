@@ -249,7 +249,7 @@ describe('openKerasHdf5', () => {
     writeFileSync(path, Buffer.concat([bytes.subarray(0, inHeap), Buffer.of(0), bytes.subarray(inHeap)]))
     await expect(openKerasHdf5(path)).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining('the HDF5 library comes to no end with it'),
+      message: expect.stringContaining('the HDF5 library does not finish reading it'),
     })
   })
 
@@ -258,7 +258,7 @@ describe('openKerasHdf5', () => {
     await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4 << 20], data: zeros, chunks: [1 << 20] }])
     await expect(open()).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining(`its data is said to be ${16 << 20} bytes`),
+      message: expect.stringContaining(`its data claims ${16 << 20} bytes`),
     })
   })
 

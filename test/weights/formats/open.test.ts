@@ -199,7 +199,7 @@ describe('what cannot be opened', () => {
     const loop = join(folder, 'loop.pth')
     symlinkSync(loop, loop)
     const cases: [string, RegExp][] = [
-      [loop, /its links lead in a circle/],
+      [loop, /its symbolic links form a loop/],
       [join(folder, 'x'.repeat(300)), /its name is too long/],
       [`data:image/png;base64,${'A'.repeat(1_000_000)}`, /its name is too long/],
     ]

@@ -66,7 +66,7 @@ describe("PaddlePaddle's own files", () => {
         [
           `${name}.pdopt`,
           mismatch,
-          'the state of an optimizer of PaddlePaddle',
+          'the state of a PaddlePaddle optimizer',
           '.pdparams file beside it',
         ] as const,
     ),

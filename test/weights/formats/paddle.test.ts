@@ -146,7 +146,7 @@ describe('What Paddle saves and has no weights by their names', () => {
       'model.json',
       Buffer.from('{"base_code":{"magic":"pir","trainable":true,"version":4},"program":{"regions":[]}}'),
       'a program of PaddlePaddle',
-      "paddle.save(model.state_dict(), 'model.pdparams'), or convert it to ONNX by paddle2onnx.",
+      "paddle.save(model.state_dict(), 'model.pdparams'), or convert it to ONNX with paddle2onnx.",
     ],
     [
       'a program that is set out for readers',
@@ -213,7 +213,7 @@ describe('What Paddle saves and has no weights by their names', () => {
 
   it('is a whole model, and refused with the call that saves its weights', async () => {
     await expect(open(p.pickle(p.global('__main__', 'ResNet'), ')\x81'))).rejects.toThrow(
-      'there are no tensors in it, and what it asks for is not called: __main__.ResNet. ' +
+      'it contains no tensors, and the functions it names are not called: __main__.ResNet. ' +
         "If it holds a whole model, save its state_dict() instead: paddle.save(model.state_dict(), 'model.pdparams').",
     )
   })

@@ -15,11 +15,11 @@ const float = [0, 0, 0x80, 0x3f]
 const damages: [title: string, bytes: Uint8Array, message: string][] = [
   ['no bytes at all', Buffer.alloc(0), 'it has only 0 bytes'],
   ['fewer bytes than the length takes', Buffer.alloc(7), 'it has only 7 bytes'],
-  ['a header of no bytes', safetensors('', float), 'its header claims 0 bytes and the file has 12'],
+  ['a header of no bytes', safetensors('', float), 'its header claims 0 bytes, but the file has 12'],
   [
     'a header longer than the file',
     safetensors(one(), float, 999n),
-    'its header claims 999 bytes and the file has 66',
+    'its header claims 999 bytes, but the file has 66',
   ],
   [
     'a header over 100 MB',
@@ -101,12 +101,12 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   [
     'a hole before the first tensor',
     safetensors(one({ data_offsets: [4, 8] }), new Uint8Array(8)),
-    "there is a hole of 4 bytes before the data of 't'",
+    "there is a gap of 4 bytes before the data of 't'",
   ],
   [
     'a hole between tensors',
     safetensors({ ...one(), u: { dtype: 'U8', shape: [1], data_offsets: [5, 6] } }, new Uint8Array(6)),
-    "there is a hole of 1 bytes before the data of 'u'",
+    "there is a gap of 1 bytes before the data of 'u'",
   ],
   [
     'data beyond its end',

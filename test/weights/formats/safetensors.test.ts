@@ -118,7 +118,7 @@ describe('openSafetensors', () => {
     expect(file.tensors.get('n')).toMatchObject({ dtype: 'I64', length: 1 })
     await expect(file.read('n')).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining("'n' is I64, and weights are F32, F16, BF16 or F64"),
+      message: expect.stringContaining("'n' is I64; weights must be F32, F16, BF16 or F64"),
     })
   })
 
@@ -200,7 +200,7 @@ describe('openSafetensors', () => {
     await using file = await openSafetensors(path)
     await expect(file.read('t')).rejects.toMatchObject({
       code: 'OUT_OF_MEMORY',
-      message: `'t' in ${path} takes ${bytes} bytes as float32, more than can be had.`,
+      message: `'t' in ${path} needs ${bytes} bytes as float32, more than is available.`,
     })
   })
 

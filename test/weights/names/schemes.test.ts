@@ -375,13 +375,9 @@ describe('what is refused', () => {
   })
 
   it.each([
-    [
-      'conv2d_0.w_0_velocity_0',
-      'the state of an optimizer of PaddlePaddle',
-      'in the .pdparams file beside it.',
-    ],
-    ['batch_norm2d_3.b_0_beta1_pow_acc_0', 'the state of an optimizer of PaddlePaddle', 'beside it.'],
-    ['master_weights.linear_0.w_0', 'the state of an optimizer of PaddlePaddle', 'beside it.'],
+    ['conv2d_0.w_0_velocity_0', 'the state of a PaddlePaddle optimizer', 'in the .pdparams file beside it.'],
+    ['batch_norm2d_3.b_0_beta1_pow_acc_0', 'the state of a PaddlePaddle optimizer', 'next to it.'],
+    ['master_weights.linear_0.w_0', 'the state of a PaddlePaddle optimizer', 'next to it.'],
     ['state.12.exp_avg', 'the state of an optimizer', 'the weights are in another file.'],
     [
       'batch_norm_7.w_2',

@@ -8,7 +8,7 @@ import type { Dataset } from './dataset.ts'
 import type { FileDevice } from './file-device.ts'
 import { type Hdf5Module, typeClass } from './tree.ts'
 
-/** Undefined where they do not lie there one after another as they are, or where it cannot be told. */
+/** Undefined if they are not stored contiguously, or if that cannot be determined. */
 export function locate(
   module: Hdf5Module,
   file: bigint,
@@ -27,7 +27,7 @@ export function locate(
     const count = shape.map(() => 1)
     const asked = (offset: readonly number[]) =>
       device.askedBy(() => readPart(module, file, path, { offset, count }, pointer))
-    // From the first on the library reads ahead, as far as the dataset goes at most; what it knows of the dataset is in its memory.
+    // From the first number on the library reads ahead, at most to the end of the dataset; its metadata is already in memory.
     const [first, last] = [asked(shape.map(() => 0)), asked(shape.map(count => count - 1))]
     if (!first || last?.length !== size || last.position - first.position !== bytes - size) return undefined
     return device.offset + first.position

@@ -8,14 +8,14 @@ import { type OnnxTensor, readOnnxTensor, storedTensor } from './tensor.ts'
 import type { Norm, Unit } from './unit.ts'
 import type { Wire } from './wire.ts'
 
-/** A tensor under its new name, and how it is had; the caller of `load` owns what it gives. */
+/** A tensor under its new name. The caller of `load` owns the result. */
 export interface NamedTensor extends CheckpointTensor {
   load(into?: Float32Array): Promise<Float32Array>
-  /** Where `load` does no more than read. */
+  /** Present if `load` only reads. */
   readonly stored?: StoredTensor | undefined
 }
 
-/** @throws ResidualError CHECKPOINT_INVALID where batch norms differ in epsilon: a network has one */
+/** @throws ResidualError CHECKPOINT_INVALID if batch norms differ in epsilon: a network has only one */
 export function namedTensors(
   graph: OnnxGraph,
   { units, classifier }: Pick<Structure, 'units' | 'classifier'>,
@@ -63,7 +63,7 @@ export function namedTensors(
 /** `bn2` of `conv2`, `downsample.1` of `downsample.0`. */
 const normName = (conv: string) => conv.replace(/conv(\d)$/, 'bn$1').replace(/downsample\.0$/, 'downsample.1')
 
-/** Leaf names as torchvision's. */
+/** Leaf names are torchvision's. */
 interface NormTensors {
   readonly weight: NamedTensor
   readonly bias: NamedTensor
@@ -71,7 +71,7 @@ interface NormTensors {
   readonly running_var: NamedTensor
 }
 
-/** A bias of the convolution is taken from the mean. */
+/** The convolution's bias is subtracted from the mean. */
 function stored(
   { gamma, beta, mean, variance }: Norm,
   { bias }: Unit,
@@ -91,8 +91,8 @@ function stored(
 }
 
 /**
- * What adds the bias of the convolution and changes nothing else: rounded to float32, `1 - epsilon` makes the factor 1 to within
- * 3e-8, less than a float32 tells from 1.
+ * A batch norm that only adds the convolution's bias: rounded to float32, `1 - epsilon` makes the scale 1 to within 3e-8, which
+ * float32 cannot tell from 1.
  */
 function identity(
   { weight, bias }: Unit,

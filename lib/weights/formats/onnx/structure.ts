@@ -8,7 +8,7 @@ import { type Unit, unitAt, window } from './unit.ts'
 export interface Structure extends Head {
   /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on. */
   readonly units: ReadonlyMap<string, Unit>
-  /** Undefined where blocks are basic. */
+  /** Undefined for basic blocks. */
   readonly stride: 'v1' | 'v1.5' | undefined
 }
 
@@ -18,11 +18,11 @@ const adds = new Set(['Add', 'Sum'])
 interface Block {
   readonly main: readonly Unit[]
   readonly projection: Unit | undefined
-  /** What comes out, behind its ReLU. */
+  /** Its output, after the ReLU. */
   readonly value: string
 }
 
-/** @throws ResidualError CHECKPOINT_INVALID saying what a ResNet has not */
+/** @throws ResidualError CHECKPOINT_INVALID naming what does not occur in a ResNet */
 export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
   const stem = unitAt(graph, only(graph, input.name, 'the input'))
   if (stem.kernel !== 7 || stem.stride !== 2)
@@ -50,8 +50,7 @@ export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
 
 function only(graph: OnnxGraph, value: string, whose: string): Reader {
   const readers = graph.readers(value)
-  if (readers.length !== 1)
-    throw graph.refused(`${readers.length} nodes read ${whose}, where one does in a ResNet`)
+  if (readers.length !== 1) throw graph.refused(`${readers.length} nodes read ${whose}; in a ResNet one does`)
   return readers[0]!
 }
 
@@ -87,7 +86,7 @@ function blockAt(graph: OnnxGraph, value: string, readers: readonly Reader[]): B
   const projected =
     paths.length === 2 && others.length === 0 && shortcut!.add === main!.add && shortcut!.units.length === 1
   if (!(identity || projected) || main!.add.inputs.length !== 2)
-    throw graph.refused(`${shape}, and that is no block of a ResNet`)
+    throw graph.refused(`${shape}, which is not a ResNet block`)
   const projection = shortcut?.units[0]
   const output = relu(graph, main!.add.outputs[0]!, main!.add)
   return { main: main!.units, projection, value: output }
@@ -102,12 +101,14 @@ function pathFrom(graph: OnnxGraph, first: Reader): { units: Unit[]; add: OnnxNo
     const next = only(graph, unit.value, described(unit.node))
     if (adds.has(next.node.op)) return { units, add: next.node }
     if (units.length === 3)
-      throw graph.refused(`${described(unit.node)} is the third of a block and no addition follows`)
+      throw graph.refused(
+        `${described(unit.node)} is the third convolution of a block, but no addition follows`,
+      )
     at = only(graph, relu(graph, unit.value, unit.node), described(unit.node))
   }
 }
 
-/** A stage begins where there is a projection; the first, with basic blocks, has none. */
+/** A stage begins at a projection; the first stage of basic blocks has none. */
 function named(graph: OnnxGraph, stem: Unit, blocks: readonly Block[]): Map<string, Unit> {
   const units = new Map([['conv1', stem]])
   const depth = blocks[0]?.main.length
@@ -131,7 +132,7 @@ function named(graph: OnnxGraph, stem: Unit, blocks: readonly Block[]): Map<stri
     for (const [k, unit] of main.entries()) units.set(`${name}.conv${k + 1}`, unit)
     if (projection) units.set(`${name}.downsample.0`, projection)
   }
-  if (stage !== 4) throw graph.refused(`it has ${stage} stages, and a ResNet has 4`)
+  if (stage !== 4) throw graph.refused(`it has ${stage} stages instead of 4`)
   return units
 }
 

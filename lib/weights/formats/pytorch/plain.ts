@@ -36,10 +36,7 @@ export async function openPlainPyTorch(source: ByteSource): Promise<ViewCheckpoi
   return checkpointOf(source, 'PyTorch (plain pickle)', saved, ({ key }) => {
     const range = ranges.get(key)
     if (!range)
-      throw invalidCheckpoint(
-        source,
-        `there is no storage '${key}' in it, where a tensor's numbers should be`,
-      )
+      throw invalidCheckpoint(source, `it has no storage '${key}', where a tensor's numbers should be`)
     return range
   })
 }
@@ -56,7 +53,7 @@ async function rangesOf(
   let at = begin
   for (const key of keys.items) {
     const storage = typeof key === 'string' ? storages.get(key) : undefined
-    if (!storage) throw invalidCheckpoint(source, "it has a storage that is no tensor's")
+    if (!storage) throw invalidCheckpoint(source, 'it has a storage that belongs to no tensor')
     if (ranges.has(storage.key)) throw invalidCheckpoint(source, `it has two storages '${storage.key}'`)
     if (at + 8 > source.size) throw ended(source)
     if (!window.has(at, 8)) await window.load(at)
