@@ -227,7 +227,7 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
   const other = Object.keys(others).find(name => name !== 'comment')
   if (other !== undefined) throw fail(`has the unknown member ${quoted(other)}`)
   if (!Array.isArray(steps) || steps.length === 0) throw fail("has no 'steps'")
-  for (const step of steps) if (!isStep(step)) throw fail(`has the unknown step ${quoted(step)}`)
+  for (const step of steps) if (!isStep(step)) throw fail(`has the invalid step ${quoted(step)}`)
   if ('shorterSide' in (steps.at(-1).resize ?? {}))
     throw fail('ends with a step that leaves the size undetermined')
   if (interpolation !== 'bilinear' && interpolation !== 'bicubic') {

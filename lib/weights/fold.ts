@@ -30,7 +30,7 @@ export function foldBatchNorm(channels: number, bn: BatchNormTensors | null): Ch
     scale[k] = bn.weight[k]! / Math.sqrt(bn.variance[k]! + bn.epsilon)
     bias[k] = bn.bias[k]! - bn.mean[k]! * scale[k]!
     if (!Number.isFinite(scale[k]!) || !Number.isFinite(bias[k]!)) {
-      const problem = `Batch normalisation fails at channel ${k}: its variance is ${bn.variance[k]}`
+      const problem = `Batch normalisation of channel ${k} fails: its variance is ${bn.variance[k]}`
       throw new ResidualError('NON_FINITE', `${problem}.`)
     }
   }

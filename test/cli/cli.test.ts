@@ -89,7 +89,10 @@ describe('residual classify', () => {
     [['classify', 'x.jpg', '--top-k', '0'], /whole number above 0/],
     [['classify', 'x.jpg', '--device', 'tpu'], /Allowed choices are auto, cpu, cuda/],
     [['classify', 'x.jpg', '--device', 'cuda'], /\[BACKEND_UNAVAILABLE\]/],
-    [['classify', 'x.jpg', '--model', 'resnet99'], /neither a file 'resnet99'.*\[MODEL_NOT_FOUND\]/],
+    [
+      ['classify', 'x.jpg', '--model', 'resnet99'],
+      /There is no file 'resnet99', no bundled model .*\[MODEL_NOT_FOUND\]/,
+    ],
     [['classify', 'x.jpg', '--model', 'broken.safetensors'], /\[FILE_NOT_FOUND\]/],
     [['classify', 'x.jpg', '--threads', '99999'], /threads/],
     [['clasify', 'x.jpg'], /unknown command.*classify/s],

@@ -132,11 +132,11 @@ describe('limits', () => {
       expect.stringMatching(/7 images, more than the limit of 6/),
     ])
     const long = await inferJson(server, { inputs: [{ ...input(1), data: [...pixels(1)] }] })
-    expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/over the limit of 1000/)])
+    expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/exceeds the limit of 1000/)])
     const large = await infer(server, 9)
     expect([large.status, large.json.error]).toEqual([
       413,
-      expect.stringMatching(/over the limit of 100000 bytes/),
+      expect.stringMatching(/exceeds the limit of 100000 bytes/),
     ])
   })
 

@@ -152,7 +152,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
 
   it('a model that is not served is not found', async () => {
     const outcome = { status: statusOf[404], code: 'MODEL_NOT_SERVED' }
-    const text = expect.stringMatching(/^There is no model 'other'.*has resnet50-cifar10, copy/)
+    const text = expect.stringMatching(/^Unknown model 'other'.*has resnet50-cifar10, copy/)
     expect(await protocol.metadata('other')).toEqual({ ...outcome, text })
     expect(await protocol.config('other')).toEqual({ ...outcome, text })
     expect(await protocol.statistics('other')).toEqual({ ...outcome, text })

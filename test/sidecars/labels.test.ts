@@ -37,7 +37,7 @@ describe("ImageNet's names", () => {
     expect([model.labels[207], model.labelsFrom]).toEqual(['golden retriever', 'imagenet'])
     const { stdout, stderr } = await residual(folder, ['classify', '--model', path, '--top-k', '1', ship])
     expect(stdout).toContain('golden retriever')
-    expect(stderr).toContain('called as in ImageNet-1k')
+    expect(stderr).toContain('using ImageNet-1k labels')
     const inspected = await residual(folder, ['inspect', path])
     expect(inspected.stdout).toMatch(/^classes +1000: tench, goldfish, .*\(ImageNet-1k's/m)
     const mine = Array.from({ length: 1000 }, (_, i) => `mine ${i}`)

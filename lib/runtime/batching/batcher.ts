@@ -114,8 +114,7 @@ export class Batcher {
   #checkRoom(images: number): void {
     const { waiting } = this
     const { maxQueue } = this.#options
-    if (this.#closed)
-      throw new ResidualError('QUEUE_CLOSED', 'The queue is closing. Try another server.')
+    if (this.#closed) throw new ResidualError('QUEUE_CLOSED', 'The queue is closing. Try another server.')
     if (waiting + images > maxQueue) {
       throw new ResidualError(
         'QUEUE_FULL',

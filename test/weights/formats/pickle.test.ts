@@ -11,7 +11,7 @@ const before = (...parts: readonly p.Part[]) => p.pickle(...parts, '0', p.dict({
 
 const refused: [title: string, bytes: Uint8Array, message: string][] = [
   ['nothing', Buffer.alloc(0), 'its pickle is truncated at byte 0 of 0'],
-  ['no end', p.pickle(p.dict({ a: one })).subarray(0, -1), 'its pickle ends in the middle'],
+  ['no end', p.pickle(p.dict({ a: one })).subarray(0, -1), 'its pickle is truncated'],
   ['bytes behind its end', p.ops(p.pickle(p.dict({ a: one })), 'x'), '1 bytes follow its pickle'],
   ['no tensors', p.pickle(p.dict({ epoch: 'K\x01' })), 'it contains no tensors'],
   [
@@ -55,8 +55,8 @@ const refused: [title: string, bytes: Uint8Array, message: string][] = [
   ['something appended to a number', p.pickle('K\x01Na'), 'appends to something that is not a list'],
   ['a state of a number', p.pickle('K\x01Nb'), 'sets the state of something that has none'],
   ['a persistent id', before('NQ'), 'has a persistent id that is not a storage'],
-  ['text longer than the file', p.pickle('X', p.uint32(0xffffffff)), 'ends in the middle'],
-  ['bytes longer than anything', p.pickle('\x8e', p.uint64(2n ** 64n - 1n)), 'ends in the middle'],
+  ['text longer than the file', p.pickle('X', p.uint32(0xffffffff)), 'is truncated at byte'],
+  ['bytes longer than anything', p.pickle('\x8e', p.uint64(2n ** 64n - 1n)), 'is truncated at byte'],
   ...(
     [
       ['more bytes', [1], p.bin(p.float32(1, 2)), 'has an array of 4 bytes with 8 bytes of data'],
@@ -126,7 +126,9 @@ describe('A pickle with', () => {
       const alone = await open(p.pickle(p.dict({ other: bytes }))).catch((error: unknown) => error)
       expect(alone).toMatchObject({
         code: 'CHECKPOINT_INVALID',
-        message: expect.stringContaining(`no tensors in it, and what it asks for is not called: ${name}`),
+        message: expect.stringContaining(
+          `contains no tensors, and the functions it names are not called: ${name}`,
+        ),
       })
     },
   )
@@ -212,19 +214,19 @@ const bombs: [title: string, bytes: () => Uint8Array, message: string][] = [
   [
     'a dictionary that holds itself',
     () => p.pickle('}q\x00', p.str('a'), 'h\x00s'),
-    'more than a file can say',
+    'more entries than a file can hold',
   ],
   [
     'a list that holds itself a thousand times',
     () => p.pickle(']q\x00(', 'h\x00'.repeat(1000), 'e'),
-    'nested more than 32 deep',
+    'nested more than 32 levels deep',
   ],
   [
     '200,000 nested lists',
     () => p.pickle(']'.repeat(200_000), 'a'.repeat(199_999)),
-    'nested more than 32 deep',
+    'nested more than 32 levels deep',
   ],
-  ['200,000 nested tuples', () => p.pickle('N', '\x85'.repeat(200_000)), 'nested more than 32 deep'],
+  ['200,000 nested tuples', () => p.pickle('N', '\x85'.repeat(200_000)), 'nested more than 32 levels deep'],
   [
     'dictionaries made of one long list again and again',
     () =>

@@ -144,7 +144,7 @@ describe("PyTorch's own files", () => {
   )
 
   it.each([
-    ['model.pth', 'no tensors in it, and what it asks for is not called: __main__.Net'],
+    ['model.pth', 'contains no tensors, and the functions it names are not called: __main__.Net'],
     ['quantized.pth', 'is made by torch._utils._rebuild_qtensor, which is not supported'],
     ['script.pt', 'it is a TorchScript archive'],
   ])('without weights that can be read, %s, are refused', async (name, message) => {

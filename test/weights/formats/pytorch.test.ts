@@ -149,7 +149,7 @@ describe('A zip', () => {
     [
       'of a strange byte order',
       () => torchZip(data, storages, { 'model/byteorder': Buffer.from('middle') }),
-      "the byte order 'middle'",
+      "the unknown byte order 'middle'",
     ],
     [
       'that is cut',
@@ -212,7 +212,7 @@ describe('A zip', () => {
     bytes[bytes.indexOf(data) + 2]! ^= 1
     await expect(open(bytes)).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining("'data.pkl' in it is damaged"),
+      message: expect.stringContaining("its 'data.pkl' is damaged"),
     })
   })
 
@@ -368,7 +368,7 @@ describe('A file of the older form', () => {
     [
       'of a whole model without weights',
       plainTorch(p.pickle(p.tuple(p.str('module'), p.global('__main__', 'Net'), 'NN'), 'Q'), p.pickle(']')),
-      'no tensors in it, and what it asks for is not called: __main__.Net',
+      'contains no tensors, and the functions it names are not called: __main__.Net',
     ],
     [
       'of another version',

@@ -69,7 +69,11 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
     safetensors(one({ shape }), float),
     "the shape of 't' is not a list of sizes",
   ]),
-  ['the shape [[1]]', safetensors(one({ shape: [[1]] }), float), 'its header is nested more than 3 deep'],
+  [
+    'the shape [[1]]',
+    safetensors(one({ shape: [[1]] }), float),
+    'its header is nested more than 3 levels deep',
+  ],
   ['too many elements', safetensors(one({ shape: [2 ** 27, 2 ** 27] }), float), "'t' has too many elements"],
   ...[undefined, 4, [], [0], [0, 4, 8], [-4, 0], [0, '4'], [0, 4.5]].map(
     (data_offsets): [string, Uint8Array, string] => [
@@ -83,11 +87,7 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
     safetensors(one({ shape: [2 ** 40, 2 ** 40, 0], data_offsets: [0, 0] })),
     "'t' has too many elements",
   ],
-  [
-    'data that ends before it begins',
-    safetensors(one({ data_offsets: [4, 0] }), float),
-    'ends, at 0, before',
-  ],
+  ['data that ends before it begins', safetensors(one({ data_offsets: [4, 0] }), float), 'ends at 0, before'],
   [
     'a size other than that of the shape',
     safetensors(one({ shape: [1, 2] }), float),
@@ -123,16 +123,20 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   [
     'lists 200,000 deep',
     safetensors(`{"t":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
-    'its header is nested more than 3 deep',
+    'its header is nested more than 3 levels deep',
   ],
   ['200,000 opened lists', safetensors('['.repeat(200_000)), "its header does not begin with '{'"],
-  ['200,000 opened objects', safetensors('{"a":'.repeat(200_000)), 'its header is nested more than 3 deep'],
+  [
+    '200,000 opened objects',
+    safetensors('{"a":'.repeat(200_000)),
+    'its header is nested more than 3 levels deep',
+  ],
   ['a bad escape in a key', safetensors('{"\\x":1}'), 'its header is not JSON: '],
   ['a key that never ends', safetensors('{"t'), 'its header is not JSON: '],
   [
     'a shape 200,000 deep',
     safetensors(`{"t":{"dtype":"F32","shape":${'['.repeat(200_000)}1${']'.repeat(200_000)}}}`),
-    'its header is nested more than 3 deep',
+    'its header is nested more than 3 levels deep',
   ],
   [
     // JSON.parse would make gigabytes of a hundred million bytes of such values.

@@ -131,7 +131,7 @@ describe('openSafetensors', () => {
   ])('refuses %s', async (_, dtype, shape, data, message) => {
     await expect(readAlone(dtype, shape, data)).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: `'t' in ${path} holds ${message}.`,
+      message: `'t' in ${path} is ${message}.`,
     })
   })
 
