@@ -1,7 +1,7 @@
 // The whole data flow from an image to labels on one page: load, classify, close.
 import { isFloat32Array } from 'node:util/types'
 import { checkNames, checkSignal, type Names, pick } from './base/options.ts'
-import { greatest } from './base/top-k.ts'
+import { topIndices } from './base/top-k.ts'
 import { checkInteger, outOfRange, wrongType } from './errors.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
@@ -194,7 +194,7 @@ export class Classifier {
     checkInteger('count', count, 1)
     if (typeof threshold !== 'number' || Number.isNaN(threshold))
       throw wrongType('a number', 'threshold', threshold)
-    return greatest(probabilities, count)
+    return topIndices(probabilities, count)
       .map(index => ({ index, label: this.labels[index]!, probability: probabilities[index]! }))
       .filter(({ probability }) => probability >= threshold)
   }

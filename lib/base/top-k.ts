@@ -1,7 +1,7 @@
 // The indices of the k largest values, found in one pass without a full sort.
 
 /** The indices of the `count` largest values, largest first; of equal values the earlier comes first. */
-export function greatest(values: Float32Array, count: number): number[] {
+export function topIndices(values: Float32Array, count: number): number[] {
   const places: number[] = [] // a heap: each entry precedes those at 2i + 1 and 2i + 2, so the smallest is on top
   const before = (a: number, b: number) => values[a]! < values[b]! || (values[a]! === values[b]! && a > b)
   const most = Math.min(count, values.length)

@@ -16,8 +16,8 @@ import { makeSubject } from '../benchmark/subject.ts'
 import { writeAtomically } from '../files/atomic-file.ts'
 import { cpuInstructionSet } from '../runtime/native.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
+import { openNamedModel } from './options/named-model.ts'
 import { index, positive, positiveSeconds, positives } from './options/numbers.ts'
-import { openNamedModel } from './options/plan-of.ts'
 import { sayAll, sayJson, warn, warnAll } from './terminal/print.ts'
 
 /** The cases to measure, and for how long. */

@@ -4,7 +4,7 @@ import { alignColumns } from '../model/format-plan.ts'
 import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
 import type { Precision } from '../runtime/session-options.ts'
 import { type NetworkArguments, networkOptionsOf } from './options/model-options.ts'
-import { planOf } from './options/plan-of.ts'
+import { planOf } from './options/named-model.ts'
 import { say, sayAll, sayJson } from './terminal/print.ts'
 
 export interface CompileArguments extends NetworkArguments {

@@ -6,7 +6,7 @@ import { alignColumns, formatPlan } from '../model/format-plan.ts'
 import { bundledModels, type ModelFile } from '../model-record.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { cpuInstructionSet, loadNative } from '../runtime/native.ts'
-import { planOf } from './options/plan-of.ts'
+import { planOf } from './options/named-model.ts'
 import { sayAll, sayJson, write } from './terminal/print.ts'
 
 export interface InfoArguments {

@@ -92,6 +92,7 @@ const others: readonly { is: (head: Buffer) => boolean; what: string }[] = [
     is: hasBrand('heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'mif1', 'msf1'),
     what: 'it is HEIC, which is not supported. Convert it to JPEG',
   },
+  { is: starts([0, 0, 1, 0]), what: 'it is ICO, which is not supported. Convert it to PNG' },
   { is: starts('BM'), what: 'it is BMP, which is not supported. Convert it to PNG' },
   {
     is: starts([0xff, 0x0a], [0, 0, 0, 0x0c, 0x4a, 0x58, 0x4c, 0x20]),
@@ -103,7 +104,7 @@ const others: readonly { is: (head: Buffer) => boolean; what: string }[] = [
   },
   { is: starts('%PDF'), what: 'it is a PDF. Convert a page of it to PNG' },
   {
-    is: looksLike(/<svg[\s>]/i),
+    is: looksLike(/<svg[\s/>]/i),
     what: 'it is SVG, which is not supported because it can contain scripts. Render it to PNG first',
   },
   { is: looksLike(/<(?:!doctype )?html[\s>]/i), what: 'it is an HTML page, not an image' },

@@ -413,15 +413,17 @@ describe('over REST', () => {
   })
 
   it.each([
-    ['a BMP', Buffer.from('BM6\0\0\0')],
-    ['an SVG', Buffer.from('<?xml version="1.0"?><svg/>')],
-    ['HEIF', Buffer.from('\0\0\0\x18ftypheic')],
-    ['a page of HTML', Buffer.from('\n<!doctype html>')],
-  ])('an image that is %s is called that', async (name, image) => {
+    ['it is BMP, which is not supported. Convert it to PNG', Buffer.from('BM6\0\0\0')],
+    ['it is ICO, which is not supported. Convert it to PNG', Buffer.of(0, 0, 1, 0, 1, 0)],
+    [
+      'it is SVG, which is not supported because it can contain scripts. Render it to PNG first',
+      Buffer.from('<?xml version="1.0"?><svg/>'),
+    ],
+    ['it is HEIC, which is not supported. Convert it to JPEG', Buffer.from('\0\0\0\x18ftypheic')],
+    ['it is an HTML page, not an image', Buffer.from('\n<!doctype html>')],
+  ])('an image is refused by what it is: %s', async (what, image) => {
     const { json } = await post(`${server.url}/classify`, image)
-    expect(json.error).toBe(
-      `The image of ${image.length} bytes is ${name}, which is none of JPEG, PNG, WebP, GIF, TIFF, AVIF. [DECODE_FAILED]`,
-    )
+    expect(json.error).toBe(`the image of ${image.length} bytes cannot be decoded: ${what}. [DECODE_FAILED]`)
   })
 
   it('tensors in binary go to NAME:INPUT as well', async () => {

@@ -411,7 +411,7 @@ describe('a request that is none', () => {
       imageInput,
       bytesTensor(Buffer.from('x'), Buffer.from('y')),
       {},
-      /none of JPEG, PNG.*DECODE_FAILED/,
+      /it is text, not an image.*DECODE_FAILED/,
     ],
     [
       'a body that is not packed',

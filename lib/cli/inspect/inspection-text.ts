@@ -1,7 +1,7 @@
 // An inspection as text for a terminal.
 import type { Preprocessing } from '../../image/preprocess.ts'
 import { alignColumns } from '../../model/format-plan.ts'
-import { stepsText } from '../options/steps.ts'
+import { stepsText } from '../options/preprocessing-steps.ts'
 import type { InspectedNetwork, Inspection, TensorStats } from './inspection.ts'
 
 export function inspectionText({ path, format, bytes, sha256, tensors, network, stats }: Inspection): string {

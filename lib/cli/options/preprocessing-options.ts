@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import type { Preprocessing } from '../../image/preprocess.ts'
 import type { PreprocessingChanges } from '../../image/preprocessing-changes.ts'
 import { fraction, positiveNumber, triple } from './numbers.ts'
-import { parseSteps } from './steps.ts'
+import { parseSteps } from './preprocessing-steps.ts'
 
 /** Each is named after the member that it replaces. */
 export type PreprocessingArguments = PreprocessingChanges

@@ -3,7 +3,7 @@ import { cpus } from 'node:os'
 import { shapeText, windowText } from '../../model/format-plan.ts'
 import { type Plan, planCost } from '../../model/plan.ts'
 import { type NativeAddon, type NativeOptions, translateError } from '../native.ts'
-import { type Choices, checkKept, readChoices, writeChoices } from './choice-cache.ts'
+import { type Choices, checkKept, readChoices, writeChoices } from './algorithm-cache.ts'
 import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
 
 /** Raise this with every change to `native/cpu` that may make another algorithm the fastest: older choices are then discarded. */

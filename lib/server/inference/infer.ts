@@ -1,6 +1,6 @@
 // The protocol's `infer`: input tensors to outputs, the same for REST and gRPC.
 
-import { greatest } from '../../base/top-k.ts'
+import { topIndices } from '../../base/top-k.ts'
 import { type LoadedModel, modelVersion, type ServedOutput } from '../models/served-model.ts'
 import type { InferRequest, InferResult, RequestedOutput } from '../protocol/request.ts'
 import type { OutputTensor, TensorMetadata } from '../protocol/tensor.ts'
@@ -91,7 +91,7 @@ function classify(
   const elements: string[] = []
   for (let n = 0; n < images; n++) {
     const values = data.subarray(n * columns, (n + 1) * columns)
-    for (const index of greatest(values, width))
+    for (const index of topIndices(values, width))
       elements.push([values[index], index, ...(labels[index] === undefined ? [] : [labels[index]])].join(':'))
   }
   return { name, datatype: 'BYTES', shape: [images, width], data: elements }

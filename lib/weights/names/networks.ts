@@ -1,7 +1,7 @@
 // The networks in a file, found by their tensors' names, and the choice among several.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { excerpt } from './excerpt.ts'
+import { excerpt } from './name-list.ts'
 import type { Scheme } from './scheme.ts'
 import { schemes } from './schemes.ts'
 

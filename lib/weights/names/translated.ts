@@ -4,13 +4,13 @@ import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { tensorNotFound, type WeightSource } from '../source.ts'
 import { keepStored } from '../stored-source.ts'
-import { isOfTraining } from './outside.ts'
-import { nameAt, type Part, placeOf } from './places.ts'
+import { isOfTraining } from './extra-tensors.ts'
+import { nameAt, placeOf, type TensorRole } from './name-mapping.ts'
 import type { Scheme, TensorNames } from './scheme.ts'
 
 /** The sources of one of our tensors: names in the file, including the prefix. */
 interface Recipe {
-  readonly part: Part
+  readonly part: TensorRole
   /** Undefined if the scheme has no such tensor: the batch norm is then the identity, as wide as `conv`. */
   readonly own: string | undefined
   readonly conv: string | undefined
@@ -21,7 +21,7 @@ interface Recipe {
   readonly turned: boolean
 }
 
-const identity: { readonly [part in Part]?: number } = { gamma: 1, beta: 0, mean: 0, variance: 1 }
+const identity: { readonly [part in TensorRole]?: number } = { gamma: 1, beta: 0, mean: 0, variance: 1 }
 
 /**
  * The tensors with `prefix` in a file of `scheme`. Any name may be read; `names()` lists those of `ours`, the names a network

@@ -2,10 +2,10 @@
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
+import type { ConvNorm, Norm } from './conv-norm.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
 import { type OnnxTensor, readOnnxTensor, storedTensor } from './tensor.ts'
-import type { Norm, Unit } from './unit.ts'
 import type { Wire } from './wire.ts'
 
 /** A tensor under its new name. The caller of `load` owns the result. */
@@ -18,10 +18,10 @@ export interface NamedTensor extends CheckpointTensor {
 /** @throws ResidualError CHECKPOINT_INVALID if batch norms differ in epsilon: a network has only one */
 export function namedTensors(
   graph: OnnxGraph,
-  { units, classifier }: Pick<Structure, 'units' | 'classifier'>,
+  { convs, classifier }: Pick<Structure, 'convs' | 'classifier'>,
   wire: Wire,
 ): { readonly tensors: ReadonlyMap<string, NamedTensor>; readonly epsilon: number } {
-  const epsilons = new Set([...units.values()].flatMap(({ norm }) => (norm ? [norm.epsilon] : [])))
+  const epsilons = new Set([...convs.values()].flatMap(({ norm }) => (norm ? [norm.epsilon] : [])))
   if (epsilons.size > 1)
     throw graph.refused(`its batch norms have the epsilons ${[...epsilons].join(' and ')}`)
   const [epsilon = defaultEpsilon] = epsilons
@@ -43,9 +43,9 @@ export function namedTensors(
     ...as(tensor, tensor.dims, into => read(tensor, into)),
     stored: storedTensor(tensor),
   })
-  for (const [name, unit] of units) {
-    tensors.set(`${name}.weight`, plain(unit.weight))
-    const norm = unit.norm ? stored(unit.norm, unit, plain, read) : identity(unit, epsilon, plain)
+  for (const [name, conv] of convs) {
+    tensors.set(`${name}.weight`, plain(conv.weight))
+    const norm = conv.norm ? stored(conv.norm, conv, plain, read) : identity(conv, epsilon, plain)
     for (const [leaf, tensor] of Object.entries(norm)) tensors.set(`${normName(name)}.${leaf}`, tensor)
   }
   const { weight, channels, classes, channelsFirst, bias } = classifier
@@ -74,7 +74,7 @@ interface NormTensors {
 /** The convolution's bias is subtracted from the mean. */
 function stored(
   { gamma, beta, mean, variance }: Norm,
-  { bias }: Unit,
+  { bias }: ConvNorm,
   plain: (tensor: OnnxTensor) => NamedTensor,
   read: (tensor: OnnxTensor) => Promise<Float32Array>,
 ): NormTensors {
@@ -95,7 +95,7 @@ function stored(
  * float32 cannot tell from 1.
  */
 function identity(
-  { weight, bias }: Unit,
+  { weight, bias }: ConvNorm,
   epsilon: number,
   plain: (tensor: OnnxTensor) => NamedTensor,
 ): NormTensors {

@@ -3,7 +3,7 @@
 import { labelsKey } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
-import { isOfTraining } from '../../names/outside.ts'
+import { isOfTraining } from '../../names/extra-tensors.ts'
 import { TensorView } from '../views/tensor-view.ts'
 import { attributesOf, type FoundModule, membersOfModule } from './modules.ts'
 import type { Pickle } from './read-pickle.ts'

@@ -13,7 +13,7 @@ export interface Norm {
 }
 
 /** A convolution with its batch norm. */
-export interface Unit {
+export interface ConvNorm {
   readonly node: OnnxNode
   /** `[K,C/groups,R,S]` */
   readonly weight: OnnxTensor
@@ -29,7 +29,7 @@ export interface Unit {
 const defaultEpsilon = 1e-5 // ONNX's
 
 /** @throws ResidualError CHECKPOINT_INVALID for convolutions that no ResNet has */
-export function unitAt(graph: OnnxGraph, { node, input, pads }: Reader): Unit {
+export function convNormAt(graph: OnnxGraph, { node, input, pads }: Reader): ConvNorm {
   if (node.op !== 'Conv' || input !== 0)
     throw graph.refused(`it has ${described(node)} where a ResNet has a convolution`)
   const weight = tensorOf(graph, node, 1, 4)

@@ -1,7 +1,7 @@
 // Tensors of a file that are not part of the chosen network.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { excerpt } from './excerpt.ts'
+import { excerpt } from './name-list.ts'
 
 /** Name segments of training state, which does not affect results. */
 const ofTraining =

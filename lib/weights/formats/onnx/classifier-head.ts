@@ -1,9 +1,9 @@
 // A ResNet's classifier in an ONNX graph: the mean over all pixels, a fully connected layer, and possibly an activation.
 import type { Activation } from '../../../model/activation.ts'
+import { tensorOf } from './conv-norm.ts'
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import type { OnnxInput } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'
-import { tensorOf } from './unit.ts'
 
 const activations: { readonly [op: string]: Activation } = {
   Softmax: 'softmax',

@@ -3,11 +3,11 @@ import { stemNames } from '../../model/blocks.ts'
 import type { LayerNames, Scheme, TensorNames } from './scheme.ts'
 
 /** The role of a tensor in its layer: a member of {@link TensorNames}. */
-export type Part = 'weight' | 'gamma' | 'beta' | 'mean' | 'variance' | 'linearWeight' | 'linearBias'
+export type TensorRole = 'weight' | 'gamma' | 'beta' | 'mean' | 'variance' | 'linearWeight' | 'linearBias'
 
 /** A layer of the network, and the tensor's role in it. */
 export interface Place {
-  readonly part: Part
+  readonly part: TensorRole
   readonly layer: 'stem' | 'block' | 'projection' | 'classifier'
   /** Stage from 1, block from 0, convolution of a block or of the stem from 1, as far as they apply to the layer. */
   readonly i: number
@@ -18,7 +18,7 @@ export interface Place {
 const ourName =
   /^(?:(?<stem>(?:conv|bn)1(?:\.\d)?)|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[012]))|(?<fc>fc))\.(?<leaf>\w+)$/
 
-const normParts: { readonly [leaf: string]: Part } = {
+const normParts: { readonly [leaf: string]: TensorRole } = {
   weight: 'gamma',
   bias: 'beta',
   running_mean: 'mean',
