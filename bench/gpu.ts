@@ -1,8 +1,9 @@
-// How fast is a GPU on ResNets, and how near to what it can do? Images per second and latency per batch and precision; FLOP/s
-// and bytes/s beside ceilings measured on the same device, through the same addon: the best cuDNN does on large convolutions,
-// and the best a kernel that only reads and writes does.
+// A GPU's speed on ResNets, and how close it comes to what the GPU can do. Images per second and latency per batch and precision;
+// FLOP/s and bytes/s next to ceilings measured on the same device, through the same addon: the best cuDNN does on large
+// convolutions, and the best a kernel does that only reads and writes.
 import { parseArgs } from 'node:util'
 import { median, quantile } from '../lib/base/statistics.ts'
+import { gpuBytes, precisionBytes } from '../lib/benchmark/gpu-bytes.ts'
 import {
   batchNorm,
   conv,
@@ -34,7 +35,7 @@ const { values: options } = parseArgs({
     device: { type: 'string', default: '0' },
   },
 })
-const cuda = findBackends().find(backend => backend.name === 'cuda')!
+const cuda = (await findBackends()).find(backend => backend.name === 'cuda')!
 if (!cuda.available) {
   console.log(`residual: skipped, there is no GPU to measure. ${cuda.details}`)
   process.exit(0)
@@ -53,7 +54,7 @@ const open = (plan: Plan, network: Network, precision: Precision, batch: number)
     autotune: options.autotune,
   })
 
-/** Milliseconds of single runs, one at a time. */
+/** Milliseconds per run, one run at a time. */
 async function latencies(session: Session, pixels: Uint8Array): Promise<number[]> {
   for (let i = 0; i < 3; i++) await session.run(pixels, { outputs: ['logits'] })
   const times: number[] = []
@@ -66,7 +67,7 @@ async function latencies(session: Session, pixels: Uint8Array): Promise<number[]
   return times
 }
 
-/** Milliseconds a run with several under way, so that copying and computing overlap. */
+/** Milliseconds per run with several in flight, so that copying and computing overlap. */
 async function throughput(session: Session, pixels: Uint8Array): Promise<number> {
   let runs = 0
   const begin = performance.now()
@@ -80,13 +81,13 @@ async function throughput(session: Session, pixels: Uint8Array): Promise<number>
   return (performance.now() - begin) / runs
 }
 
-/** The ceiling: the share of a long chain of equal layers, so that what surrounds them does not count. */
+/** The ceiling, measured by the extra layers of a longer chain of equal layers, so that everything around them cancels out. */
 async function ceiling(precision: Precision, kind: 'FLOP' | 'byte'): Promise<number> {
   const [channels, batch, height] = [2048, 8, 64]
   const chain = (length: number): Network => {
     let x = conv(input(), { name: 'in', channels, kernel: 1 })
     for (let i = 0; i < length; i++)
-      x = kind === 'FLOP' ? conv(x, { name: `c${i}`, channels, kernel: 1 }) : batchNorm(x, { name: `b${i}` }) // nothing absorbs the second and those after it
+      x = kind === 'FLOP' ? conv(x, { name: `c${i}`, channels, kernel: 1 }) : batchNorm(x, { name: `b${i}` }) // nothing absorbs the second and later ones
     const logits = linear(globalAvgPool(x), { name: 'fc', classes: 8 })
     return { name: kind, graph: x.graph, outputs: { logits } }
   }
@@ -97,11 +98,10 @@ async function ceiling(precision: Precision, kind: 'FLOP' | 'byte'): Promise<num
     const plan = lower(network, { height, width: height, ...unit })
     await using session = await open(plan, network, precision, batch)
     times.push(median(await latencies(session, new Uint8Array(batch * height * height * 3))))
-    const bytes = precision === 'fp16' || precision === 'bf16' ? 2 : 4
     works.push(
       kind === 'FLOP'
         ? planCost(plan).flops * batch
-        : length * 2 * batch * height * height * channels * bytes,
+        : length * 2 * batch * height * height * channels * precisionBytes[precision],
     )
   }
   return ((works[1]! - works[0]!) / (times[1]! - times[0]!)) * 1000
@@ -125,7 +125,7 @@ const rows = [
 for (const precision of options.precision.split(',') as Precision[]) {
   const [flopCeiling, byteCeiling] = [await ceiling(precision, 'FLOP'), await ceiling(precision, 'byte')]
   console.log(
-    `${precision}: at most ${(flopCeiling / 1e12).toFixed(1)} TFLOP/s and ${(byteCeiling / 1e9).toFixed(0)} GB/s measured`,
+    `${precision}: measured ceilings of ${(flopCeiling / 1e12).toFixed(1)} TFLOP/s and ${(byteCeiling / 1e9).toFixed(0)} GB/s`,
   )
   for (const layers of numbers(options.layers)) {
     const network = resnet({ layers })
@@ -135,9 +135,9 @@ for (const precision of options.precision.split(',') as Precision[]) {
       const pixels = Uint8Array.from({ length: batch * size * size * 3 }, (_, i) => (i * 31) & 255)
       const times = await latencies(session, pixels)
       const each = await throughput(session, pixels)
-      const cost = planCost(plan)
-      const bytes = (cost.activationBytes * batch + cost.weightBytes) * (precision === 'tf32' ? 1 : 0.5)
-      const [flops, rate] = [(cost.flops * batch) / each / 1e-3, bytes / each / 1e-3]
+      const [flops, rate] = [planCost(plan).flops * batch, gpuBytes(plan, precision, batch)].map(
+        work => work / each / 1e-3,
+      ) as [number, number]
       rows.push([
         `${network.name} ${size}x${size}`,
         precision,

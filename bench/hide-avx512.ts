@@ -1,4 +1,4 @@
-// How do the engines compare on a CPU without AVX-512, where there is only one that has it? With CPUID saying so to all of them.
+// Runs a benchmark as if the CPU had no AVX-512, by making CPUID say so to every engine.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,21 +8,20 @@ import { cpuInstructionSet } from '../lib/runtime/native.ts'
 const library = join(packageRoot, 'build', 'hide_avx512.so')
 
 /**
- * Whether this process is one that {@link runAgainWithoutAvx512} has started.
+ * Whether {@link runAgainWithoutAvx512} started this process.
  *
- * @throws Error where it is and still finds AVX-512
+ * @throws Error if it did and AVX-512 is still detected
  */
 export function avx512IsHidden(): boolean {
   if (!process.env.LD_PRELOAD?.split(':').includes(library)) return false
-  if (cpuInstructionSet() === 'avx512')
-    throw new Error('AVX-512 cannot be hidden here: it is found all the same.')
+  if (cpuInstructionSet() === 'avx512') throw new Error('AVX-512 could not be hidden: it is still detected.')
   return true
 }
 
 /**
- * Runs this program with the same arguments in a process that finds no AVX-512, and whose children find none; returns its exit code.
+ * Runs this program with the same arguments in a process that does not detect AVX-512, nor do its children; returns its exit code.
  *
- * @throws Error where there is no C compiler
+ * @throws Error if there is no C compiler
  */
 export function runAgainWithoutAvx512(): number {
   mkdirSync(join(packageRoot, 'build'), { recursive: true })

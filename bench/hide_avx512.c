@@ -1,7 +1,7 @@
-// A library to be preloaded: what would the programs do on a CPU without AVX-512 and AMX? The kernel is asked
-// to let the instruction CPUID fault (arch_prctl(2), ARCH_CPUID_SET); the handler executes it and takes those
-// features out of the answer. For bench/hide-avx512.ts. Linux on x86-64, and CPUs that can (`cpuid_fault` in
-// /proc/cpuinfo).
+// A library to preload that makes programs run as on a CPU without AVX-512 and AMX. It asks the kernel to
+// make the CPUID instruction fault (arch_prctl(2), ARCH_CPUID_SET); the handler executes it and clears those
+// features from the answer. For bench/hide-avx512.ts. Linux on x86-64, on CPUs that support it (`cpuid_fault`
+// in /proc/cpuinfo).
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <dlfcn.h>
@@ -30,7 +30,7 @@ typedef int Sigaction(int, const struct sigaction*, struct sigaction*);
 static Sigaction* real_sigaction;
 static struct sigaction others;  // what the program wants done of its own faults
 
-// Whether CPUID may be executed by this thread, and those it starts.
+// Sets whether this thread, and those it starts, may execute CPUID.
 static int allow_cpuid(int allowed) { return (int)syscall(SYS_arch_prctl, ARCH_SET_CPUID, allowed); }
 
 static void answer(greg_t* registers) {
@@ -60,7 +60,7 @@ static void restore_default(void) {
 
 static void handle(int signal_number, siginfo_t* info, void* context) {
   greg_t* const registers = ((ucontext_t*)context)->uc_mcontext.gregs;
-  // A fault of CPUID comes from no address.
+  // A CPUID fault has no address.
   if (info->si_code == SI_KERNEL) {
     const uint8_t* const instruction = (const uint8_t*)registers[REG_RIP];
     if (instruction[0] == 0x0f && instruction[1] == 0xa2) {
@@ -78,7 +78,7 @@ static void handle(int signal_number, siginfo_t* info, void* context) {
   }
 }
 
-// Programs that set a handler of their own (Node resets all when it starts) must not replace this one.
+// Programs that set their own handler (Node resets all of them at startup) must not replace this one.
 int sigaction(int signal_number, const struct sigaction* action, struct sigaction* old) {
   if (!real_sigaction) real_sigaction = (Sigaction*)dlsym(RTLD_NEXT, "sigaction");
   if (signal_number != SIGSEGV) return real_sigaction(signal_number, action, old);

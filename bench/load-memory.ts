@@ -1,5 +1,5 @@
-// How much memory does a whole load take at most, from a file to a session on the CPU? Each in a process of its own, against the
-// file's numbers as float32 and 100 MB. Files that are given, of any format, or one of a wide ResNet that is made for it.
+// The peak memory of a whole load, from a file to a session on the CPU. Each load runs in its own process and is compared with
+// the size of the file's numbers as float32 plus 100 MB. Takes files of any format, or makes one of a wide ResNet.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -21,7 +21,7 @@ const { values: options, positionals } = parseArgs({
 const child = join(packageRoot, 'bench', 'load-memory-child.mjs')
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0)
 
-/** Of loading `file`, in bytes: before it and at most. */
+/** Memory in bytes before loading `file`, and its peak. */
 async function peakOf(file: string, exact: boolean): Promise<{ before: number; peak: number }> {
   const { stdout } = await promisify(execFile)(process.execPath, [
     child,
@@ -58,7 +58,7 @@ try {
     }
   }
   console.log(
-    `${alignColumns(rows, [1, 3, 4, 5, 6]).join('\n')}\n\nIn MB, the most of ${options.rounds} processes each.`,
+    `${alignColumns(rows, [1, 3, 4, 5, 6]).join('\n')}\n\nIn MB, the maximum of ${options.rounds} processes each.`,
   )
 } finally {
   await rm(folder, { recursive: true })

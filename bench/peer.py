@@ -1,4 +1,4 @@
-# A network of residual's in an engine of Python's, one engine a process, for bench/python.ts. The engines are in peers/.
+# Runs one of residual's networks in a Python engine, one engine per process, for bench/python.ts. The engines are in peers/.
 #
 #   peer.py version ENGINE
 #   peer.py serve ENGINE FILE THREADS NETWORK           answers questions, a line of JSON each, from standard input
@@ -18,7 +18,7 @@ import time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-# The module and the class of each.
+# The module and class of each engine.
 ENGINES = {
     "pytorch": ("pytorch", "PyTorch"),
     "opencv": ("opencv", "OpenCV"),
@@ -39,13 +39,13 @@ def answer(message):
 
 
 def logits_of(engine):
-    """The logits of the batch. Where several are computed at the same time, they are of the same images."""
+    """The logits of the batch. Batches computed at the same time are of the same images."""
     import numpy as np
 
     first, *others = engine.run()
     for other in others:
         if not np.linalg.norm(other - first) <= 1e-4 * np.linalg.norm(first):
-            raise RuntimeError("Batches of the same images, computed at the same time, have different logits.")
+            raise RuntimeError("Batches of the same images have different logits when computed at the same time.")
     return first
 
 

@@ -1,4 +1,4 @@
-// The engines that a Python has, each in a process that answers on its standard output.
+// The Python engines to compare with, each in a process that answers on its standard output.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { packageRoot } from '../lib/base/package-root.ts'
 import type { Engine, Images, OpenEngine, Subject } from '../lib/benchmark/engine.ts'
 
-/** What each reads. */
+/** The format each engine reads. */
 const fileKinds = {
   pytorch: 'safetensors',
   opencv: 'onnx',
@@ -23,7 +23,7 @@ export const pythonEngineNames = Object.keys(fileKinds) as readonly PythonEngine
 
 const script = join(packageRoot, 'bench', 'peer.py')
 
-/** What was found of `names`, and lines that tell what was not and why. */
+/** The engines found among `names`, and lines about each: its version, or why it is missing. */
 export async function findPythonEngines(
   python: string,
   names = pythonEngineNames,
@@ -77,7 +77,7 @@ async function openPeer(python: string, name: string, args: readonly string[]): 
   })
   child.stdin.on('error', () => {}) // it has ended, which the answer that never comes tells
   const ended = once(child, 'close')
-  ended.catch(() => {}) // whoever asks or closes is told
+  ended.catch(() => {}) // rejections surface where the engine is used or closed
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const ask = async (question: object): Promise<Answer> => {
     child.stdin.write(`${JSON.stringify(question)}\n`)

@@ -1,9 +1,9 @@
-// The Python whose frameworks residual is compared with, by tests and benchmarks.
+// The Python whose frameworks tests and benchmarks compare residual with.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../lib/base/package-root.ts'
 
-/** The one that `npm run setup:reference` makes. */
+/** Created by `npm run setup:reference`. */
 const installed = join(packageRoot, '.deps', 'python', 'bin', 'python3')
 
 /** RESIDUAL_PYTHON, else the one of `npm run setup:reference`, else `python3`. */

@@ -1,5 +1,4 @@
-// `residual bench` on the usual networks, with the engines of a Python beside onnxruntime-node. Prints a table, writes JSON and a
-// chart.
+// `residual bench` on the usual networks, with Python engines next to onnxruntime-node. Prints a table, writes JSON and a chart.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
@@ -24,7 +23,7 @@ import { referencePython } from './reference-python.ts'
 
 const names = (text: string) => text.split(',')
 const command = benchOptions(new Command('bench'))
-  .option('--models <names>', 'bundled ones, files, resnet18 to resnet152', names, [
+  .option('--models <names>', 'bundled models, files, or resnet18 to resnet152', names, [
     'resnet50',
     'resnet101',
     'resnet152',
@@ -32,12 +31,12 @@ const command = benchOptions(new Command('bench'))
   ])
   .option(
     '--engines <names>',
-    `besides residual, of onnxruntime, ${pythonEngineNames.join(', ')} (default: all there are)`,
+    `engines to compare with: onnxruntime, ${pythonEngineNames.join(', ')} (default: all that are installed)`,
     names,
   )
-  .option('--python <path>', 'a Python that has some of the engines', referencePython)
-  .option('--hide-avx512', 'from every engine, as on a CPU without it (Linux, x86-64)')
-  .option('--out <folder>', 'where bench.json and bench.svg go', join(packageRoot, 'build', 'bench'))
+  .option('--python <path>', 'a Python with some of the engines', referencePython)
+  .option('--hide-avx512', 'hide AVX-512 from every engine (Linux, x86-64)')
+  .option('--out <folder>', 'folder for bench.json and bench.svg', join(packageRoot, 'build', 'bench'))
   .parse()
 const options = command.opts<
   BenchSettings & {
@@ -66,7 +65,7 @@ if (pythonNames.length > 0) {
 }
 const wanted = options.engines?.filter(name => name !== 'residual') ?? peers.map(({ name }) => name)
 const unknown = wanted.filter(name => !peers.some(peer => peer.name === name))
-if (unknown.length > 0) command.error(`error: there is no ${unknown.join(', no ')} here`)
+if (unknown.length > 0) command.error(`error: not available here: ${unknown.join(', ')}`)
 
 const engines = [
   residualEngine(packageVersion(), sessionOptions(options)),
@@ -82,8 +81,8 @@ try {
   }
 } finally {
   if (last) {
-    console.log(reportText(last)) // whatever was measured
-    console.log(`\nThe same as JSON and as a chart is in ${options.out}.`)
+    console.log(reportText(last)) // everything measured so far
+    console.log(`\nAlso written as JSON and as a chart to ${options.out}.`)
   }
 }
 process.exitCode = exitCode(last!)

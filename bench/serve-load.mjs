@@ -1,6 +1,5 @@
-// How much does a server take? One load of bench/serve.ts as fast as it goes, by autocannon, in a process of its own.
-// autocannon's command line would read a binary body as text. Its rates are of no use for latency: it sends what is due in a
-// second all at the beginning of that second.
+// One load of bench/serve.ts as fast as it goes, by autocannon, in a process of its own. autocannon's command line would read a
+// binary body as text. Its rates are no use for latency: it sends everything due in a second at the start of that second.
 import { readFileSync } from 'node:fs'
 import autocannon from 'autocannon'
 

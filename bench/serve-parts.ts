@@ -1,4 +1,4 @@
-// What is a load on a server, and what did it do to it? The loads of bench/serve.ts, and whether they can be believed.
+// The loads of bench/serve.ts: what each one did to the server, and whether its figures can be trusted.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -22,7 +22,7 @@ export interface Direct {
   readonly cpuMs: number
 }
 
-/** What a load did to the server. CPU time per image says what serving costs even where others use the machine. */
+/** What a load did to the server. CPU time per image is the cost of serving even if others use the machine. */
 export interface Served {
   readonly requestsPerSecond: number
   readonly imagesPerSecond: number
@@ -30,14 +30,14 @@ export interface Served {
   readonly cpuMs: number
   /** Of the load's process, per image: it runs on the same cores. */
   readonly loadCpuMs: number
-  /** 99 of 100 turns of the server's event loop were late by at most so much. */
+  /** The p99 delay of the server's event loop. */
   readonly eventLoopMs: number
   readonly longestTurnMs: number
-  /** The same of this process, which does nothing meanwhile: so late the machine made any. */
+  /** The same of this process, which is idle: the delay the machine itself causes. */
   readonly idleLoopMs: number
-  /** Of each request; none where they were sent as fast as it goes. */
+  /** Of each request; empty if they were sent as fast as possible. */
   readonly latencies: readonly number[]
-  /** The latest that a request was begun after it was due. */
+  /** The longest time between a request's due time and its start. */
   readonly worstLateMs: number
 }
 
@@ -46,7 +46,7 @@ export interface Pair {
   readonly served: Served
 }
 
-/** What the process of a load prints. */
+/** What a load's process prints. */
 interface Load {
   readonly answered: number
   readonly failed: number
@@ -78,7 +78,7 @@ export class LoadGenerator {
     return new LoadGenerator(server, await mkdtemp(join(tmpdir(), 'residual-bench-')))
   }
 
-  /** Requests of `images` each, as pixels in binary, from so many connections as fast as it goes. */
+  /** Sends requests of `images` images each, as binary pixels, over this many connections as fast as possible. */
   saturate(images: number, connections: number, seconds: number): Promise<Served> {
     return this.#run('serve-load.mjs', images, { connections, seconds })
   }
@@ -128,7 +128,7 @@ export class LoadGenerator {
   }
 }
 
-/** What the server tells of itself; of its event loop since it was last asked. */
+/** The server's own metrics; those of its event loop cover the time since the last call. */
 async function watch(server: ServerProcess) {
   const text = (await ask(`${server.url}/metrics`)).json as string
   const metric = (name: string) =>
@@ -146,7 +146,7 @@ async function watch(server: ServerProcess) {
 const mostLateMs = 10
 const mostIdleMs = 5
 
-/** Why the figures cannot be believed, a sentence each; none where they can. */
+/** Why the figures cannot be trusted, one sentence each; empty if they can. */
 export function serveNoise(
   peak: Peak,
   cases: readonly { readonly name: string; readonly pairs: readonly Pair[] }[],
@@ -166,12 +166,12 @@ export function serveNoise(
     ...noiseOf(peak, ratios),
     ...(idle > mostIdleMs
       ? [
-          `the event loop of a process that did nothing was late by ${idle.toFixed(0)} ms at p99 ` +
+          `the event loop of an idle process was ${idle.toFixed(0)} ms late at p99 ` +
             `(more than ${mostIdleMs} ms)`,
         ]
       : []),
     ...(late > mostLateMs
-      ? [`requests were begun up to ${late.toFixed(0)} ms late (more than ${mostLateMs} ms)`]
+      ? [`requests started up to ${late.toFixed(0)} ms late (more than ${mostLateMs} ms)`]
       : []),
   ]
 }

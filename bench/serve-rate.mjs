@@ -1,6 +1,6 @@
-// How long does an answer take at a rate that the server does not set? One load of bench/serve.ts in a process of its own: requests
-// begin at fixed times whatever became of those before, and the time of each counts from when it was due, also where this
-// process was late or all connections were busy. So a server that stalls pays for all who would have come meanwhile.
+// One load of bench/serve.ts at a fixed rate, in a process of its own. Requests start at fixed times whatever became of earlier
+// ones, and each one's latency counts from when it was due, even if this process was late or all connections were busy. A server
+// that stalls therefore pays for everyone who would have come in the meantime.
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'

@@ -1,5 +1,5 @@
-// What does serving cost? The server's throughput next to `session.run`'s at the same batch on as many threads, its latency at
-// half load, and how long its event loop is held up. Loads come from a process of their own on the same machine.
+// The cost of serving: the server's throughput next to that of `session.run` at the same batch and thread count, its latency at
+// half load, and how long its event loop is held up. Each load runs in a process of its own on the same machine.
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { median, quantile, quartiles, quartilesText } from '../lib/base/statistics.ts'
@@ -22,7 +22,7 @@ const [batch, threads, seconds, rounds] = [batchText, threadsText, options.secon
   Number,
 ) as [number, number, number, number]
 
-/** Connections that keep the server busy: two batches are there while one runs. */
+/** Connections that keep the server busy: two batches wait while one runs. */
 const kinds = [
   { images: batch, connections: 4 },
   { images: 1, connections: 4 * batch },
@@ -87,9 +87,11 @@ try {
       column(({ served }) => served.eventLoopMs, 1),
     ]
   })
-  const head = ['', 'images/s', 'of direct', 'CPU ms per image', "the load's", 'event loop p99 ms']
+  const head = ['', 'images/s', 'of direct', 'CPU ms per image', 'and of the load', 'event loop p99 ms']
   console.log(alignColumns([head, directRow, ...rows]).join('\n'))
-  console.log('\nAt half of that, at a constant rate, each from the time it was due:')
+  console.log(
+    '\nAt half that throughput and a constant rate, latencies counted from when each request was due:',
+  )
   for (const [i, { images }] of kinds.entries()) {
     const runs = relaxed[i]!
     const of = (share: number) => runs.map(({ latencies }) => quantile(latencies, share))
@@ -107,8 +109,8 @@ try {
   const worst = Math.max(...everything.map(({ longestTurnMs }) => longestTurnMs))
   const idle = median(everything.map(({ idleLoopMs }) => idleLoopMs))
   console.log(
-    `The longest the event loop was held up: ${worst.toFixed(0)} ms. Delays are without the monitor's own 10 ms; at p99 a process ` +
-      `that did nothing had ${idle.toFixed(1)} ms.`,
+    `Longest delay of the event loop: ${worst.toFixed(0)} ms. Delays exclude the monitor's own 10 ms; an idle process ` +
+      `had ${idle.toFixed(1)} ms at p99.`,
   )
   const cases = kinds.map(({ images }, i) => ({ name: `requests of ${images}`, pairs: pairs[i]! }))
   for (const reason of serveNoise(peak, cases, relaxed.flat())) console.log(`NOISY: ${reason}`)

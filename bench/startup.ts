@@ -1,5 +1,5 @@
-// How long from a file to the first logits, and how much memory at most, next to onnxruntime-node? What `npm run bench` measures
-// too, alone and with more starts.
+// Time from a file to the first logits, and peak memory, next to onnxruntime-node. `npm run bench` measures this too; this runs
+// it alone, with more starts.
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// The page's elements by their ids, and a file that the visitor keeps.
+// The page's elements by id, and saving a file.
 
 export const byId = id => document.getElementById(id)
 

@@ -1,9 +1,9 @@
-// The images that the visitor gives: chosen, dropped, pasted, or samples.
+// The images a visitor gives: chosen, dropped, pasted, or samples.
 import { byId } from './elements.js'
 
 const samples = ['airplane', 'automobile', 'deer', 'frog', 'ship', 'truck']
 
-/** Calls `take` with the files of each time, some of which may be no images. */
+/** Calls `take` with the files of each drop, paste or choice; not all of them need be images. */
 export function onImages(take) {
   byId('choose').addEventListener('click', () => byId('files').click())
   byId('choose-folder').addEventListener('click', () => byId('folder').click())
@@ -34,7 +34,7 @@ export function onImages(take) {
   byId('samples').append(...samples.map(name => sampleButton(name, take)))
 }
 
-/** The files below an entry of a drop, folders searched through and through. */
+/** The files below an entry of a drop, folders searched recursively. */
 async function filesOf(entry) {
   if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))]
   const reader = entry.createReader()
@@ -52,7 +52,7 @@ function sampleButton(name, take) {
   button.className = 'sample'
   const image = document.createElement('img')
   image.src = `samples/${name}.jpg`
-  image.alt = `Try an image of: ${name}`
+  image.alt = `Try the sample image: ${name}`
   button.append(image)
   button.addEventListener('click', async () => {
     const response = await fetch(image.src)

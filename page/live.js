@@ -1,4 +1,4 @@
-// How busy the server is: its metrics of the last minute, drawn.
+// The server's load: its metrics of the last minute, drawn.
 import { byId } from './elements.js'
 
 const everyMs = 1000
@@ -45,7 +45,7 @@ export async function watchServer(onModels) {
   setTimeout(() => watchServer(onModels), everyMs)
 }
 
-/** Charts only where there is something to see in them. */
+/** Shows the charts only when there is something to see. */
 function showCharts() {
   const busy = history.length > 0 && history[0].images < history.at(-1).images
   byId('idle').hidden = busy
@@ -59,7 +59,7 @@ function drawRate() {
     return Math.max(0, (1000 * (sample.images - before.images)) / (sample.time - before.time))
   })
   if (rates.length === 0) return
-  if (rates.length === 1) rates.unshift(0) // a point is no line
+  if (rates.length === 1) rates.unshift(0) // one point is not a line
   const highest = Math.max(1, ...rates)
   const text = rate => rate.toFixed(rate < 10 ? 1 : 0)
   byId('rate').textContent = text(rates.at(-1))
@@ -79,7 +79,7 @@ function drawBatches() {
   let counted = 0
   let smallest = 1
   const bars = [...last.buckets].map(([bound, count]) => {
-    // Batches of up to `bound` images. A server that has started anew counts from 0.
+    // Batches of up to `bound` images. A restarted server counts from 0.
     const upTo = Math.max(counted, count - (first.buckets.get(bound) ?? 0))
     const own = upTo - counted
     counted = upTo

@@ -1,4 +1,4 @@
-// The model that answers: which the visitor chose, what it knows, and how to ask it from a command line.
+// The model that answers: the visitor's choice, what the model knows, and how to query it from a command line.
 import { byId } from './elements.js'
 
 const models = byId('model')
@@ -32,7 +32,7 @@ function showModel() {
   showClasses(models.value)
 }
 
-// ---- What does it know? ----
+// ---- Its classes ----
 
 let classes = []
 const search = byId('known-search')
@@ -63,12 +63,12 @@ function listClasses() {
   )
 }
 
-// ---- How is it asked without this page? ----
+// ---- The command line ----
 
 function tellCommand() {
   const url = new URL('classify', location.href)
   if (models.options.length > 1) url.searchParams.set('model', models.value)
-  const quoted = url.href.replaceAll("'", '%27') // it stands in these
+  const quoted = url.href.replaceAll("'", '%27') // it goes between these
   byId('curl').textContent = `curl --data-binary @photo.jpg '${quoted}'`
 }
 tellCommand()
@@ -76,7 +76,7 @@ tellCommand()
 byId('copy').addEventListener('click', async ({ target }) => {
   const command = byId('curl')
   try {
-    await navigator.clipboard.writeText(command.textContent) // pages from afar without encryption have none
+    await navigator.clipboard.writeText(command.textContent) // pages from other machines have none unless encrypted
     target.textContent = 'Copied'
   } catch {
     getSelection().selectAllChildren(command)

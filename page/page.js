@@ -1,5 +1,5 @@
-// Images in, results out: what the visitor gives is sent to /classify, a few at a time, and shown. No build step: browsers run
-// these files as they are.
+// Images in, results out: sends what the visitor gives to /classify, a few at a time, and shows the answers. No build step:
+// browsers run these files as they are.
 import { byId } from './elements.js'
 import { onImages } from './images.js'
 import { watchServer } from './live.js'
@@ -19,7 +19,7 @@ let running = 0
 onImages(files => {
   // A file without a type may still be an image; the server will tell.
   const images = files.filter(({ type }) => type === '' || type.startsWith('image/'))
-  if (files.length > 0 && images.length === 0) status.textContent = 'There are no images among these files.'
+  if (files.length > 0 && images.length === 0) status.textContent = 'None of these files is an image.'
   counts.asked += images.length
   for (const image of images) waiting.push(image)
   while (running < requestsAtOnce && waiting.length > 0) work()

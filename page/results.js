@@ -32,7 +32,7 @@ export function add(name) {
   return result
 }
 
-/** Shows what came of it. */
+/** Shows the outcome. */
 export async function finish(result, answer) {
   Object.assign(result, answer)
   if (answer.error !== undefined) result.problem = problem(answer)
@@ -80,18 +80,19 @@ async function draw({ card, image, map, view, mapWanted, predictions }) {
   canvas.setAttribute('role', 'img')
   canvas.setAttribute(
     'aria-label',
-    mapWanted && best ? `The image, with where ${best} was seen` : 'The image',
+    mapWanted && best ? `The image, with a map of where ${best} was seen` : 'The image',
   )
   await drawImage(canvas, image, mapWanted ? map : undefined, view)
 }
 
-/** What is wrong, for people; the server's own words are in what is saved. */
+/** Error messages for people; saved results have the server's own. */
 const problems = {
-  DECODE_FAILED: 'This is not an image, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
-  PICTURE_TOO_LARGE: 'This image has more pixels than the server takes.',
-  REQUEST_TOO_LARGE: 'This file is larger than the server takes.',
-  QUEUE_FULL: 'The server has too much to do. Try again later.',
-  SERVER_BUSY: 'The server has too much to do. Try again later.',
+  DECODE_FAILED:
+    'This is not an image, or it is damaged. The server reads JPEG, PNG, WebP, GIF, TIFF and AVIF.',
+  PICTURE_TOO_LARGE: 'This image has more pixels than the server accepts.',
+  REQUEST_TOO_LARGE: 'This file is larger than the server accepts.',
+  QUEUE_FULL: 'The server is busy. Try again later.',
+  SERVER_BUSY: 'The server is busy. Try again later.',
   DEADLINE_EXCEEDED: 'The server took too long. Try again later.',
 }
 
@@ -161,7 +162,7 @@ byId('clear').addEventListener('click', () => {
   onCleared()
 })
 
-/** Those that are done, as they were given. */
+/** The finished ones, in the order they were given. */
 const finished = () => all.filter(({ predictions, problem }) => predictions || problem)
 
 byId('save-json').addEventListener('click', () => {
@@ -182,5 +183,5 @@ byId('save-csv').addEventListener('click', () => {
   saveAs('results.csv', 'text/csv', [head, ...rows].map(row => `${row.map(cell).join(',')}\r\n`).join(''))
 })
 
-/** As RFC 4180 has it. */
+/** Quoted as RFC 4180 says. */
 const cell = value => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value)

@@ -1,8 +1,8 @@
-// An image as small as it is shown, with or without the map of where the network looked.
+// A thumbnail of an image, with or without the map of where the network looked.
 
 const largestSide = 512
 
-/** An image no larger than it is shown, packed, and how much smaller that is. */
+/** The image compressed and no larger than it is shown, and the scale that takes. */
 export async function readImage(file) {
   const bitmap = await createImageBitmap(file)
   const scale = Math.min(1, largestSide / Math.max(bitmap.width, bitmap.height))
@@ -29,7 +29,7 @@ export async function drawImage(canvas, { packed, scale }, map, view) {
   context.drawImage(heat(map), ...rectangle)
 }
 
-/** From cold to hot, as `residual classify --cam` has it. */
+/** From cold to hot, the same as `residual classify --cam`. */
 const ramp = [
   [13, 8, 65],
   [95, 20, 140],
@@ -38,7 +38,7 @@ const ramp = [
   [252, 253, 170],
 ]
 
-/** The map as a small image, its least value cold and its greatest hot. */
+/** The map as a small image, its lowest value cold and its highest hot. */
 function heat({ height, width, values }) {
   const canvas = new OffscreenCanvas(width, height)
   const context = canvas.getContext('2d')

@@ -1,5 +1,6 @@
 // Builds the CUDA backend's addon, its twin for tests and the stand-ins, with the toolchain that scripts/cuda/toolchain.mjs finds
-// or downloads. With --if-possible a machine that cannot is told so and passes, unless RESIDUAL_CUDA_TESTS is `required`.
+// or downloads. With --if-possible, a machine that cannot build them gets a note and passes, unless RESIDUAL_CUDA_TESTS is
+// `required`.
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -24,5 +25,5 @@ const out = join(root, 'build-cuda')
 const build = [join(root, 'scripts', 'build-native.mjs'), '--out', out, ...definitions]
 const { status } = spawnSync(process.execPath, build, { stdio: 'inherit' })
 if (status !== 0) process.exit(1)
-// For who builds a variant of it: the sanitizers and the mutations.
+// For builds of a variant: the sanitizers and the mutations.
 writeFileSync(join(out, 'cmake-options.json'), JSON.stringify(definitions))

@@ -1,4 +1,4 @@
-// Builds the native addon with cmake-js. Quiet when all is well; when it is not, shows what the compiler said.
+// Builds the native addon with cmake-js. Prints the compiler's output only on failure.
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -23,7 +23,7 @@ const { status, stdout, stderr, error } = spawnSync(
 if (status !== 0) {
   console.error(stdout, stderr, error ?? '')
   console.error(
-    'residual: the addon could not be built. It takes CMake 3.19+, make or ninja, and GCC or Clang with C++17.',
+    'residual: the addon could not be built. It needs CMake 3.19+, make or ninja, and GCC or Clang with C++17.',
   )
   process.exit(1)
 }

@@ -1,5 +1,5 @@
-// Makes dist/: declarations by the TypeScript compiler, and JavaScript by esbuild, which puts what several entries share into a
-// few files. Node takes half a millisecond to find, read and compile a file, and there are more than a hundred.
+// Builds dist/: declarations by the TypeScript compiler, JavaScript by esbuild, which bundles what several entries share into a
+// few files. Node takes half a millisecond to find, read and compile a file, and there are over a hundred.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
-/** What is imported or started by its path in dist/, from package.json, bin/, scripts/ or as a thread or process of its own. */
+/** Files imported or started by their path in dist/: from package.json, bin/ or scripts/, or as a thread or process. */
 const entries = [
   'index.ts',
   'server/index.ts',

@@ -1,4 +1,4 @@
-// Formats the C and C++ sources (--write) or fails on the first one that is not formatted (--check).
+// Formats the C and C++ sources (--write), or fails on the first unformatted one (--check).
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -1,6 +1,6 @@
-// Runs what depends on cuDNN with several versions of it: those that scripts/cuda/wheels.mjs has, or those given ('pinned' is the
-// one that is downloaded by default); all suites, or those given. Each version is brought to a folder of its own beside .deps/cuda and
-// has a plan cache of its own.
+// Runs everything that depends on cuDNN with several versions of it: those in scripts/cuda/wheels.mjs, or those given ('pinned'
+// is the one downloaded by default); all suites, or those given. Each version has its own folder next to .deps/cuda and its own
+// plan cache.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,7 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const ofDiscovery = ['libraries', 'cudnn-version'].map(name => `test/cuda/${name}.test.ts`)
 const suites = {
   discovery: ofDiscovery,
-  // With an empty plan cache a test compiles for minutes.
+  // With an empty plan cache, a test compiles for minutes.
   twin: ['test/cuda', '--testTimeout=600000', ...ofDiscovery.flatMap(file => ['--exclude', file])],
   plans: ['--config', 'vitest.plans.config.ts'],
 }
@@ -28,7 +28,9 @@ const unknown = chosen.find(version => !cudnnVersions.some(wheel => wheel.versio
 if (unknown) {
   const known = cudnnVersions.map(({ version }) => version).join(', ')
   const names = Object.keys(suites).join(', ')
-  console.error(`residual: '${unknown}' is none of pinned, ${known} (scripts/cuda/wheels.mjs), ${names}`)
+  console.error(
+    `residual: unknown argument '${unknown}'. Versions: pinned, ${known} (scripts/cuda/wheels.mjs); suites: ${names}`,
+  )
   process.exit(1)
 }
 const wheels = cudnnVersions.filter(({ version }) => chosen.length === 0 || chosen.includes(version))
@@ -54,7 +56,7 @@ for (const { version, suite, passed, failed, skipped, seconds } of rows)
   console.log(`| ${version} | ${suite} | ${passed} | ${failed} | ${skipped} | ${seconds} |`)
 if (rows.some(({ isGood }) => !isGood)) process.exitCode = 1
 
-/** The folder that holds the wheel, as it was unpacked. */
+/** The folder with the unpacked wheel. */
 function provide(wheel) {
   if (missingWheels(depsFolder, [wheel]).length === 0) return depsFolder
   const folder = join(dirname(depsFolder), 'cudnn', wheel.version)
@@ -87,7 +89,7 @@ function run({ version }, folder, suite) {
   return { version, suite, passed, failed, skipped, seconds, isGood: status === 0 && passed > 0 }
 }
 
-/** What vitest reports; nothing where it ended before. */
+/** What vitest reports; nothing if it ended before it did. */
 function read(report) {
   try {
     return JSON.parse(readFileSync(report, 'utf8'))

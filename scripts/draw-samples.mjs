@@ -1,4 +1,4 @@
-// Draws samples/*.jpg: what does `residual classify samples` have to look at, without anybody's photograph?
+// Draws samples/*.jpg, so that `residual classify samples` has images to look at that are nobody's photographs.
 //
 // The bundled CIFAR-10 model sees only the middle square, shrunk to 32x32: each subject fills that square, and
 // shape, light and background count for more than detail.
@@ -12,7 +12,7 @@ const HEIGHT = 360
 const BLEED = 40
 const samples = join(dirname(fileURLToPath(import.meta.url)), '..', 'samples')
 
-/** A vertical gradient, top colour first, to be used as `url(#id)`. */
+/** A vertical gradient, top colour first, for use as `url(#id)`. */
 const gradient = (id, ...colours) => {
   const stops = colours.map(
     (colour, i) => `<stop offset="${i / (colours.length - 1)}" stop-color="${colour}"/>`,
@@ -29,7 +29,7 @@ const line = (d, stroke, width) =>
 const row = (count, draw) => Array.from({ length: count }, (_, i) => draw(i)).join('')
 const BLUR = 'filter="url(#blur)"'
 
-/** The whole width from `y` down, with grain laid over the fill. */
+/** A full-width area from `y` down, with grain over the fill. */
 const ground = (y, fill) =>
   rect(0, y, WIDTH, HEIGHT - y, fill) +
   rect(0, y, WIDTH, HEIGHT - y, '#000', 'filter="url(#grain)" opacity="0.25"')
@@ -187,7 +187,7 @@ const filters = `<filter id="blur" x="-100%" y="-100%" width="300%" height="300%
 
 mkdirSync(samples, { recursive: true })
 for (const [name, draw] of Object.entries(drawings)) {
-  // A blur reads transparency beyond the canvas, so the edge it pales is drawn too and then cut off.
+  // A blur reads transparency beyond the canvas, so an extra edge is drawn, fades, and is cut off.
   const width = WIDTH + 2 * BLEED
   const height = HEIGHT + 2 * BLEED
   const box = `${-BLEED} ${-BLEED} ${width} ${height}`

@@ -1,5 +1,6 @@
-// Brings what the CUDA backend is built and tested with, as Python wheels of NVIDIA's, to .deps/cuda, unless this machine has it:
-// nvcc, cuDNN, NVRTC, and on a machine with a GPU (or with --runtime) the CUDA runtime and the cuBLAS that cuDNN wants there.
+// Downloads what the CUDA backend is built and tested with into .deps/cuda, as NVIDIA's Python wheels, unless this machine has
+// it: nvcc, cuDNN and NVRTC, and on a machine with a GPU (or with --runtime) the CUDA runtime and the cuBLAS that cuDNN needs
+// there.
 import { spawnSync } from 'node:child_process'
 import { prepareToolchain } from './cuda/toolchain.mjs'
 

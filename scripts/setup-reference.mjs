@@ -1,4 +1,5 @@
-// Makes the Python environment whose frameworks residual is compared with: .deps/python, with the versions of scripts/reference.
+// Creates the Python environment whose frameworks residual is compared with: .deps/python, with the versions in
+// scripts/reference.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,7 +13,7 @@ const complete = join(target, 'complete') // written last
 const windows = process.platform === 'win32'
 const python = join(target, ...(windows ? ['Scripts', 'python.exe'] : ['bin', 'python3']))
 
-/** Every module that a comparison imports. */
+/** Every module that the comparisons import. */
 const modules = [
   ...[
     'torch',
@@ -51,7 +52,7 @@ if (process.env.RESIDUAL_PYTHON) {
     console.error(`residual: ${target} is complete`)
   } catch (error) {
     console.error(
-      `residual: ${error.message}\nresidual: setup:reference needs python3 (3.11 or later) with venv and pip, PyPI, and 5 GB of disk.`,
+      `residual: ${error.message}\nresidual: setup:reference needs python3 (3.11 or later) with venv and pip, access to PyPI, and 5 GB of disk.`,
     )
     process.exitCode = 1
   }
@@ -63,9 +64,9 @@ function build() {
     throw new Error(
       `${base} is missing, older than 3.11, or has no venv (Debian: apt-get install python3-venv).`,
     )
-  rmSync(target, { recursive: true, force: true }) // a start that was cut off leaves anything
+  rmSync(target, { recursive: true, force: true }) // an interrupted run may have left anything
   execFileSync(base, ['-m', 'venv', target], { stdio: 'inherit' })
-  console.error(`residual: installing the reference frameworks into ${target} (some 1.3 GB to download) ...`)
+  console.error(`residual: installing the reference frameworks into ${target} (about 1.3 GB to download) ...`)
   installTorch()
   pip('--requirement', join(lists, 'requirements.txt'), '--constraint', join(lists, 'constraints.txt'))
   if (!works(python, 'import torchvision')) declareOperators()
@@ -79,8 +80,8 @@ function build() {
 }
 
 /**
- * PyTorch for the CPU, which is a tenth of what PyPI has for Linux: from where pip is configured to look, else from PyTorch's own
- * index, else as PyPI has it.
+ * PyTorch for the CPU, a tenth of the size of PyPI's for Linux: from wherever pip is configured to look, else from PyTorch's own
+ * index, else as on PyPI.
  */
 function installTorch() {
   const versions = readFileSync(join(lists, 'torch.txt'), 'utf8').match(/^[a-z].*$/gm)
@@ -107,7 +108,7 @@ function pip(...packages) {
   return true
 }
 
-/** A hook for torchvision, whose own comment says what for. */
+/** Installs a hook for torchvision; the hook's own comment says why. */
 function declareOperators() {
   const folder = execFileSync(python, ['-c', "import sysconfig; print(sysconfig.get_path('purelib'))"], {
     encoding: 'utf8',

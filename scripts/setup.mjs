@@ -1,4 +1,4 @@
-// Makes a fresh clone ready to build: installs what package-lock.json names, unless that has been done.
+// Makes a fresh clone ready to build: installs what package-lock.json lists, unless that has been done.
 import { execFileSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -48,7 +48,7 @@ const rounded = (values: readonly number[]) => values.map(value => Number(value.
 
 describe('a session', () => {
   const unit = { mean: [0, 0, 0], std: [1, 1, 1] }
-  it.each(activations)('makes probabilities by %s', async activation => {
+  it.each(activations)('turns logits into probabilities by %s', async activation => {
     const plan = lower(tinyNetwork, { ...tinyShape, ...unit, activation })
     const expected = await runNaively(tinyNetwork, tinyWeights, tinyInput(3), tinyShape, activation)
     await using session = await createSession(plan, tinyWeights, { device: 'cpu' })
@@ -78,7 +78,7 @@ describe('a session', () => {
     },
   )
 
-  it('takes no other', () => {
+  it('accepts no other activation', () => {
     const activation = 'tanh' as Activation
     expect(() => lower(tinyNetwork, { ...tinyShape, ...unit, activation })).toThrow(RangeError)
   })
@@ -97,7 +97,7 @@ describe('the activation of a model', () => {
     ['softmax', [0.225, 0.275, 0.499]],
     ['sigmoid', [0.599, 0.646, 0.769]],
     ['none', [0.4, 0.6, 1.2]],
-  ] as const)('is %s where the record says so', async (activation, expected) => {
+  ] as const)('is %s if the record says so', async (activation, expected) => {
     const path = await saved([0.4, 0.6, 1.2], activation && { activation })
     const found = rounded(await probabilities(path))
     expect(found.map((value, i) => Math.abs(value - expected[i]!) < 0.0011)).toEqual([true, true, true])
@@ -107,7 +107,7 @@ describe('the activation of a model', () => {
     expect(rounded(await probabilities(path, { activation: 'none' }))).toEqual([0.4, 0.6, 1.2])
   })
 
-  it('is what a safetensors file says that has lost its record', async () => {
+  it('is taken from a safetensors file without a record', async () => {
     const path = await saved([1, 2], { activation: 'sigmoid' })
     writeFileSync(path.replace('.safetensors', '.json'), '{}')
     await using model = await openModel(path, { preprocessing: smallPreprocessing })
@@ -119,7 +119,7 @@ describe('the activation of a model', () => {
     ['multi_label_classification', 'sigmoid'],
     ['regression', 'none'],
     [null, 'softmax'],
-  ] as const)("is that of transformers' problem_type %s: %s", async (problem_type, activation) => {
+  ] as const)("follows transformers' problem_type %s: %s", async (problem_type, activation) => {
     const own = join(folder, `${problem_type}`)
     mkdirSync(own)
     await saveModel(join(own, 'model.safetensors'), withLogits([1, 2]))
@@ -129,7 +129,7 @@ describe('the activation of a model', () => {
     expect(model.activation).toBe(activation)
   })
 
-  it('is refused where there is none of that name', async () => {
+  it('is refused if its name is unknown', async () => {
     const path = await saved([1, 2])
     await expect(openModel(path, { activation: 'tanh' as Activation })).rejects.toThrow(RangeError)
     const record = path.replace('.safetensors', '.json')
@@ -173,7 +173,7 @@ describe('an ONNX file', () => {
 describe('the command line', () => {
   const run = async (...args: string[]) => residual(folder, args)
 
-  it('prints the classes that reach a threshold, and numbers that are no probabilities as such', async () => {
+  it('prints the classes that reach a threshold, and logits as plain numbers', async () => {
     const labels = ['cat', 'dog', 'hat']
     const path = await saved([2, -1, 0.5], { labels, activation: 'sigmoid' })
     const { stdout } = await run('classify', '--model', path, '--threshold', '0.5', ship)
@@ -190,7 +190,7 @@ describe('the command line', () => {
     expect(none.stdout).toMatch(/top 5\n.*cat 2\.000 +hat 0\.5000 +dog -1\.000$/m)
   })
 
-  it('compiles, converts, inspects and exports what it classifies by', async () => {
+  it('compiles, converts, inspects and exports with the same activation', async () => {
     const path = await saved([2.06])
     const inspected = await run('inspect', path)
     expect(inspected.stdout).toMatch(/^activation +sigmoid$/m)
@@ -205,7 +205,7 @@ describe('the command line', () => {
   })
 })
 
-it('the server says the same, and by which activation', async () => {
+it('the server says the same, and names the activation', async () => {
   const path = await saved([2.06, -1], { activation: 'sigmoid' })
   for (const [options, expected] of [
     [{}, { activation: 'sigmoid', first: 0.887 }],

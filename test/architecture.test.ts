@@ -98,6 +98,28 @@ function circleIn(edges: ReadonlyMap<string, ReadonlySet<string>>): string[] | u
   return undefined
 }
 
+/** The comment that a file opens with, of whatever language; empty if it opens with something else. */
+function openingComment(path: string): string {
+  const text = readFileSync(path, 'utf8').replace(/^#!.*\n/, '')
+  const comment = /^(?:(?:\/\/|#(?!include|pragma|if|define)).*\n)+|^\/\*[\s\S]*?\*\/|^"""[\s\S]*?"""/.exec(
+    text,
+  )
+  return comment?.[0] ?? ''
+}
+
+/** Where every file is source: all that these folders have, and the files beside them. */
+const commentedFiles = [
+  ...['lib', 'native', 'test', 'bench', 'scripts', 'page', 'protocol', 'deploy'].flatMap(folder =>
+    filesIn(folder, /\.\w+$/).map(file => `${folder}/${file}`),
+  ),
+  ...readdirSync(packageRoot).filter(file => /\.config\.ts$|^Dockerfile$|^CMakeLists\.txt$/.test(file)),
+  '.ci/run',
+].filter(file => /\.(?:ts|m?js|py|c|cc|cu|h|S|cmake|txt|proto|yaml|css)$|Dockerfile$|run$/.test(file))
+
+/** Headers and programs have nothing else that says what they are for: a test has its titles, a .cc its header. */
+const mustOpenWithComment =
+  /^(?:native\/.*\.h|(?:lib|bench|scripts|page|protocol|deploy|test\/support)\/.*|Dockerfile|\.ci\/run)$/
+
 describe('the architecture', () => {
   it('has each layer import those below it that the table names, and all of them', () => {
     for (const [file, targets] of imported)
@@ -173,11 +195,20 @@ describe('the architecture', () => {
     expect(reached).toContain('image/decode.ts')
   })
 
-  it.each(filesIn('lib', /\.ts$/))('opens lib/%s with its subject, not with a question', file => {
-    const text = readFileSync(join(packageRoot, 'lib', file), 'utf8')
-    const [comment = ''] = /^(?:\/\/.*\n)+/.exec(text) ?? []
-    expect(comment).not.toBe('')
+  it.each(commentedFiles)('opens %s with its subject, not with a question', file => {
+    const comment = openingComment(join(packageRoot, file))
     expect(comment).not.toContain('?')
+    if (mustOpenWithComment.test(file)) expect(comment).not.toBe('')
+  })
+
+  it('reads the opening comments of all languages here', () => {
+    const openings = commentedFiles.map(file => openingComment(join(packageRoot, file)))
+    expect(openings.filter(Boolean).length).toBeGreaterThan(200)
+    for (const extension of ['ts', 'mjs', 'py', 'c', 'cc', 'cu', 'h', 'proto', 'yaml', 'css'])
+      expect(
+        commentedFiles.some((file, i) => file.endsWith(`.${extension}`) && openings[i]),
+        extension,
+      ).toBe(true)
   })
 
   it('describes every error code in the docs, and no others', () => {

@@ -24,7 +24,7 @@ afterAll(async () => {
 })
 
 describe('classify', () => {
-  it('knows what the samples show', async () => {
+  it('classifies the samples correctly', async () => {
     const names = ['airplane', 'automobile', 'frog', 'ship', 'truck']
     const predictions = await classifier.classify(names.map(sample), { topK: 3, batch: 2 })
     expect(predictions.map(([first]) => first!.label)).toEqual(names)
@@ -37,18 +37,18 @@ describe('classify', () => {
     }
   })
 
-  it('takes the bytes of a file as well as its path', async () => {
+  it("accepts a file's bytes as well as its path", async () => {
     const [fromPath, fromBytes] = await classifier.classify([sample('ship'), await readFile(sample('ship'))])
     expect(fromBytes).toEqual(fromPath)
   })
 
-  it('returns five classes unless told otherwise, and no more than there are', async () => {
+  it('returns five classes by default, and no more than there are', async () => {
     expect((await classifier.classify([sample('ship')]))[0]).toHaveLength(5)
     expect((await classifier.classify([sample('ship')], { topK: 99 }))[0]).toHaveLength(10)
     expect(await classifier.classify([])).toEqual([])
   })
 
-  it('throws for an image that cannot be had', async () => {
+  it('throws for an unreadable image', async () => {
     await expect(classifier.classify([sample('ship'), 'missing.jpg'])).rejects.toEqual(
       coded('FILE_NOT_FOUND'),
     )
@@ -58,7 +58,7 @@ describe('classify', () => {
 })
 
 describe('each', () => {
-  it('goes on after an image that cannot be had', async () => {
+  it('continues after an unreadable image', async () => {
     const results = []
     const images = ['missing.jpg', sample('ship'), join(packageRoot, 'package.json'), sample('frog')]
     for await (const result of classifier.each(images, { batch: 3, outputs: ['probabilities'] })) {
@@ -84,7 +84,7 @@ describe('run', () => {
 })
 
 describe('activationMap', () => {
-  it('averages, with the bias, to the logit of its class', async () => {
+  it("averages, plus the bias, to its class's logit", async () => {
     const { pixels } = await classifier.prepare(sample('ship'))
     const { featureMaps, logits } = await classifier.run(pixels, { outputs: ['featureMaps', 'logits'] })
     const mean = (index: number) => {
@@ -104,7 +104,7 @@ describe('activationMap', () => {
 describe('load', () => {
   const bundled = bundledModels()[0]!
 
-  it('says which models there are', async () => {
+  it('lists the known models', async () => {
     const error = await load('resnet1000').catch(e => e)
     expect(error).toEqual(coded('MODEL_NOT_FOUND'))
     expect(error.message).toContain('resnet50-cifar10')
@@ -112,7 +112,7 @@ describe('load', () => {
     await expect(load('missing.safetensors')).rejects.toEqual(coded('FILE_NOT_FOUND'))
   })
 
-  it('infers the architecture of a checkpoint that comes alone, and takes ImageNet’s preprocessing', async () => {
+  it('infers the architecture of a bare checkpoint, and uses ImageNet’s preprocessing', async () => {
     const path = join(folder, 'alone.safetensors')
     await copyFile(bundled.path, path)
     await using alone = await load(path, { threads: 2 })

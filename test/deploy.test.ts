@@ -73,7 +73,7 @@ describe('the manifests', () => {
     },
   )
 
-  it('would be found out if they were not', () => {
+  it('are checked by something that can fail', () => {
     const broken = structuredClone(deployment)
     broken.spec.template.spec.containers[0].livenesProbe = {}
     broken.spec.replica = 3
@@ -83,7 +83,7 @@ describe('the manifests', () => {
     expect(problems(broken)).toEqual([expect.stringMatching(/containerPort.*integer/)])
   })
 
-  it('have a predictor for KServe that is a pod and what KServe adds to one', () => {
+  it("have a KServe predictor that is a pod plus KServe's own fields", () => {
     const { apiVersion, kind, metadata, spec, ...rest } = inferenceService
     expect({ apiVersion, kind, rest }).toEqual({
       apiVersion: 'serving.kserve.io/v1beta1',
@@ -102,7 +102,7 @@ describe('the manifests', () => {
     expect(pod.containers).toMatchObject([{ name: 'kserve-container' }])
   })
 
-  it('refer to each other by the names they have', () => {
+  it('refer to each other by their actual names', () => {
     const labels = deployment.spec.template.metadata.labels
     expect(deployment.spec.selector.matchLabels).toEqual(labels)
     expect(service.spec.selector).toEqual(labels)
@@ -123,7 +123,7 @@ describe('the manifests', () => {
     )
   })
 
-  it('name paths and a metric that the server has', async () => {
+  it('name existing paths and an existing metric', async () => {
     const server = await startServer({ threads: 1 })
     for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe'])
       expect((await ask(server.url + container[probe].httpGet.path)).status).toBe(200)
@@ -152,7 +152,7 @@ const bytesPerPixel = 12
 it.each([
   ['kubernetes.yaml', container],
   ['kserve.yaml', inferenceService.spec.predictor.containers[0]],
-])('%s allows the memory that its server may need, and as many threads', (_, { args, resources, env }) => {
+])('%s allows the memory and threads its server may need', (_, { args, resources, env }) => {
   const value = (name: string) => Number(args[args.indexOf(name) + 1])
   const decoders = value('--decoders')
   const { bodyBytes, heldBytes, pixelsPerPicture } = defaultLimits
@@ -199,7 +199,7 @@ describe('the image', () => {
     }
   }
 
-  it('has no faults that can be seen without building it', () => {
+  it('has no faults that show without building it', () => {
     expect(dockerfileProblems(dockerfile)).toEqual([])
   })
 
@@ -211,11 +211,11 @@ describe('the image', () => {
     ['EXPOSE 8000', 'EXPOSE http', /Invalid containerPort: http/],
     ['COPY package.json', 'COPY pakage.json', /no file pakage.json/],
     ['["node", ', '["node" ', /no list/],
-  ])('would be found out with %j as %j', (right, wrong, problem) => {
+  ])('would fail with %j as %j', (right, wrong, problem) => {
     expect(dockerfileProblems(dockerfile.replaceAll(right, wrong)).join('\n')).toMatch(problem)
   })
 
-  it('holds all a server needs, and starts with options that exist', async () => {
+  it('contains everything a server needs, and starts with valid options', async () => {
     const folder = temporaryFolder()
     for (const path of copied('cpu')) {
       mkdirSync(dirname(join(folder, path)), { recursive: true })
@@ -244,7 +244,7 @@ describe('the image', () => {
     }
   })
 
-  it('for GPUs holds the same, and the backend for them', () => {
+  it('for GPUs contains the same, plus the CUDA backend', () => {
     expect(copied('cuda')).toEqual(copied('cpu'))
     expect(stage('cuda')).toMatch(/^COPY --from=build-cuda \/residual\/build-cuda\/Release /m)
   })

@@ -36,13 +36,13 @@ const shortForms: { readonly [script: string]: ShortForm } = {
   'test:gpu': { args: [], says: /skipped, all of it: there is no GPU|Tests +\d+ passed/ },
 }
 
-/** Started by `test/bench/run.test.ts`, with --write what CI does with --check, and a suite of `test:cudnn-versions`. */
-const startedOtherwise = ['bench', 'format', 'test:plans']
+/** Started by `test/bench/run.test.ts`, with --write what CI does with --check, a suite of `test:cudnn-versions`, `test/docs.test.ts`. */
+const startedOtherwise = ['bench', 'format', 'test:plans', 'docs:images']
 
 /** The last command of a script: what comes before builds what is built already, under the feet of other tests. */
 const lastCommand = (script: string) => scripts[script]!.split(' && ').at(-1)!.split(' ')
 
-describe('scripts that CI does not start otherwise', () => {
+describe('scripts that CI does not run otherwise', () => {
   it.each(Object.entries(shortForms))(
     'npm run %s works, in short',
     async (script, { args, says }) => {
@@ -61,7 +61,7 @@ describe('scripts that CI does not start otherwise', () => {
     300_000,
   )
 
-  it('are all that there are', () => {
+  it('are all of them', () => {
     const ci = readFileSync(join(packageRoot, '.ci', 'run'), 'utf8')
     const started = new Set<string>()
     const start = (name: string) => {

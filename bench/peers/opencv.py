@@ -1,4 +1,4 @@
-# OpenCV's DNN.
+# OpenCV's DNN module.
 import cv2
 import numpy as np
 

@@ -1,4 +1,4 @@
-# OpenVINO, in float32, with the same number of threads as the others and as free to move between cores, by both of its hints.
+# OpenVINO in float32, with the same number of threads as the others and as free to move between cores, with either of its hints.
 import openvino as ov
 from openvino import properties
 from openvino.properties import hint
@@ -12,7 +12,7 @@ class OpenVINO:
     def __init__(self, path, threads, network):
         self.core = ov.Core()
         model = self.core.read_model(path)
-        # It computes every output that a model has, and the file has more than the logits.
+        # OpenVINO computes every output of a model, and the file has more than the logits.
         self.model = ov.Model([model.output("logits")], model.get_parameters(), "logits")
         self.threads = threads
 
@@ -22,7 +22,7 @@ class OpenVINO:
         self.compiled = self.core.compile_model(self.model, "CPU", self.settings())
         threads = self.compiled.get_property(properties.inference_num_threads)
         if threads != self.threads:
-            raise RuntimeError(f"OpenVINO computes with {threads} threads here where {self.threads} were asked for.")
+            raise RuntimeError(f"OpenVINO uses {threads} threads here, not the {self.threads} requested.")
         requests = 1 if once else self.requests_in_flight()
         self.requests = [self.compiled.create_infer_request() for _ in range(requests)]
         for request in self.requests:
@@ -33,7 +33,7 @@ class OpenVINO:
             hint.performance_mode: self.mode,
             properties.inference_num_threads: self.threads,
             hint.inference_precision: ov.Type.f32,  # with AMX or AVX512_BF16 it would choose bfloat16
-            # Left to itself it binds threads to cores, and takes no more threads than there are (performance) cores.
+            # By default it pins threads to cores, and uses at most as many threads as there are (performance) cores.
             hint.enable_cpu_pinning: False,
             hint.enable_hyper_threading: True,
             hint.scheduling_core_type: hint.SchedulingCoreType.ANY_CORE,

@@ -1,4 +1,4 @@
-# PyTorch: frozen TorchScript with batch norms folded and oneDNN, or plain modules, both channels last: whichever is faster here.
+# PyTorch: frozen TorchScript with batch norms folded and oneDNN, or plain modules, whichever is faster here; both channels last.
 import time
 
 import torch

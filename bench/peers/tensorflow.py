@@ -13,7 +13,7 @@ class TensorFlow:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         if any(layer.get("groups", 1) > 1 for layer in network["layers"]):
-            # Where oneDNN is not used, TensorFlow fuses grouped convolutions into an operation that then refuses groups.
+            # Without oneDNN, TensorFlow fuses grouped convolutions into an operation that then refuses groups.
             tf.config.optimizer.set_experimental_options({"remapping": False})
         weights = read_safetensors(path)
 
@@ -60,7 +60,7 @@ def layer_of(layer, values, weights):
     if kind == "linear":
         weight = tf.constant(weights[layer["name"] + ".weight"].T)
         return tf.matmul(x, weight) + weights[layer["name"] + ".bias"]
-    raise ValueError("There is no layer of kind " + kind)
+    raise ValueError("Unknown layer kind " + kind)
 
 
 def padded(x, layer, value):

@@ -1,4 +1,4 @@
-# The weights of a safetensors file.
+# Reads the weights of a safetensors file.
 import json
 import struct
 

@@ -33,7 +33,7 @@ export async function info({ plan: model, size, json }: InfoArguments): Promise<
     json ? write(`${jsonText(plan)}\n`) : sayAll(formatPlan(plan))
     return 0
   }
-  const backends = findBackends()
+  const backends = await findBackends()
   const [cpu] = backends
   const facts: Facts = {
     residual: packageVersion(),

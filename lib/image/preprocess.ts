@@ -52,7 +52,7 @@ export const caffe: Preprocessing = {
 
 /** A preprocessed image. */
 export interface Prepared {
-  /** `[height, width, 3]` of {@link inputSize}, in the order of `channels`. */
+  /** `[height, width, 3]`, the size of the last step, in the order of `channels`. */
   readonly pixels: Uint8Array
   /**
    * The part of the original image that this shows, in that image's pixels; it extends past the edges where padding was needed.

@@ -77,7 +77,7 @@ export interface Plan {
   }
 }
 
-/** What an operation takes, per image, in float32. */
+/** What an operation takes, per image. */
 export interface OpCost {
   /** Two for each multiply-add of a convolution or linear layer; one for each other arithmetic operation. */
   readonly flops: number
@@ -104,14 +104,15 @@ export function elements(shape: Shape): number {
   return shape.height * shape.width * shape.channels
 }
 
-export function opCost(plan: Plan, op: Op): OpCost {
+/** Activations and weights are of `bytesPerNumber` (fp16 takes 2), logits, probabilities and biases of float32. */
+export function opCost(plan: Plan, op: Op, bytesPerNumber: number = bytesPerFloat): OpCost {
   const dst = elements(plan.values[op.dst]!)
   if (op.kind === 'normalize') {
-    return { flops: 2 * dst, weightBytes: 0, activationBytes: dst + dst * bytesPerFloat } // one byte in, one float out
+    return { flops: 2 * dst, weightBytes: 0, activationBytes: dst + dst * bytesPerNumber } // one byte in, one number out
   }
   const srcShape = plan.values[op.src]!
   const src = elements(srcShape)
-  const activationBytes = (src + dst) * bytesPerFloat
+  const activationBytes = (src + dst) * bytesPerNumber
   switch (op.kind) {
     case 'conv': {
       const depth = (op.kernel * op.kernel * srcShape.channels) / op.groups
@@ -119,27 +120,31 @@ export function opCost(plan: Plan, op: Op): OpCost {
       const epilogue = 1 + (op.residual === null ? 0 : 1) + (op.relu ? 1 : 0)
       return {
         flops: dst * (2 * depth + epilogue),
-        weightBytes: channels * (depth + 1) * bytesPerFloat,
-        activationBytes: activationBytes + (op.residual === null ? 0 : dst * bytesPerFloat),
+        weightBytes: channels * (depth * bytesPerNumber + bytesPerFloat),
+        activationBytes: activationBytes + (op.residual === null ? 0 : dst * bytesPerNumber),
       }
     }
     case 'linear':
-      return { flops: dst * (2 * src + 1), weightBytes: dst * (src + 1) * bytesPerFloat, activationBytes }
+      return {
+        flops: dst * (2 * src + 1),
+        weightBytes: dst * (src * bytesPerNumber + bytesPerFloat),
+        activationBytes: src * bytesPerNumber + dst * bytesPerFloat,
+      }
     case 'maxPool':
       return { flops: dst * (op.kernel * op.kernel - 1), weightBytes: 0, activationBytes }
     case 'avgPool':
       return { flops: src, weightBytes: 0, activationBytes }
     case 'softmax':
     case 'sigmoid':
-      return { flops: 4 * dst, weightBytes: 0, activationBytes }
+      return { flops: 4 * dst, weightBytes: 0, activationBytes: (src + dst) * bytesPerFloat }
   }
 }
 
-/** The sums over all operations. */
-export function planCost(plan: Plan): OpCost {
+/** The sums over all operations; `bytesPerNumber` as of {@link opCost}. */
+export function planCost(plan: Plan, bytesPerNumber: number = bytesPerFloat): OpCost {
   const total = { flops: 0, weightBytes: 0, activationBytes: 0 }
   for (const op of plan.ops) {
-    const cost = opCost(plan, op)
+    const cost = opCost(plan, op, bytesPerNumber)
     total.flops += cost.flops
     total.weightBytes += cost.weightBytes
     total.activationBytes += cost.activationBytes

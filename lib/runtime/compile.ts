@@ -9,7 +9,7 @@ import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
 import type { Plan } from '../model/plan.ts'
 import { parseCudnnPlan } from './cuda/cudnn-plan.ts'
 import { compileLibraries } from './cuda/libraries.ts'
-import { addonPath, loadCuda, translated, translateError } from './native.ts'
+import { addonPath, loadCuda, translatedLater } from './native.ts'
 import { type Precision, precisions } from './session-options.ts'
 
 const gpuFolder = join(packageRoot, 'gpus')
@@ -107,12 +107,10 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
   checkInteger('batch', batch, 1, 65536)
   checkInteger('threads', threads, 1, 1024)
   const addon = loadCuda()
-  translated(() => addon.openLibraries(compileLibraries(dirname(addonPath('cuda')))))
-  const compiling = addon
-    .compileAhead(plan, { gpu, precision, batch, threads, cacheFolder: out ?? '' })
-    .catch(error => {
-      throw translateError(error)
-    })
+  const compiling = translatedLater(async () => {
+    await addon.openLibraries(compileLibraries(dirname(addonPath('cuda'))))
+    return addon.compileAhead(plan, { gpu, precision, batch, threads, cacheFolder: out ?? '' })
+  })
   const compiled = await (signal ? unlessAborted(compiling, signal) : compiling)
   return compiled.map(({ op, key, json, workspaceBytes, cached, reason }) => {
     const described = json === '' ? null : parseCudnnPlan(json)

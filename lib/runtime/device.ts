@@ -1,7 +1,7 @@
 // Devices: which are available, and why others are not.
 import { outOfRange, ResidualError } from '../errors.ts'
 import { runtimeLibraries } from './cuda/libraries.ts'
-import { loadCuda, loadNative, type NativeAddon, translated } from './native.ts'
+import { loadCuda, loadNative, type NativeAddon, translatedLater } from './native.ts'
 
 export type DeviceChoice = 'auto' | 'cpu' | 'cuda'
 const choices: readonly DeviceChoice[] = ['auto', 'cpu', 'cuda']
@@ -13,16 +13,19 @@ export interface BackendReport {
   readonly details: string
 }
 
-/** Every backend, with what it offers or lacks on this machine. Never throws. */
-export function findBackends(): BackendReport[] {
-  const report = (name: 'cpu' | 'cuda', open: () => NativeAddon): BackendReport => {
+/** Every backend, with what it offers or lacks on this machine. Never rejects. */
+export async function findBackends(): Promise<BackendReport[]> {
+  const report = async (name: 'cpu' | 'cuda', find: () => Promise<string[]>): Promise<BackendReport> => {
     try {
-      return { name, available: true, details: open().capabilities().join(', ') }
+      return { name, available: true, details: (await find()).join(', ') }
     } catch (error) {
       return { name, available: false, details: (error as Error).message }
     }
   }
-  return [report('cpu', loadNative), report('cuda', openCuda)]
+  return [
+    await report('cpu', async () => loadNative().capabilities()),
+    await report('cuda', async () => (await openCuda()).gpus),
+  ]
 }
 
 export interface ResolvedDevice {
@@ -37,11 +40,11 @@ export interface ResolvedDevice {
  *
  * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT
  */
-export function resolveDevice(choice: DeviceChoice): ResolvedDevice {
+export async function resolveDevice(choice: DeviceChoice): Promise<ResolvedDevice> {
   if (!choices.includes(choice)) throw outOfRange(`one of ${choices.join(', ')}`, 'device', choice)
   if (choice === 'cpu') return { backend: 'cpu', addon: loadNative() }
   try {
-    return { backend: 'cuda', addon: openCuda() }
+    return { backend: 'cuda', addon: (await openCuda()).addon }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
     if (choice === 'auto') return { backend: 'cpu', addon: loadNative(), reason: error.message }
@@ -51,24 +54,24 @@ export function resolveDevice(choice: DeviceChoice): ResolvedDevice {
   }
 }
 
-let cuda: NativeAddon | ResidualError | undefined // the outcome of opening it, which does not change while the process lives
+interface Cuda {
+  readonly addon: NativeAddon
+  /** The GPUs of this machine, at least one. */
+  readonly gpus: string[]
+}
 
-function openCuda(): NativeAddon {
-  if (cuda === undefined) {
-    try {
-      const addon = loadCuda()
-      translated(() => addon.openLibraries(runtimeLibraries()))
-      if (translated(() => addon.capabilities()).length === 0)
-        throw new ResidualError(
-          'BACKEND_UNAVAILABLE',
-          'The NVIDIA driver shows no GPU. `nvidia-smi -L` lists them; CUDA_VISIBLE_DEVICES may hide some.',
-        )
-      cuda = addon
-    } catch (error) {
-      if (!(error instanceof ResidualError)) throw error
-      cuda = error
-    }
-  }
-  if (cuda instanceof ResidualError) throw cuda
+let cuda: Promise<Cuda> | undefined // the outcome of opening it, which does not change while the process lives
+
+function openCuda(): Promise<Cuda> {
+  cuda ??= translatedLater(async () => {
+    const addon = loadCuda()
+    const gpus = await addon.openDevices(runtimeLibraries())
+    if (gpus.length === 0)
+      throw new ResidualError(
+        'BACKEND_UNAVAILABLE',
+        'The NVIDIA driver shows no GPU. `nvidia-smi -L` lists them; CUDA_VISIBLE_DEVICES may hide some.',
+      )
+    return { addon, gpus }
+  })
   return cuda
 }

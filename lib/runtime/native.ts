@@ -9,6 +9,7 @@ import type { OutputName, Plan } from '../model/plan.ts'
 import type { FilePlace } from '../weights/checkpoint/checkpoint-file.ts'
 import type { WeightLayout } from '../weights/stored-source.ts'
 import type { StoredType } from '../weights/tensors/stored-type.ts'
+import type { LibraryCandidates } from './cuda/libraries.ts'
 
 /** A crop window of an image resized to `outHeight` x `outWidth`; all in pixels. */
 export interface ResizeGeometry {
@@ -43,6 +44,8 @@ export interface NativeSession {
     scale: Float64Array,
     bias: Float32Array,
   ): Promise<void>
+  /** Makes ready what a batch of so many images takes, which on a GPU may be minutes; runs that take nothing of it go on meanwhile. */
+  prepare(images: number): Promise<void>
   run(
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],
@@ -89,15 +92,22 @@ export interface CompiledOp {
 
 /** The exports of a binary of `native/`. Errors carry a `code`; pass them through {@link translateError}. */
 export interface NativeAddon {
-  readonly NativeSession: new (plan: Plan, options: NativeOptions) => NativeSession
+  readonly NativeSession: {
+    /** Opens the device on this thread, which only the CPU is fast enough for. */
+    new (plan: Plan, options: NativeOptions): NativeSession
+    /** Opens it on another thread. */
+    open(plan: Plan, options: NativeOptions): Promise<NativeSession>
+  }
   /** Takes u8 `[height,width,3]`, resolves to u8 `[cropHeight,cropWidth,3]`. */
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
-  /** Instruction sets or GPUs this machine has, best first. */
+  /** Instruction sets or GPUs this machine has, best first; GPUs only once {@link openDevices} has resolved. */
   capabilities(): string[]
   /** FLOP/s of multiply-adds in registers, the yardstick for a convolution's speed. An empty `isa` means the best one. */
   multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
-  /** Must be called first if the backend needs libraries it is not linked with. */
-  openLibraries(candidates: { readonly [library: string]: readonly string[] }): void
+  /** Opens the libraries that the backend is not linked with, off the event loop. Must be called first. */
+  openLibraries(candidates: LibraryCandidates): Promise<void>
+  /** The same, and resolves to what {@link capabilities} returns: the driver takes about 100 ms to find a GPU. */
+  openDevices(candidates: LibraryCandidates): Promise<string[]>
   compileAhead(
     plan: Plan,
     options: { gpu: string; precision: string; batch: number; threads: number; cacheFolder: string },
@@ -164,6 +174,15 @@ export function cpuInstructionSet(): string {
 export function translated<T>(body: () => T): T {
   try {
     return body()
+  } catch (error) {
+    throw translateError(error)
+  }
+}
+
+/** Like {@link translated}, for rejections of promises. */
+export async function translatedLater<T>(body: () => Promise<T>): Promise<T> {
+  try {
+    return await body()
   } catch (error) {
     throw translateError(error)
   }

@@ -5,11 +5,20 @@ import { median } from '../base/statistics.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import type { WeightSource } from '../weights/source.ts'
+import { BatchSizes } from './batch-sizes.ts'
 import { resolveDevice } from './device.ts'
 import { loadWeights, mostAtOnce } from './load-weights.ts'
-import { type NativeOptions, type NativeSession, translated, translateError } from './native.ts'
+import {
+  type NativeOptions,
+  type NativeSession,
+  translated,
+  translatedLater,
+  translateError,
+} from './native.ts'
 import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
+import { warnUnlessKept } from './tuning/algorithm-cache.ts'
 import { cpuAutotune } from './tuning/cpu-autotune.ts'
+import { Turns } from './turns.ts'
 
 const partBatches = 8 // CUDA: batches passed to the addon per call, to overlap copying and computing
 
@@ -76,32 +85,36 @@ interface OpenNative {
   readonly maxPart: number
   /** Runs that may be in progress together. */
   readonly concurrency: number
+  /** Ascending; empty if batch sizes need no compilation. */
+  readonly batchSizes: readonly number[]
 }
 
 async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNative> {
-  const { backend, addon, reason } = resolveDevice(options.device)
-  const open = (native: NativeOptions) => translated(() => new addon.NativeSession(plan, native))
+  const { backend, addon, reason } = await resolveDevice(options.device)
   const { autotune, planCache } = options
   if (backend === 'cpu') {
     const { threads, exact, maxBatch } = options
     const native = { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' }
     const algorithms =
       autotune && (await cpuAutotune.choose(addon, plan, native, maxBatch, planCache ?? '', options.signal))
-    const session = open({ ...native, ...(algorithms && { algorithms }) })
+    const all = { ...native, ...(algorithms && { algorithms }) }
+    const session = translated(() => new addon.NativeSession(plan, all))
     const device = { kind: backend, isa: session.description(), threads, ...(reason && { reason }) }
-    return { session, device, maxPart: maxBatch, concurrency: 1 }
+    return { session, device, maxPart: maxBatch, concurrency: 1, batchSizes: [] }
   }
   const { deviceIndex, precision, batchSizes, cudaGraph } = options
-  const session = open({
+  const native: NativeOptions = {
     deviceIndex,
     precision,
     batchSizes,
     autotune,
     graph: cudaGraph,
     cacheFolder: planCache ?? '',
-  })
+  }
+  if (autotune && planCache) await warnUnlessKept(planCache)
+  const session = await translatedLater(() => addon.NativeSession.open(plan, native))
   const device = { kind: backend, name: session.description(), index: deviceIndex, precision }
-  return { session, device, maxPart: batchSizes.at(-1)! * partBatches, concurrency: 2 }
+  return { session, device, maxPart: batchSizes.at(-1)! * partBatches, concurrency: 2, batchSizes }
 }
 
 export type SessionDevice =
@@ -134,13 +147,15 @@ export class Session {
   readonly concurrency: number
   readonly #native: NativeSession
   readonly #maxPart: number
-  /** Each settles when the next run may start. */
-  readonly #lanes: Promise<unknown>[]
+  readonly #batchSizes: BatchSizes
+  readonly #turns: Turns
+  /** Work that has not ended yet. */
+  readonly #underWay = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
   constructor(
     readonly plan: Plan,
-    { session, device, maxPart, concurrency }: OpenNative,
+    { session, device, maxPart, concurrency, batchSizes }: OpenNative,
   ) {
     this.device = device
     const names = session.algorithms()
@@ -148,13 +163,14 @@ export class Session {
     this.concurrency = concurrency
     this.#native = session
     this.#maxPart = maxPart
-    this.#lanes = Array.from({ length: concurrency }, () => Promise.resolve())
+    this.#batchSizes = new BatchSizes(batchSizes, size => translatedLater(() => session.prepare(size)))
+    this.#turns = new Turns(concurrency)
   }
 
   /**
    * Runs the network on a batch `[N,H,W,C]`: bytes, or normalised floats. Runs execute one after another (on a GPU one run's
-   * copies overlap another's computation), off the event loop; `input` must not change until the promise settles. The caller owns
-   * the results.
+   * copies overlap another's computation, and a run whose batch size must be compiled first lets others pass), off the event loop;
+   * `input` must not change until the promise settles. The caller owns the results.
    *
    * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY, DEVICE_LOST
    * @throws TypeError, RangeError for an input that is not a batch of the plan's shape, or outputs it does not have
@@ -169,7 +185,7 @@ export class Session {
     signal?.throwIfAborted()
     const outputs = checkOutputs(this.plan, options.outputs ?? (this.#defaultOutputs() as Name[]))
     const pixels = plainView(input)
-    return this.#inTurn(async () => {
+    return this.#inTurn(outputs.length > 0 ? batch : null, async () => {
       const results = await this.#inParts(pixels, batch, signal, part => this.#native.run(part, outputs))
       if (results.length === 1) return results[0] as Outputs<Name>
       return Object.fromEntries(
@@ -192,7 +208,7 @@ export class Session {
     const signal = checkSignal(options.signal)
     checkInteger('runs', runs, 1)
     const pixels = plainView(input)
-    return this.#inTurn(async () => {
+    return this.#inTurn(null, async () => {
       const times: number[][] = this.plan.ops.map(() => [])
       for (let run = -1; run < runs; run++) {
         const parts = await this.#inParts(pixels, batch, signal, part => this.#native.profile(part))
@@ -205,7 +221,7 @@ export class Session {
 
   /** Waits for earlier runs, then frees all memory. Later runs are refused; calling it again does nothing. */
   dispose(): Promise<void> {
-    this.#closed ??= Promise.all(this.#lanes).then(() => this.#native.dispose())
+    this.#closed ??= Promise.all(this.#underWay).then(() => this.#native.dispose())
     return this.#closed
   }
 
@@ -213,11 +229,12 @@ export class Session {
     return this.dispose()
   }
 
-  /** Starts `work` in its turn. */
-  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const lane = this.#lanes.shift()!
-    const result = lane.then(work)
-    this.#lanes.push(result.catch(() => {}))
+  /** Starts `work` in its turn, once the plans for a batch of `images` are compiled, if it runs one. */
+  #inTurn<Result>(images: number | null, work: () => Promise<Result>): Promise<Result> {
+    const compiling = images === null ? undefined : this.#batchSizes.missing(images)
+    const result = compiling ? compiling.then(() => this.#turns.take(work)) : this.#turns.take(work)
+    const ended: Promise<unknown> = result.catch(() => {}).then(() => this.#underWay.delete(ended))
+    this.#underWay.add(ended)
     return result
   }
 

@@ -1,5 +1,4 @@
-// What does the addon export? NativeSession, resize, what the machine offers and can do, and what is to be
-// done ahead of time.
+// The addon's exports: NativeSession, resize, the machine's capabilities, and what is done ahead of time.
 #include <napi.h>
 
 #include "binding/compile.h"
@@ -13,15 +12,16 @@
 namespace residual::binding {
 namespace {
 
+Napi::Array to_array(Napi::Env env, const std::vector<std::string>& names) {
+  const Napi::Array result = Napi::Array::New(env, names.size());
+  for (uint32_t i = 0; i < names.size(); i++) result.Set(i, names[i]);
+  return result;
+}
+
 // capabilities(): string[]
 Napi::Value capabilities(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    const std::vector<std::string> names = core::backend_capabilities();
-    const Napi::Array result = Napi::Array::New(env, names.size());
-    for (uint32_t i = 0; i < names.size(); i++) result.Set(i, names[i]);
-    return result;
-  });
+  return guarded(env, [&] { return to_array(env, core::backend_capabilities()); });
 }
 
 // multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>, in FLOP/s
@@ -32,7 +32,8 @@ Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
     const int threads = static_cast<int>(integer(info[1], {"The number of threads"}, 1, kMostThreads));
     const double milliseconds = number(info[2], {"The time to measure"});
     if (!(milliseconds > 0 && milliseconds < 1e5))
-      throw core::Error(core::ErrorCode::kInternal, "The milliseconds are out of range.");
+      throw core::Error(core::ErrorCode::kInternal,
+                        "The time to measure must be above 0 and below 1e5 milliseconds.");
     const auto rate = std::make_shared<double>(0);
     return PromiseWorker::start(
         env,
@@ -41,19 +42,39 @@ Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
   });
 }
 
-// openLibraries(candidates: { [name]: string[] }): void
+core::LibraryCandidates read_candidates(const Napi::Value& value) {
+  const Napi::Object from = object(value, {"The libraries to open"});
+  const Napi::Array names = from.GetPropertyNames();  // the addon's own array: no getter is behind it
+  core::LibraryCandidates candidates;
+  for (uint32_t i = 0; i < names.Length(); i++) {
+    const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
+    candidates[name] = strings(from.Get(name), {"The paths of " + name}, /*most=*/1000);
+  }
+  return candidates;
+}
+
+// openLibraries(candidates: { [name]: string[] }): Promise<void>
 Napi::Value open_libraries(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    const Napi::Object from = object(info[0], {"The libraries to open"});
-    const Napi::Array names = from.GetPropertyNames();  // the addon's own array: no getter is behind it
-    core::LibraryCandidates candidates;
-    for (uint32_t i = 0; i < names.Length(); i++) {
-      const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
-      candidates[name] = strings(from.Get(name), {"The paths of " + name}, /*most=*/1000);
-    }
-    core::open_libraries(candidates);
-    return env.Undefined();
+  return guarded(env, [&]() -> Napi::Value {
+    return PromiseWorker::start(
+        env, [candidates = read_candidates(info[0])] { core::open_libraries(candidates); },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+// openDevices(candidates: { [name]: string[] }): Promise<string[]>; opens the libraries, too
+Napi::Value open_devices(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto devices = std::make_shared<std::vector<std::string>>();
+    return PromiseWorker::start(
+        env,
+        [candidates = read_candidates(info[0]), devices] {
+          core::open_libraries(candidates);
+          *devices = core::backend_capabilities();
+        },
+        [devices](Napi::Env env) { return to_array(env, *devices); });
   });
 }
 
@@ -64,6 +85,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("capabilities", Napi::Function::New(env, capabilities, "capabilities"));
   exports.Set("multiplyAddRate", Napi::Function::New(env, multiply_add_rate, "multiplyAddRate"));
   exports.Set("openLibraries", Napi::Function::New(env, open_libraries, "openLibraries"));
+  exports.Set("openDevices", Napi::Function::New(env, open_devices, "openDevices"));
   const Napi::Object info = Napi::Object::New(env);
   info.Set("backend", core::backend_name());
   info.Set("compiler", __VERSION__);

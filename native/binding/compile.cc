@@ -26,14 +26,13 @@ Napi::Value compile_ahead(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     auto plan = std::make_shared<core::Plan>(read_plan(info[0]));
-    const Napi::Object from = object(info[1], {"The options of a compilation"});
+    const Napi::Object from = object(info[1], {"The compile options"});
     core::CompileOptions options;
-    options.gpu = string(from.Get("gpu"), {"The gpu"});
-    options.precision = string(from.Get("precision"), {"The precision"});
-    options.batch = static_cast<int>(integer(from.Get("batch"), {"The batch"}, 1, 65536));
-    options.threads =
-        static_cast<int>(integer(from.Get("threads"), {"The number of threads"}, 1, kMostThreads));
-    options.cache_folder = string(from.Get("cacheFolder"), {"The cacheFolder"});
+    options.gpu = string(from.Get("gpu"), {"'gpu'"});
+    options.precision = string(from.Get("precision"), {"'precision'"});
+    options.batch = static_cast<int>(integer(from.Get("batch"), {"'batch'"}, 1, 65536));
+    options.threads = static_cast<int>(integer(from.Get("threads"), {"'threads'"}, 1, kMostThreads));
+    options.cache_folder = string(from.Get("cacheFolder"), {"'cacheFolder'"});
     auto result = std::make_shared<std::vector<core::CompiledOp>>();
     return PromiseWorker::start(
         env, [plan, options, result] { *result = core::compile_ahead(*plan, options); },

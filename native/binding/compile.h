@@ -1,4 +1,4 @@
-// What does JavaScript see of compiling ahead of time? The function `compileAhead`.
+// The JavaScript function `compileAhead`.
 #pragma once
 
 #include <napi.h>

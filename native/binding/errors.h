@@ -1,4 +1,4 @@
-// How do C++ errors become JavaScript's? As an Error with `code`, which lib/runtime/native.ts turns into a
+// C++ errors as JavaScript errors: an Error with a `code`, which lib/runtime/native.ts turns into a
 // ResidualError.
 #pragma once
 
@@ -11,12 +11,12 @@
 
 namespace residual::binding {
 
-// What is kept of an exception until it can be thrown in JavaScript.
+// An exception kept until it can be thrown in JavaScript.
 struct Failure {
   core::ErrorCode code = core::ErrorCode::kInternal;
   std::string message;
 
-  // Of the exception being handled.
+  // From the exception being handled.
   static Failure current() {
     try {
       throw;
@@ -36,7 +36,7 @@ struct Failure {
   }
 };
 
-// Runs `body`, throwing what it throws as a JavaScript error.
+// Runs `body` and rethrows its exceptions as JavaScript errors.
 template <typename Body>
 auto guarded(Napi::Env env, const Body& body) {
   try {

@@ -24,7 +24,7 @@ int integer(const Napi::Object& of, const char* member) {
   return static_cast<int>(integer(of.Get(member), named(member), -kMostInteger, kMostInteger));
 }
 
-// The index of a value. That it exists is core::validate's business.
+// The index of a value. core::validate checks that it exists.
 int index(const Napi::Value& value, const char* member) {
   return static_cast<int>(integer(value, named(member), 0, kMostInteger));
 }
@@ -40,7 +40,7 @@ std::vector<float> floats(const Napi::Object& of, const char* member) {
 core::OpKind kind(const std::string& name) {
   for (const auto& entry : kKinds)
     if (name == entry.name) return entry.kind;
-  named("operations").refuse("include one of the unknown kind '" + name + "'");
+  named("operations").refuse("include the unknown kind '" + name + "'");
 }
 
 core::Op read_op(const Napi::Object& from) {

@@ -1,4 +1,4 @@
-// How does a plan cross the border? As the plain object that lib/model/plan.ts describes.
+// Reads a plan from the plain object that lib/model/plan.ts describes.
 #pragma once
 
 #include <napi.h>
@@ -7,7 +7,7 @@
 
 namespace residual::binding {
 
-// Throws PLAN_INVALID for members that are missing or of the wrong type, and whatever core::validate finds.
+// Throws PLAN_INVALID for missing members, members of the wrong type, and anything core::validate rejects.
 core::Plan read_plan(const Napi::Value& value);
 
 }  // namespace residual::binding

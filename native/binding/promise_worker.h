@@ -1,4 +1,4 @@
-// How does native work leave the event loop? As a promise whose work runs on a thread of libuv's pool.
+// Native work off the event loop: a promise whose work runs on a thread of libuv's pool.
 #pragma once
 
 #include <napi.h>
@@ -15,7 +15,7 @@ class PromiseWorker final : public Napi::AsyncWorker {
   using Work = std::function<void()>;                     // on another thread; must not touch JavaScript
   using Resolve = std::function<Napi::Value(Napi::Env)>;  // back on the thread of `env`
 
-  // Node waits for `work` before it tears the environment down; `resolve` is not called then.
+  // Node waits for `work` before it tears down the environment; in that case `resolve` is not called.
   static Napi::Promise start(Napi::Env env, Work work, Resolve resolve) {
     auto* worker = new PromiseWorker(env, std::move(work), std::move(resolve));  // deletes itself when done
     const Napi::Promise promise = worker->deferred_.Promise();

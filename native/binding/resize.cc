@@ -16,7 +16,8 @@ namespace {
 
 image::ResizeGeometry read_geometry(const Napi::Object& from) {
   const auto number = [&](const char* name) {
-    return static_cast<int>(integer(from.Get(name), {std::string("A resize's ") + name}, INT_MIN, INT_MAX));
+    return static_cast<int>(
+        integer(from.Get(name), {std::string("The resize geometry's ") + name}, INT_MIN, INT_MAX));
   };
   image::ResizeGeometry g;
   g.height = number("height");
@@ -27,9 +28,9 @@ image::ResizeGeometry read_geometry(const Napi::Object& from) {
   g.left = number("left");
   g.crop_height = number("cropHeight");
   g.crop_width = number("cropWidth");
-  const std::string filter = string(from.Get("filter"), {"A resize's filter"});
+  const std::string filter = string(from.Get("filter"), {"The resize filter"});
   if (filter != "bilinear" && filter != "bicubic")
-    throw core::Error(core::ErrorCode::kInternal, "There is no filter '" + filter + "' to resize with.");
+    throw core::Error(core::ErrorCode::kInternal, "Unknown resize filter '" + filter + "'.");
   g.filter = filter == "bicubic" ? image::Filter::kBicubic : image::Filter::kBilinear;
   image::check(g);
   return g;
@@ -38,17 +39,17 @@ image::ResizeGeometry read_geometry(const Napi::Object& from) {
 Napi::Value resize(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
-    const Napi::Object from = object(info[1], {"A resize's geometry"});
+    const Napi::Object from = object(info[1], {"The resize geometry"});
     const image::ResizeGeometry g = read_geometry(from);
     const Napi::Value exclusive = from.Get("exclusive");
-    const bool is_exclusive = !exclusive.IsUndefined() && boolean(exclusive, {"A resize's exclusive"});
-    const TypedArrayView pixels =
-        typed_array(info[0], {"What is to be resized"});  // no getter runs after this
+    const bool is_exclusive =
+        !exclusive.IsUndefined() && boolean(exclusive, {"The resize geometry's exclusive"});
+    const TypedArrayView pixels = typed_array(info[0], {"The image to resize"});  // no getter runs after this
     if (pixels.type != napi_uint8_array || pixels.elements != size_t(g.height) * g.width * 3)
       throw core::Error(core::ErrorCode::kInternal,
-                        "The pixels to resize do not match their height and width.");
-    // To copy a photograph holds up the event loop for some 20 ms. Of an array that nobody else has, nobody
-    // can transfer the buffer: a reference does.
+                        "The image to resize must be a Uint8Array of height x width x 3 bytes.");
+    // Copying a photograph blocks the event loop for about 20 ms. If nobody else has the array, nobody can
+    // transfer its buffer, and a reference is enough.
     std::shared_ptr<uint8_t[]> copy;
     std::shared_ptr<Napi::ObjectReference> reference;
     if (is_exclusive)

@@ -1,4 +1,4 @@
-// What does JavaScript see of native/image? The function `resize`.
+// The JavaScript function `resize`, in front of native/image.
 #pragma once
 
 #include <napi.h>

@@ -51,21 +51,31 @@ struct NativeSession::State {
     loaded_[op] = true;
     return all_loaded();
   }
-  bool ready() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return all_loaded();
+
+  void prepare(int images) {
+    check_ready();
+    backend->prepare(images);
   }
 
   void run(const Batch& batch, const core::OutputBuffers& outputs, core::OpMilliseconds* times) {
-    if (!ready()) internal("The session was run before all its weights were loaded.");
+    check_ready();
     backend->run(batch.input(), outputs, times);
   }
 
  private:
+  void check_ready() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!all_loaded()) internal("The session was run before all its weights were loaded.");
+  }
   bool all_loaded() const { return std::find(loaded_.begin(), loaded_.end(), false) == loaded_.end(); }
 
   std::mutex mutex_;          // over `loaded_`
   std::vector<bool> loaded_;  // by op: has the weights it takes
+};
+
+struct NativeSession::Instance {
+  Napi::FunctionReference constructor;
+  std::shared_ptr<State> opened;  // for the constructor to take, and null but for that moment
 };
 
 namespace {
@@ -75,21 +85,48 @@ constexpr napi_type_tag kTypeTag = {0x5b1f0e6c9d3a4721, 0x8c42e79b16f05da3};
 }  // namespace
 
 void NativeSession::define(Napi::Env env, Napi::Object exports) {
-  exports.Set("NativeSession", DefineClass(env, "NativeSession",
-                                           {
-                                               InstanceMethod<&NativeSession::load_weights>("loadWeights"),
-                                               InstanceMethod<&NativeSession::run>("run"),
-                                               InstanceMethod<&NativeSession::profile>("profile"),
-                                               InstanceMethod<&NativeSession::dispose>("dispose"),
-                                               InstanceMethod<&NativeSession::description>("description"),
-                                               InstanceMethod<&NativeSession::algorithms>("algorithms"),
-                                           }));
+  const Napi::Function constructor =
+      DefineClass(env, "NativeSession",
+                  {
+                      StaticMethod<&NativeSession::open_session>("open"),
+                      InstanceMethod<&NativeSession::load_weights>("loadWeights"),
+                      InstanceMethod<&NativeSession::prepare>("prepare"),
+                      InstanceMethod<&NativeSession::run>("run"),
+                      InstanceMethod<&NativeSession::profile>("profile"),
+                      InstanceMethod<&NativeSession::dispose>("dispose"),
+                      InstanceMethod<&NativeSession::description>("description"),
+                      InstanceMethod<&NativeSession::algorithms>("algorithms"),
+                  });
+  auto* instance = new Instance;  // the environment deletes it
+  instance->constructor = Napi::Persistent(constructor);
+  env.SetInstanceData(instance);
+  exports.Set("NativeSession", constructor);
+}
+
+// NativeSession.open(plan, options): Promise<NativeSession>; what a device takes to open is off the event
+// loop
+Napi::Value NativeSession::open_session(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto plan = std::make_shared<core::Plan>(read_plan(info[0]));
+    const core::BackendOptions options = read_options(info[1], *plan);
+    const auto state = std::make_shared<std::shared_ptr<State>>();
+    return PromiseWorker::start(
+        env, [plan, options, state] { *state = std::make_shared<State>(std::move(*plan), options); },
+        [state](Napi::Env env) {
+          auto* instance = env.GetInstanceData<Instance>();
+          instance->opened = std::move(*state);
+          return instance->constructor.New({});
+        });
+  });
 }
 
 // new NativeSession(plan, options)
 NativeSession::NativeSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeSession>(info) {
   guarded(info.Env(), [&] {
     info.This().As<Napi::Object>().TypeTag(&kTypeTag);
+    state_ = std::move(info.Env().GetInstanceData<Instance>()->opened);
+    if (state_) return;
     core::Plan plan = read_plan(info[0]);
     const core::BackendOptions options = read_options(info[1], plan);
     state_ = std::make_shared<State>(std::move(plan), options);
@@ -102,7 +139,7 @@ void NativeSession::Finalize(Napi::BasicEnv env) { report_memory(env, 0); }
 // session.
 void NativeSession::check_this(const Napi::CallbackInfo& info) {
   if (!info.This().As<Napi::Object>().CheckTypeTag(&kTypeTag))
-    internal("A method of a session was called on something else.");
+    internal("A session method was called on something that is not a session.");
 }
 
 std::shared_ptr<NativeSession::State> NativeSession::open(const Napi::CallbackInfo& info) const {
@@ -123,7 +160,7 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const auto state = open(info);
-    const size_t op = integer(info[0], {"The index of an operation"}, 0, int64_t(state->plan.ops.size()) - 1);
+    const size_t op = integer(info[0], {"The operation index"}, 0, int64_t(state->plan.ops.size()) - 1);
     const core::Op& target = state->plan.ops[op];
     const core::WeightShape shape = core::weight_shape(state->plan, target);
     if (shape.count() == 0) internal("Operation '", target.name, "' takes no weights.");
@@ -142,6 +179,18 @@ Napi::Value NativeSession::load_weights(const Napi::CallbackInfo& info) {
           if (state_ && *memory > 0) report_memory(env, *memory);
           return env.Undefined();
         });
+  });
+}
+
+// prepare(images: number): Promise<void>
+Napi::Value NativeSession::prepare(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto state = open(info);
+    const int images = static_cast<int>(integer(info[0], {"The number of images"}, 1, INT_MAX));
+    return PromiseWorker::start(
+        env, [state, images] { state->prepare(images); },
+        [self = hold(info.This())](Napi::Env env) { return env.Undefined(); });
   });
 }
 

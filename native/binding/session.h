@@ -1,4 +1,4 @@
-// What does JavaScript see of a backend? The class NativeSession: load weights, run, profile, dispose.
+// The JavaScript class NativeSession, in front of a backend: load weights, run, profile, dispose.
 #pragma once
 
 #include <napi.h>
@@ -15,8 +15,11 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   void Finalize(Napi::BasicEnv env) override;
 
  private:
-  struct State;  // shared with the work in flight, so that it outlives this object
+  struct State;     // shared with the work in flight, so that it outlives this object
+  struct Instance;  // what there is once an environment
 
+  static Napi::Value open_session(const Napi::CallbackInfo& info);
+  Napi::Value prepare(const Napi::CallbackInfo& info);
   Napi::Value load_weights(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
@@ -31,7 +34,7 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   void report_memory(Napi::BasicEnv env, size_t bytes);
 
   std::shared_ptr<State> state_;
-  size_t reported_bytes_ = 0;  // what V8 has been told of
+  size_t reported_bytes_ = 0;  // as last reported to V8
 };
 
 }  // namespace residual::binding

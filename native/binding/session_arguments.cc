@@ -18,34 +18,34 @@ template <typename... Parts>
 // A name for each of `ops` operations.
 std::vector<std::string> read_algorithms(const Napi::Value& value, size_t ops) {
   std::vector<std::string> names = strings(value, {"The list of algorithms"}, ops);
-  if (names.size() != ops) internal("The list of algorithms does not have a name for each operation.");
+  if (names.size() != ops) internal("The list of algorithms must name one for each operation.");
   return names;
 }
 
 std::vector<int> read_batch_sizes(const Napi::Value& value) {
   std::vector<int> sizes;
-  for (const Napi::Value& each : elements(value, {"The list of batchSizes"}, kMostBatchSize)) {
+  for (const Napi::Value& each : elements(value, {"'batchSizes'"}, kMostBatchSize)) {
     sizes.push_back(static_cast<int>(integer(each, {"A batch size"}, 1, kMostBatchSize)));
     if (sizes.size() > 1 && sizes[sizes.size() - 2] >= sizes.back())
-      internal("The list of batchSizes is not ascending.");
+      internal("'batchSizes' must be ascending.");
   }
-  if (sizes.empty()) internal("The list of batchSizes is empty.");
+  if (sizes.empty()) internal("'batchSizes' must not be empty.");
   return sizes;
 }
 
-// Where `stored` says that `bytes` lie. Throws INTERNAL.
+// Reads where the `bytes` of an op's weights lie. Throws INTERNAL.
 void read_place(const Napi::Value& value, size_t bytes, const std::string& op, GivenWeights& to) {
-  const Napi::Object stored = object(value, {"What holds the weights of '" + op + "'"});
+  const Napi::Object stored = object(value, {"The source of the weights of '" + op + "'"});
   if (!stored.IsTypedArray()) {
-    to.place.file = static_cast<int>(
-        integer(stored.Get("descriptor"), {"The file of the weights of '" + op + "'"}, 0, INT_MAX));
+    to.place.file = static_cast<int>(integer(
+        stored.Get("descriptor"), {"The file descriptor of the weights of '" + op + "'"}, 0, INT_MAX));
     to.place.position = static_cast<uint64_t>(integer(
         stored.Get("position"), {"The position of the weights of '" + op + "'"}, 0, int64_t(1) << 53));
     return;
   }
-  const TypedArrayView view = typed_array(value, {"What holds the weights of '" + op + "'"});
+  const TypedArrayView view = typed_array(value, {"The source of the weights of '" + op + "'"});
   if (view.type != napi_uint8_array || view.elements != bytes)
-    internal("The weights of '", op, "' are not a Uint8Array of ", std::to_string(bytes), " bytes.");
+    internal("The weights of '", op, "' must be a Uint8Array of ", std::to_string(bytes), " bytes.");
   to.memory = copy_of<std::byte>(view);
   to.place.memory = to.memory.get();
 }
@@ -57,7 +57,7 @@ std::shared_ptr<T[]> per_channel(const Napi::Value& value, napi_typedarray_type 
   const std::string name = std::string("The ") + what + " of '" + op + "'";
   const TypedArrayView view = typed_array(value, {name});
   if (view.type != type || view.elements != channels)
-    internal(name, " is not a ", sizeof(T) == 8 ? "Float64Array" : "Float32Array", " of ",
+    internal(name, " must be a ", sizeof(T) == 8 ? "Float64Array" : "Float32Array", " of ",
              std::to_string(channels), " numbers.");
   std::shared_ptr<T[]> numbers = copy_of<T>(view);
   for (size_t k = 0; k < channels; k++)
@@ -82,16 +82,16 @@ Batch read_batch(const Napi::Value& value, const core::Plan& plan) {
   else if (array.type == napi_float32_array)
     batch.floats = copy_of<float>(array);
   else
-    internal("The input is neither a Uint8Array nor a Float32Array.");
+    internal("The input must be a Uint8Array or a Float32Array.");
   return batch;
 }
 
 core::BackendOptions read_options(const Napi::Value& value, const core::Plan& plan) {
-  const Napi::Object from = object(value, {"The options of a session"});
+  const Napi::Object from = object(value, {"The session options"});
   core::BackendOptions options;
   const auto if_there = [&](const char* name, const auto& take) {
     const Napi::Value member = from.Get(name);
-    if (!member.IsUndefined()) take(member, Name{std::string("The option ") + name});
+    if (!member.IsUndefined()) take(member, Name{std::string("The session option ") + name});
   };
   const auto read_boolean = [&](const char* name, bool& to) {
     if_there(name, [&](const Napi::Value& value, const Name& called) { to = boolean(value, called); });
@@ -130,7 +130,7 @@ GivenWeights read_weights(const Napi::CallbackInfo& info, const std::string& op,
   GivenWeights given;
   given.type = *type;
   read_place(info[1], shape.count() * core::bytes_of(*type), op, given);
-  given.place.outputs_last = layout == "RSCK";
+  given.place.layout = layout == "RSCK" ? core::WeightLayout::kRSCK : core::WeightLayout::kKCRS;
   given.scale = per_channel<double>(info[4], napi_float64_array, shape.outputs, op, "factor");
   given.bias = per_channel<float>(info[5], napi_float32_array, shape.outputs, op, "bias");
   return given;

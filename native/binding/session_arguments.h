@@ -1,4 +1,4 @@
-// What a session is handed: options, weights, images, as JavaScript has them and as C++ keeps them.
+// A session's arguments: reads options, weights and images from JavaScript values into C++ ones.
 #pragma once
 
 #include <napi.h>
@@ -11,7 +11,7 @@
 
 namespace residual::binding {
 
-// A batch of images that JavaScript handed over.
+// A batch of images from JavaScript.
 struct Batch {
   std::shared_ptr<uint8_t[]> bytes;
   std::shared_ptr<float[]> floats;
@@ -22,10 +22,10 @@ struct Batch {
 
 Batch read_batch(const Napi::Value& value, const core::Plan& plan);
 
-// As lib/runtime/native.ts describes them; what is absent keeps its default.
+// Options as lib/runtime/native.ts describes them; absent ones keep their defaults.
 core::BackendOptions read_options(const Napi::Value& value, const core::Plan& plan);
 
-// The weights of one operation, in memory of our own or in a file.
+// The weights of one operation, in our own memory or in a file.
 struct GivenWeights {
   std::shared_ptr<std::byte[]> memory;
   core::WeightPlace place;
@@ -34,8 +34,8 @@ struct GivenWeights {
   std::shared_ptr<float[]> bias;    // [K]
 };
 
-// Out of the arguments of loadWeights() after the first, for operation `op`, which takes weights of `shape`.
-// Throws NON_FINITE for a factor or a bias that is none, INTERNAL.
+// Reads the arguments of loadWeights() after the first, for operation `op`, which takes weights of `shape`.
+// Throws NON_FINITE for a factor or a bias that is not finite, INTERNAL otherwise.
 GivenWeights read_weights(const Napi::CallbackInfo& info, const std::string& op,
                           const core::WeightShape& shape);
 

@@ -1,8 +1,7 @@
-// What JavaScript hands over, each value read once into memory of our own and of the type that is due.
+// Reads JavaScript values, each once, into memory of our own and into the expected type.
 //
-// Between two looks at one value a getter may have changed it, or transferred the buffer behind it. So
-// whoever needs a value twice keeps what these functions return. All of them throw core::Error with the code
-// of `name`.
+// Between two reads of a value, a getter may have changed it or transferred its buffer. Code that needs a
+// value twice keeps what these functions return. They all throw core::Error with the code of `name`.
 #pragma once
 
 #include <napi.h>
@@ -16,33 +15,32 @@
 
 namespace residual::binding {
 
-// What a value is called in a message, "The session's threads", and the code of the error about it.
+// What a message calls a value, "The session's threads", and the code of the error.
 struct Name {
   std::string text;
   core::ErrorCode code = core::ErrorCode::kInternal;
 
-  // "<text> is no ...". Throws always.
+  // "<text> must be ...". Always throws.
   [[noreturn]] void refuse(const std::string& problem) const;
 };
 
 constexpr int64_t kMostThreads = 1024;
 
-// A whole number of [least, most].
+// An integer in [least, most].
 int64_t integer(const Napi::Value& value, const Name& name, int64_t least, int64_t most);
 
-// Any number, NaN and infinity included.
+// Any number, including NaN and infinity.
 double number(const Napi::Value& value, const Name& name);
 
 bool boolean(const Napi::Value& value, const Name& name);
 std::string string(const Napi::Value& value, const Name& name);
 Napi::Object object(const Napi::Value& value, const Name& name);
 
-// The elements of an array, as many as it has at the call.
+// The elements of an array, as many as it has at the time of the call.
 std::vector<Napi::Value> elements(const Napi::Value& value, const Name& name, size_t most);
 std::vector<std::string> strings(const Napi::Value& value, const Name& name, size_t most);
 
-// Where the numbers of a typed array lie at the moment: until JavaScript runs again, in a getter or after the
-// call.
+// Where the numbers of a typed array lie. Valid until JavaScript runs again, in a getter or after the call.
 struct TypedArrayView {
   napi_typedarray_type type;
   size_t elements;
@@ -51,7 +49,7 @@ struct TypedArrayView {
 };
 TypedArrayView typed_array(const Napi::Value& value, const Name& name);
 
-// A copy of `elements` numbers: their owner may change, transfer or free the buffer while the work runs.
+// A copy of the numbers: their owner may change, transfer or free the buffer while the work runs.
 template <typename T>
 std::shared_ptr<T[]> copy_of(const TypedArrayView& view) {
   std::shared_ptr<T[]> copy(new T[view.elements]);

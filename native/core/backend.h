@@ -1,4 +1,4 @@
-// What must a backend folder provide? One class behind this interface and the functions at the end.
+// What a backend folder provides: one class behind this interface, and the functions at the end.
 #pragma once
 
 #include <array>
@@ -54,6 +54,10 @@ class Backend {
   // Copies the weights of plan.ops[op]; `weights` are of its shape, `bias` is [K]. To be done before the
   // first run. Throws what StoredWeights::fold() throws.
   virtual void load_weights(size_t op, StoredWeights& weights, const float* bias) = 0;
+
+  // Makes ready what a batch of `images` takes, so that its first run does not wait for that; others run
+  // meanwhile. All weights are loaded.
+  virtual void prepare(int images) {}
 
   // Runs the plan on one batch of any size >= 1. `times` is filled where it is not null; throws
   // BACKEND_UNAVAILABLE where the backend cannot tell.

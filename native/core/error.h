@@ -1,4 +1,5 @@
-// What does C++ throw? One type, carrying a code from the table in lib/errors.ts (a test compares the two).
+// The one exception type C++ throws. Its codes come from the table in lib/errors.ts (a test compares the
+// two).
 #pragma once
 
 #include <stdexcept>

@@ -1,4 +1,4 @@
-// Where in one arena does each value live? Values whose lifetimes do not meet share memory.
+// Places every value in one arena. Values whose lifetimes do not overlap share memory.
 #pragma once
 
 #include <vector>

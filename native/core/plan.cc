@@ -1,4 +1,4 @@
-// Is a plan sound? A wrong index would be a wrong pointer, so nothing JavaScript said is believed.
+// Checks that a plan is sound. A wrong index would be a wrong pointer, so nothing from JavaScript is trusted.
 #include "core/plan.h"
 
 #include <algorithm>
@@ -52,9 +52,10 @@ Shape expected_dst(const Plan& plan, const Op& op) {
     if (op.mean.size() != channels || op.std.size() != channels)
       invalid(op, "needs a mean and a std per channel");
     for (const float mean : op.mean)
-      if (!(std::abs(mean) <= kMostMean)) invalid(op, "has a mean of " + text(mean));  // NaN too
+      if (!(std::abs(mean) <= kMostMean))
+        invalid(op, "has an out-of-range mean of " + text(mean));  // NaN too
     for (const float std : op.std)
-      if (!(std >= kLeastStd && std <= kMostStd)) invalid(op, "has a std of " + text(std));
+      if (!(std >= kLeastStd && std <= kMostStd)) invalid(op, "has an out-of-range std of " + text(std));
     return dst;
   }
   const Shape src = plan.src(op);
@@ -83,7 +84,7 @@ Shape expected_dst(const Plan& plan, const Op& op) {
 
 void validate(const Plan& plan) {
   if (plan.ops.empty() || plan.ops.front().kind != OpKind::kNormalize)
-    throw Error(ErrorCode::kPlanInvalid, "A plan begins with a 'normalize' operation.");
+    throw Error(ErrorCode::kPlanInvalid, "A plan must begin with a 'normalize' operation.");
   const int count = static_cast<int>(plan.values.size());
   std::vector<bool> written(plan.values.size(), false);
 
@@ -97,7 +98,8 @@ void validate(const Plan& plan) {
     if (i > 0) check_read(op.src);
     if (op.residual != kNone) check_read(op.residual);
     if (op.dst < 0 || op.dst >= count || written[op.dst])
-      invalid(op, "writes value " + std::to_string(op.dst) + ", which does not exist or is written already");
+      invalid(op, "writes value " + std::to_string(op.dst) +
+                      ", which does not exist or has already been written");
 
     const Shape& dst = plan.dst(op);
     check_extent(op, "height", dst.height, 1);
@@ -107,7 +109,7 @@ void validate(const Plan& plan) {
     if (size_t(dst.height) * dst.width > kMaxElements / dst.channels)
       invalid(op, "writes a value that is too large");
     const Shape expected = expected_dst(plan, op);
-    if (!(dst == expected)) invalid(op, "writes " + text(dst) + " where " + text(expected) + " is due");
+    if (!(dst == expected)) invalid(op, "writes " + text(dst) + " where " + text(expected) + " is expected");
     if (op.residual != kNone && !(plan.values[op.residual] == dst))
       invalid(op, "adds a residual of shape " + text(plan.values[op.residual]) + " to " + text(dst));
     const WeightShape weights = weight_shape(plan, op);  // its taps may be 2^40

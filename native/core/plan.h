@@ -1,4 +1,4 @@
-// What does native code execute? A plan: seven kinds of operation over values with known shapes, and nothing
+// The plan that native code executes: seven kinds of operation over values with known shapes, and nothing
 // about ResNet.
 #pragma once
 

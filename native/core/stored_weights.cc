@@ -57,7 +57,8 @@ void read_fully(int file, std::byte* to, size_t bytes, uint64_t position) {
     const ssize_t read = pread(file, to, std::min(bytes, kMostRead), static_cast<off_t>(position));
     if (read < 0 && errno == EINTR) continue;
     if (read < 0)
-      throw Error(ErrorCode::kFileNotFound, std::string("Reading failed: ") + std::strerror(errno) + ".");
+      throw Error(ErrorCode::kFileNotFound,
+                  std::string("The file could not be read: ") + std::strerror(errno) + ".");
     if (read == 0)
       throw Error(ErrorCode::kCheckpointInvalid,
                   "The file ends at " + std::to_string(position) + " bytes, in the middle of a tensor.");
@@ -180,7 +181,7 @@ void StoredWeights::fold_inputs_from(float* to, size_t tap, size_t first, size_t
 void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, size_t size) {
   of_type(type_, [&](auto number) {
     using Stored = decltype(number);
-    if (outputs_last())
+    if (layout() == WeightLayout::kRSCK)
       gather_from<Stored>(to, first, count, begin, size);
     else
       fold_from<Stored>(to, first, count, begin, size);

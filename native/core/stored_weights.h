@@ -1,5 +1,5 @@
-// How does a weight as a checkpoint stores it become what backends pack? Converted and scaled, a few channels
-// at a time.
+// Turns weights as a checkpoint stores them into what backends pack: converted and scaled, a few channels at
+// a time.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +19,12 @@ std::optional<StoredType> stored_type(const std::string& name);
 
 size_t bytes_of(StoredType type);
 
+// The order of an array of weights: [K,C,R,S], or [R,S,C,K] as Keras has it.
+enum class WeightLayout { kKCRS, kRSCK };
+
 // Where weights lie: in memory, aligned for their type, or in an open file from a byte on.
 struct WeightPlace {
-  bool outputs_last = false;          // [R,S,C,K], as Keras has them, not [K,C,R,S]
+  WeightLayout layout = WeightLayout::kKCRS;
   const std::byte* memory = nullptr;  // null: in the file
   int file = -1;
   uint64_t position = 0;
@@ -37,13 +40,13 @@ class StoredWeights {
   StoredWeights(const WeightPlace& place, StoredType type, const WeightShape& shape, const double* scale);
 
   const WeightShape& shape() const { return shape_; }
-  bool outputs_last() const { return place_.outputs_last; }
+  WeightLayout layout() const { return place_.layout; }
 
   // The numbers [begin, begin + size) of each of `count` output channels from `first` on, of [K][C*R*S], to
-  // `to`, [count][size]. Reads those channels whole; where outputs are last, everything.
+  // `to`, [count][size]. Reads those channels whole; of RSCK, everything.
   void fold(float* to, size_t first, size_t count, size_t begin, size_t size);
 
-  // Where outputs are last: the numbers of all output channels for `count` input channels from `first` on of
+  // Of RSCK: the numbers of all output channels for `count` input channels from `first` on of
   // one tap, to `to`, [count][K].
   void fold_inputs(float* to, size_t tap, size_t first, size_t count);
 

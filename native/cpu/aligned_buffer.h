@@ -1,4 +1,4 @@
-// Who owns a block of floats on the CPU? This: aligned for the widest vector and the cache line, move-only.
+// Owns a block of floats on the CPU: move-only, aligned for the widest vector and the cache line.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ class AlignedBuffer {
   // Contents are not set. Throws OUT_OF_MEMORY.
   explicit AlignedBuffer(size_t count) : data_(allocate_pages(count * sizeof(float))), count_(count) {}
 
-  // In memory of `arena`, which must outlive it.
+  // In memory from `arena`, which must outlive it.
   AlignedBuffer(size_t count, PageArena& arena)
       : data_(static_cast<float*>(arena.allocate(count * sizeof(float))), Free{/*borrowed=*/true}),
         count_(count) {}
@@ -28,7 +28,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    bool borrowed;  // false unless said otherwise: unique_ptr value-initialises it
+    bool borrowed;  // false by default: unique_ptr value-initialises it
     void operator()(float* p) const {
       if (!borrowed) std::free(p);
     }

@@ -3,33 +3,33 @@
 #include <algorithm>
 
 #include "cpu/direct_conv.h"
-#include "cpu/parts.h"
+#include "cpu/ranges.h"
 #include "cpu/winograd_conv.h"
 
 namespace residual::cpu {
 namespace {
 
-// With fewer channels than this the transforms take longer than is won; in vectors.
+// Below this many channels the transforms cost more than they save; in vectors.
 constexpr int kLeastVectors = 2;
-// Patches of 4x4 take up to four times as many weights. Where there are many and an image has few patches to
-// share them, reading them takes longer than the multiplications that patches of 2x2 have more.
+// Patches of 4x4 take up to four times as many weights. With many weights and few patches per image to share
+// them, reading them takes longer than the extra multiplications of 2x2 patches.
 constexpr int kFewWeights = 128 * 128;
 constexpr int kManyTiles = 16;
-// With fewer patches of an image than this that is so of whatever weights, and of patches of 2x2.
+// Below this many patches per image that holds for any number of weights, and for patches of 2x2.
 constexpr int kFewestTiles = 4;
-// Patches that reach far over the edges of small images save less than the transforms take.
+// Patches that reach far beyond the edges of small images save less than the transforms cost.
 constexpr double kLeastSaved = 1.3;
 
 int tiles(const ConvGeometry& g, const WinogradKernels& transforms) {
   return divide_up(g.dst.height, transforms.out) * divide_up(g.dst.width, transforms.out);
 }
 
-// Multiplications of an image, per input and output channel.
+// Multiplications per image, input channel and output channel.
 int products(const ConvGeometry& g, const WinogradKernels& transforms) {
   return tiles(g, transforms) * transforms.points();
 }
 
-// Null for the direct way.
+// Null for direct convolution.
 const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& kernels) {
   if (std::min(g.src.channels, g.dst.channels) < kLeastVectors * kernels.lanes) return nullptr;
   const bool few_weights = size_t(g.src.channels) * g.dst.channels <= kFewWeights;

@@ -1,4 +1,4 @@
-// What can execute a convolution on the CPU? Whatever is behind this interface; algorithms_for() says which.
+// The interface of a convolution on the CPU, and the choice among its algorithms (algorithms_for()).
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@
 
 namespace residual::cpu {
 
-// The op's own numbers, with `linear` seen as a 1x1 convolution of a 1x1 image.
+// The op's geometry; `linear` counts as a 1x1 convolution of a 1x1 image.
 struct ConvGeometry {
   core::Shape src, dst;
   int kernel = 1, stride = 1, padding = 0, groups = 1;
@@ -25,7 +25,7 @@ struct ConvGeometry {
   int group_outputs() const { return dst.channels / groups; }
 };
 
-// A convolution with its weights packed, bias, residual sum and ReLU fused in.
+// A convolution with packed weights and with bias, residual sum and ReLU fused in.
 class Convolution {
  public:
   virtual ~Convolution() = default;
@@ -36,7 +36,7 @@ class Convolution {
                    const float* residual,  // [N,H,W,K] like dst, or null
                    int batch, ThreadPool& pool, Workspace& workspace) const = 0;
 
-  // What `run` needs for a batch of this size or a smaller one.
+  // What `run` needs for batches up to this size.
   virtual WorkspaceSize workspace_size(int batch, int threads) const = 0;
 
   // Memory held, in bytes.
@@ -45,25 +45,25 @@ class Convolution {
 
 // A way to compute a convolution.
 struct Algorithm {
-  const WinogradKernels* winograd = nullptr;  // the transforms to go through; null: none
+  const WinogradKernels* winograd = nullptr;  // the transforms to use; null: none
 
   std::string name() const;  // "direct", or "winograd2" or "winograd4" for patches of 2x2 or 4x4
 };
 
-// What matters in the choice of an algorithm besides the convolution's numbers.
+// What the choice of an algorithm favours.
 enum class Precedence {
   kSpeed,
   kMemory,    // of its weights
-  kExactness  // only sums of the products themselves, without transforms that round more
+  kExactness  // only plain sums of products, without transforms that round more
 };
 
-// All ways for these numbers. The first is the best as far as a fixed table knows: for the same numbers
-// and precedence it is always the same.
+// All algorithms for this geometry, best first as far as a fixed table knows. The first is always the same
+// for the same geometry and precedence.
 std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels,
                                       Precedence precedence);
 
-// By one of algorithms_for(). `bias` is [K]; it and the weights are copied into `arena`. Throws what folding
-// the weights throws.
+// Uses one of algorithms_for(). `bias` is [K]; it and the weights are copied into `arena`. Throws what
+// folding the weights throws.
 std::unique_ptr<Convolution> make_convolution(const ConvGeometry& geometry, const Kernels& kernels,
                                               const Algorithm& algorithm, core::StoredWeights& weights,
                                               const float* bias, PageArena& arena);

@@ -1,5 +1,5 @@
-// How does a plan run on the CPU? Op by op over one arena, as many images of the batch at a time as
-// slices.h says.
+// The CPU backend: runs a plan op by op over one arena, on as many images of the batch at a time as slices.h
+// says.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -11,8 +11,8 @@
 #include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
+#include "cpu/multiply_add_rate.h"
 #include "cpu/op_clock.h"
-#include "cpu/peak.h"
 #include "cpu/slices.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
@@ -22,9 +22,9 @@ namespace {
 
 using core::OpKind;
 
-// Networks with more weights are computed directly unless told otherwise. Winograd's weights take up to four
-// times as much: of a ResNet-152 of twice the usual width a gigabyte, half as much again as onnxruntime
-// takes.
+// Networks with more weights than this are computed directly by default. Winograd's weights take up to four
+// times as much memory: a gigabyte for a ResNet-152 of twice the usual width, half as much again as
+// onnxruntime.
 constexpr size_t kMostWeightBytes = 400'000'000;
 
 Precedence precedence_of(const core::Plan& plan, bool exact) {
@@ -47,7 +47,8 @@ ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
   return geometry;
 }
 
-// The ways to compute an op, first the one called `wanted` ("": the table's). None for an op without weights.
+// The algorithms for an op, the one called `wanted` first ("": the table's choice). None for an op without
+// weights.
 std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Kernels& kernels,
                                           Precedence precedence, const std::string& wanted) {
   std::vector<Algorithm> all;
@@ -58,8 +59,8 @@ std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op
   const auto chosen = std::find_if(all.begin(), all.end(), is_wanted);
   if (chosen == all.end())
     throw core::Error(core::ErrorCode::kInternal,
-                      "Operation '" + op.name + "' cannot be computed by '" + wanted + "'" +
-                          (precedence == Precedence::kExactness ? " exactly." : "."));
+                      "Operation '" + op.name + "' has no algorithm '" + wanted + "'" +
+                          (precedence == Precedence::kExactness ? " that is exact." : "."));
   std::rotate(all.begin(), chosen, chosen + 1);
   return all;
 }
@@ -90,9 +91,9 @@ class CpuBackend final : public core::Backend {
     const std::lock_guard<std::mutex> lock(mutex_);
     clock_.reset(plan_.ops.size());
     prepare(std::min(input.batch, Slices::kMostImages));
-    const ThreadPool::Run busy(pool_);
+    const ThreadPool::Busy busy(pool_);
     const FlushDenormals flush;
-    slices_.each(input.batch, [&](const Slices::Level& level, Slices::Range images) {
+    slices_.each(input.batch, [&](const Slices::Level& level, Range images) {
       run_ops(input, level, images);
       copy_outputs(input, outputs, level, images);
     });
@@ -123,7 +124,7 @@ class CpuBackend final : public core::Backend {
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;
     prepared_batch_ = 0;
-    arena_ = AlignedBuffer();  // give back before taking
+    arena_ = AlignedBuffer();  // free before allocating
     workspace_ = Workspace();
     slices_ = Slices(plan_, batch, pool_.threads());
     WorkspaceSize size;
@@ -143,7 +144,7 @@ class CpuBackend final : public core::Backend {
 
   // What an op of `level` reads for `images`; null for kNone. Floats come normalised: they are read where
   // the caller has them.
-  const float* read(int value, const core::Input& input, const Slices::Level& level, Slices::Range images) {
+  const float* read(int value, const core::Input& input, const Slices::Level& level, Range images) {
     if (value == core::kNone) return nullptr;
     if (input.floats && value == plan_.ops.front().dst)
       return input.floats + images.begin * plan_.values[value].elements();
@@ -151,7 +152,7 @@ class CpuBackend final : public core::Backend {
   }
 
   void copy_outputs(const core::Input& input, const core::OutputBuffers& outputs, const Slices::Level& level,
-                    Slices::Range images) {
+                    Range images) {
     for (int i = 0; i < core::kOutputCount; i++) {
       if (!outputs[i]) continue;
       const int value = plan_.outputs[i];
@@ -163,7 +164,7 @@ class CpuBackend final : public core::Backend {
     }
   }
 
-  void run_ops(const core::Input& input, const Slices::Level& level, Slices::Range images) {
+  void run_ops(const core::Input& input, const Slices::Level& level, Range images) {
     const int begin = images.begin, batch = images.size();
     clock_.start();
     for (int i = level.begin; i < level.end; i++) {
@@ -236,7 +237,7 @@ double multiply_add_rate(const std::string& isa, int threads, double millisecond
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {
-  throw Error(ErrorCode::kBackendUnavailable, "The CPU backend has nothing to compile ahead of time.");
+  throw Error(ErrorCode::kBackendUnavailable, "The CPU backend needs nothing compiled ahead of time.");
 }
 
 }  // namespace residual::core

@@ -1,6 +1,6 @@
-// Numbers too small to be normal are taken for zero while this lives: the processor handles each of them in
-// hundreds of cycles, and an image of nothing else took up to 500 times as long. All instruction sets are
-// alike in it.
+// Flushes denormal floats to zero for the lifetime of an object. The processor spends hundreds of cycles on
+// each of them, and an image made of nothing else took up to 500 times as long. All instruction sets behave
+// alike.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace residual::cpu {
 
-// Of the thread that makes it; what the thread had before is restored, since others compute on it too.
+// Applies to the thread that creates it; the previous state is restored, since others compute on the thread
+// too.
 class FlushDenormals {
  public:
   FlushDenormals() : before_(state()) { set_state(before_ | kFlush); }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/parts.h"
 #include "cpu/prefetch.h"
+#include "cpu/ranges.h"
 
 namespace residual::cpu {
 namespace {
@@ -13,11 +13,11 @@ constexpr int kBlockPixels = 192;  // output pixels of one task
 constexpr int kTasksPerThread = 4;
 constexpr int kByRowsBelow = 16;  // input channels
 
-// Floats of the panels that pass over a tile one after the other, 128 KiB: they stay in a second-level cache
-// of 512 KiB together with those that are fetched for the next pass.
+// Floats in the panels of one pass, 128 KiB: they stay in a second-level cache of 512 KiB together with those
+// prefetched for the next pass.
 constexpr int kPassWeights = 32 * 1024;
 
-// Groups to compute together: as many as have a vector of inputs and no more than one of outputs.
+// Groups to compute together: as many as fill one vector of inputs and at most one of outputs.
 int merge_factor(const ConvGeometry& g, const Kernels& kernels) {
   const int merge = kernels.lanes / g.group_inputs();
   const bool fits = merge * g.group_inputs() == kernels.lanes && merge * g.group_outputs() <= kernels.lanes;
@@ -42,7 +42,7 @@ DirectConv::DirectConv(const ConvGeometry& geometry, const Kernels& kernels, cor
   } else {
     if (merge_ > 1) plan_merged();
     plan_depth();
-    plan_runs(arena);
+    plan_strips(arena);
     pack(weights, bias);
   }
 }
@@ -61,7 +61,7 @@ void DirectConv::run(float* dst, const float* src, const float* residual, int ba
     const int rows = batch * (geometry_.src.height + 2 * geometry_.padding);
     const int tasks = std::min(rows, pool.threads() * kTasksPerThread);
     pool.run(tasks, [&](int task, int) {
-      for (int row = part(rows, tasks, task); row < part(rows, tasks, task + 1); row++)
+      for (int row = part_begin(rows, tasks, task); row < part_begin(rows, tasks, task + 1); row++)
         pad(workspace.shared(), src, row);
     });
     src = workspace.shared();
@@ -77,12 +77,12 @@ void DirectConv::run(float* dst, const float* src, const float* residual, int ba
     if (depthwise_)
       run_depthwise(buffers, range, workspace.of(worker));
     else
-      run_block(buffers, range, {part(panels_, splits, split), part(panels_, splits, split + 1)},
+      run_block(buffers, range, {part_begin(panels_, splits, split), part_begin(panels_, splits, split + 1)},
                 workspace.of(worker));
   });
 }
 
-// Copies a row of the padded images, [N][H + 2 padding][W + 2 padding][C].
+// Fills one row of the padded images, [N][H + 2 padding][W + 2 padding][C].
 void DirectConv::pad(float* dst, const float* src, int row) const {
   const core::Shape& shape = geometry_.src;
   const int padding = geometry_.padding, height = shape.height + 2 * padding;
@@ -99,7 +99,7 @@ void DirectConv::pad(float* dst, const float* src, int row) const {
 }
 
 // Calls at(n, y, x) for each output pixel, with its image and the input pixel under the first kernel
-// position: counted, since divisions would take an eighth of the stem's time.
+// position. Counts instead of dividing: divisions would take an eighth of the stem's time.
 template <typename At>
 void DirectConv::each_pixel(Range pixels, const At& at) const {
   const ConvGeometry& g = geometry_;
@@ -150,20 +150,20 @@ const float** DirectConv::find_sources(const float* src, Range pixels, void* scr
 
 void DirectConv::run_block(const Buffers& buffers, Range pixels, Range panels, void* scratch) const {
   const float* const* sources = find_sources(buffers.src, pixels, scratch);
-  for (const Run& run : runs_) {
-    const Range mine = {std::max(panels.begin - run.first_panel, 0),
-                        std::min(panels.end - run.first_panel, run.panels)};
-    if (mine.size() > 0) run_panels(buffers, pixels, run, mine, sources);
+  for (const Strip& strip : strips_) {
+    const Range mine = {std::max(panels.begin - strip.first_panel, 0),
+                        std::min(panels.end - strip.first_panel, strip.panels)};
+    if (mine.size() > 0) run_panels(buffers, pixels, strip, mine, sources);
   }
 }
 
-// Pass by pass: some panels' weights for one block of the depth stay in cache while tile after tile of pixels
-// goes over them; sums wait in dst between two blocks. Meanwhile the next pass's weights are fetched, or,
-// where one pass is all and pixels lie side by side, what the next tile reads: its residual if it has one,
-// else its inputs.
-void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run, Range panels,
+// Works in passes: in each, some panels' weights for one block of the depth stay in cache while all tiles of
+// pixels go through them. Between two blocks the sums wait in dst. Meanwhile the next pass's weights are
+// prefetched; if there is only one pass and pixels lie side by side, the next tile's residual or else its
+// inputs.
+void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Strip& strip, Range panels,
                             const float* const* sources) const {
-  const int width = run.vectors * kernels_.lanes;
+  const int width = strip.vectors * kernels_.lanes;
   const int rows = pixels.size(), tiles = divide_up(rows, kMaxTileRows);
   const int channels = geometry_.dst.channels;
   const int fitting = std::max<int>(kPassWeights / (depth_[0].size() * width), 1);
@@ -173,31 +173,31 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
     const DepthBlock& block = depth_[b];
     const bool first = b == 0, last = b + 1 == depth_.size();
     for (int pass = 0; pass < passes; pass++) {
-      const int begin = panels.begin + part(panels.size(), passes, pass);
-      const int end = panels.begin + part(panels.size(), passes, pass + 1);
+      const int begin = panels.begin + part_begin(panels.size(), passes, pass);
+      const int end = panels.begin + part_begin(panels.size(), passes, pass + 1);
       ConvTile tile = {};
       tile.source_stride = rows;
-      tile.source_offset = size_t(run.group) * geometry_.group_inputs() * merge_ + block.channel;
+      tile.source_offset = size_t(strip.group) * geometry_.group_inputs() * merge_ + block.channel;
       tile.taps = block.taps;
       tile.length = block.channels;
-      tile.weight = weight_.data() + packed_offset(run, block, begin);
-      tile.bias = first ? bias_.data() + run.bias + size_t(begin) * width : nullptr;
+      tile.weight = weight_.data() + packed_offset(strip, block, begin);
+      tile.bias = first ? bias_.data() + strip.bias + size_t(begin) * width : nullptr;
       tile.dst_stride = channels;
-      tile.columns = std::min(end * width, run.columns) - begin * width;
+      tile.columns = std::min(end * width, strip.columns) - begin * width;
       tile.relu = last && geometry_.relu;
       tile.from = from_.data();
       const float* next = nullptr;  // weights of the next pass
       if (pass + 1 < passes)
-        next = weight_.data() + packed_offset(run, block, end);
+        next = weight_.data() + packed_offset(strip, block, end);
       else if (!last)
-        next = weight_.data() + packed_offset(run, depth_[b + 1], panels.begin);
+        next = weight_.data() + packed_offset(strip, depth_[b + 1], panels.begin);
       const size_t size = block.size() * (end - begin) * width;
       const Prefetch weights(size, tile, end - begin, tiles);
       const int length = last && buffers.residual ? channels : geometry_.src.channels;
       const Prefetch next_tile(size_t(kMaxTileRows) * length, tile, end - begin, /*tiles=*/1);
       for (int t = 0; t < tiles; t++) {
-        const int row = part(rows, tiles, t), count = part(rows, tiles, t + 1) - row;
-        const size_t at = size_t(pixels.begin + row) * channels + run.channel + size_t(begin) * width;
+        const int row = part_begin(rows, tiles, t), count = part_begin(rows, tiles, t + 1) - row;
+        const size_t at = size_t(pixels.begin + row) * channels + strip.channel + size_t(begin) * width;
         tile.sources = sources + size_t(block.tap) * rows + row;
         tile.dst = buffers.dst + at;
         tile.residual = last && buffers.residual ? buffers.residual + at : nullptr;
@@ -210,7 +210,7 @@ void DirectConv::run_panels(const Buffers& buffers, Range pixels, const Run& run
         if (merge_ > 1)
           kernels_.grouped_tile[count - 1](tile);
         else
-          kernels_.conv_tile[count - 1][run.vectors - 1](tile);
+          kernels_.conv_tile[count - 1][strip.vectors - 1](tile);
       }
     }
   }

@@ -7,7 +7,8 @@ namespace residual::cpu {
 std::vector<const Kernels*> supported_kernels() {
   std::vector<const Kernels*> result;
 #if defined(__x86_64__)
-  // These builtins ask the operating system too (XGETBV): registers it does not save are not reported.
+  // These builtins also ask the operating system (XGETBV): they do not report registers that it does not
+  // save.
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -29,7 +30,7 @@ const Kernels& select_kernels(const std::string& name) {
   }
   throw core::Error(
       core::ErrorCode::kBackendUnavailable,
-      "The instruction set '" + name + "' cannot be had on this machine, which has: " + names + ".");
+      "The instruction set '" + name + "' is not available on this machine, which has " + names + ".");
 }
 
 }  // namespace residual::cpu

@@ -1,4 +1,4 @@
-// Which instruction sets can this machine run, and which kernels go with each?
+// The instruction sets this machine can run, and the kernels for each.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@ namespace residual::cpu {
 // Best first; "baseline" is always last.
 std::vector<const Kernels*> supported_kernels();
 
-// The kernels called `name`, or the best for "". Throws BACKEND_UNAVAILABLE where the machine or the build
-// has none such.
+// The kernels called `name`, or the best for "". Throws BACKEND_UNAVAILABLE if the machine or the build lacks
+// them.
 const Kernels& select_kernels(const std::string& name);
 
 }  // namespace residual::cpu

@@ -1,4 +1,4 @@
-// What can the CPU do to rows of floats? One table of functions per instruction set; isa.h chooses the table.
+// What the CPU can do to rows of floats: one table of functions per instruction set. isa.h chooses the table.
 #pragma once
 
 #include <cstddef>
@@ -10,48 +10,48 @@ constexpr int kMaxTileRows = 6;     // output pixels of one register tile
 constexpr int kMaxTileVectors = 4;  // vectors of output channels of one register tile
 constexpr int kLineFloats = 16;     // floats of a cache line
 constexpr int kUnroll = 4;          // channels between two prefetches
-constexpr int kPeakChains = 12;     // sums independent of each other that hide the latency of a multiply-add
+constexpr int kPeakChains = 12;     // independent sums, enough to hide the latency of a multiply-add
 
 // `rows` output pixels x `columns` output channels of a convolution as implicit GEMM, summed over `taps`
-// kernel positions of `length` channels each. The channels are computed in panels, a register tile each:
-// lanes x vectors wide, the last one perhaps not used to the full.
+// kernel positions of `length` channels each. The channels are computed in panels of one register tile each,
+// lanes x vectors wide; the last one may be partly unused.
 struct ConvTile {
-  const float* const* sources;  // [taps][source_stride]: where each pixel's run of input channels begins
+  const float* const* sources;  // [taps][source_stride]: where each pixel's input channels begin
   size_t source_stride;         // pointers per tap, >= rows
   size_t source_offset;         // floats added to every pointer (blocks of channels)
   int taps;
   int length;
   const float* weight;    // [panels][taps][length][lanes x vectors], packed
-  const float* bias;      // [panels][lanes x vectors]; null: continue the sums that are in dst
-  const float* residual;  // [rows] runs `dst_stride` apart, or null
-  float* dst;             // [rows] runs `dst_stride` apart
+  const float* bias;      // [panels][lanes x vectors]; null: continue the sums in dst
+  const float* residual;  // [rows][columns], rows `dst_stride` apart, or null
+  float* dst;             // [rows][columns], rows `dst_stride` apart
   size_t dst_stride;      // floats
   int columns;            // channels to write
   bool relu;
-  // grouped_tile: [length][lanes], which of the input channels each output channel takes
+  // grouped_tile: [length][lanes], the input channel each output channel takes
   const int32_t* from;
-  // What will be wanted next (prefetch.h): brought nearer while the tile is summed up, prefetch_step floats
-  // for every kUnroll channels.
+  // Memory needed next (prefetch.h), prefetched while the tile is summed: prefetch_step floats for every
+  // kUnroll channels.
   const float* prefetch;
   int prefetch_step;
 };
 
-// One m x m patch of a convolution's output, from its transformed products (winograd_conv.h).
+// One m x m patch of a convolution's output, computed from its transformed products (winograd_conv.h).
 struct WinogradOutput {
-  const float* products;  // [points] runs of [channels], `stride` apart
+  const float* products;  // [points] rows of [channels], `stride` apart
   size_t stride;          // floats
   const float* bias;      // [channels]
   const float* residual;  // like dst, or null
   float* dst;             // [rows][columns][channels], its rows row_stride apart and its pixels pixel_stride
   size_t row_stride, pixel_stride;
-  int rows, columns;  // of the patch that lie within the image, at most m
+  int rows, columns;  // of the part of the patch inside the image, at most m
   int channels;       // a multiple of the vector's lanes
   bool relu;
 };
 
-// The 3x3 kernels between some input channels and some output channels, the columns.
+// The 3x3 kernels between some input channels and some output channels (the columns).
 struct WinogradWeight {
-  float* dst;           // [weights * weights] runs of [channels][columns], `stride` apart
+  float* dst;           // [weights * weights] rows of [channels][columns], `stride` apart
   size_t stride;        // floats
   const float* kernel;  // [channels][9][columns]
   int channels;
@@ -59,7 +59,7 @@ struct WinogradWeight {
 };
 
 // The transforms of a 3x3 convolution of this stride that computes m x m outputs together, channel by
-// channel. They depend on all of in * in inputs and take as many products, the points.
+// channel. The outputs depend on in * in inputs and take as many products, called points.
 struct WinogradKernels {
   int stride;
   int out;      // m
@@ -67,16 +67,16 @@ struct WinogradKernels {
   int weights;  // transformed weights in one direction: point i has weight min(i, weights - 1)
 
   int points() const { return in * in; }
-  // The transformed weight that a point's input is multiplied by.
+  // The index of the transformed weight that a point's input is multiplied by.
   int weight_of(int point) const {
     const int row = point / in, column = point % in, last = weights - 1;
     return (row < last ? row : last) * weights + (column < last ? column : last);
   }
 
   // `channels` is a multiple of the vector's lanes.
-  void (*input)(float* dst,                   // [points] runs of [channels], `stride` apart
+  void (*input)(float* dst,                   // [points] rows of [channels], `stride` apart
                 size_t stride,                // floats
-                const float* const* sources,  // [points] runs of [channels], row by row
+                const float* const* sources,  // [points] pointers to [channels], row by row
                 int channels);
   void (*output)(const WinogradOutput& output);
   void (*weight)(const WinogradWeight& weight);
@@ -92,14 +92,14 @@ struct Kernels {
   // conv_tile[rows - 1][vectors - 1], for up to tile_vectors
   void (*conv_tile[kMaxTileRows][kMaxTileVectors])(const ConvTile& tile);
 
-  // grouped_tile[rows - 1], for one vector of output channels of several groups, whose input channels are a
-  // vector, too: `length` of each group. No group sees another's, so that infinity and NaN stay where they
-  // are. Null where no instruction exchanges lanes at will.
+  // grouped_tile[rows - 1], for one vector of output channels of several groups whose input channels are also
+  // one vector, `length` per group. No group sees another's inputs, so infinity and NaN do not spread. Null
+  // if the instruction set cannot permute lanes freely.
   void (*grouped_tile[kMaxTileRows])(const ConvTile& tile);
 
   // dst[c] = bias[c] + sum over taps of sources[tap][c] * weight[tap][c], then + residual, then relu.
   void (*depthwise)(float* dst,                   // [channels]
-                    const float* const* sources,  // [taps] runs of [channels]
+                    const float* const* sources,  // [taps][channels]
                     const float* weight,          // [taps][channels]
                     const float* bias,            // [channels]
                     const float* residual,        // [channels] or null
@@ -107,13 +107,13 @@ struct Kernels {
 
   WinogradKernels winograd[kWinogradKinds];
 
-  // dst[c] = max over taps of sources[tap][c]; NaN if one of them is
+  // dst[c] = max over taps of sources[tap][c]; NaN if any of them is
   void (*maximum)(float* dst,                   // [channels]
-                  const float* const* sources,  // [taps] runs of [channels]
+                  const float* const* sources,  // [taps][channels]
                   int taps, int channels);
 
-  // dst[c] = mean over pixels of src[pixel][c], to the same bit whatever the vectors; within 2e-6 of it if
-  // all have one sign, however many they are
+  // dst[c] = mean over pixels of src[pixel][c], bit for bit the same for every vector width; within 2e-6 of
+  // the exact mean if all have one sign, however many there are
   void (*mean)(float* dst,        // [channels]
                const float* src,  // [pixels][channels]
                int pixels, int channels);
@@ -125,12 +125,12 @@ struct Kernels {
                     const float* shift,  // [channels]
                     size_t pixels, int channels);
 
-  // dst[c][r] = src[r][c]; the lines of both lie a stride apart, in floats.
+  // dst[c][r] = src[r][c]; strides are in floats.
   void (*transpose)(float* dst, size_t dst_stride, const float* src, size_t src_stride, int rows,
                     int columns);
 
-  // As many multiply-adds as the processor can do, in registers: `rounds` times kPeakChains vectors of them.
-  // Returns a value that depends on all.
+  // Multiply-adds in registers as fast as the processor can do them: `rounds` times kPeakChains vectors.
+  // Returns a value that depends on all of them.
   float (*multiply_adds)(size_t rounds);
 };
 

@@ -1,6 +1,6 @@
-// How are the kernels computed? Included once per instruction set by a file that defines VECTOR_BYTES,
-// TILE_VECTORS, KERNELS and KERNELS_NAME, compiled with that set's flags. GCC's and Clang's vector types make
-// one text serve all.
+// The kernels themselves. Included once per instruction set by a file that defines VECTOR_BYTES,
+// TILE_VECTORS, KERNELS and KERNELS_NAME and is compiled with that set's flags. With GCC's and Clang's vector
+// types, one source serves all.
 //
 // Everything is in an unnamed namespace and no header with inline functions is used: otherwise the linker
 // could keep one AVX-512 copy of a shared inline function for the whole program.
@@ -22,8 +22,8 @@ inline Vec load(const float* p) {
 }
 inline void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 inline Vec splat(float x) { return x - Vec{}; }
-// b > a ? b : a, so that NaN stays NaN when `a` is, as PyTorch has it. GCC makes a comparison and a blend of
-// that.
+// b > a ? b : a, so that NaN in `a` stays NaN, as in PyTorch. GCC would make a comparison and a blend of that
+// expression.
 inline Vec max(Vec a, Vec b) {
 #if defined(__AVX__)
   Vec result;
@@ -36,7 +36,7 @@ inline Vec max(Vec a, Vec b) {
   return b > a ? b : a;
 #endif
 }
-// NaN if one of them is, as PyTorch has it.
+// NaN if either is, as in PyTorch.
 inline Vec max_or_nan(Vec a, Vec b) {
   const Vec larger = max(a, b);
   return b != b ? b : larger;
@@ -44,8 +44,8 @@ inline Vec max_or_nan(Vec a, Vec b) {
 inline float max_or_nan(float a, float b) { return b > a || b != b ? b : a; }
 inline float relu(float x) { return x < 0 ? 0 : x; }
 
-// sum += a * b, in the register that `sum` is in. Left to itself GCC, seeing several unrolled steps at once,
-// moves sums from register to register and keeps some in memory.
+// sum += a * b, in the register that holds `sum`. Left to itself, GCC sees several unrolled steps at once,
+// moves sums between registers and spills some to memory.
 inline void multiply_add(Vec& sum, Vec a, Vec b) {
 #if defined(__FMA__)
   __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
@@ -69,7 +69,7 @@ struct Sums {
     }
   }
 
-  // Goes on with the sums that are in dst.
+  // Continues the sums in dst.
   void load_from(const float* dst, size_t stride, int columns) {
     float partial[kWidth] = {};
 #pragma GCC unroll 8
@@ -136,7 +136,7 @@ void conv_tile(const ConvTile& t) {
     const int columns = t.columns - column < kWidth ? t.columns - column : kWidth;
     float* const dst = t.dst + column;
     const float* const residual = t.residual ? t.residual + column : nullptr;
-    // What the panel ends with is fetched while it is summed up.
+    // Prefetches what the panel reads and writes at its end.
     if (columns == kWidth) {
       for (int r = 0; r < kRows; r++)
         for (int v = 0; v < kVectors; v += kVectorsPerLine) {
@@ -238,7 +238,7 @@ void maximum(float* dst, const float* const* sources, int taps, int channels) {
   }
 }
 
-// Of so many pixels a float32 holds the sum well enough.
+// A float32 holds the sum of this many pixels well enough.
 constexpr int kMeanBlock = 64;
 
 inline void sum_of(Vec* sum, const float* src, int pixels, int channels) {
@@ -250,12 +250,12 @@ inline void sum_of(float* sum, const float* src, int pixels, int channels) {
   for (int p = 0; p < pixels; p++) *sum += src[size_t(p) * channels];
 }
 
-// The mean of as many channels as T has floats, side by side.
+// The means of neighbouring channels, as many as T has floats.
 template <typename T>
 void mean_of(float* dst, const float* src, int pixels, int channels) {
   constexpr int kWidth = sizeof(T) / sizeof(float);
   T sum;
-  if (pixels <= kMeanBlock) {  // what follows would come to the same
+  if (pixels <= kMeanBlock) {  // the code below would give the same result
     sum_of(&sum, src, pixels, channels);
     sum /= float(pixels);
     __builtin_memcpy(dst, &sum, sizeof sum);
@@ -284,9 +284,9 @@ void normalize(float* dst, const uint8_t* src, const float* scale, const float* 
     for (int c = 0; c < channels; c++) dst[p * channels + c] = src[p * channels + c] * scale[c] + shift[c];
 }
 
-// Lane i is lane from[i] of `a`, or from kLanes on of `b`.
+// Lane i is lane from[i] of `a`, or of `b` from kLanes on.
 inline Vec shuffle(Vec a, Vec b, Lanes from) {
-#if defined(__clang__)  // has no such function, but makes a shuffle of this
+#if defined(__clang__)  // has no such function, but turns this into a shuffle
   Vec result;
   for (int i = 0; i < kLanes; i++) result[i] = from[i] < kLanes ? a[from[i]] : b[from[i] - kLanes];
   return result;
@@ -295,8 +295,8 @@ inline Vec shuffle(Vec a, Vec b, Lanes from) {
 #endif
 }
 
-// Turns the squares of kSize x kSize squares, then those within: two by two they change places across the
-// diagonal.
+// Transposes by blocks: swaps kSize x kSize blocks across the diagonal in pairs, then does the same inside
+// each.
 template <int kSize>
 inline void turn_square(Vec* lines) {
   Lanes above, below;
@@ -355,7 +355,7 @@ namespace residual::cpu {
 
 namespace {
 
-// Null for tiles that are wider than the registers hold.
+// Null for tiles too wide for the registers.
 template <int kRows, int kVectors>
 constexpr void (*tile_or_null())(const ConvTile&) {
   if constexpr (kVectors <= TILE_VECTORS)

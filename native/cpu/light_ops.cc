@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/parts.h"
+#include "cpu/ranges.h"
 
 namespace residual::cpu {
 namespace {
@@ -34,7 +34,7 @@ void max_pool(float* dst, const float* src, const core::Op& op, const core::Shap
     const int top = y * op.stride - op.padding;
     float* to = dst + (size_t(n) * dst_shape.height + y) * dst_shape.width * channels;
     int count = 0;
-    bool was_inside = false;  // the window before, from left to right
+    bool was_inside = false;  // the previous window, from left to right
     for (int x = 0; x < dst_shape.width; x++, to += channels) {
       const int left = x * op.stride - op.padding;
       const bool inside = left >= 0 && left + op.kernel <= src_shape.width;
@@ -53,7 +53,7 @@ void max_pool(float* dst, const float* src, const core::Op& op, const core::Shap
   const int rows = batch * dst_shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
   pool.run(tasks, [&](int task, int worker) {
     const auto taps = static_cast<const float**>(workspace.of(worker));
-    for (int i = part(rows, tasks, task); i < part(rows, tasks, task + 1); i++)
+    for (int i = part_begin(rows, tasks, task); i < part_begin(rows, tasks, task + 1); i++)
       row(i / dst_shape.height, i % dst_shape.height, taps);
   });
 }

@@ -1,4 +1,4 @@
-// How are the plan's lighter operations executed on the CPU?
+// The plan's lighter operations on the CPU: everything but convolutions and linear layers.
 #pragma once
 
 #include "core/plan.h"
@@ -14,7 +14,7 @@ void normalize(float* dst,          // [N,H,W,C]
                const core::Op& op, const core::Shape& shape, int batch, const Kernels& kernels,
                ThreadPool& pool);
 
-// The maximum over each window; padding never wins. Needs kernel * kernel pointers of workspace per worker.
+// The maximum over each window; padding never counts. Needs kernel * kernel pointers of workspace per worker.
 void max_pool(float* dst,        // [N,dst.height,dst.width,C]
               const float* src,  // [N,src.height,src.width,C]
               const core::Op& op, const core::Shape& dst_shape, const core::Shape& src_shape, int batch,
@@ -25,7 +25,7 @@ void avg_pool(float* dst,        // [N,C]
               const float* src,  // [N,H,W,C]
               const core::Shape& shape, int batch, const Kernels& kernels, ThreadPool& pool);
 
-// exp(x) over its sum, the largest subtracted first. Per row in double: a row is short.
+// exp(x) divided by its sum, with the maximum subtracted first. In double: rows are short.
 void softmax(float* dst,        // [N,C]
              const float* src,  // [N,C]
              int channels, int batch);

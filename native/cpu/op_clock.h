@@ -1,4 +1,4 @@
-// How long does each op of a run take? One reading of a clock per op: cheap enough to run always.
+// Times each op of a run. One clock reading per op: cheap enough to run always.
 #pragma once
 
 #include <chrono>
@@ -13,7 +13,7 @@ class OpClock {
 
   void start() { last_ = Clock::now(); }
 
-  // What has passed since start() or the last lap was spent on `op`.
+  // Adds the time since start() or the last lap to `op`.
   void lap(size_t op) {
     const Clock::time_point now = Clock::now();
     times_[op] += std::chrono::duration<double, std::milli>(now - last_).count();

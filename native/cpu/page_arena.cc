@@ -13,23 +13,23 @@ namespace residual::cpu {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
-// What is not used of a block is never touched, so it costs no more than the rest of its last page, and
-// addresses: a small network has small blocks.
+// The unused part of a block is never touched, so it costs only the rest of its last page, and addresses.
+// Small networks get small blocks.
 constexpr size_t kLeastBlock = size_t(8) << 20, kMostBlock = size_t(128) << 20;
 
-size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+size_t round_up(size_t bytes, size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
 
 }  // namespace
 
 float* allocate_pages(size_t bytes) {
-  const size_t unit = bytes >= kHugePage ? kHugePage : kAlignment;
-  const size_t rounded = round_up(std::max(bytes, size_t(1)), unit);
-  void* const data = std::aligned_alloc(unit, rounded);
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  const size_t rounded = round_up(std::max(bytes, size_t(1)), alignment);
+  void* const data = std::aligned_alloc(alignment, rounded);
   if (!data)
     throw core::Error(core::ErrorCode::kOutOfMemory, "Could not allocate " + std::to_string(bytes) +
                                                          " bytes. Use smaller batches or images.");
 #if defined(__linux__)
-  if (unit == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // a wish: without it all is as before
+  if (alignment == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // only a hint: nothing depends on it
 #endif
   return static_cast<float*>(data);
 }

@@ -1,6 +1,5 @@
-// Where do a network's weights live? Side by side in blocks of huge pages, until all are given back. With
-// pages of 4 KiB the processor spends a fourteenth of ResNet-50's time on finding out where they are (Zen 3,
-// one thread).
+// The memory of a network's weights: side by side in blocks of huge pages, until all are freed. With 4 KiB
+// pages the processor spends a fourteenth of ResNet-50's time on address translation (Zen 3, one thread).
 #pragma once
 
 #include <cstddef>
@@ -13,13 +12,13 @@ namespace residual::cpu {
 
 constexpr size_t kAlignment = 64;
 
-// For std::free(). Large blocks are put on huge pages if the system has any to give. Throws OUT_OF_MEMORY.
+// To be freed with std::free(). Large blocks go on huge pages if the system has any. Throws OUT_OF_MEMORY.
 float* allocate_pages(size_t bytes);
 
 class PageArena {
  public:
-  // Aligned to kAlignment; owned by the arena, until it goes: who loads an operation's weights twice pays for
-  // both. May be called from several threads at once. Throws OUT_OF_MEMORY.
+  // Aligned to kAlignment and owned by the arena for its lifetime: loading an operation's weights twice takes
+  // memory twice. Thread-safe. Throws OUT_OF_MEMORY.
   void* allocate(size_t bytes);
 
  private:
@@ -34,8 +33,8 @@ class PageArena {
   };
 
   std::mutex mutex_;
-  // Smaller weights fill what larger ones left, and each block is as large as all before together: else half
-  // a huge page is lost of every 30 MB.
+  // Smaller weights fill the gaps that larger ones leave, and each block is as large as all earlier ones
+  // together: otherwise half a huge page is lost per 30 MB.
   std::vector<Block> blocks_;
 };
 

@@ -1,7 +1,7 @@
-// How is memory fetched while tiles are summed up? Evenly: a line on its way from memory occupies one of the
-// dozen or so places for lines that the first-level cache waits for, which what the tile itself reads from
-// the second-level cache needs too. Fetched as fast as possible, weights make up to a fifth more of a
-// layer's time (Xeon, Emerald Rapids, layers of 7x7).
+// Prefetches memory evenly while tiles are summed. A line on its way from memory occupies one of the dozen or
+// so fill buffers of the first-level cache, and the tile needs those too for what it reads from the
+// second-level cache. Prefetched as fast as possible, weights add up to a fifth to a layer's time (Xeon,
+// Emerald Rapids, 7x7 layers).
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace residual::cpu {
 
-// `floats` to fetch over `tiles` tiles of as many taps, channels and panels as `tile`.
+// Spreads `floats` over `tiles` tiles with as many taps, channels and panels as `tile`.
 class Prefetch {
  public:
   Prefetch(size_t floats, const ConvTile& tile, int panels, int tiles) {
@@ -20,7 +20,7 @@ class Prefetch {
     tile_floats_ = steps * step_;
   }
 
-  // Before the tile of this number runs: of what begins at `from`, or nothing where that is null.
+  // Call before tile `number` runs. `from` is where the memory to prefetch begins; null: prefetch nothing.
   void set(ConvTile& tile, const float* from, int number) const {
     tile.prefetch = from ? from + number * tile_floats_ : nullptr;
     tile.prefetch_step = from ? step_ : 0;

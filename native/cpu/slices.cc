@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "cpu/aligned_buffer.h"
-#include "cpu/parts.h"
 
 namespace residual::cpu {
 namespace {
 
-// What an op reads and writes for the images of a slice, per thread. More would leave the caches; fewer,
-// and weights are read more often and small images leave the register tiles half empty.
+// What an op reads and writes for the images of a slice, per thread. With more, values would leave the
+// caches; with less, weights are read more often and small images leave register tiles half empty.
 constexpr size_t kSliceBytes = size_t(8) << 20;
 
 int wanted_images(const core::Plan& plan, const core::Op& op, int threads) {
@@ -31,7 +30,7 @@ Slices::Slices(const core::Plan& plan, int batch, int threads) {
 void Slices::plan_levels(const core::Plan& plan, int batch, int threads) {
   const int ops = static_cast<int>(plan.ops.size());
   std::vector<int> images(ops);
-  for (int i = ops - 1; i >= 0; i--) {  // no fewer than any op before
+  for (int i = ops - 1; i >= 0; i--) {  // no fewer than any earlier op
     images[i] = std::min(wanted_images(plan, plan.ops[i], threads), batch);
     if (i + 1 < ops) images[i] = std::min(images[i], images[i + 1]);
   }
@@ -48,8 +47,8 @@ int Slices::level_of(int op) const {
   return level;
 }
 
-// A value that a later level reads has room for that level's slices, and outlives everything that runs again
-// and again to fill it. Outputs stay until their level is through.
+// A value that a later level reads has room for that level's slices, and outlives all ops that run repeatedly
+// to fill it. Outputs stay until their level is done.
 void Slices::plan_memory(const core::Plan& plan) {
   const int values = static_cast<int>(plan.values.size());
   std::vector<core::Lifetime> lives(values);
@@ -84,7 +83,8 @@ void Slices::plan_memory(const core::Plan& plan) {
 void Slices::each(int batch, const std::function<void(const Level&, Range)>& run) {
   const int last = static_cast<int>(levels_.size()) - 1;
   const int slices = divide_up(batch, levels_[last].images);
-  for (int i = 0; i < slices; i++) run_level(last, {part(batch, slices, i), part(batch, slices, i + 1)}, run);
+  for (int i = 0; i < slices; i++)
+    run_level(last, {part_begin(batch, slices, i), part_begin(batch, slices, i + 1)}, run);
 }
 
 void Slices::run_level(int level, Range images, const std::function<void(const Level&, Range)>& run) {
@@ -92,10 +92,10 @@ void Slices::run_level(int level, Range images, const std::function<void(const L
   if (level > 0) {
     const int slices = divide_up(images.size(), levels_[level - 1].images);
     for (int i = 0; i < slices; i++)
-      run_level(
-          level - 1,
-          {images.begin + part(images.size(), slices, i), images.begin + part(images.size(), slices, i + 1)},
-          run);
+      run_level(level - 1,
+                {images.begin + part_begin(images.size(), slices, i),
+                 images.begin + part_begin(images.size(), slices, i + 1)},
+                run);
   }
   run(levels_[level], images);
 }

@@ -13,7 +13,7 @@
 namespace residual::cpu {
 namespace {
 
-constexpr int kSpins = 2000;  // about 50 us, before others that want the processor are let through
+constexpr int kSpins = 2000;  // about 50 us, before yielding the processor to others
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -41,10 +41,11 @@ constexpr bool some_left(uint64_t tasks) { return next(tasks) < end(tasks); }
 ThreadPool::ThreadPool(int threads) : shares_(threads) {
   try {
     start_helpers(threads);
-  } catch (const std::exception& error) {  // no more threads, or no memory for one
+  } catch (const std::exception& error) {  // no more threads, or no memory for another
     stop_helpers();
-    throw core::Error(core::ErrorCode::kOutOfMemory, "Could not start " + std::to_string(threads) +
-                                                         " threads: " + error.what() + ". Ask for fewer.");
+    throw core::Error(
+        core::ErrorCode::kOutOfMemory,
+        "Could not start " + std::to_string(threads) + " threads: " + error.what() + ". Use fewer threads.");
   }
 }
 
@@ -68,7 +69,7 @@ void ThreadPool::run(int count, Function function, const void* context) {
   function_ = function;
   context_ = context;
   unfinished_ = count;
-  // Of fewer tasks than workers the caller has one.
+  // With fewer tasks than workers, the caller gets one.
   const uint64_t workers = shares_.size();
   const auto begin = [&](uint64_t worker) { return (count * worker + workers - 1) / workers; };
   for (uint64_t worker = 0; worker < workers; worker++)
@@ -76,7 +77,7 @@ void ThreadPool::run(int count, Function function, const void* context) {
   if (sleepers_ > 0 && count > 1) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-    }  // whoever is between its check and its sleep sleeps now
+    }  // a helper between its check and its sleep is asleep by now
     wake_.notify_all();
   }
   while (claim_and_run(/*worker=*/0)) {

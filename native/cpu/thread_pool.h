@@ -1,4 +1,4 @@
-// Who computes? The caller and threads - 1 helpers, which share out the tasks of one job at a time.
+// The threads that compute: the caller and threads - 1 helpers, which share the tasks of one job at a time.
 #pragma once
 
 #include <atomic>
@@ -32,14 +32,14 @@ class ThreadPool {
         &task);
   }
 
-  // Between two jobs of one run helpers spin rather than sleep: to wake one takes longer than many
-  // operations, the more so in a virtual machine, where an idle processor has to be asked for. Outside of a
-  // run they always sleep.
-  class Run {
+  // While one lives, helpers spin between two jobs rather than sleep: waking one takes longer than many
+  // operations, all the more in a virtual machine, which has to ask for an idle processor. At other times
+  // they sleep.
+  class Busy {
    public:
-    explicit Run(ThreadPool& pool) : pool_(pool) { pool_.busy_ = true; }
-    ~Run() { pool_.busy_ = false; }
-    Run(const Run&) = delete;
+    explicit Busy(ThreadPool& pool) : pool_(pool) { pool_.busy_ = true; }
+    ~Busy() { pool_.busy_ = false; }
+    Busy(const Busy&) = delete;
 
    private:
     ThreadPool& pool_;
@@ -56,12 +56,12 @@ class ThreadPool {
   bool claimable() const;
   void help(int worker);
 
-  // Of the job's tasks, those meant for one worker: where they end in the upper half, the next one nobody has
-  // claimed in the lower. A task is claimed by raising the latter with compare-and-swap: whoever succeeds
-  // knows that this job is unfinished, so that function_ and context_ are its own.
+  // One worker's share of the job's tasks: its end in the upper half, the next unclaimed task in the lower. A
+  // task is claimed by incrementing the lower half with compare-and-swap; success means that the job is
+  // unfinished and function_ and context_ belong to it.
   //
-  // A worker takes its own first, then the others'. Jobs number their tasks alike, pixel after pixel, so that
-  // it mostly reads what it has written in the job before, and not what another processor's cache holds.
+  // A worker takes its own share first, then the others'. All jobs number their tasks pixel by pixel, so a
+  // worker mostly reads what it wrote in the previous job, not what another processor's cache holds.
   struct alignas(64) Share {
     std::atomic<uint64_t> tasks{0};
   };

@@ -3,19 +3,19 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/parts.h"
 #include "cpu/prefetch.h"
-#include "cpu/turned_weights.h"
+#include "cpu/ranges.h"
+#include "cpu/transposed_weights.h"
 
 namespace residual::cpu {
 namespace {
 
 constexpr int kTransformTiles = 6;   // patches of one task of the input transform
-constexpr int kPackedChannels = 32;  // input channels whose weights are put in order together
-constexpr int kBlocksPerThread = 2;  // fewer, and the groups are shared out too
-constexpr int kBlockTiles = 24;      // patches of one task: what they become stays in the second-level cache
-// Output channels whose products are computed together. With wider groups the transformed inputs are read
-// less often, with narrower ones there are more tasks. Measured for ResNet-50 on a Zen 3.
+constexpr int kPackedChannels = 32;  // input channels whose weights are packed together
+constexpr int kBlocksPerThread = 2;  // with fewer, threads share the groups as well
+constexpr int kBlockTiles = 24;      // patches of one task: their transforms stay in the second-level cache
+// Output channels whose products are computed together. Wider groups read the transformed inputs less often;
+// narrower ones make more tasks. Measured for ResNet-50 on a Zen 3.
 constexpr int kGroupChannels2 = 32, kGroupChannels4 = 64;
 
 // The widest panels that fill the output channels evenly, in vectors.
@@ -25,8 +25,7 @@ int panel_vectors(const ConvGeometry& geometry, const Kernels& kernels) {
   return vectors;
 }
 
-// Runs of patches or products that lie a multiple of 4 KiB apart would compete for the same few places of the
-// caches.
+// Rows of patches or products a multiple of 4 KiB apart would compete for the same few sets of the caches.
 size_t unaliased(size_t floats) { return floats % 1024 < kLineFloats ? floats + kLineFloats : floats; }
 
 }  // namespace
@@ -60,14 +59,14 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const Kernels& kernels,
 // Output channels of a group: whole panels.
 Range WinogradConv::columns(int group) const {
   const int panels = geometry_.dst.channels / panel();
-  return {part(panels, groups_, group) * panel(), part(panels, groups_, group + 1) * panel()};
+  return {part_begin(panels, groups_, group) * panel(), part_begin(panels, groups_, group + 1) * panel()};
 }
 
-// A few input channels at a time: what they fill stays in cache until it is complete.
+// A few input channels at a time: the part they fill stays in cache until it is complete.
 void WinogradConv::transform_weights(core::StoredWeights& weights) {
   const int inputs = geometry_.src.channels;
-  TurnedWeights turned(weights, kernels_);
-  const int together = turned.inputs_at_once(kPackedChannels);
+  TransposedWeights transposed(weights, kernels_);
+  const int together = transposed.inputs_at_once(kPackedChannels);
   for (int begin = 0; begin < inputs; begin += together)
     for (int group = 0; group < groups_; group++) {
       const Range mine = columns(group);
@@ -79,7 +78,7 @@ void WinogradConv::transform_weights(core::StoredWeights& weights) {
           job.stride = size_t(inputs) * mine.size();
           job.channels = std::min(kPackedChannels, inputs - c);
           job.columns = panel();
-          job.kernel = turned.take(k, panel(), c, job.channels);
+          job.kernel = transposed.take(k, panel(), c, job.channels);
           transforms_.weight(job);
         }
     }
@@ -96,7 +95,7 @@ size_t WinogradConv::product_stride(int tiles, Range columns) const {
 WorkspaceSize WinogradConv::workspace_size(int batch, int threads) const {
   const int all = tiles(batch), block = std::min(all, kBlockTiles);
   const int together = std::min(all, threads * kBlocksPerThread * kBlockTiles);
-  // For this batch and for smaller ones, whose runs may be padded where these are not.
+  // Enough for smaller batches too, whose rows may be padded where these are not.
   const auto bytes = [&](int tiles, int channels) {
     return transforms_.points() * (size_t(tiles) * channels + kLineFloats) * sizeof(float);
   };
@@ -110,7 +109,7 @@ void WinogradConv::run(float* dst, const float* src, const float* residual, int 
   const int all = tiles(batch);
   const Blocks blocks(all, kBlockTiles, pool.threads());
 
-  // Enough blocks for everyone: each is transformed where it is used.
+  // With enough blocks for every thread, each is transformed by the thread that uses it.
   if (blocks.count() >= pool.threads() * kBlocksPerThread) {
     pool.run(blocks.count(), [&](int task, int worker) {
       const Range range = blocks[task];
@@ -167,8 +166,8 @@ void WinogradConv::run_group(const Buffers& buffers, const Transformed& inputs, 
   write_outputs(buffers, tiles, columns(group), products);
 }
 
-// products[point][tile][column] = inputs[point][tile][:] x weight[weight of the point][:][column]
-// Meanwhile the weights of the next point are fetched.
+// products[point][tile][column] = inputs[point][tile][:] x weight[weight of the point][:][column] Meanwhile
+// the next point's weights are prefetched.
 void WinogradConv::multiply(const Transformed& inputs, Range tiles, Range columns, float* products) const {
   const int channels = geometry_.src.channels, width = columns.size();
   const int steps = divide_up(tiles.size(), kMaxTileRows);
@@ -190,7 +189,7 @@ void WinogradConv::multiply(const Transformed& inputs, Range tiles, Range column
     if (point + 1 < transforms_.points()) next = weights + transforms_.weight_of(point + 1) * size;
     if (next == step.weight) next = nullptr;
     for (int s = 0; s < steps; s++) {
-      const int row = part(tiles.size(), steps, s), rows = part(tiles.size(), steps, s + 1) - row;
+      const int row = part_begin(tiles.size(), steps, s), rows = part_begin(tiles.size(), steps, s + 1) - row;
       for (int r = 0; r < rows; r++)
         sources[r] = inputs.at(tiles.begin + row + r, channels) + point * inputs.point_stride;
       step.dst = products + point * stride + size_t(row) * width;

@@ -1,4 +1,4 @@
-// How is a 3x3 convolution executed with fewer multiplications? By Winograd's transforms: Lavin and Gray,
+// 3x3 convolutions with fewer multiplications, by Winograd's transforms: Lavin and Gray,
 // https://arxiv.org/abs/1509.09308; winograd_kernels_impl.h has those for stride 2. Each patch of the input
 // and each kernel is transformed so that small matrix products over the channels (one for each point of the
 // transformed patch) give the transformed 2x2 or 4x4 patch of the output.
@@ -6,7 +6,7 @@
 
 #include "cpu/aligned_buffer.h"
 #include "cpu/convolution.h"
-#include "cpu/parts.h"
+#include "cpu/ranges.h"
 
 namespace residual::cpu {
 
@@ -16,7 +16,7 @@ class WinogradConv final : public Convolution {
   static bool supports(const ConvGeometry& geometry, const Kernels& kernels,
                        const WinogradKernels& transforms);
 
-  // `bias` is [K]; it and the weights are copied into `arena`, in the order they are read in.
+  // `bias` is [K]; it and the weights are copied into `arena`, in the order in which they are read.
   WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
                core::StoredWeights& weights, const float* bias, PageArena& arena);
 
@@ -66,7 +66,7 @@ class WinogradConv final : public Convolution {
   int groups_;            // of output channels whose products are computed together
   AlignedBuffer weight_;  // [group][weights of a patch][panel][C][lanes x vectors]
   AlignedBuffer bias_;    // [K]
-  AlignedBuffer zeros_;   // [C or K]: what padding reads, and sums begin with
+  AlignedBuffer zeros_;   // [C or K]: what padding reads and what sums start from
 };
 
 }  // namespace residual::cpu

@@ -1,18 +1,18 @@
-// How are the transforms of Winograd's convolutions computed? Part of kernels_impl.h, with its vectors.
+// The transforms of Winograd's convolutions. Part of kernels_impl.h, with its vectors.
 //
 // In one direction m neighbouring outputs of a kernel (g0, g1, g2) come from products of transformed inputs
 // and transformed weights: output = A^T ((G kernel) * (B^T input)); in both directions of the image one
 // transform is applied after the other. With stride 1 these are F(m,3), their matrices those of Lavin and
 // Gray, https://arxiv.org/abs/1509.09308. With stride 2, g0 and g2 meet only every second input, which is
-// F(m,2) by the same construction (for m = 4 at the points 0, 1, -1, 2 and infinity), and g1 meets the
-// inputs between them, which nothing is saved on: m plain products, all with the weight g1.
+// F(m,2) by the same construction (for m = 4 at the points 0, 1, -1, 2 and infinity), and g1 meets the inputs
+// in between, where nothing can be saved: m plain products, all with the weight g1.
 #pragma once
 
 namespace residual::cpu {
 namespace {
 
-// Each has kWeights transformed weights for kIn products: the last one is that of all further products.
-// from[i] and to[i] are `step` apart.
+// Each has kWeights transformed weights for kIn products; further products all use the last one. from[i] and
+// to[i] are `step` apart.
 template <int kStride, int kOut>
 struct Winograd;
 

@@ -1,4 +1,4 @@
-// Where is what an operation needs only while it runs? In memory allocated before the first run.
+// Memory an operation needs only while it runs, allocated before the first run.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 namespace residual::cpu {
 
 struct WorkspaceSize {
-  size_t shared = 0;  // bytes that all workers see
+  size_t shared = 0;  // bytes shared by all workers
   size_t per_worker = 0;
 
   WorkspaceSize max(const WorkspaceSize& other) const {

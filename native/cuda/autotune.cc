@@ -7,11 +7,11 @@ namespace residual::cuda {
 namespace {
 
 constexpr int kWarmUps = 2;
-constexpr int kRuns = 8;  // timed together: one is too short for the clock
+constexpr int kRuns = 8;  // timed together: a single run is too short for the clock
 
 size_t bytes_of(cudnnDataType_t type) { return type == CUDNN_DATA_FLOAT ? 4 : 2; }
 
-// Memory for every tensor of a graph, zeros: the time of a convolution does not depend on its numbers.
+// Memory for every tensor of a graph, zeroed: a convolution's time does not depend on its numbers.
 class Operands {
  public:
   Operands(const ConvSpec& spec, const std::shared_ptr<Device>& device, Stream& stream) : device_(device) {
@@ -41,8 +41,8 @@ class Operands {
   std::vector<Binding> bindings_;
 };
 
-// Waits, at the end of its scope, for all that was queued there: it uses memory that is freed next, also
-// where a candidate failed half-way or none was there to be timed.
+// Waits at the end of its scope for everything queued on the stream. That work uses memory that is freed
+// next, even if a candidate failed half-way or there was none to time.
 class Drained {
  public:
   explicit Drained(Stream& stream) : stream_(stream) {}
@@ -52,7 +52,7 @@ class Drained {
     try {
       stream_.synchronize();
     } catch (const core::Error&) {
-      // What failed has been told, or the device is lost, which every later call tells.
+      // The failure has been reported, or the device is lost, which every later call reports.
     }
   }
 
@@ -64,7 +64,7 @@ double milliseconds(const EnginePlan& plan, const Operands& operands, const std:
                     Stream& stream) {
   const DeviceBuffer workspace(device, plan.workspace_bytes, "the workspace of autotuning");
   const Drained drained(stream);
-  const auto begin = make_event(device), end = make_event(device);
+  const auto begin = make_event(device, EventClock::kTimed), end = make_event(device, EventClock::kTimed);
   for (int i = 0; i < kWarmUps; i++)
     stream.execute("autotuning", plan, operands.bindings(), workspace.data());
   stream.record(*begin);

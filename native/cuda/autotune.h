@@ -1,4 +1,4 @@
-// Which candidate is fastest? Each is timed on the device, on buffers like those it will run on.
+// Autotuning: times each candidate on the device, on buffers like those it will run on.
 #pragma once
 
 #include "cuda/device.h"

@@ -1,5 +1,4 @@
-// How are plans compiled on a machine without a GPU? From cuDNN's own description of the one that will run
-// them.
+// Compiles plans on a machine without a GPU, from cuDNN's own description of the GPU that will run them.
 #include <cstdlib>
 
 #include "core/backend.h"
@@ -16,12 +15,12 @@ cuda::Descriptor describe_gpu(const std::string& json) {
   try {
     gpu.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json).finalize("describe a GPU");
   } catch (const Error& error) {
-    throw Error(ErrorCode::kGpuInvalid, std::string("This does not describe a GPU. ") + error.what());
+    throw Error(ErrorCode::kGpuInvalid, std::string("This is not a description of a GPU: ") + error.what());
   }
   return gpu;
 }
 
-// cuDNN has accepted the text, so it is JSON, and it has these members at its top and nowhere else.
+// cuDNN has accepted the text, so it is JSON, and these members appear at its top level and nowhere else.
 int integer_member(const std::string& json, const char* name) {
   const std::string quoted = "\"" + std::string(name) + "\"";
   size_t at = json.find(quoted);
@@ -29,7 +28,7 @@ int integer_member(const std::string& json, const char* name) {
   const int value = at == std::string::npos ? 0 : std::atoi(json.c_str() + at);
   if (value <= 0)
     throw Error(ErrorCode::kGpuInvalid,
-                "The description of the GPU has no number '" + std::string(name) + "' above 0.");
+                "The description of the GPU needs a positive number '" + std::string(name) + "'.");
   return value;
 }
 

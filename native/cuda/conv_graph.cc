@@ -7,9 +7,9 @@ namespace {
 
 using Dims = std::array<int64_t, 4>;  // N, C, H, W; for weights K, C, R, S
 
-constexpr int64_t kAlignment = 16;  // bytes; the arena aligns more
+constexpr int64_t kAlignment = 16;  // bytes; the arena aligns to more
 
-// The strides of a tensor whose channels lie together: [N,H,W,C] in memory.
+// The strides of a channels-last tensor: [N,H,W,C] in memory.
 std::vector<int64_t> channels_last(const Dims& d) { return {d[1] * d[2] * d[3], 1, d[3] * d[1], d[1]}; }
 
 Descriptor tensor(int64_t uid, cudnnDataType_t type, const Dims& dims) {
@@ -37,8 +37,8 @@ Descriptor convolution(const ConvSpec& spec) {
   return std::move(result.finalize("describe a convolution"));
 }
 
-// Appends nodes, each reading what the one before wrote. Descriptors are copied by whatever they are set on,
-// so they need not be kept.
+// Appends nodes, each of which reads what the previous one wrote. Setting a descriptor copies it, so it need
+// not be kept.
 class GraphBuilder {
  public:
   explicit GraphBuilder(const ConvSpec& spec)

@@ -1,4 +1,4 @@
-// How does a convolution with all that is fused into it become one operation graph of cuDNN?
+// A convolution and everything fused into it, as one cuDNN operation graph.
 #pragma once
 
 #include "cuda/conv_spec.h"
@@ -6,8 +6,8 @@
 
 namespace residual::cuda {
 
-// conv -> (x scale) -> + bias -> (+ residual) -> (relu). Needs no device.
-// Throws INTERNAL where cuDNN refuses it.
+// conv -> (x scale) -> + bias -> (+ residual) -> (relu). Needs no device. Throws INTERNAL if cuDNN refuses
+// it.
 Descriptor build_conv_graph(const ConvSpec& spec);
 
 }  // namespace residual::cuda

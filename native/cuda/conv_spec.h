@@ -1,4 +1,4 @@
-// What does one cuDNN graph compute? A convolution and all that is fused with it, for one batch size.
+// What one cuDNN graph computes: a convolution and everything fused with it, for one batch size.
 #pragma once
 
 #include <cudnn_graph.h>
@@ -7,12 +7,12 @@
 
 namespace residual::cuda {
 
-// How numbers are kept and multiplied; sums are always float32.
+// How numbers are stored and multiplied; sums are always float32.
 enum class Precision {
   kFp16,
   kBf16,
-  kTf32,  // kept as float32, multiplied with ten bits of mantissa
-  kFp32   // kept and multiplied as float32
+  kTf32,  // stored as float32, multiplied with ten bits of mantissa
+  kFp32   // stored and multiplied as float32
 };
 constexpr const char* kPrecisionNames[] = {"fp16", "bf16", "tf32", "fp32"};
 constexpr int kPrecisionCount = 4;
@@ -26,7 +26,7 @@ constexpr cudnnDataType_t storage_type(Precision precision) {
                                          : CUDNN_DATA_FLOAT;
 }
 
-// The tensors of a graph, by which they are bound when it is executed.
+// The ids of a graph's tensors, by which they are bound for execution.
 enum Uid : int64_t {
   kSrc = 1,       // [N,C,H,W] in that order of dimensions; in memory [N,H,W,C]
   kWeight,        // [K,C/groups,R,S]; in memory [K,R,S,C/groups]
@@ -37,7 +37,7 @@ enum Uid : int64_t {
   kFirstVirtual,  // from here on: values between nodes, never in memory
 };
 
-// relu(conv(src, weight) * scale + bias + residual); channels are those in memory, padding included.
+// relu(conv(src, weight) * scale + bias + residual); channels are counted as in memory, padding included.
 struct ConvSpec {
   int batch = 1;
   int height = 1;  // of src
@@ -58,7 +58,7 @@ struct ConvSpec {
 
   cudnnDataType_t dst_type() const { return float_dst ? CUDNN_DATA_FLOAT : storage_type(precision); }
 
-  // Equal for equal specs and for them alone: the name of a plan in the cache.
+  // Equal for equal specs and only for them: the name of a plan in the cache.
   std::string key() const {
     const auto n = [](int value) { return std::to_string(value); };
     return std::string("conv ") + precision_name(precision) + " src " + n(batch) + "x" + n(height) + "x" +

@@ -1,5 +1,4 @@
-// How does a plan run on a GPU? Batches are cut to the sizes there are executables for; two are under way at
-// a time.
+// The CUDA backend: splits batches into the sizes it has executables for, and keeps two in flight.
 #include <algorithm>
 #include <cstring>
 #include <deque>
@@ -25,7 +24,7 @@ std::shared_ptr<Device> checked_device(int index) {
   const int count = static_cast<int>(list_devices().size());
   if (index < 0 || index >= count)
     throw core::Error(core::ErrorCode::kBackendUnavailable,
-                      "There is no GPU " + std::to_string(index) + ": the driver shows " +
+                      "There is no GPU " + std::to_string(index) + ": the driver reports " +
                           std::to_string(count) +
                           ". `nvidia-smi -L` lists them; CUDA_VISIBLE_DEVICES may hide some.");
   return open_device(index);
@@ -54,11 +53,19 @@ class CudaBackend final : public core::Backend {
     });
   }
 
+  void prepare(int images) override {
+    guarded([&] {
+      const int largest = options_.batch_sizes.back();
+      if (images >= largest) executable_for(largest);
+      if (images % largest > 0) executable_for(images % largest);
+    });
+  }
+
   void run(const core::Input& input, const core::OutputBuffers& outputs,
            core::OpMilliseconds* times) override {
     if (times)
       throw core::Error(core::ErrorCode::kBackendUnavailable,
-                        "Times of single operations can be had on the CPU only: on a GPU operations overlap. "
+                        "Single operations can be timed on the CPU only: on a GPU they overlap. "
                         "Use device: 'cpu', or NVIDIA's `nsys profile`.");
     guarded([&] { run_parts(input, outputs); });
   }
@@ -138,15 +145,25 @@ class CudaBackend final : public core::Backend {
     under_way.pop_front();
   }
 
-  // For the smallest batch size that takes `images`, or the largest there is. Built on first use.
+  // For the smallest batch size that takes `images`, or the largest there is. Built on first use, which may
+  // take minutes: nobody waits for it but those who want a size that is not there yet.
   Executable& executable_for(int images) {
     const std::vector<int>& sizes = options_.batch_sizes;
     const auto found = std::lower_bound(sizes.begin(), sizes.end(), images);
     const int batch = found == sizes.end() ? sizes.back() : *found;
+    if (Executable* ready = find(batch)) return *ready;
+    const std::lock_guard<std::mutex> building(building_);
+    if (Executable* ready = find(batch)) return *ready;  // another wanted it, too
+    std::unique_ptr<Executable> built = build(batch);
     const std::lock_guard<std::mutex> lock(mutex_);
-    std::unique_ptr<Executable>& executable = executables_[batch];
-    if (!executable) executable = build(batch);
-    return *executable;
+    return *(executables_[batch] = std::move(built));
+  }
+
+  // Null unless it was built.
+  Executable* find(int batch) const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = executables_.find(batch);
+    return found == executables_.end() ? nullptr : found->second.get();
   }
 
   std::unique_ptr<Executable> build(int batch) {
@@ -168,7 +185,8 @@ class CudaBackend final : public core::Backend {
   Network network_;
   PlanBuilder builder_;
   std::unique_ptr<Stream> stream_;  // for weights and autotuning
-  mutable std::mutex mutex_;        // over the weights while they are loaded, and the executables
+  std::mutex building_;             // one size at a time: each has the threads of `builder_` and `stream_`
+  mutable std::mutex mutex_;        // over the weights while they are loaded, and the map of executables
   std::map<int, std::unique_ptr<Executable>> executables_;  // by batch size
   std::mutex lost_mutex_;
   std::string lost_;  // why the device is lost; empty while it is not
@@ -185,7 +203,7 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
 
 double multiply_add_rate(const std::string&, int, double) {
   throw Error(ErrorCode::kBackendUnavailable,
-              "The multiply-adds of a GPU are not measured here; `npm run bench:gpu` has its ceilings.");
+              "A GPU's multiply-add rate is not measured here; `npm run bench:gpu` measures its ceilings.");
 }
 
 const char* backend_name() { return "cuda"; }

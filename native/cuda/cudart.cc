@@ -10,11 +10,10 @@ namespace residual::cuda {
 namespace {
 
 constexpr const char* kRemedy =
-    "Install the CUDA 13 runtime and set CUDA_HOME to its folder, or run `npm run setup:cuda` in the folder "
-    "of the "
-    "package.";
+    "Install the CUDA 13 runtime and set CUDA_HOME to its folder, or run `npm run setup:cuda` in the "
+    "package's folder.";
 
-// As for cuDNN: a library is loaded into the process.
+// Global, as for cuDNN: a library is loaded into the process.
 std::mutex loading;
 std::optional<Cudart> loaded;
 
@@ -33,9 +32,8 @@ void check_versions(const Cudart& table, const std::string& path) {
                           version_text(CUDART_VERSION) + ". " + kRemedy);
   if (driver == 0)
     throw core::Error(core::ErrorCode::kBackendUnavailable,
-                      "There is no NVIDIA driver: libcuda.so.1 cannot be loaded. Install the driver of your "
-                      "GPU; `nvidia-smi` "
-                      "shows whether it works.");
+                      "There is no NVIDIA driver: libcuda.so.1 cannot be loaded. Install the driver for your "
+                      "GPU; `nvidia-smi` shows whether it works.");
   if (driver / 1000 < runtime / 1000)
     throw core::Error(core::ErrorCode::kBackendUnavailable,
                       "The NVIDIA driver supports CUDA " + version_text(driver) + " but the runtime " + path +
@@ -44,8 +42,11 @@ void check_versions(const Cudart& table, const std::string& path) {
                           " (580 or later); `nvidia-smi` shows the one in use.");
 }
 
+// Those after which, by driver_types.h, the process must be relaunched, and others that nothing after them
+// can be trusted after: memory or a link that failed, and a context that is gone or cannot be had.
 bool is_sticky(cudaError_t status) {
   switch (status) {
+    case cudaErrorContained:
     case cudaErrorIllegalAddress:
     case cudaErrorIllegalInstruction:
     case cudaErrorInvalidAddressSpace:
@@ -54,6 +55,9 @@ bool is_sticky(cudaError_t status) {
     case cudaErrorHardwareStackError:
     case cudaErrorLaunchFailure:
     case cudaErrorLaunchTimeout:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorExternalDevice:
     case cudaErrorAssert:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
@@ -93,13 +97,13 @@ void check(cudaError_t status, const std::string& what) {
   if (status == cudaSuccess) return;
   const std::string reason =
       std::string(cudart().GetErrorName(status)) + ": " + cudart().GetErrorString(status);
-  cudart().GetLastError();  // so that the next call does not see this error again, where it can be forgotten
+  cudart().GetLastError();  // so that the next call does not see this error again, if it can be cleared
   if (status == cudaErrorMemoryAllocation)
     throw core::Error(core::ErrorCode::kOutOfMemory, "CUDA: " + what + ": " + reason);
   if (is_sticky(status))
-    throw core::Error(core::ErrorCode::kDeviceLost, "The GPU is lost to this process: " + what + ": " +
-                                                        reason +
-                                                        ". No session on it can go on; restart the process.");
+    throw core::Error(core::ErrorCode::kDeviceLost,
+                      "This process has lost the GPU: " + what + ": " + reason +
+                          ". Its sessions cannot continue; restart the process.");
   throw core::Error(core::ErrorCode::kInternal, "CUDA: " + what + ": " + reason);
 }
 

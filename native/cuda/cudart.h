@@ -1,5 +1,4 @@
-// What of the CUDA runtime is used, and where does it come from? From a library found at run time, like
-// cuDNN.
+// The part of the CUDA runtime we use, from a library found at run time, like cuDNN.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,9 +14,9 @@ namespace residual::cuda {
   X(DriverGetVersion) X(RuntimeGetVersion) X(GetErrorName) X(GetErrorString) X(GetLastError) \
   X(GetDeviceCount) X(GetDeviceProperties) X(SetDevice) X(MemGetInfo)                        \
   X(Malloc) X(Free) X(HostAlloc) X(FreeHost) X(MemcpyAsync) X(MemsetAsync)                   \
-  X(StreamCreateWithFlags) X(StreamDestroy) X(StreamSynchronize) X(StreamWaitEvent)          \
+  X(StreamCreateWithFlags) X(StreamDestroy) X(StreamWaitEvent)                               \
   X(StreamBeginCapture) X(StreamEndCapture)                                                  \
-  X(EventCreate) X(EventDestroy) X(EventRecord) X(EventSynchronize) X(EventElapsedTime)      \
+  X(EventCreateWithFlags) X(EventDestroy) X(EventRecord) X(EventSynchronize) X(EventElapsedTime)      \
   X(GraphInstantiate) X(GraphLaunch) X(GraphDestroy) X(GraphExecDestroy)                     \
   X(LibraryLoadData) X(LibraryUnload) X(LibraryGetKernel) X(LaunchKernel)
 // clang-format on
@@ -28,8 +27,8 @@ struct Cudart {
 #undef RESIDUAL_CUDART_MEMBER
 };
 
-// Opens the runtime, once a process; later calls return at once. `candidates` are paths of libcudart.so.13,
-// best first. Throws BACKEND_UNAVAILABLE if none opens, there is no driver, or it is too old for the runtime.
+// Opens the runtime once per process; later calls do nothing. `candidates` are paths of libcudart.so.13, best
+// first. Throws BACKEND_UNAVAILABLE if none opens, there is no driver, or it is too old for the runtime.
 void load_cudart(const std::vector<std::string>& candidates);
 
 // The functions. Throws BACKEND_UNAVAILABLE before load_cudart has succeeded.

@@ -10,9 +10,8 @@ namespace {
 
 constexpr const char* kRemedy =
     "Install cuDNN 9.12 or later for CUDA 13 and set CUDNN_ROOT to its folder, or run `npm run setup:cuda` "
-    "in "
-    "the folder of the package.";
-constexpr size_t kCuda = 13;  // whose NVRTC and cuBLASLt are opened for cuDNN
+    "in the package's folder.";
+constexpr size_t kCuda = 13;  // the version whose NVRTC and cuBLASLt are opened for cuDNN
 
 // A library is loaded into the process, not into a session: hence the one global of this folder.
 std::mutex loading;

@@ -1,4 +1,4 @@
-// Who owns a descriptor of cuDNN's graph API? This: move-only, attributes set and read by their types.
+// Owns a descriptor of cuDNN's graph API: move-only, with attributes set and read by type.
 #pragma once
 
 #include <memory>

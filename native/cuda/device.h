@@ -1,5 +1,6 @@
-// What does the backend ask of a GPU? This, the seam: memory, copies, streams, events, captured graphs, plans
-// and kernels. device_cuda.cc implements it with the CUDA runtime; nothing else of this folder calls that.
+// The seam: all that the backend asks of a GPU, namely memory, copies, streams, events, captured graphs,
+// plans and kernels. device_cuda.cc implements it with the CUDA runtime; nothing else in this folder calls
+// the runtime.
 //
 // Every function throws core::Error: OUT_OF_MEMORY with what was asked for and what was free, DEVICE_LOST
 // after a fault from which the CUDA context does not recover, INTERNAL otherwise.
@@ -15,7 +16,7 @@
 #include "cuda/conv_spec.h"
 #include "cuda/descriptor.h"
 #include "cuda/engines.h"
-#include "cuda/kernels/all.h"
+#include "cuda/kernels/kernel_list.h"
 
 namespace residual::cuda {
 
@@ -81,12 +82,15 @@ class PinnedBuffer {
   size_t bytes_ = 0;
 };
 
+// What is read of an event beside its order. A clock costs a little with every record.
+enum class EventClock { kNone, kTimed };
+
 // A point in a stream's work that others wait for.
 class Event {
  public:
   virtual ~Event() = default;
-  virtual void synchronize() = 0;  // blocks the thread until the work before it is done
-  virtual double milliseconds_since(const Event& earlier) const = 0;
+  virtual void synchronize() = 0;  // the thread sleeps until the work before it is done
+  virtual double milliseconds_since(const Event& earlier) const = 0;  // both are kTimed
 };
 
 // Device memory by the tensor it stands for.
@@ -114,7 +118,7 @@ class Stream {
   virtual void launch(const std::string& op, const KernelLaunch& launch) = 0;
   virtual void record(Event& event) = 0;
   virtual void wait(Event& event) = 0;
-  virtual void synchronize() = 0;
+  virtual void synchronize() = 0;  // the thread sleeps until all of it is done; not while it captures
 
   // Between the two, work is not done but recorded: copies, plans and kernels.
   virtual void begin_capture() = 0;
@@ -123,6 +127,6 @@ class Stream {
 };
 
 std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device);
-std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device);
+std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device, EventClock clock);
 
 }  // namespace residual::cuda

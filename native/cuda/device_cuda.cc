@@ -1,6 +1,8 @@
 // The seam of device.h on a real GPU: the CUDA runtime and cuDNN's execution of plans.
 #include <algorithm>
 #include <cstdint>
+#include <mutex>
+#include <optional>
 
 #include "core/error.h"
 #include "cuda/cudart.h"
@@ -46,10 +48,30 @@ class KernelLibrary {
   cudaLibrary_t library_ = nullptr;
 };
 
+// Of cuDNN, for the current device. It takes some MB of the device's memory and tens of milliseconds to make,
+// so that all streams share one. Plans are only queued through it, one at a time.
+class CudnnHandle {
+ public:
+  CudnnHandle() { check(cudnn().Create(&handle_), "create a handle"); }
+  ~CudnnHandle() { cudnn().Destroy(handle_); }
+  CudnnHandle(const CudnnHandle&) = delete;
+
+  cudnnStatus_t execute(cudaStream_t stream, const Descriptor& plan, const Descriptor& pack) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    check(cudnn().SetStream(handle_, stream), "bind the handle to a stream");
+    return cudnn().BackendExecute(handle_, plan.get(), pack.get());
+  }
+
+ private:
+  std::mutex mutex_;
+  cudnnHandle_t handle_ = nullptr;
+};
+
 class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int index) : info_(selected(index)) {
     for (int i = 0; i < kKernelCount; i++) kernels_[i] = library_.find(kKernelNames[i]);
+    cudnn_.emplace();
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -66,6 +88,7 @@ class CudaDevice final : public Device {
   void use() const { check(cudart().SetDevice(info_.index), "select GPU " + std::to_string(info_.index)); }
 
   cudaKernel_t kernel(KernelId id) const { return kernels_[int(id)]; }
+  CudnnHandle& cudnn_handle() { return *cudnn_; }
 
  private:
   // Makes it this thread's device, too.
@@ -78,17 +101,19 @@ class CudaDevice final : public Device {
   DeviceInfo info_;
   KernelLibrary library_;  // an owner of its own: it is unloaded also where a kernel is missing
   cudaKernel_t kernels_[kKernelCount] = {};
+  std::optional<CudnnHandle> cudnn_;
 };
 
-const CudaDevice& cuda_device(const std::shared_ptr<Device>& device) {
-  return static_cast<const CudaDevice&>(*device);
-}
+CudaDevice& cuda_device(const std::shared_ptr<Device>& device) { return static_cast<CudaDevice&>(*device); }
 
 class CudaEvent final : public Event {
  public:
-  explicit CudaEvent(const std::shared_ptr<Device>& device) : device_(device) {
+  CudaEvent(const std::shared_ptr<Device>& device, EventClock clock) : device_(device) {
     cuda_device(device_).use();
-    check(cudart().EventCreate(&event_), "create an event");
+    // Without the first flag whoever waits spins, and takes a core for as long as a batch does. Waking takes
+    // tens of microseconds more, which is little beside a network.
+    const unsigned timing = clock == EventClock::kTimed ? 0u : unsigned(cudaEventDisableTiming);
+    check(cudart().EventCreateWithFlags(&event_, cudaEventBlockingSync | timing), "create an event");
   }
   ~CudaEvent() override { cudart().EventDestroy(event_); }
 
@@ -118,18 +143,12 @@ class CudaGraph final : public Graph {
 
 class CudaStream final : public Stream {
  public:
-  explicit CudaStream(const std::shared_ptr<Device>& device) : device_(device) {
-    cuda_device(device_).use();
+  explicit CudaStream(const std::shared_ptr<Device>& device)
+      : device_(device), drained_(device, EventClock::kNone) {
+    use();
     check(cudart().StreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "create a stream");
-    try {
-      check(cudnn().Create(&cudnn_), "create a handle");
-      check(cudnn().SetStream(cudnn_, stream_), "bind a handle to a stream");
-    } catch (...) {
-      release();
-      throw;
-    }
   }
-  ~CudaStream() override { release(); }
+  ~CudaStream() override { cudart().StreamDestroy(stream_); }
 
   void upload(void* dst, const void* src, size_t bytes) override {
     use();
@@ -158,7 +177,7 @@ class CudaStream final : public Stream {
         .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, pointers.size(), pointers.data())
         .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace)
         .finalize("bind memory to a plan");
-    const cudnnStatus_t status = cudnn().BackendExecute(cudnn_, plan.plan.get(), pack.get());
+    const cudnnStatus_t status = cuda_device(device_).cudnn_handle().execute(stream_, plan.plan, pack);
     if (status == CUDNN_STATUS_SUCCESS) return;
     check(cudart().GetLastError(),
           "execute '" + op + "'");  // a fault of the GPU says more than cuDNN about it
@@ -186,7 +205,11 @@ class CudaStream final : public Stream {
     use();
     check(cudart().StreamWaitEvent(stream_, static_cast<CudaEvent&>(event).get(), 0), "wait for an event");
   }
-  void synchronize() override { check(cudart().StreamSynchronize(stream_), "wait for the GPU"); }
+  // Through an event: cudaStreamSynchronize would spin.
+  void synchronize() override {
+    record(drained_);
+    drained_.synchronize();
+  }
 
   void begin_capture() override {
     use();
@@ -211,14 +234,9 @@ class CudaStream final : public Stream {
   // The threads that come here are libuv's, each with a current device of its own.
   void use() const { cuda_device(device_).use(); }
 
-  void release() {
-    if (cudnn_) cudnn().Destroy(cudnn_);
-    cudart().StreamDestroy(stream_);
-  }
-
   std::shared_ptr<Device> device_;
+  CudaEvent drained_;
   cudaStream_t stream_ = nullptr;
-  cudnnHandle_t cudnn_ = nullptr;
 };
 
 }  // namespace
@@ -287,8 +305,8 @@ std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device) {
   return std::make_unique<CudaStream>(device);
 }
 
-std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device) {
-  return std::make_unique<CudaEvent>(device);
+std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device, EventClock clock) {
+  return std::make_unique<CudaEvent>(device, clock);
 }
 
 }  // namespace residual::cuda

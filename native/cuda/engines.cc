@@ -83,7 +83,7 @@ EnginePlan build_first_plan(const std::vector<Descriptor>& candidates, const Des
     try {
       EnginePlan plan = build_engine_plan(candidate, device);
       if (plan.workspace_bytes <= kMaxWorkspaceBytes) return plan;
-      reason = "it takes a workspace of " + std::to_string(plan.workspace_bytes) + " bytes";
+      reason = "its workspace of " + std::to_string(plan.workspace_bytes) + " bytes is too large";
     } catch (const core::Error& error) {
       reason = error.what();
     }

@@ -23,7 +23,9 @@ size_t largest_workspace(const std::vector<std::shared_ptr<const EnginePlan>>& p
 class Executable::Slot {
  public:
   explicit Slot(const std::shared_ptr<Device>& device)
-      : uploaded(make_event(device)), computed(make_event(device)), done(make_event(device)) {}
+      : uploaded(make_event(device, EventClock::kNone)),
+        computed(make_event(device, EventClock::kNone)),
+        done(make_event(device, EventClock::kNone)) {}
 
   struct Staging {
     PinnedBuffer host;
@@ -82,7 +84,9 @@ Executable::Lease Executable::acquire(bool wait) {
 
 std::vector<Step> Executable::steps(const Slot& slot, InputKind kind, OutputMask mask) const {
   std::vector<Step> result{builder_.import(kind, slot.inputs[int(kind)].device.data())};
-  result.insert(result.end(), body_.begin(), body_.end());
+  const std::vector<bool> needed = needed_ops(network_.plan, mask);
+  for (size_t op = 1; op < needed.size(); op++)
+    if (needed[op]) result.push_back(body_[op - 1]);
   for (int i = 0; i < core::kOutputCount; i++)
     if (mask >> i & 1) result.push_back(builder_.output(i, slot.outputs[i].device.data()));
   return result;

@@ -1,4 +1,4 @@
-// How does a plan run on a GPU for one batch size? As a fixed sequence of cuDNN plans and kernels over one
+// A plan made executable on a GPU for one batch size: a fixed sequence of cuDNN plans and kernels over one
 // arena, captured once and replayed.
 #pragma once
 
@@ -12,8 +12,6 @@
 #include "cuda/steps.h"
 
 namespace residual::cuda {
-
-using OutputMask = unsigned;  // bit i: core::Output i is wanted
 
 // Batches go through in three stages, each on a stream of its own: upload, compute, download. There are two
 // slots with staging memory, so that the upload of one batch and the download of another overlap with the
@@ -79,7 +77,7 @@ class Executable {
   DeviceBuffer arena_;
   DeviceBuffer workspace_;
   StepBuilder builder_;
-  std::vector<Step> body_;  // all but the first op and the exports
+  std::vector<Step> body_;  // of each op but the first
   std::unique_ptr<Stream> upload_, compute_, download_;
 
   mutable std::mutex mutex_;  // over the streams and the slots' states

@@ -5,9 +5,9 @@
 namespace residual::cuda {
 namespace {
 
-constexpr size_t kArenaAlignment = 256;  // bytes, of every value: what cudaMalloc gives
+constexpr size_t kArenaAlignment = 256;  // bytes, for every value: the alignment of cudaMalloc
 
-// Logits and probabilities keep all their digits: what only activations read needs no tensor cores.
+// Logits and probabilities stay in float32: a value that only activations read needs no tensor cores.
 std::vector<bool> float_values(const core::Plan& plan) {
   std::vector<bool> result(plan.values.size(), false);
   for (const core::Op& op : plan.ops)
@@ -80,12 +80,12 @@ Precision supported_precision(const std::string& name, int compute_capability) {
     const Precision precision = static_cast<Precision>(i);
     if (precision == Precision::kBf16 && compute_capability < 80)
       throw core::Error(core::ErrorCode::kPrecisionUnsupported,
-                        "bf16 needs a GPU of compute capability 8.0 or higher, and this one has " +
+                        "bf16 needs a GPU of compute capability 8.0 or higher; this one has " +
                             std::to_string(compute_capability / 10) + "." +
                             std::to_string(compute_capability % 10) + ". Use fp16.");
     return precision;
   }
-  throw core::Error(core::ErrorCode::kPrecisionUnsupported, "There is no precision '" + name + "'.");
+  throw core::Error(core::ErrorCode::kPrecisionUnsupported, "Unknown precision '" + name + "'.");
 }
 
 }  // namespace residual::cuda

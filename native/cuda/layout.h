@@ -1,4 +1,4 @@
-// How do a plan's values lie in a GPU's memory? As [N,H,W,C] with C padded, in one arena.
+// The layout of a plan's values in GPU memory: [N,H,W,C] with C padded, in one arena.
 #pragma once
 
 #include <vector>
@@ -10,9 +10,9 @@
 namespace residual::cuda {
 
 struct ValueLayout {
-  int padded = 0;  // channels in memory: a multiple of 16 bytes' worth; those that pad are always zero
-  bool is_float =
-      false;         // float32 rather than the precision's type: what only activations or the caller reads
+  int padded = 0;  // channels in memory: a multiple of 16 bytes; the padding is always zero
+  // float32 rather than the precision's type: a value that only activations or the caller read
+  bool is_float = false;
   size_t bytes = 0;  // of one image
 };
 
@@ -28,10 +28,10 @@ class Layout {
   size_t arena_bytes(int batch) const { return memory_.size * batch; }
   size_t offset(int value, int batch) const { return memory_.offsets[value] * batch; }  // bytes
 
-  // For conv and linear. What comes back as kCudnn may still be refused by cuDNN, and is then run as kDirect.
+  // For conv and linear. cuDNN may still refuse a kCudnn op, which then runs as kDirect.
   ConvMethod method(const core::Op& op) const;
   ConvSpec spec(const core::Op& op, int batch) const;
-  // Of one output channel's window: the padded channels of src, or the channels of a group.
+  // Input channels per output channel in memory: the padded channels of src, or the channels of a group.
   int weight_channels(const core::Op& op) const;
 
  private:
@@ -41,8 +41,8 @@ class Layout {
   core::MemoryPlan memory_;
 };
 
-// Of the precision's name; PRECISION_UNSUPPORTED for others, and for those a GPU of this compute capability
-// (times ten) does not have.
+// The precision called `name`. Throws PRECISION_UNSUPPORTED for unknown names and for precisions that a GPU
+// of this compute capability (times ten) lacks.
 Precision supported_precision(const std::string& name, int compute_capability);
 
 }  // namespace residual::cuda

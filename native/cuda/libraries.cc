@@ -1,5 +1,5 @@
-// Which shared libraries does the backend open, and in what order? Each finds the ones it needs itself by
-// name, so those are opened before it, from wherever they were found.
+// The shared libraries the backend opens, and their order. Each looks up the ones it needs by name, so those
+// are opened first, from wherever they were found.
 #include "core/backend.h"
 #include "cuda/cudart.h"
 #include "cuda/cudnn.h"
@@ -19,9 +19,10 @@ struct Needed {
 // missing, and cannot compile where NVRTC is: so they are looked for first.
 constexpr Needed kForOthers[] = {
     {"driver", "The NVIDIA driver",
-     "Install the driver of your GPU; `nvidia-smi` shows whether it works. Without a GPU use device: 'cpu'."},
+     "Install the driver for your GPU; `nvidia-smi` shows whether it works. Without a GPU, use device: "
+     "'cpu'."},
     {"cublasLt", "cuBLASLt, which cuDNN needs,",
-     "Install cuBLAS for CUDA 13, or run `npm run setup:cuda` in the folder of the package."},
+     "Install cuBLAS for CUDA 13, or run `npm run setup:cuda` in the package's folder."},
 };
 
 }  // namespace

@@ -7,11 +7,11 @@
 namespace residual::cuda {
 
 void open_nvrtc(const std::vector<std::string>& candidates) {
-  const SharedLibrary library = SharedLibrary::open(
-      "NVRTC, with which cuDNN compiles its kernels,", candidates,
-      "Install NVRTC for CUDA 13, or run `npm run setup:cuda` in the folder of the package.");
-  // It opens its builtins by their name when it first compiles. In wheels of CUDA 13.0 it has no search path,
-  // so that those beside it are not found: cuDNN would have no engine for most graphs.
+  const SharedLibrary library =
+      SharedLibrary::open("NVRTC, which cuDNN compiles its kernels with,", candidates,
+                          "Install NVRTC for CUDA 13, or run `npm run setup:cuda` in the package's folder.");
+  // NVRTC opens its builtins by name when it first compiles. In CUDA 13.0's wheels it has no search path and
+  // would not find the ones next to it, and cuDNN would have no engine for most graphs.
   void* const function = library.function("nvrtcVersion");
   int major = 0, minor = 0;
   reinterpret_cast<int (*)(int*, int*)>(function)(&major, &minor);

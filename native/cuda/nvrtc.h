@@ -1,4 +1,4 @@
-// NVRTC, with which cuDNN compiles its kernels: opened before cuDNN, which then finds it by its name.
+// NVRTC, with which cuDNN compiles its kernels. It is opened before cuDNN, which then finds it by name.
 #pragma once
 
 #include <string>

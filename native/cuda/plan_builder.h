@@ -1,5 +1,5 @@
-// How do convolutions become plans that can be executed? From the cache if they are there, else compiled,
-// many at a time.
+// Builds executable plans for convolutions: from the cache if they are there, otherwise compiled, many at a
+// time.
 #pragma once
 
 #include <functional>

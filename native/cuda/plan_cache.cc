@@ -20,9 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kMagic = "residual-plan 1";
-constexpr uintmax_t kMaxFileBytes = uintmax_t(64) << 20;  // plans take some 100 KB
+constexpr uintmax_t kMaxFileBytes = uintmax_t(64) << 20;  // plans take about 100 KB
 
-// FNV-1a, 64 bits. Against damage, not against malice.
+// FNV-1a, 64 bits. Detects damage, not malice.
 uint64_t hash(const std::string& text, uint64_t state = 0xcbf29ce484222325u) {
   for (const unsigned char c : text) state = (state ^ c) * 0x100000001b3u;
   return state;
@@ -39,7 +39,7 @@ std::string header(const std::string& key, const PlanCache::Entry& entry) {
          std::to_string(entry.json.size()) + " " + hex(hash(entry.json, hash(key))) + "\n\n";
 }
 
-// Unlike a stream's close, tells of a full disk before the file is given its name.
+// Unlike closing a stream, reports a full disk before the file gets its final name.
 bool write_file(const std::string& path, const std::string& text) {
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (file < 0) return false;
@@ -82,7 +82,7 @@ std::optional<PlanCache::Entry> PlanCache::read(const std::string& key) const {
 bool PlanCache::write(const std::string& key, const Entry& entry) const {
   if (folder_.empty()) return false;
   static std::atomic<unsigned> count{
-      0};  // tells the writers of one process apart; the process id does the rest
+      0};  // distinguishes the writers of one process; the process id does the rest
   std::error_code error;
   fs::create_directories(folder_, error);
   const std::string final_path = path(key);

@@ -1,5 +1,4 @@
-// Where do compiled plans wait for the next process? In a folder, a file each, that any number of processes
-// share.
+// The on-disk cache of compiled plans: a folder with one file per plan, shared by any number of processes.
 #pragma once
 
 #include <optional>
@@ -7,10 +6,9 @@
 
 namespace residual::cuda {
 
-// A file is written under a name of its own and then renamed, so readers see all of it or nothing; of two
-// writers the last one stays. What is damaged, cut off or made for another key is as good as absent. Nothing
-// here throws for what goes wrong with files: a cache that cannot be read or written costs time, not the
-// session.
+// A file is written under a temporary name and then renamed, so readers see all of it or nothing; of two
+// writers the last one wins. A file that is damaged, truncated or for another key counts as absent. File
+// errors are never thrown: an unreadable or unwritable cache costs time, not the session.
 //
 // The files hold machine code: whoever can write to the folder decides what runs on the GPU.
 class PlanCache {
@@ -20,16 +18,16 @@ class PlanCache {
     bool tuned = false;  // timed against the other candidates, not only proposed by heuristics
   };
 
-  // `folder` is made when something is first written; empty: nothing is kept.
+  // `folder` is created on the first write; empty: nothing is stored.
   explicit PlanCache(std::string folder) : folder_(std::move(folder)) {}
 
-  // `key` says all that decides what a plan does: cuDNN's version, the GPU, the convolution.
+  // `key` names everything a plan depends on: cuDNN's version, the GPU, the convolution.
   std::optional<Entry> read(const std::string& key) const;
 
-  // False where it could not be written (a full disk, a folder that may not be written to).
+  // False if it could not be written (a full disk, a read-only folder).
   bool write(const std::string& key, const Entry& entry) const;
 
-  // Where the entry of a key is, whether it is there or not.
+  // The path of a key's entry, whether or not it exists.
   std::string path(const std::string& key) const;
 
  private:

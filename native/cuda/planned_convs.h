@@ -1,4 +1,4 @@
-// Which convolutions of a plan does cuDNN run, for one batch size?
+// The convolutions of a plan that cuDNN runs, for one batch size.
 #pragma once
 
 #include "core/plan.h"
@@ -9,7 +9,7 @@ namespace residual::cuda {
 struct PlannedConvs {
   static constexpr size_t kNone = size_t(-1);
   std::vector<ConvSpec> specs;     // distinct
-  std::vector<size_t> spec_of_op;  // by op; kNone where cuDNN has no part in it
+  std::vector<size_t> spec_of_op;  // by op; kNone for ops that cuDNN does not run
 };
 
 PlannedConvs planned_convs(const core::Plan& plan, const Layout& layout, int batch);

@@ -1,5 +1,4 @@
-// How is a library opened that need not be there? By name or path at run time, its functions looked up by
-// name.
+// An optional shared library, opened at run time by name or path; its functions are looked up by name.
 #pragma once
 
 #include <string>
@@ -13,15 +12,15 @@ class SharedLibrary {
  public:
   SharedLibrary() = default;
 
-  // Opens the first of `candidates` (a bare name is searched for as the dynamic linker does) that opens;
-  // symbols become visible to the libraries opened after it. Throws BACKEND_UNAVAILABLE, naming each
-  // candidate and why it failed, and ending in `remedy`.
+  // Opens the first of `candidates` that opens (the dynamic linker searches for bare names); its symbols
+  // become visible to libraries opened later. Throws BACKEND_UNAVAILABLE with `remedy`, every candidate and
+  // why it failed.
   static SharedLibrary open(const char* what, const std::vector<std::string>& candidates, const char* remedy);
 
-  // Opens nothing and throws nothing: an empty one where the library cannot be opened.
+  // Does not throw: returns an empty object if the library cannot be opened.
   static SharedLibrary open_if_there(const std::string& candidate);
 
-  // The address of a function; throws BACKEND_UNAVAILABLE where the library lacks it.
+  // The address of a function; throws BACKEND_UNAVAILABLE if the library lacks it.
   void* function(const char* name) const;
 
   bool is_open() const { return handle_ != nullptr; }

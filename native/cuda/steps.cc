@@ -70,6 +70,20 @@ KernelLaunch activation(const core::Plan& plan, const Layout& layout, const core
 
 }  // namespace
 
+std::vector<bool> needed_ops(const core::Plan& plan, OutputMask mask) {
+  std::vector<bool> values(plan.values.size()), ops(plan.ops.size());
+  for (int i = 0; i < core::kOutputCount; i++)
+    if (mask >> i & 1) values[plan.outputs[i]] = true;
+  for (size_t i = ops.size(); i-- > 0;) {
+    const core::Op& op = plan.ops[i];
+    if (!values[op.dst]) continue;
+    ops[i] = true;
+    if (op.src != core::kNone) values[op.src] = true;
+    if (op.residual != core::kNone) values[op.residual] = true;
+  }
+  return ops;
+}
+
 Step StepBuilder::convolution(const core::Op& op, const OpWeights& weights,
                               std::shared_ptr<const EnginePlan> plan) const {
   const Layout& layout = network_.layout;
@@ -153,8 +167,9 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
     }
   });
   if (!step.kernel)
-    throw core::Error(core::ErrorCode::kPlanInvalid,
-                      "The CUDA backend cannot run '" + op.name + "': other operations read an activation.");
+    throw core::Error(
+        core::ErrorCode::kPlanInvalid,
+        "The CUDA backend cannot run '" + op.name + "': no operation may read the result of an activation.");
   return step;
 }
 

@@ -1,4 +1,4 @@
-// Which kernel or plan runs each operation, on which memory?
+// Maps each operation to the kernel or plan that runs it, and to its memory.
 #pragma once
 
 #include <memory>
@@ -23,6 +23,11 @@ struct Network {
   const Layout layout;
   std::vector<OpWeights> weights;  // by op
 };
+
+using OutputMask = unsigned;  // bit i: core::Output i is wanted
+
+// By op: whether an output that is wanted depends on it.
+std::vector<bool> needed_ops(const core::Plan& plan, OutputMask mask);
 
 enum class InputKind { kBytes, kFloats };
 constexpr int kInputKinds = 2;

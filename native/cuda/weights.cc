@@ -6,8 +6,8 @@
 namespace residual::cuda {
 namespace {
 
-// Parts of one upload, each aligned to 256 bytes.
-class Parts {
+// Arrays for one upload, each aligned to 256 bytes.
+class Upload {
  public:
   template <typename T>
   size_t add(const std::vector<T>& values) {
@@ -17,7 +17,7 @@ class Parts {
     return offset;
   }
 
-  DeviceBuffer upload(const std::string& name, const std::shared_ptr<Device>& device, Stream& stream) const {
+  DeviceBuffer send(const std::string& name, const std::shared_ptr<Device>& device, Stream& stream) const {
     DeviceBuffer memory(device, bytes_.size(), name);
     const PinnedBuffer staging(device, bytes_.size(), name);
     std::memcpy(staging.data(), bytes_.data(), bytes_.size());
@@ -30,7 +30,7 @@ class Parts {
   std::vector<std::byte> bytes_;
 };
 
-// The tensor cores drop the last 13 bits: better rounded here, to nearest, than cut off there.
+// The tensor cores truncate the last 13 bits: better to round to nearest here.
 float round_to_tf32(float x) {
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -50,13 +50,13 @@ float power_of_two_above(const float* values, size_t count) {
 // [K, C, R*S] -> [padded K, R*S, padded C] of T, each output channel divided by its scale.
 template <typename T>
 std::vector<T> pack(const float* weight, const std::vector<float>& scale, size_t k_count, size_t padded_k,
-                    size_t window, size_t channels, size_t padded_channels, bool tf32) {
-  std::vector<T> result(padded_k * window * padded_channels, from_float<T>(0.0f));
+                    size_t taps, size_t channels, size_t padded_channels, bool tf32) {
+  std::vector<T> result(padded_k * taps * padded_channels, from_float<T>(0.0f));
   for (size_t k = 0; k < k_count; k++)
-    for (size_t rs = 0; rs < window; rs++)
+    for (size_t rs = 0; rs < taps; rs++)
       for (size_t c = 0; c < channels; c++) {
-        const float value = weight[(k * channels + c) * window + rs] / (scale.empty() ? 1.0f : scale[k]);
-        result[(k * window + rs) * padded_channels + c] = from_float<T>(tf32 ? round_to_tf32(value) : value);
+        const float value = weight[(k * channels + c) * taps + rs] / (scale.empty() ? 1.0f : scale[k]);
+        result[(k * taps + rs) * padded_channels + c] = from_float<T>(tf32 ? round_to_tf32(value) : value);
       }
   return result;
 }
@@ -73,32 +73,32 @@ OpWeights upload_weights(const core::Plan& plan, const Layout& layout, const cor
                          core::StoredWeights& weights, const float* bias,
                          const std::shared_ptr<Device>& device, Stream& stream) {
   const size_t k_count = plan.dst(op).channels, padded_k = layout.value(op.dst).padded;
-  const size_t channels = plan.src(op).channels / op.groups, window = size_t(op.kernel) * op.kernel;
+  const size_t channels = plan.src(op).channels / op.groups, taps = size_t(op.kernel) * op.kernel;
   const size_t weight_channels = layout.weight_channels(op);
   const Precision precision = layout.precision();
   const bool pointwise = layout.method(op) == ConvMethod::kPointwise;
 
   std::vector<float> folded(weights.shape().count());
-  weights.fold(folded.data(), /*first=*/0, k_count, /*begin=*/0, window * channels);
+  weights.fold(folded.data(), /*first=*/0, k_count, /*begin=*/0, taps * channels);
   const float* const weight = folded.data();
-  Parts parts;
-  const size_t bias_at = parts.add(padded(bias, k_count, padded_k, 0.0f));
+  Upload arrays;
+  const size_t bias_at = arrays.add(padded(bias, k_count, padded_k, 0.0f));
   std::vector<float> scale;
   if (precision == Precision::kFp16 && !pointwise)
     for (size_t k = 0; k < k_count; k++)
-      scale.push_back(power_of_two_above(weight + k * window * channels, window * channels));
-  const size_t scale_at = parts.add(padded(scale.data(), scale.size(), scale.empty() ? 0 : padded_k, 1.0f));
+      scale.push_back(power_of_two_above(weight + k * taps * channels, taps * channels));
+  const size_t scale_at = arrays.add(padded(scale.data(), scale.size(), scale.empty() ? 0 : padded_k, 1.0f));
 
   const auto packed = [&](auto zero) {
-    return parts.add(pack<decltype(zero)>(weight, scale, k_count, padded_k, window, channels, weight_channels,
-                                          precision == Precision::kTf32));
+    return arrays.add(pack<decltype(zero)>(weight, scale, k_count, padded_k, taps, channels, weight_channels,
+                                           precision == Precision::kTf32));
   };
-  const size_t weight_at = pointwise ? parts.add(padded(weight, k_count, padded_k, 0.0f))
+  const size_t weight_at = pointwise ? arrays.add(padded(weight, k_count, padded_k, 0.0f))
                            : precision == Precision::kFp16 ? packed(__half())
                            : precision == Precision::kBf16 ? packed(__nv_bfloat16())
                                                            : packed(float());
   OpWeights result;
-  result.memory = parts.upload("the weights of " + op.name, device, stream);
+  result.memory = arrays.send("the weights of " + op.name, device, stream);
   result.weight = result.memory.data() + weight_at;
   if (!scale.empty()) result.scale = reinterpret_cast<const float*>(result.memory.data() + scale_at);
   result.bias = reinterpret_cast<const float*>(result.memory.data() + bias_at);
@@ -111,10 +111,10 @@ OpWeights upload_normalization(const core::Op& op, const std::shared_ptr<Device>
     scale.push_back(static_cast<float>(1.0 / (255.0 * op.std[c])));
     shift.push_back(static_cast<float>(-double(op.mean[c]) / op.std[c]));
   }
-  Parts parts;
-  const size_t scale_at = parts.add(scale), shift_at = parts.add(shift);
+  Upload arrays;
+  const size_t scale_at = arrays.add(scale), shift_at = arrays.add(shift);
   OpWeights result;
-  result.memory = parts.upload("the normalisation", device, stream);
+  result.memory = arrays.send("the normalisation", device, stream);
   result.scale = reinterpret_cast<const float*>(result.memory.data() + scale_at);
   result.bias = reinterpret_cast<const float*>(result.memory.data() + shift_at);
   return result;

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kChannels = 3;
 constexpr int kMaxExtent = 1 << 24;
-// Weights are integers in units of 2^-22: a sum of bytes times weights then fits 31 bits, with one to spare
-// for the bicubic filter, whose weights overshoot.
+// Weights are integers in units of 2^-22: a sum of bytes times weights then fits in 31 bits, with one to
+// spare for the bicubic filter, whose weights overshoot.
 constexpr int kWeightBits = 22;
 
 // The filters as functions of the distance, in output pixels when shrinking and source pixels when enlarging.
@@ -90,7 +90,7 @@ void check(const ResizeGeometry& g) {
   };
   if (!inside(g.height, g.out_height, g.top, g.crop_height) ||
       !inside(g.width, g.out_width, g.left, g.crop_width))
-    throw core::Error(core::ErrorCode::kInternal, "The geometry of a resize is out of range.");
+    throw core::Error(core::ErrorCode::kInternal, "The resize geometry is out of range.");
 }
 
 void resize(uint8_t* dst, const uint8_t* src, const ResizeGeometry& g) {

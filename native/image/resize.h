@@ -1,5 +1,4 @@
-// How is an image brought to another size? As Pillow does it, so that networks see what they were trained
-// on.
+// Resizes an image the way Pillow does, so that networks see what they were trained on.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +12,7 @@ enum class Filter { kBilinear, kBicubic };
 struct ResizeGeometry {
   int height = 0, width = 0;          // of the source
   int out_height = 0, out_width = 0;  // it is resized to this
-  int top = 0, left = 0;              // of the window in the resized image
+  int top = 0, left = 0;              // of the crop in the resized image
   int crop_height = 0, crop_width = 0;
   Filter filter = Filter::kBilinear;
 };

@@ -1,6 +1,6 @@
-// What does cuDNN ask of cuBLASLt while it compiles plans? Only its version, and it ends the process where
-// the library is missing. This is libcublasLt.so.13 for machines without a GPU; plans that need the real one
-// are refused.
+// A stand-in for libcublasLt.so.13 on machines without a GPU. While it compiles plans, cuDNN asks cuBLASLt
+// only for its version, and ends the process if the library is missing. Plans that need the real library are
+// refused.
 #include <cstddef>
 
 extern "C" __attribute__((visibility("default"))) size_t cublasLtGetVersion() { return 130000; }

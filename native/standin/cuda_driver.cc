@@ -1,10 +1,9 @@
-// What does cuDNN ask of the NVIDIA driver while it compiles plans for a GPU that is not there? This:
-// libcuda.so.1 for machines without one. It answers with success where cuDNN only wants to hear that a kernel
-// it has just compiled can be loaded, and with "not supported" to all else: nothing can be executed through
-// it. The names were found by watching what cuDNN 9.24 and its NVRTC look up (LD_DEBUG=symbols); parts of
-// cuDNN are also linked with some (`nm -D --undefined-only`), and cannot be opened where one is missing.
-// cuda.h is not included: it renames functions to their newest versions, and here only the names and the
-// calling convention count.
+// A stand-in for libcuda.so.1, the NVIDIA driver, with which cuDNN compiles plans for a GPU that is not
+// there. It reports success where cuDNN only needs to hear that a kernel it has just compiled can be loaded,
+// and "not supported" for everything else: nothing can be executed through it. The names were found by
+// watching what cuDNN 9.24 and its NVRTC look up (LD_DEBUG=symbols); parts of cuDNN also link with some of
+// them (`nm -D --undefined-only`) and cannot be opened if one is missing. cuda.h is not included: it renames
+// functions to their newest versions, and only the names and the calling convention matter here.
 #include <dlfcn.h>
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -56,7 +55,7 @@ EXPORT CUresult cuGetErrorString(CUresult, const char** text) {
 }
 EXPORT CUresult cuLibraryLoadData(void** library) {
   return give(library);
-}  // its other arguments are not looked at
+}  // its other arguments are ignored
 EXPORT CUresult cuLibraryGetKernel(void** kernel) { return give(kernel); }
 EXPORT CUresult cuKernelGetFunction(void** function) { return give(function); }
 EXPORT CUresult cuLibraryUnload() { return kSuccess; }

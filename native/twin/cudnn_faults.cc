@@ -5,6 +5,7 @@
 #include <set>
 
 #include "cuda/cudnn.h"
+#include "twin/watch.h"
 
 namespace residual::twin {
 namespace {
@@ -32,14 +33,20 @@ cudnnStatus_t destroy(cudnnBackendDescriptor_t descriptor) {
 }
 
 cudnnStatus_t finalize(cudnnBackendDescriptor_t descriptor) {
+  bool is_plan = false;
   {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (plans.count(descriptor) && until_refusal > 0 && --until_refusal == 0) {
+    is_plan = plans.count(descriptor) > 0;
+    if (is_plan && until_refusal > 0 && --until_refusal == 0) {
       if (refuse_all) until_refusal = 1;
       return CUDNN_STATUS_NOT_SUPPORTED;
     }
   }
-  return real->BackendFinalize(descriptor);
+  if (!is_plan) return real->BackendFinalize(descriptor);
+  pass_hold();  // one that is held up for too long is built after all: what waited for it has shown by then
+  const cudnnStatus_t status = real->BackendFinalize(descriptor);
+  if (status == CUDNN_STATUS_SUCCESS) done("plan built");
+  return status;
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 //                           captured graph), "lose:N" (the device, for good), "plan:N" (cuDNN refuses to
 //                           build it), the N-th of its kind from the opening of the device on; "plans:N",
 //                           that one and all after it; several with commas
+//   RESIDUAL_TWIN_LOG       file to which all that was done is appended, a line each
+//   RESIDUAL_TWIN_HOLD      while there is such a file no library is opened, no device, and no plan built
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -23,6 +25,7 @@
 #include "twin/kernel_runner.h"
 #include "twin/memory.h"
 #include "twin/scheduler.h"
+#include "twin/watch.h"
 
 namespace residual::cuda {
 namespace {
@@ -41,7 +44,7 @@ std::string gpu_text() {
   text << file.rdbuf();
   if (!file)
     throw core::Error(core::ErrorCode::kBackendUnavailable,
-                      "twin: RESIDUAL_TWIN_GPU names no readable file: '" + path + "'.");
+                      "twin: RESIDUAL_TWIN_GPU is not a readable file: '" + path + "'.");
   return text.str();
 }
 
@@ -68,6 +71,9 @@ class TwinDevice final : public Device {
         scheduler(std::stoull(environment("RESIDUAL_TWIN_SEED", "1"))) {
     const int all = faults_.left("plans");
     twin::refuse_plans(all ? all : faults_.left("plan"), all > 0);
+    twin::watch(environment("RESIDUAL_TWIN_LOG"), environment("RESIDUAL_TWIN_HOLD"));
+    if (!twin::pass_hold()) throw core::Error(core::ErrorCode::kInternal, "twin: the device is held up.");
+    twin::done("device opened");
   }
 
   const DeviceInfo& info() const override { return info_; }
@@ -88,8 +94,8 @@ class TwinDevice final : public Device {
   void check_alive(const char* what) {
     if (faults_.due("lose")) lost_ = true;
     if (lost_)
-      throw core::Error(core::ErrorCode::kDeviceLost, std::string("The GPU is lost to this process: ") +
-                                                          what + ": twin. Restart the process.");
+      throw core::Error(core::ErrorCode::kDeviceLost, std::string("This process has lost the GPU: ") + what +
+                                                          ": twin. Restart the process.");
   }
   void check_fault(const char* kind) {
     if (faults_.due(kind))
@@ -111,18 +117,24 @@ TwinDevice& twin_device(const std::shared_ptr<Device>& device) { return static_c
 
 class TwinEvent final : public Event {
  public:
-  explicit TwinEvent(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  TwinEvent(std::shared_ptr<Device> device, EventClock clock) : device_(std::move(device)), clock_(clock) {}
   void synchronize() override {
     twin_device(device_).check_alive("wait for the GPU");
     twin_device(device_).scheduler.finish(*state);
   }
   // There is no clock that would mean anything: the first candidate is as good as any.
-  double milliseconds_since(const Event&) const override { return 1.0; }
+  double milliseconds_since(const Event& earlier) const override {
+    for (const EventClock clock : {clock_, static_cast<const TwinEvent&>(earlier).clock_})
+      if (clock != EventClock::kTimed)
+        throw core::Error(core::ErrorCode::kInternal, "twin: the time of an event without a clock is read.");
+    return 1.0;
+  }
 
   const std::shared_ptr<twin::EventState> state = std::make_shared<twin::EventState>();
 
  private:
   std::shared_ptr<Device> device_;
+  EventClock clock_;
 };
 
 class TwinGraph final : public Graph {
@@ -163,7 +175,7 @@ class TwinStream final : public Stream {
         const auto bound = memory.find(tensor.uid);
         const std::string user = "tensor " + std::to_string(tensor.uid) + " of '" + op + "'";
         if (bound == memory.end())
-          throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is bound to nothing.");
+          throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not bound.");
         if (reinterpret_cast<uintptr_t>(bound->second) % 16 != 0)
           throw core::Error(core::ErrorCode::kInternal, "twin: " + user + " is not aligned to 16 bytes.");
         if (tensor.is_result)
@@ -226,6 +238,7 @@ class TwinStream final : public Stream {
     const auto run = [this, name, work = std::move(work)] {
       work();
       twin_.memory.check_fences(name);
+      twin::done(name);
     };
     twin::Task task{name, run, nullptr, 0, false};
     if (captured_)
@@ -252,8 +265,8 @@ std::shared_ptr<Device> open_device(int) { return std::make_shared<TwinDevice>()
 std::unique_ptr<Stream> make_stream(const std::shared_ptr<Device>& device) {
   return std::make_unique<TwinStream>(device);
 }
-std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device) {
-  return std::make_unique<TwinEvent>(device);
+std::unique_ptr<Event> make_event(const std::shared_ptr<Device>& device, EventClock clock) {
+  return std::make_unique<TwinEvent>(device, clock);
 }
 
 DeviceBuffer::DeviceBuffer(std::shared_ptr<Device> device, size_t bytes, const std::string& name)

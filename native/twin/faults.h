@@ -1,4 +1,4 @@
-// What is to fail, and when?
+// Planned faults: which calls fail, and when.
 #pragma once
 
 #include <map>
@@ -7,16 +7,16 @@
 
 namespace residual::twin {
 
-// Counts the calls of each kind down to the one that is to fail.
+// Counts calls of each kind down to the one that must fail.
 class Faults {
  public:
-  // "kind:N", several with commas: the N-th call of that kind.
+  // "kind:N", separated by commas: the N-th call of that kind fails.
   explicit Faults(const std::string& text);
 
-  // Counts a call; true if it is the one.
+  // Counts a call; true if it must fail.
   bool due(const std::string& kind);
 
-  // How many calls are left; 0 if none is to fail.
+  // Calls left until the failing one; 0 if none fails.
   int left(const std::string& kind) const;
 
  private:

@@ -21,15 +21,15 @@ float round_to_tf32(float value) {
   return value;
 }
 
-// What would change the result in a way that is not known here. Members are those that cuDNN 9.24 writes; one
-// that another version lacks is what this one takes it to be.
+// Refuses values that would change the result in ways not implemented here. The members are those that cuDNN
+// 9.24 writes; one that another version lacks counts as having the expected value.
 void expect_text(const Json& from, const char* name, const std::string& expected) {
   if (from.has(name) && from.at(name).text() != expected)
-    fail(std::string(name) + " " + from.at(name).text() + " is not known");
+    fail(std::string("unknown ") + name + " " + from.at(name).text());
 }
 void expect_number(const Json& from, const char* name, double expected) {
   if (from.has(name) && from.at(name).number != expected)
-    fail(std::string(name) + " " + std::to_string(from.at(name).number) + " is not known");
+    fail(std::string("unknown ") + name + " " + std::to_string(from.at(name).number));
 }
 
 int64_t uid(const Json& from) { return std::stoll(from.text()); }
@@ -41,7 +41,7 @@ Tensor parse_tensor(const Json& from) {
   tensor.dims = from.at("dim").integers();
   tensor.strides = from.at("stride").integers();
   tensor.is_virtual = from.at("isVirtual").boolean;
-  if (tensor.dims.size() != 4 || tensor.strides.size() != 4) fail("a tensor has not four dimensions");
+  if (tensor.dims.size() != 4 || tensor.strides.size() != 4) fail("a tensor does not have four dimensions");
   expect_number(from, "vectCount", 1);
   expect_text(from, "reordering", "CUDNN_TENSOR_REORDERING_NONE");
   return tensor;
@@ -70,12 +70,12 @@ void parse_pointwise(const Json& from, Node& node) {
   expect_number(from, "upperClip", std::numeric_limits<double>::max());
 }
 
-// Resample nodes have fractions where others have integers: [3,1] is 3.
+// Resample nodes use fractions where others use integers: [3,1] is 3.
 std::vector<int64_t> whole_numbers(const Json& from) {
   std::vector<int64_t> result;
   for (const Json& element : from.array) {
     const std::vector<int64_t> fraction = element.integers();
-    if (fraction.size() != 2 || fraction[1] != 1) fail("windows of fractions of pixels are not known");
+    if (fraction.size() != 2 || fraction[1] != 1) fail("a window of fractions of pixels");
     result.push_back(fraction[0]);
   }
   return result;
@@ -104,7 +104,7 @@ Node parse_node(const Json& from) {
   else if (operation == "CUDNN_BACKEND_OPERATION_RESAMPLE_FWD_DESCRIPTOR")
     parse_resample(from, node);
   else
-    fail("the operation " + operation + " is not known");
+    fail("unknown operation " + operation);
   node.x = uid(from.at("X"));
   node.y = uid(from.at("Y"));
   return node;
@@ -135,7 +135,7 @@ void PlanGraph::execute(const std::map<int64_t, void*>& memory) const {
     if (bound == memory.end()) fail("nothing is bound to tensor " + std::to_string(uid));
     return values[uid] = read(tensor(uid), bound->second);
   };
-  const auto multiplied = [&](int64_t uid) {  // as the tensor cores see it
+  const auto multiplied = [&](int64_t uid) {  // as the tensor cores read it
     Values result = get(uid);
     if (tf32_)
       for (double& value : result) value = round_to_tf32(static_cast<float>(value));

@@ -76,7 +76,7 @@ Values combined(const Tensor& y, const Operand& x, const Operand& by, Body body)
 Values convolve(const Node& node, const Tensor& y, const Operand& x, const Operand& weight) {
   for (const Operand* operand : {&x, &weight})
     if ((operand->tensor.type == DataType::kInt8) != node.integers)
-      fail("a convolution whose operands are not of the type it computes in is not known");
+      fail("a convolution whose operands are not of the type it computes in");
   return node.integers ? convolve_as<int32_t>(node, y, x, weight) : convolve_as<float>(node, y, x, weight);
 }
 
@@ -90,7 +90,7 @@ Values pointwise(const Node& node, const Tensor& y, const Operand& x, const Oper
     return dst;
   }
   const bool add = node.mode == "CUDNN_POINTWISE_ADD";
-  if (!add && node.mode != "CUDNN_POINTWISE_MUL") fail("the mode " + node.mode + " is not known");
+  if (!add && node.mode != "CUDNN_POINTWISE_MUL") fail("unknown mode " + node.mode);
   if (!by) fail(node.mode + " without a second operand");
   // The sum or product of two numbers of float32, rounded to it from double, is what float32 arithmetic
   // gives.
@@ -102,10 +102,10 @@ Values resample(const Node& node, const Tensor& y, const Operand& x) {
   const bool largest = node.mode == "CUDNN_RESAMPLE_MAXPOOL";
   const bool excluding = node.mode == "CUDNN_RESAMPLE_AVGPOOL_EXCLUDE_PADDING";
   if (!largest && !excluding && node.mode != "CUDNN_RESAMPLE_AVGPOOL_INCLUDE_PADDING")
-    fail("the mode " + node.mode + " is not known");
+    fail("unknown mode " + node.mode);
   // So that what lies outside adds nothing and is never the largest.
   if (node.padding_mode != (largest ? "CUDNN_NEG_INF_PAD" : "CUDNN_ZERO_PAD"))
-    fail("the mode " + node.mode + " with the padding " + node.padding_mode + " is not known");
+    fail("unknown mode " + node.mode + " with padding " + node.padding_mode);
 
   const std::vector<int64_t>& d = x.tensor.dims;
   Values dst(y.count());

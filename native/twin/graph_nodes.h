@@ -1,4 +1,4 @@
-// What does each node of an operation graph compute? The plain loops.
+// The nodes of an operation graph, as plain loops.
 #pragma once
 
 #include <string>
@@ -19,23 +19,23 @@ struct Node {
   bool integers = false;                                   // a convolution of integers
 };
 
-// Numbers and the shape they have.
+// Numbers and their shape.
 struct Operand {
   const Tensor& tensor;
   const Values& values;
 };
 
-// Each returns numbers of the shape of `y` that are not rounded to its type yet.
+// Each returns numbers in the shape of `y`, not yet rounded to its type.
 
-// Products of float32, added up in that or better; or of integers, exact. INTERNAL where what it reads is not
-// of the kind it says.
+// Sums of products in float32 or better, or exact sums for integers. INTERNAL if the operands are not of the
+// type the node computes in.
 Values convolve(const Node& node, const Tensor& y, const Operand& x, const Operand& weight);
 
-// `by`: null where the mode has one operand. A dimension of 1 is that of `y`, repeated.
-// INTERNAL for a mode that is not known here, or shapes that do not fit.
+// `by`: null if the mode has one operand. Dimensions of 1 are broadcast to those of `y`. INTERNAL for an
+// unknown mode or shapes that do not match.
 Values pointwise(const Node& node, const Tensor& y, const Operand& x, const Operand* by);
 
-// Maxima, and averages in float64. INTERNAL for a mode that is not known here.
+// Maxima, and averages in float64. INTERNAL for an unknown mode.
 Values resample(const Node& node, const Tensor& y, const Operand& x);
 
 }  // namespace residual::twin

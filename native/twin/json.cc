@@ -18,7 +18,7 @@ class Parser {
   Json document() {
     Json value = parse();
     skip();
-    if (at_ != text_.size()) fail("there is more after its end");
+    if (at_ != text_.size()) fail("unexpected text after the end");
     return value;
   }
 

@@ -1,5 +1,4 @@
-// How is JSON read here? Into one value type; enough for what cuDNN writes, which is the only JSON the twin
-// sees.
+// A JSON reader with one value type; enough for what cuDNN writes, which is the only JSON the twin sees.
 #pragma once
 
 #include <map>
@@ -20,7 +19,7 @@ struct Json {
   // Throws core::Error INTERNAL for what is not JSON.
   static Json parse(const std::string& text);
 
-  // Each throws core::Error INTERNAL where it is not there or of another kind.
+  // Each throws core::Error INTERNAL if the value is missing or of another kind.
   const Json& at(const std::string& name) const;
   int64_t integer() const;
   const std::string& text() const;

@@ -3,7 +3,7 @@
 namespace residual::twin {
 namespace {
 
-// Notes what a kernel says it touches.
+// Records the memory a kernel declares that it accesses.
 struct Visitor {
   Accesses& accesses;
   const std::string& user;
@@ -34,7 +34,7 @@ void run_on_host(const cuda::KernelLaunch& launch, Memory& memory, const std::st
 
 }  // namespace
 
-using namespace cuda;  // the list of kernels names them so
+using namespace cuda;  // the kernel list uses unqualified names
 
 void run_kernel(const cuda::KernelLaunch& launch, Memory& memory, const std::string& user) {
   switch (launch.kernel) {

@@ -1,6 +1,8 @@
-// Which shared libraries does the twin open? cuDNN and NVRTC from where they are, and the stand-ins beside
-// itself even where there is a driver: nothing here is to touch a GPU.
+// The shared libraries the twin opens: cuDNN and NVRTC from wherever they are, and the stand-ins next to the
+// twin even where there is a driver, because nothing here may touch a GPU.
 #include <dlfcn.h>
+
+#include <cstdlib>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -8,6 +10,7 @@
 #include "cuda/nvrtc.h"
 #include "cuda/shared_library.h"
 #include "twin/cudnn_faults.h"
+#include "twin/watch.h"
 
 namespace residual::core {
 namespace {
@@ -22,6 +25,9 @@ std::string own_folder() {
 }  // namespace
 
 void open_libraries(const LibraryCandidates& candidates) {
+  const char* hold = std::getenv("RESIDUAL_TWIN_HOLD");
+  twin::watch("", hold ? hold : "");
+  if (!twin::pass_hold()) throw Error(ErrorCode::kInternal, "twin: the libraries are held up.");
   for (const char* name : {"libcuda.so.1", "libcublasLt.so.13"})
     cuda::SharedLibrary::open("A stand-in", {own_folder() + "standin/" + name}, "Run `npm run build:cuda`.");
   cuda::open_nvrtc(candidates.at("nvrtc"));

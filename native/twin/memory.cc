@@ -21,7 +21,7 @@ const char* space_name(Space space) {
   return space == Space::kDevice ? "device memory" : "pinned host memory";
 }
 
-// What leaks keeps its device, and with it the memory, alive: no destructor would tell of it.
+// A leak keeps its device, and thereby the memory, alive: no destructor would report it.
 std::mutex all_mutex;
 std::set<const Memory*> all;
 
@@ -66,7 +66,7 @@ std::byte* Memory::allocate(Space space, size_t bytes, const std::string& name) 
   std::fill(block.storage.get(), block.storage.get() + bytes + 3 * kFence, kFenceByte);
   std::fill(data, data + bytes, kPoison);
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (auto it = blocks_.begin(); it != blocks_.end();) {  // freed blocks whose addresses are used again
+  for (auto it = blocks_.begin(); it != blocks_.end();) {  // forget freed blocks whose addresses are reused
     const bool overlaps = it->first < data + bytes + kFence && data < it->first + it->second.bytes + kFence;
     it = !it->second.live && overlaps ? blocks_.erase(it) : std::next(it);
   }
@@ -109,13 +109,14 @@ Memory::Place Memory::find(Space space, const void* data, size_t bytes, const st
   const std::string touches = user + " touches ";
   const auto it = block_of(data);
   if (it == blocks_.end())
-    fail(touches + "memory that is neither the device's nor pinned, where " + space_name(space) + " is due");
+    fail(touches + "memory that is neither device nor pinned memory, where " + space_name(space) +
+         " is expected");
   const Block& block = it->second;
   block.user = user;
   if (!block.live) fail(touches + "'" + block.name + "' after it was freed");
   if (block.space != space)
     fail(touches + "'" + block.name + "', " + space_name(block.space) + ", where " + space_name(space) +
-         " is due");
+         " is expected");
   const size_t offset = static_cast<const std::byte*>(data) - it->first;
   if (bytes > block.bytes - offset)
     fail(touches + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " of '" + block.name +
@@ -131,7 +132,7 @@ void Memory::read(Space space, const void* data, size_t bytes, const std::string
   const auto hole = std::find(begin, begin + bytes, false);
   if (hole != begin + bytes)
     fail(user + " reads byte " + std::to_string(hole - block->written.begin()) + " of '" + block->name +
-         "', which nobody wrote");
+         "', which was never written");
 }
 
 void Memory::write(Space space, const void* data, size_t bytes, const std::string& user) {
@@ -174,21 +175,21 @@ size_t Memory::live_bytes() const {
 }
 
 void Accesses::add(const void* data, size_t bytes, const std::string& user, bool writes) {
-  if (bytes > 0) ranges_.push_back({static_cast<const std::byte*>(data), bytes, user, writes});
+  if (bytes > 0) all_.push_back({static_cast<const std::byte*>(data), bytes, user, writes});
 }
 
 void Accesses::check() const {
-  for (const Range& written : ranges_) {
+  for (const Access& written : all_) {
     if (!written.writes) continue;
-    for (const Range& other : ranges_)
+    for (const Access& other : all_)
       if (&other != &written && other.begin < written.begin + written.bytes &&
           written.begin < other.begin + other.bytes)
         fail(written.user + " is written over " + other.user + " in '" + memory_.name_of(other.begin) + "'");
   }
-  for (const Range& range : ranges_)
-    if (!range.writes) memory_.read(Space::kDevice, range.begin, range.bytes, range.user);
-  for (const Range& range : ranges_)
-    if (range.writes) memory_.write(Space::kDevice, range.begin, range.bytes, range.user);
+  for (const Access& access : all_)
+    if (!access.writes) memory_.read(Space::kDevice, access.begin, access.bytes, access.user);
+  for (const Access& access : all_)
+    if (access.writes) memory_.write(Space::kDevice, access.begin, access.bytes, access.user);
 }
 
 }  // namespace residual::twin

@@ -1,5 +1,5 @@
-// What is "device memory" here? Blocks of the host's, fenced, filled with poison, and known by address, so
-// that whoever uses one the wrong way is found out.
+// The twin's "device memory": blocks of host memory, fenced, filled with poison, and known by address, so
+// that every misuse is caught.
 #pragma once
 
 #include <cstddef>
@@ -28,23 +28,23 @@ class Memory {
   void free(std::byte* data);
 
   // Each throws core::Error INTERNAL, naming `user` and the block, unless [data, data + bytes) lies in one
-  // live block of `space`; read also where a part of it was never written.
+  // live block of `space`; read also throws if any of it was never written.
   void read(Space space, const void* data, size_t bytes, const std::string& user) const;
   void write(Space space, const void* data, size_t bytes, const std::string& user);
 
-  // Makes it as if it had never been written.
+  // Marks the memory as never written.
   void poison(void* data, size_t bytes, const std::string& user);
 
-  // Checks every fence there is; `user` is who ran last.
+  // Checks every fence; `user` is whoever ran last.
   void check_fences(const std::string& user) const;
 
-  // Of the block that `data` lies in; empty if in none.
+  // The name of the block that contains `data`; empty if there is none.
   std::string name_of(const void* data) const;
 
   size_t live_bytes() const;
 
-  // Of all memories of the process: "0 bytes in use", or how many and then for each block its size, its name
-  // and who touched it last.
+  // For all memories of the process: "0 bytes in use", or the total and then each block's size, its name and
+  // who touched it last.
   static std::string in_use();
 
  private:
@@ -62,15 +62,15 @@ class Memory {
     size_t offset;
   };
   using Blocks = std::map<const std::byte*, Block>;
-  Blocks::const_iterator block_of(const void* data) const;  // the end if in none
+  Blocks::const_iterator block_of(const void* data) const;  // end() if there is none
   Place find(Space space, const void* data, size_t bytes, const std::string& user) const;
   void check_fence(const std::byte* data, const Block& block, const std::string& user) const;
 
   mutable std::mutex mutex_;
-  Blocks blocks_;  // by where their data begins; freed ones stay until the address is used again
+  Blocks blocks_;  // by the address of their data; freed ones stay until the address is reused
 };
 
-// What one plan or kernel touches of the device's memory: noted first, then checked as a whole.
+// The device memory that one plan or kernel accesses: recorded first, then checked as a whole.
 class Accesses {
  public:
   explicit Accesses(Memory& memory) : memory_(memory) {}
@@ -78,12 +78,12 @@ class Accesses {
   void read(const void* data, size_t bytes, const std::string& user) { add(data, bytes, user, false); }
   void write(void* data, size_t bytes, const std::string& user) { add(data, bytes, user, true); }
 
-  // As Memory::read and write; INTERNAL also where something is written over what is read or written beside
-  // it: in which order that happens is nobody's to say.
+  // Like Memory::read and write, but INTERNAL also if a written range overlaps anything else read or written:
+  // the order is undefined.
   void check() const;
 
  private:
-  struct Range {
+  struct Access {
     const std::byte* begin;
     size_t bytes;
     std::string user;
@@ -92,7 +92,7 @@ class Accesses {
   void add(const void* data, size_t bytes, const std::string& user, bool writes);
 
   Memory& memory_;
-  std::vector<Range> ranges_;
+  std::vector<Access> all_;
 };
 
 }  // namespace residual::twin

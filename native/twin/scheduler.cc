@@ -42,12 +42,11 @@ void Scheduler::work_until(const std::function<bool()>& done) {
     for (const auto& weak : queues_) {
       const auto queue = weak.lock();
       if (!queue || queue->empty()) continue;
-      const Task& head = queue->front();
-      if (!head.waits || head.event->done >= head.generation) ready.push_back(queue);
+      const Task& next = queue->front();
+      if (!next.waits || next.event->done >= next.generation) ready.push_back(queue);
     }
     if (ready.empty())
-      throw core::Error(core::ErrorCode::kInternal,
-                        "twin: the streams wait for each other and nothing can go on.");
+      throw core::Error(core::ErrorCode::kInternal, "twin: deadlock: the streams wait for each other.");
     Queue& queue = *ready[random_() % ready.size()];
     const Task task = std::move(queue.front());
     queue.pop_front();

@@ -1,5 +1,5 @@
-// In what order does queued work happen? In any that streams and events allow: none of it before someone
-// waits, and then from a stream that chance picks.
+// The order of queued work: any that streams and events allow. Nothing runs before someone waits, and then
+// from a stream picked at random.
 #pragma once
 
 #include <deque>
@@ -12,7 +12,7 @@
 
 namespace residual::twin {
 
-// What a wait waits for is the last record before it; later ones of the same event do not count.
+// A wait waits for the last record before it; later records of the same event do not count.
 struct EventState {
   uint64_t recorded = 0;
   uint64_t done = 0;
@@ -21,7 +21,7 @@ struct EventState {
 struct Task {
   std::string name;
   std::function<void()> run;          // empty for events
-  std::shared_ptr<EventState> event;  // to be marked as done, or waited for
+  std::shared_ptr<EventState> event;  // to mark as done, or to wait for
   uint64_t generation = 0;
   bool waits = false;
 };
@@ -37,7 +37,7 @@ class Scheduler {
   void record(Queue& queue, const std::shared_ptr<EventState>& event);
   void wait(Queue& queue, const std::shared_ptr<EventState>& event);
 
-  // Each works until the condition holds; INTERNAL if it never will.
+  // Each runs work until the queue is empty or the event done; INTERNAL if that can never happen.
   void finish(const Queue& queue);
   void finish(const EventState& event);
 

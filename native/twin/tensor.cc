@@ -15,7 +15,7 @@ namespace {
 template <typename T>
 T converted(double value) {
   const double nearest = std::nearbyint(value);  // ties to even
-  if (std::isnan(nearest)) return 0;             // what the GPU's conversions give
+  if (std::isnan(nearest)) return 0;             // as the GPU's conversions do
   return static_cast<T>(
       std::clamp(nearest, double(std::numeric_limits<T>::lowest()), double(std::numeric_limits<T>::max())));
 }
@@ -65,8 +65,7 @@ DataType data_type(const std::string& name) {
   if (name == "CUDNN_DATA_FLOAT") return DataType::kFloat;
   if (name == "CUDNN_DATA_INT8") return DataType::kInt8;
   if (name == "CUDNN_DATA_INT32") return DataType::kInt32;
-  throw core::Error(core::ErrorCode::kInternal,
-                    "twin: cannot execute the plan: the type " + name + " is not known.");
+  throw core::Error(core::ErrorCode::kInternal, "twin: cannot execute the plan: unknown type " + name + ".");
 }
 
 int64_t Tensor::count() const { return dims[0] * dims[1] * dims[2] * dims[3]; }

@@ -1,4 +1,4 @@
-// How are the numbers of one of cuDNN's tensors read, rounded and written?
+// Reads, rounds and writes the numbers of a cuDNN tensor.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ namespace residual::twin {
 
 enum class DataType { kHalf, kBfloat16, kFloat, kInt8, kInt32 };
 
-// By cuDNN's name, "CUDNN_DATA_HALF"; INTERNAL for a type that is none of them.
+// By cuDNN's name, "CUDNN_DATA_HALF"; INTERNAL for any other type.
 DataType data_type(const std::string& name);
 
 struct Tensor {
@@ -27,11 +27,11 @@ struct Tensor {
   }
 };
 
-// The numbers of a tensor, dense, channels last whatever its strides: [N,H,W,C]. Every number of every type
-// is one of double's.
+// The numbers of a tensor, dense and channels last whatever its strides: [N,H,W,C]. A double holds every
+// value of every type exactly.
 using Values = std::vector<double>;
 
-// Calls body(place among Values, n, c, h, w) for every element.
+// Calls body(index into Values, n, c, h, w) for every element.
 template <typename Body>
 void for_each(const Tensor& t, Body body) {
   int64_t i = 0;
@@ -43,11 +43,11 @@ void for_each(const Tensor& t, Body body) {
 
 Values read(const Tensor& tensor, const void* data);
 
-// Elements between those of the tensor stay as they are.
+// Memory between the tensor's elements stays as it is.
 void write(const Tensor& tensor, void* data, const Values& values);
 
-// To numbers the type has: float32 first, as that is what is computed in, then to nearest, ties to even.
-// Integers are rounded as they are, and saturate.
+// Rounds to numbers the type can represent: to float32 first, since that is what is computed in, then to
+// nearest, ties to even. Integers are rounded directly, and saturate.
 void round_to(DataType type, Values& values);
 
 }  // namespace residual::twin

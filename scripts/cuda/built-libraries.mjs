@@ -1,4 +1,5 @@
-// lib/runtime/cuda/libraries.ts, built: where libraries are looked for is told there. In a clone it is built here if need be.
+// Loads the built lib/runtime/cuda/libraries.ts, which knows where to look for libraries. In a clone it is built first if
+// necessary.
 import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -16,7 +17,7 @@ export async function builtLibraries() {
     const { status } = spawnSync(process.execPath, [join(root, 'scripts', script)], {
       stdio: ['ignore', 2, 2],
     })
-    if (status !== 0) throw new Error(`scripts/${script} has failed.`)
+    if (status !== 0) throw new Error(`scripts/${script} failed.`)
   }
   return import(built)
 }

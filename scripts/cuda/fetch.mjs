@@ -1,5 +1,5 @@
-// Wheels of scripts/cuda/wheels.mjs, downloaded by pip and unpacked into a folder that says, in a file written last, which wheels
-// it has and how long each of their files is. So a folder is whole, or what it lacks is known.
+// Downloads the wheels of scripts/cuda/wheels.mjs with pip and unpacks them into a folder. A manifest, written last, lists the
+// wheels and the length of every file, so that a folder is either whole or known to be incomplete.
 import {
   copyFileSync,
   existsSync,
@@ -20,7 +20,7 @@ import { pinned } from './wheels.mjs'
 
 const inventory = folder => join(folder, 'complete.json')
 
-/** By a wheel's name: its version, its hashes, and the bytes of each file. Nothing for a folder that was never completed. */
+/** By wheel: its version, its hashes, and the length of each file. Empty for a folder that was never completed. */
 function readInventory(folder) {
   try {
     return JSON.parse(readFileSync(inventory(folder), 'utf8'))
@@ -32,7 +32,7 @@ function readInventory(folder) {
 const bytesOf = path => statSync(path, { throwIfNoEntry: false })?.size
 
 /**
- * Those of `wheels` that `folder` does not have, has in another version or not whole: a file is gone or has another length.
+ * The `wheels` that `folder` lacks, has in another version, or has damaged: a file is missing or of the wrong length.
  *
  * @param {string} folder
  * @param {readonly Wheel[]} wheels
@@ -51,8 +51,8 @@ export function missingWheels(folder, wheels) {
 }
 
 /**
- * Brings `wheels` into `folder`, unless they are there; what else is there, whole and as pinned, stays. Processes may do so at
- * once: each fills a folder of its own and puts it into place when that is whole.
+ * Brings `wheels` into `folder`, unless they are there; anything else in it that is whole and as pinned stays. Several processes
+ * may do so at once: each fills a folder of its own and moves it into place when it is whole.
  *
  * @param {string} folder
  * @param {readonly Wheel[]} wheels
@@ -83,14 +83,14 @@ export function fetchWheels(folder, wheels) {
     if (existsSync(folder)) renameSync(folder, join(staging, 'old'))
     renameSync(whole, folder)
   } catch (error) {
-    // Otherwise another process was faster.
+    // If none is missing, another process was faster.
     if (missingWheels(folder, wheels).length > 0) throw explain(error, folder)
   } finally {
     rmSync(staging, { recursive: true, force: true })
   }
 }
 
-/** Removes what processes left that were ended. */
+/** Removes what killed processes left behind. */
 function removeLeftovers(folder) {
   const above = dirname(folder)
   for (const entry of existsSync(above) ? readdirSync(above) : []) {
@@ -109,7 +109,7 @@ function isRunning(pid) {
   }
 }
 
-/** Gives a file of one folder a place in another too, where the file system can do that, or else a copy. */
+/** Puts a file of one folder into another: as a hard link where the file system allows it, otherwise as a copy. */
 function share(from, to, file) {
   mkdirSync(dirname(join(to, file)), { recursive: true })
   if (existsSync(join(to, file))) return // wheels may have files in common

@@ -1,5 +1,5 @@
-// nvcc, where a machine may have one, and whether it will do: of CUDA 13, with its headers, and able to compile a kernel with the
-// compiler that is there.
+// Finds nvcc on this machine and checks that it is usable: CUDA 13, with headers, and able to compile a kernel with the host
+// compiler.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,10 +15,10 @@ import { delimiter, join, resolve } from 'node:path'
 const major = 13
 
 /**
- * The first nvcc that will do: of `CUDA_HOME`, `CUDA_PATH`, `PATH`, `/usr/local/cuda`, Python environments.
+ * The first usable nvcc of `CUDA_HOME`, `CUDA_PATH`, `PATH`, `/usr/local/cuda`, Python environments.
  *
  * @param {readonly string[]} pythonFolders laid out as wheels unpack
- * @param {(note: string) => void} say told of each that will not do
+ * @param {(note: string) => void} say called for each unusable one
  * @returns {Nvcc | undefined}
  */
 export function findNvcc(pythonFolders, say) {
@@ -40,14 +40,14 @@ export function findNvcc(pythonFolders, say) {
 /**
  * @param {string} nvcc
  * @returns {Nvcc}
- * @throws {Error} if it will not do
+ * @throws {Error} if it is unusable
  */
 export function nvccAt(nvcc) {
   const said = spawnSync(nvcc, ['--version'], { encoding: 'utf8' })
   const version = /release (\d+\.\d+)/.exec(said.stdout ?? '')?.[1]
-  if (!version) throw new Error(`it does not tell its version (${said.error?.message ?? said.stderr.trim()})`)
-  if (Number.parseInt(version, 10) !== major)
-    throw new Error(`it is of CUDA ${version}, and ${major} is needed`)
+  if (!version)
+    throw new Error(`it does not report its version (${said.error?.message ?? said.stderr.trim()})`)
+  if (Number.parseInt(version, 10) !== major) throw new Error(`it is for CUDA ${version}; ${major} is needed`)
 
   const folder = mkdtempSync(join(tmpdir(), 'residual-nvcc-'))
   try {

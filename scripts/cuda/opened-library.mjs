@@ -1,5 +1,5 @@
-// Which of several files the dynamic linker opens as a library, and what cuDNN there says it is: asked by a small C++ program, as
-// a name may stand for a file anywhere and its headers do not tell which CUDA it was made for.
+// Finds which of several files the dynamic linker opens for a library, and the version cuDNN reports there. A small C++ program
+// asks: a name may stand for a file anywhere, and the headers do not say which CUDA a library was made for.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 
 /**
  * @typedef {object} OpenedLibrary
- * @property {string} path as it was given
+ * @property {string} path as given
  * @property {string} version of cuDNN, as in '9.12.0'; '0.0.0' for another library
  * @property {number} cuda major version of the CUDA that cuDNN was made for
  */
@@ -31,7 +31,7 @@ int main(int, char** paths) {
 `
 
 /**
- * For each library the first of its candidates that opens.
+ * For each library, the first candidate that opens.
  *
  * @param {{ readonly [library: string]: readonly string[] }} candidates
  * @returns {{ [library: string]: OpenedLibrary | undefined }}
@@ -40,7 +40,7 @@ export function openedLibraries(candidates) {
   const folder = mkdtempSync(join(tmpdir(), 'residual-open-'))
   try {
     const program = join(folder, 'open')
-    // Where there is no compiler nothing will be built: that is told then.
+    // Without a compiler nothing can be built; the build reports that.
     spawnSync(process.env.CXX ?? 'c++', ['-x', 'c++', '-', '-o', program, '-ldl'], { input: source })
     const opened = Object.entries(candidates).map(([library, paths]) => [library, open(program, paths)])
     return Object.fromEntries(opened)

@@ -1,5 +1,4 @@
-// pip, as far as wheels are brought by it: it downloads them and checks their hashes; Python unpacks them. What fails is told in
-// one line.
+// Runs pip to fetch wheels: it downloads them and checks their hashes; Python unpacks them. Failures are reported in one line.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +7,7 @@ import { join } from 'node:path'
 
 const python = process.env.RESIDUAL_PYTHON ?? 'python3'
 
-// zipfile checks every file's checksum, but forgets which may be executed.
+// zipfile checks every file's checksum, but drops the executable bits.
 const unpack = `
 import json, os, sys, zipfile
 files = {}
@@ -42,14 +41,14 @@ export function downloadAndUnpack(wheels, staging, folder) {
   const line = ({ name, version, sha256 }) =>
     `${name}==${version} ${sha256.map(digits => `--hash=sha256:${digits}`).join(' ')}\n`
   writeFileSync(requirements, wheels.map(line).join(''))
-  // pip's own temporary files go to the same disk as all else.
+  // pip's temporary files go to the same disk as everything else.
   const env = { ...process.env, TMPDIR: staging }
   const pip = ['-m', 'pip', 'download', '--disable-pip-version-check', '--no-input', '--no-deps']
   const options = ['--only-binary', ':all:', '--require-hashes', '--dest', staging, '-r', requirements]
   run([...pip, ...options], { env, stdio: ['ignore', 2, 'pipe'] })
   const archives = readdirSync(staging).filter(name => name.endsWith('.whl'))
   const files = JSON.parse(run(['-c', unpack, folder, ...archives.map(name => join(staging, name))], { env }))
-  for (const { name } of wheels) if (!files[name]) throw new Error(`pip has not downloaded ${name}.`)
+  for (const { name } of wheels) if (!files[name]) throw new Error(`pip did not download ${name}.`)
   return files
 }
 
@@ -70,14 +69,11 @@ const causes = [
     `There is no ${python}: install Python 3 with pip (Debian: apt-get install python3-pip).`,
   ],
   [/No module named '?pip\b/, `${python} has no pip: install it (Debian: apt-get install python3-pip).`],
-  [/ENOSPC|EDQUOT|Errno 28\b|No space left/, 'The disk of FOLDER is full: make room for 4 GB.'],
-  [
-    /EACCES|EROFS|Permission denied|Read-only file system/,
-    'FOLDER cannot be written: change its permissions.',
-  ],
+  [/ENOSPC|EDQUOT|Errno 28\b|No space left/, 'The disk that holds FOLDER is full: free 4 GB.'],
+  [/EACCES|EROFS|Permission denied|Read-only file system/, 'FOLDER is not writable: change its permissions.'],
   [
     /DO NOT MATCH THE HASHES/,
-    "A file is not the one that scripts/cuda/wheels.mjs pins: run `pip cache purge` and try again; if that does not help the package index serves other files than NVIDIA's.",
+    "A file is not the one that scripts/cuda/wheels.mjs pins: run `pip cache purge` and try again; if that does not help, the package index serves files that are not NVIDIA's.",
   ],
   [
     /establish a new connection|name resolution|timed out|Max retries|ProxyError|SSLError|Connection(Error| refused| reset)|Network is unreachable/i,
@@ -85,12 +81,12 @@ const causes = [
   ],
   [
     /No matching distribution|Could not find a version|not a supported wheel/,
-    'The package index has no such wheel for this machine: it takes pip 20.3 and glibc 2.27 or later.',
+    'The package index has no such wheel for this machine: it needs pip 20.3 and glibc 2.27 or later.',
   ],
 ]
 
 /**
- * An error whose message is one line: what went wrong, whether Node, Python or pip said so, and what to do.
+ * An error with a one-line message: what went wrong, whether Node, Python or pip reported it, and what to do.
  *
  * @param {Error} error
  * @param {string} folder

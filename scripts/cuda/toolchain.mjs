@@ -1,5 +1,5 @@
-// What the CUDA backend is built with: nvcc, cuDNN and NVRTC of this machine where they are new enough, and NVIDIA's wheels in
-// .deps/cuda where they are not, or where those are there already.
+// The toolchain of the CUDA backend: this machine's nvcc, cuDNN and NVRTC where they are recent enough; NVIDIA's wheels in
+// .deps/cuda where they are not, or where the wheels are there already.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { builtLibraries } from './built-libraries.mjs'
@@ -16,23 +16,23 @@ import { compiler, cublas, cudart, cudnn, nvrtc } from './wheels.mjs'
  */
 
 /**
- * Finds the toolchain, and downloads what of it this machine lacks. With `RESIDUAL_CUDA_TOOLKIT=pip` the machine counts as one
- * that has nothing.
+ * Finds the toolchain, and downloads whatever this machine lacks. With `RESIDUAL_CUDA_TOOLKIT=pip` the machine counts as
+ * having nothing.
  *
  * @param {object} options
- * @param {boolean} options.runtime also what running on a GPU takes
- * @param {(note: string) => void} options.say told what was chosen and why
+ * @param {boolean} options.runtime also what it takes to run on a GPU
+ * @param {(note: string) => void} options.say called with what was chosen and why
  * @returns {Promise<Toolchain>}
  * @throws {Error} in one line that says what to do
  */
 export async function prepareToolchain({ runtime, say }) {
   const toolkit = process.env.RESIDUAL_CUDA_TOOLKIT ?? 'auto'
   if (!['auto', 'pip'].includes(toolkit))
-    throw new Error(`RESIDUAL_CUDA_TOOLKIT is '${toolkit}'; it may be 'auto' or 'pip'.`)
+    throw new Error(`RESIDUAL_CUDA_TOOLKIT is '${toolkit}'; it must be 'auto' or 'pip'.`)
   const libraries = await builtLibraries()
   const { depsFolder } = libraries
   const deps = (...names) => join(depsFolder, 'nvidia', ...names)
-  // What was once downloaded is kept as it is pinned: at run time it comes before what the machine has.
+  // Downloaded wheels stay pinned: at run time they take precedence over the machine's own libraries.
   const asksMachine = (...names) => toolkit === 'auto' && !existsSync(deps(...names))
 
   const opened = toolkit === 'auto' ? openedLibraries(ofMachine(libraries)) : {}
@@ -57,7 +57,7 @@ export async function prepareToolchain({ runtime, say }) {
   return { ...found, cudnnInclude }
 }
 
-/** Where libraries may be, but for what was downloaded. */
+/** Where libraries may be, apart from downloaded ones. */
 function ofMachine({ depsFolder, runtimeLibraries }) {
   const entries = Object.entries(runtimeLibraries()).map(([library, paths]) => [
     library,
@@ -66,7 +66,7 @@ function ofMachine({ depsFolder, runtimeLibraries }) {
   return Object.fromEntries(entries)
 }
 
-/** The headers of a cuDNN of this machine whose library is `opened` and will do; says why it will not. */
+/** The headers of a cuDNN of this machine whose library is `opened` and usable; says why if it is not. */
 function usableHeaders({ depsFolder, findCudnnHeaders, isNewEnough, minCudnn }, opened, say) {
   if (!opened) return undefined
   const headers = findCudnnHeaders().find(
@@ -75,8 +75,8 @@ function usableHeaders({ depsFolder, findCudnnHeaders, isNewEnough, minCudnn }, 
   const refused = !isNewEnough(opened.version, minCudnn)
     ? `${minCudnn} is needed`
     : opened.cuda !== 13
-      ? `it is for CUDA ${opened.cuda}, and 13 is needed`
-      : !headers && 'its headers are not there'
+      ? `it is for CUDA ${opened.cuda}; 13 is needed`
+      : !headers && 'its headers are missing'
   if (!refused) return headers
   say(`cuDNN ${opened.version} (${opened.path}) is not used: ${refused}`)
   return undefined

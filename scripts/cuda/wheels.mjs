@@ -1,5 +1,5 @@
-// The one place where versions are pinned: NVIDIA's wheels on PyPI that the CUDA backend is built and tested with, and the
-// sha256 of each for Linux on x86-64 and on AArch64, which pip checks (`pip download --require-hashes`).
+// The one place where versions are pinned: NVIDIA's wheels on PyPI that the CUDA backend is built and tested with, and the sha256
+// of each for Linux on x86-64 and AArch64, which pip checks (`pip download --require-hashes`).
 //
 // To change one: `pip download --no-deps --platform manylinux_2_28_x86_64 --only-binary :all: NAME==VERSION`, the same for
 // manylinux_2_28_aarch64, and `pip hash FILES`.
@@ -8,11 +8,11 @@
  * @typedef {object} Wheel
  * @property {string} name
  * @property {string} version
- * @property {readonly string[]} sha256 of each file that will do
+ * @property {readonly string[]} sha256 of each acceptable file
  */
 
 /**
- * nvcc and what it takes: cicc, headers, the runtime, of CUDA 13.0: newer ones make code that drivers for 13.0 do not all load.
+ * nvcc and what it needs: cicc, headers and the runtime of CUDA 13.0. Newer ones make code that some drivers for 13.0 cannot load.
  *
  * @type {readonly Wheel[]}
  */
@@ -59,7 +59,7 @@ export const compiler = [
   },
 ]
 
-/** @type {Wheel} cuDNN compiles its kernels with it, at run time. */
+/** @type {Wheel} cuDNN compiles its kernels with it at run time. */
 export const nvrtc = {
   name: 'nvidia-cuda-nvrtc',
   version: '13.0.88',
@@ -69,7 +69,7 @@ export const nvrtc = {
   ],
 }
 
-/** @type {Wheel} What cuDNN calls on a GPU. Without one a stand-in does (native/standin). */
+/** @type {Wheel} cuDNN calls it on a GPU. Without a GPU a stand-in will do (native/standin). */
 export const cublas = {
   name: 'nvidia-cublas',
   version: '13.1.0.3',
@@ -80,8 +80,8 @@ export const cublas = {
 }
 
 /**
- * The versions of cuDNN that `npm run test:cudnn-versions` goes through: the oldest there is for CUDA 13, which is the oldest
- * that residual takes; the one that PyTorch 2.11 for CUDA 13 requires; the pinned one; the newest.
+ * The versions of cuDNN that `npm run test:cudnn-versions` covers: the oldest for CUDA 13, which is the oldest that residual
+ * accepts; the one that PyTorch 2.11 for CUDA 13 requires; the pinned one; the newest.
  *
  * @type {readonly Wheel[]}
  */
@@ -120,11 +120,11 @@ export const cudnnVersions = [
   },
 ]
 
-/** @type {Wheel} The pinned one: it is downloaded, CI runs with it, and docs/plans.md is of it. */
+/** @type {Wheel} The pinned version: downloaded by default, used in CI, and described in docs/plans.md. */
 export const cudnn = cudnnVersions[2]
 
 /** @type {Wheel} */
 export const cudart = compiler.find(({ name }) => name === 'nvidia-cuda-runtime')
 
-/** The wheels that may lie together in `.deps/cuda`. */
+/** The wheels that may be installed together in `.deps/cuda`. */
 export const pinned = [...compiler, nvrtc, cublas, cudnn]

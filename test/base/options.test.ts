@@ -86,20 +86,20 @@ const takers: [string, (options: never) => unknown][] = [
 describe.each(takers)('the options of %s', (_, take) => {
   const taken = async (options: unknown): Promise<unknown> => take(options as never)
 
-  it.each([null, 'cpu', 7, [], () => {}])('are refused where they are %o', async options => {
+  it.each([null, 'cpu', 7, [], () => {}])('are refused if they are %o', async options => {
     const error = await failure(taken(options))
     expect(error).toBeInstanceOf(TypeError)
     expect(error.message).toMatch(misuse)
   })
 
-  it('are refused by the name of a member that does not exist', async () => {
+  it('are refused with the name of an unknown member', async () => {
     const error = await failure(taken({ thread: 1 }))
     expect(error).toBeInstanceOf(RangeError)
     expect(error.message).toMatch(/^Expected members .+ but received "thread"$/)
   })
 })
 
-describe('a call that is none', () => {
+describe('an invalid call', () => {
   const bytes = new Uint8Array(64 * 64 * 3)
   it.each<[string, () => unknown, ErrorConstructor]>([
     [
@@ -201,7 +201,7 @@ describe('images', () => {
   const names = ['frog', 'ship', 'truck']
   const paths = names.map(label => join(packageRoot, 'samples', `${label}.jpg`))
 
-  it('may be a Set, a generator, or one that waits for them', async () => {
+  it('may be a Set, a generator or an async generator', async () => {
     expect(await labels(new Set(paths))).toEqual(names)
     function* generated() {
       yield* paths
@@ -213,7 +213,7 @@ describe('images', () => {
     expect(await labels(awaited())).toEqual(names)
   })
 
-  it('are taken no further than two batches ahead, and their source is told when no more are wanted', async () => {
+  it('are read at most two batches ahead, and their source is closed when no more are wanted', async () => {
     let taken = 0
     let ended = false
     function* endless() {
@@ -235,7 +235,7 @@ describe('images', () => {
     expect(ended).toBe(true)
   })
 
-  it('fail with what their source throws', async () => {
+  it("fail with their source's error", async () => {
     function* failing() {
       yield ship
       throw new Error('the list is torn')
@@ -262,7 +262,7 @@ describe('a signal', () => {
       'saveNetwork',
       signal => saveNetwork(join(folder, 'aborted.safetensors'), tinyNetwork, tinyWeights, { signal }),
     ],
-  ])('that is aborted keeps %s from beginning', async (_, begin) => {
+  ])('that is already aborted stops %s from starting', async (_, begin) => {
     await expect(begin(AbortSignal.abort(gone))).rejects.toBe(gone)
   })
 
@@ -283,7 +283,7 @@ describe('a signal', () => {
   it.each([
     ['this realm', (signal: AbortSignal) => signal],
     ['another realm', foreign],
-  ])('of %s ends classify in the middle', async (_, as) => {
+  ])('of %s ends classify midway', async (_, as) => {
     await expect(classifier.prepare(ship, { signal: as(AbortSignal.abort(gone)) })).rejects.toBe(gone)
     const stop = new AbortController()
     let taken = 0
@@ -297,7 +297,7 @@ describe('a signal', () => {
     expect(taken).toBeLessThan(10)
   })
 
-  it('ends the loading of weights between two operations', async () => {
+  it('stops loading weights between two operations', async () => {
     const stop = new AbortController()
     let read = 0
     const weights = {
@@ -315,7 +315,7 @@ describe('a signal', () => {
     expect(read).toBeLessThan(10)
   })
 
-  it('leaves a file that was to be replaced as it was', async () => {
+  it('leaves a file that was about to be replaced as it was', async () => {
     const path = join(folder, 'kept.safetensors')
     await saveNetwork(path, tinyNetwork, tinyWeights)
     const stop = new AbortController()
@@ -335,7 +335,7 @@ describe('a signal', () => {
     await saveNetwork(path, tinyNetwork, tinyWeights, {})
   })
 
-  it('of a batch in parts keeps the next part from running', async () => {
+  it('of a split batch stops the next part from running', async () => {
     await using session = await createSession(tinyPlan, tinyWeights, {
       device: 'cpu',
       threads: 1,

@@ -25,8 +25,8 @@ function task() {
 
 const never = new AbortController().signal
 
-describe('a gate', () => {
-  it('keeps the place of a task nobody waits for any more until the task has ended', async () => {
+describe('a limit on tasks', () => {
+  it("keeps an abandoned task's slot until the task has ended", async () => {
     const gate = new TaskLimit(1, 10)
     const [first, second] = [task(), task()]
     const controller = new AbortController()
@@ -43,7 +43,7 @@ describe('a gate', () => {
     expect(await waiting).toBe('done')
   })
 
-  it('lets requests take turns, whatever each has waiting', async () => {
+  it('lets requests take turns, however much each has waiting', async () => {
     const gate = new TaskLimit(1, 10)
     const order: string[] = []
     const first = task()
@@ -60,7 +60,7 @@ describe('a gate', () => {
     expect([order.join(''), gate.waiting]).toEqual(['ababaaa', 0])
   })
 
-  it('begins nothing that is late already, and hands its place on', async () => {
+  it('starts nothing that is already late, and passes the slot on', async () => {
     const gate = new TaskLimit(1, 10)
     const [first, late, last] = [task(), task(), task()]
     const controller = new AbortController()
@@ -79,7 +79,7 @@ describe('a gate', () => {
 })
 
 describe('the decoder', () => {
-  it('answers at the deadline, though an image is still being decoded, and decodes no other in its place', async () => {
+  it('answers at the deadline even if an image is still being decoded, without freeing its slot early', async () => {
     const gate = new TaskLimit(1, 10)
     const decoder = new ImageDecoder(gate, 1e6)
     const decoding = task()
@@ -100,7 +100,7 @@ describe('the decoder', () => {
 })
 
 describe('the server', () => {
-  it('unpacks bodies where it decodes images, so that both together leave a thread for computing', async () => {
+  it('shares the threads for unpacking bodies and decoding images, so that one is left for computing', async () => {
     const service = new Service(
       checkServeOptions({ models: [modelName], decoders: 1, device: 'cpu', logLevel: 'silent' }),
     )

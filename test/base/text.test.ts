@@ -5,13 +5,13 @@ import { outOfRange, ResidualError, wrongType } from '../../lib/errors.ts'
 /** None of what moves a cursor, breaks a line, or turns text around. */
 const harmless = /^[^\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]*$/u
 
-describe('text that is shown', () => {
-  it('has its control characters written out, and all else as it is', () => {
+describe('displayed text', () => {
+  it('has its control characters escaped and is otherwise unchanged', () => {
     expect(visible('a\x1b[2Jb\nc\u009bd\u202ee\u2028f')).toBe('a\\x1b[2Jb\\x0ac\\x9bd\\u{202e}e\\u{2028}f')
     expect(visible('für 猫 🐈')).toBe('für 猫 🐈')
   })
 
-  it('is cut in the middle where it is too long, never within a character', () => {
+  it('is cut in the middle if it is too long, never within a character', () => {
     expect(shortened('short', 5)).toBe('short')
     const cut = shortened(`${'a'.repeat(500)}${'b'.repeat(500)}`, 100)
     expect(cut).toMatch(/^a+…\(1000 characters\)…b+$/)
@@ -20,7 +20,7 @@ describe('text that is shown', () => {
       expect(shortened('🐈'.repeat(200), most).replace(/🐈/gu, '')).toBe('…(400 characters)…')
   })
 
-  it('has no endless word, keeps the end of an endless sentence, and takes no time for 10 MB', () => {
+  it('shortens endless words, keeps the end of an endless sentence, and is fast for 10 MB', () => {
     const path = `/data/${'x'.repeat(300)}/cat.jpg`
     expect(shown(`${path} cannot be read.`)).toBe(`${path} cannot be read.`)
     const word = shown(`data:image/png;base64,${'A'.repeat(1e7)} cannot be read. Give a path.`)
@@ -40,7 +40,7 @@ describe('the message of an error', () => {
     ['TypeError', wrongType('a path', 'model', hostile)],
     ['RangeError', outOfRange(`one of ${hostile}`, 'device', { [hostile]: 1 })],
     ['RangeError of a symbol', outOfRange('one', hostile, Symbol(hostile))],
-  ])('of a %s is one harmless line that is not endless', (_, { message }) => {
+  ])('of a %s is one harmless line of limited length', (_, { message }) => {
     expect(message).toMatch(harmless)
     expect(message.length).toBeLessThan(1000)
   })
@@ -54,7 +54,7 @@ describe('the message of an error', () => {
 })
 
 describe('JSON text', () => {
-  it('is of the same value, with nothing in it that a terminal obeys', () => {
+  it('has the same value, with no control characters', () => {
     const value = { '\u009b': 'a\x1b[2J\n\u009b31m\u202e\x7f\u2028', list: [1, 'für'] }
     const text = jsonText(value)
     expect(text).toMatch(harmless)

@@ -9,7 +9,7 @@ const sorted = (values: Float32Array, count: number) =>
     .slice(0, count)
 
 describe('the largest values', () => {
-  it('are those that come first when all are sorted, equal ones in their order', () => {
+  it('are those that sort first, with ties in order', () => {
     const random = seeded(5)
     for (const length of [1, 2, 3, 10, 257, 1000])
       for (const distinct of [1, 3, 50, 1e6]) {
@@ -19,7 +19,7 @@ describe('the largest values', () => {
       }
   })
 
-  it('are found without comparing every two: fewer comparisons than sorting takes', () => {
+  it('are found with fewer comparisons than sorting', () => {
     const values = Float32Array.from({ length: 20_000 }, (_, i) => (i * 7919) % 20_011)
     let reads = 0
     const counted = new Proxy(values, {

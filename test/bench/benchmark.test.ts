@@ -54,7 +54,7 @@ async function casesOf(engines: readonly Engine[], others: Partial<BenchmarkOpti
 }
 
 describe('benchmark', () => {
-  it('tells of each batch how the engines compare, round by round', async () => {
+  it('reports for each batch how the engines compare, round by round', async () => {
     const cases = await casesOf([fake(4).engine, fake(5).engine])
     expect(cases.map(({ batch }) => batch)).toEqual([1, 3])
     const [first, second] = cases[1]!.results
@@ -93,7 +93,7 @@ describe('benchmark', () => {
     expect(failing.close).toHaveBeenCalledOnce()
   })
 
-  it('measures the others where one cannot be opened, or started', async () => {
+  it('measures the others if one cannot be opened or started', async () => {
     const open = () => Promise.reject(new Error('no such model'))
     const closed = { ...fake(1).engine, open, name: 'closed' }
     const program = "console.error('cannot import'); process.exit(1)"
@@ -112,7 +112,7 @@ describe('benchmark', () => {
     ])
   })
 
-  it('gives up where residual itself fails, or starts with too few logits, and closes all', async () => {
+  it('gives up if residual itself fails, or starts with too few logits, and closes all engines', async () => {
     const [failing, other] = [fake(1, { run: () => Promise.reject(new RangeError('no')) }), fake(1)]
     await expect(casesOf([failing.engine, other.engine])).rejects.toThrow(RangeError)
     expect([failing.close, other.close].map(close => close.mock.calls.length)).toEqual([1, 1])

@@ -30,7 +30,7 @@ describe('the chart', () => {
     expect(svg).toContain('>onnxruntime 25.0 ms, ratio 1.25<')
   })
 
-  it('draws the peak where the axis has it, and nothing beside the image', () => {
+  it('draws the peak at its place on the axis, and nothing outside the image', () => {
     const svg = chartSvg(sampleReport([sampleCase('resnet50')]))
     const ticks = [...svg.matchAll(/<text x="([\d.]+)" y="[\d.]+" text-anchor="middle"[^>]*>(\d+)</g)]
     const [zero, last] = [ticks[0]!, ticks.at(-1)!].map(([, x, value]) => ({
@@ -42,7 +42,7 @@ describe('the chart', () => {
     for (const { right } of barsOf(svg)) expect(right).toBeLessThanOrEqual(last!.x)
   })
 
-  it('has a colour for each engine, and a heading that fits, with all the engines there are', () => {
+  it('has a colour for each engine and a heading that fits, with all engines', () => {
     const names = ['residual', 'onnxruntime', ...pythonEngineNames]
     const { results, ...rest } = sampleCase('resnet50')
     const all = { ...rest, results: names.map(engine => ({ ...results[1]!, engine })) }
@@ -56,7 +56,7 @@ describe('the chart', () => {
     for (const name of names) expect(svg).toContain(`${name} 2026.4.1`)
   })
 
-  it('marks noisy cases, and stays well-formed whatever names there are', async () => {
+  it('marks noisy cases, and stays well-formed with any names', async () => {
     const svg = chartSvg(
       sampleReport([sampleCase('<b>&"a model with a name that is far too long', ['noise'])]),
     )

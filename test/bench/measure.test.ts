@@ -19,7 +19,7 @@ describe('measuring in rounds', () => {
     expect(b).toEqual([2008, 2012, 2016, 2020, 2024])
   })
 
-  it('goes on for as long as it is told', async () => {
+  it('runs for the given time', async () => {
     const run = vi.fn(async () => 1)
     const begin = performance.now()
     const [times] = await inRounds([run], 0.8)

@@ -10,21 +10,21 @@ const ratios = (spread: number) => [
 ]
 
 describe('noise', () => {
-  it('is not found where ratio and peak stay within their bounds', () => {
+  it('is not reported if ratio and peak stay within bounds', () => {
     expect(noiseOf(steady, [])).toEqual([])
     expect(
       noiseOf({ before: 100, after: 100 * (1 - 0.9 * mostPeakDrift) }, ratios(0.9 * mostRatioSpread)),
     ).toEqual([])
   })
 
-  it('is found where the quartiles of a ratio are too far from each other', () => {
+  it('is reported if the quartiles of a ratio are too far apart', () => {
     expect(noiseOf(steady, ratios(0.2))).toEqual([
       'the quartiles of the ratio to onnxruntime are 20 % apart (more than 10 %)',
     ])
     expect(noiseOf(steady, ratios(1.1 * mostRatioSpread))).toHaveLength(1)
   })
 
-  it('is found where the machine became slower or faster meanwhile', () => {
+  it('is reported if the machine became slower or faster in the meantime', () => {
     const sentence = 'the FMA peak went from 100 to 80 GFLOP/s (more than 5 %)'
     expect(noiseOf({ before: 100, after: 80 }, [])).toEqual([sentence])
     expect(noiseOf({ before: 100 * (1 - 1.1 * mostPeakDrift), after: 100 }, [])).toHaveLength(1)

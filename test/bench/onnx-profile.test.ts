@@ -9,7 +9,7 @@ const node = (name: string, microseconds: number) => ({
 })
 
 describe("the times of onnxruntime's nodes", () => {
-  it('are added up by the operation that they are steps of', () => {
+  it('are summed by operation', () => {
     const [, conv, , , residual] = tinyPlan.ops
     const events = [
       node(`Conv_v${conv!.dst}`, 2000),
@@ -32,7 +32,7 @@ describe("the times of onnxruntime's nodes", () => {
     expect(lastRuns(events).map(round => round.map(({ dur }) => dur))).toEqual([[2], [4]])
   })
 
-  it('do not mix up values whose numbers begin alike', () => {
+  it('do not confuse values whose numbers start alike', () => {
     const plan = { ...tinyPlan, ops: [1, 11].map(dst => ({ ...tinyPlan.ops[1]!, dst })) }
     expect(nodeTimes(plan, [node('v11_nchwc', 1000), node('Conv_v1', 3000)])).toEqual({
       ops: [3, 1],

@@ -1,4 +1,4 @@
-// What bench/peer.py makes of an engine's answers, and how OpenVINO is set.
+// What bench/peer.py makes of an engine's answers, and how it configures OpenVINO.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,13 +51,13 @@ print(json.dumps(answers))
       join(folder, 'images.f32'),
     )
 
-  it('gives the time of one batch where several are computed at the same time', () => {
+  it('gives the time of one batch if several are computed at once', () => {
     expect(served('[1.0, 2.0]')).toEqual([{ logits: [1, 2] }, { milliseconds: 500 }])
   })
 
   it.each(['[1.0, 2.1]', '[1.0, float("nan")]'])('refuses batches that differ: %s', second => {
     expect(served(second)).toEqual([
-      'Batches of the same images, computed at the same time, have different logits.',
+      'Batches of the same images have different logits when computed at the same time.',
     ])
   })
 })
@@ -116,16 +116,16 @@ else:
     },
   )
 
-  it('runs one request where it is to run once', () => {
+  it('runs one request if it must run once', () => {
     expect(compiled('OpenVINOThroughput', threadCounts.at(-1)!, 'True')).toMatchObject({
       requests: 1,
       logits: [[2, 4]],
     })
   })
 
-  it('fails where it would compute with fewer threads than the others', () => {
+  it('fails if it would use fewer threads than the others', () => {
     expect(compiled('OpenVINOLatency', 100_000).error).toMatch(
-      /^OpenVINO computes with \d+ threads here where 100000 were asked for\.$/,
+      /^OpenVINO uses \d+ threads here, not the 100000 requested\.$/,
     )
   })
 })

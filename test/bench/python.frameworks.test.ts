@@ -1,4 +1,4 @@
-// The engines of a Python compute what residual computes.
+// The Python engines compute what residual computes.
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
@@ -19,7 +19,7 @@ const networks: readonly [string, Network][] = [
   ['groups', resnet({ layers: 50, width: 0.25, classes: 5, groups: 4, widthPerGroup: 16 })],
 ]
 
-describe('the engines of a Python', () => {
+describe('Python engines', () => {
   it('are all found', () => {
     expect(
       engines.map(({ name }) => name),

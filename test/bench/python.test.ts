@@ -22,8 +22,8 @@ async function program(name: string, body: string): Promise<string> {
   return file
 }
 
-describe('the engines of a Python', () => {
-  it('are not found where there is no Python, which is said of each', async () => {
+describe('Python engines', () => {
+  it('are not found without a Python, and each is reported', async () => {
     const { engines, report } = await findPythonEngines(join(folder, 'no-such-python'))
     expect(engines).toEqual([])
     expect(report).toHaveLength(pythonEngineNames.length)
@@ -32,7 +32,7 @@ describe('the engines of a Python', () => {
     )
   })
 
-  it('are those that it can import, and it is said why the others are not', async () => {
+  it('are those that import, and the others are reported with a reason', async () => {
     const python = await program(
       'partly.cjs',
       "if (process.argv[4] === 'opencv') console.log('5.0.0')\n" +
@@ -44,7 +44,7 @@ describe('the engines of a Python', () => {
     expect(report[1]).toBe(`opencv: 5.0.0, of ${python}`)
   })
 
-  it('say what they complained of when they end in the middle', async () => {
+  it('report their last words when they end midway', async () => {
     const python = await program(
       'ending.cjs',
       "if (process.argv[3] === 'version') console.log('1')\n" +

@@ -27,7 +27,7 @@ describe('the report', () => {
     expect(text).not.toContain('NOISY')
   })
 
-  it('says which of its numbers are not to be trusted, and why', () => {
+  it('says which numbers cannot be trusted, and why', () => {
     const text = reportText(
       sampleReport([sampleCase('resnet50', ['a cat on the keyboard']), sampleCase('resnet101')]),
     )

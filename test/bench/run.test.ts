@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 describe('npm run bench', () => {
-  it('measures the networks and engines it is told to, and writes JSON and a chart', async () => {
+  it('measures the given networks and engines, and writes JSON and a chart', async () => {
     const networks = ['--models', 'resnet50-cifar10,resnet18', '--size', '32', '--engines', 'onnxruntime']
     const shortly = ['--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '0', '--out', folder]
     const { stdout } = await bench(...networks, ...shortly)
@@ -59,7 +59,7 @@ describe('npm run bench', () => {
     expect(await sharp(join(out, 'bench.svg')).metadata()).toMatchObject({ format: 'svg' })
   })
 
-  it('has what it measured when a later model cannot be read', async () => {
+  it('keeps what it measured when a later model cannot be read', async () => {
     const out = join(folder, 'partly')
     const models = ['--models', 'resnet50-cifar10,missing.pth', '--engines', 'onnxruntime', '--out', out]
     const shortly = ['--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '0']
@@ -70,7 +70,7 @@ describe('npm run bench', () => {
     expect(cases).toHaveLength(1)
   })
 
-  it.skipIf(!canHide)('hides AVX-512 from every engine where that is asked for', async () => {
+  it.skipIf(!canHide)('hides AVX-512 from every engine on request', async () => {
     const out = join(folder, 'hidden')
     const networks = [
       '--models',
@@ -88,10 +88,10 @@ describe('npm run bench', () => {
     expect(cases[0].results).toHaveLength(2)
   })
 
-  it('names an engine that is not there', async () => {
+  it('names a missing engine', async () => {
     const python = ['--engines', 'onnxruntime,opencv', '--python', join(folder, 'no-python')]
     const { stderr } = await bench(...python).catch(error => error)
     expect(stderr).toMatch(/^opencv: not found with .*no-python \(ENOENT\)/m)
-    expect(stderr).toMatch(/^error: there is no opencv here$/m)
+    expect(stderr).toMatch(/^error: not available here: opencv$/m)
   })
 })

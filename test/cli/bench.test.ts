@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 describe('residual bench', () => {
-  it('measures residual alone where onnxruntime is not installed, and says how to get it', async () => {
+  it('measures residual alone if onnxruntime is not installed, and says how to get it', async () => {
     const { code, stdout, stderr } = await residual(folder, ['bench', ...shortly])
     expect(code).toBe(0)
     expect(stderr).toMatch(/onnxruntime-node is not available to compare with .*npm install onnxruntime-node/)
@@ -27,7 +27,7 @@ describe('residual bench', () => {
     expect(stdout).not.toMatch(/^ +onnxruntime/m)
   })
 
-  it('compares with the onnxruntime of the folder it is called in, as JSON and as a chart', async () => {
+  it('compares with the onnxruntime of the working directory, as JSON and as a chart', async () => {
     const svg = join(folder, 'chart.svg')
     const args = ['bench', '--json', '--svg', svg, '--batch', '1,2', '--threads', '1', '--seconds', '0.01']
     const { code, stdout } = await residual(packageRoot, [...args, '--starts', '1'])
@@ -53,7 +53,7 @@ describe('residual bench', () => {
     expect(await sharp(svg).metadata()).toMatchObject({ format: 'svg', width: 900 })
   })
 
-  it('sets each operation beside the nodes of onnxruntime that do the same', async () => {
+  it('compares each operation with the onnxruntime nodes that do the same', async () => {
     const args = ['bench', '--op', '--json', '--model', 'resnet18', '--size', '32', ...shortly]
     const { code, stdout } = await residual(packageRoot, args)
     expect(code).toBe(0)
@@ -71,7 +71,7 @@ describe('residual bench', () => {
     expect(all.ratio.low).toBeLessThanOrEqual(all.ratio.high)
   })
 
-  it('prints operations as a table, alone where there is nothing to compare with', async () => {
+  it('prints operations as a table, alone if there is nothing to compare with', async () => {
     const compared = await residual(packageRoot, ['bench', '--op', ...shortly])
     const alone = await residual(folder, ['bench', '--op', ...shortly])
     const spread = '[\\d.]+ \\([\\d.]+-[\\d.]+\\)'
@@ -85,7 +85,7 @@ describe('residual bench', () => {
     }
   })
 
-  it('has residual choose by timing where that is asked for, and says what it chose', async () => {
+  it('autotunes residual on request, and says what it chose', async () => {
     const cache = await mkdtemp(join(folder, 'cache-'))
     vi.stubEnv('RESIDUAL_CACHE_DIR', cache)
     const { stdout } = await residual(folder, ['bench', '--op', '--autotune', '--json', ...shortly])

@@ -12,7 +12,7 @@ const residual = (...args: string[]) => runResidual(folder, args)
 const bundled = join(packageRoot, 'models', 'resnet50-cifar10.safetensors')
 
 describe('residual inspect', () => {
-  it('prints what a file is', async () => {
+  it('describes a file', async () => {
     const { code, stdout } = await residual('inspect', 'resnet50-cifar10')
     expect(code).toBe(0)
     expect(stdout).toContain(createHash('sha256').update(readFileSync(bundled)).digest('hex'))
@@ -44,7 +44,7 @@ describe('residual inspect', () => {
     expect(network.code).toBe('CHECKPOINT_MISMATCH')
   })
 
-  it('does not let a file write to the terminal as it likes', async () => {
+  it('does not let a file control the terminal', async () => {
     const path = join(folder, 'escape.safetensors')
     const data = new Float32Array(1)
     await writeSafetensors(path, [{ name: '\u001b[2Jx', shape: [1], data }])
@@ -53,7 +53,7 @@ describe('residual inspect', () => {
     expect(stdout).not.toContain('\u001b')
   })
 
-  it('says what it cannot read', async () => {
+  it('names what it cannot read', async () => {
     writeFileSync(join(folder, 'text'), 'no checkpoint')
     expect(await residual('inspect', './text')).toMatchObject({
       code: 1,

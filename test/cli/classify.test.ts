@@ -47,7 +47,7 @@ const namesOf = async (...paths: string[]) => {
 }
 
 describe('the images in a folder', () => {
-  it('are those with any extension of images, however it is written', async () => {
+  it('are those with any image extension, in upper or lower case', async () => {
     const names = [
       'a.jpg',
       'b.JPEG',
@@ -65,7 +65,7 @@ describe('the images in a folder', () => {
     expect(await namesOf('')).toEqual([...names, 'deep/er/p.jpg', 'l.bmp'].sort())
   })
 
-  it('are met once each, whatever links there are, and called by where they lie', async () => {
+  it('are visited once each, whatever links there are, under their own paths', async () => {
     touch('real/a.jpg', 'real/below/b.jpg')
     symlinkSync('.', join(folder, 'aaa'))
     symlinkSync('real', join(folder, 'bbb'))
@@ -76,7 +76,7 @@ describe('the images in a folder', () => {
     expect(await namesOf('real/')).toEqual(['real/a.jpg', 'real/below/b.jpg', 'real/below/up/linked.jpg'])
   })
 
-  it('are told of where a link leads nowhere, or in a circle', async () => {
+  it('come with a report of links that are broken or circular', async () => {
     symlinkSync('nowhere', join(folder, 'dangling.jpg'))
     symlinkSync('circle.png', join(folder, 'circle.png'))
     expect(await namesOf('')).toEqual(['circle.png', 'dangling.jpg'])
@@ -113,7 +113,7 @@ describe('a pattern', () => {
     expect(await namesOf(pattern)).toEqual(expected)
   })
 
-  it('never takes long: no name and no pattern makes it try all ways', async () => {
+  it('never takes long: no name and no pattern causes backtracking', async () => {
     touch(`${'a'.repeat(250)}.jpg`, `${Array(20).fill('a').join('/')}/b.jpg`)
     expect(await namesOf(`${'*a'.repeat(60)}x`)).toEqual(['FILE_NOT_FOUND'])
     expect(await namesOf('*(a|aa)*(a|aa)*(a|aa)*(a|aa)*(a|aa)*(a|aa)*(a|aa)*(a|aa)x')).toEqual([
@@ -125,8 +125,8 @@ describe('a pattern', () => {
   })
 })
 
-describe('bytes from elsewhere', () => {
-  it('are read from pipes by any name, and once for all who want the standard input', async () => {
+describe('bytes from pipes', () => {
+  it('are read under any name, and once for all uses of standard input', async () => {
     const stdin = readFileSync(ship)
     const { code, stdout } = await residual(folder, ['classify', '-', '-', '--json'], stdin)
     expect(code).toBe(0)
@@ -138,7 +138,7 @@ describe('bytes from elsewhere', () => {
     expect(readdirSync(folder)).toHaveLength(2)
   })
 
-  it('are named by where they came from when they are no image', async () => {
+  it('are named by their source when they are not an image', async () => {
     const { code, stderr } = await residual(folder, ['classify', '-'], Buffer.from('text'))
     expect(code).toBe(1)
     expect(stderr).toContain('residual: -: the image of 4 bytes cannot be decoded: it is text, not an image.')
@@ -146,7 +146,7 @@ describe('bytes from elsewhere', () => {
 })
 
 describe('--cam', () => {
-  it('names a file of its own for each image, whatever they are called', async () => {
+  it('writes a separate file for each image, whatever its name', async () => {
     const inputs = ['a.jpg', 'b/a.jpg', 'a-2.jpg', 'A.png', '-', 'c/a.gif'].map(name => ({
       name,
       source: name,
@@ -157,7 +157,7 @@ describe('--cam', () => {
     )
   })
 
-  it('takes as long for thousands of the same name as for others', async () => {
+  it('is as fast for thousands of equal names as for others', async () => {
     const inputs = Array.from({ length: 50_000 }, (_, i) => ({
       name: `${i}/x.jpg`,
       source: new Uint8Array(),
@@ -166,7 +166,7 @@ describe('--cam', () => {
     expect(inputs.map(cam).at(-1)).toBe('m-x-50000.png')
   })
 
-  it('never replaces an image, by whatever name it goes', async () => {
+  it('never overwrites an image, whatever its name', async () => {
     copyFileSync(ship, join(folder, 'map.png'))
     copyFileSync(ship, join(folder, 'm-map.png'))
     symlinkSync('map.png', join(folder, 'link.png'))
@@ -183,7 +183,7 @@ describe('--cam', () => {
     expect(readdirSync(folder)).toContain('m-map-2.png')
   })
 
-  it('writes PNG into no file that is called otherwise', async () => {
+  it('writes PNG only to files named .png', async () => {
     const { code, stderr } = await residual(folder, ['classify', ship, '--cam', 'map.jpg'])
     expect(code).toBe(1)
     expect(stderr).toMatch(
@@ -193,10 +193,10 @@ describe('--cam', () => {
   })
 })
 
-describe('what reaches a terminal', () => {
+describe('output to a terminal', () => {
   const hostile = 'a\x1b[31m\nship.jpg  99 %\u009b2J'
 
-  it('moves no cursor and forges no row: names, labels and reasons are shown with their control characters', () => {
+  it('moves no cursor and forges no row: control characters in names, labels and reasons are escaped', () => {
     const lines: string[] = []
     const log = vi.spyOn(console, 'log').mockImplementation(line => lines.push(line))
     const error = vi.spyOn(console, 'error').mockImplementation(line => lines.push(line))
@@ -215,7 +215,7 @@ describe('what reaches a terminal', () => {
     for (const line of lines) expect(line).toMatch(harmless)
   })
 
-  it('is not made by the words of a command line either', async () => {
+  it("is safe from the command line's own words too", async () => {
     for (const args of [
       ['\x1b[31m'],
       ['classify', '--\x1b[31m'],
@@ -233,7 +233,7 @@ describe('Ctrl-C', () => {
   it.each([
     ['a terminal', ['--import', pathToFileURL(join(packageRoot, 'test/support/as-terminal.mjs')).href], []],
     ['a pipe', [], ['--json']],
-  ])('on %s prints what was done, and leaves it as it was', async (kind, node, options) => {
+  ])('on %s prints what was done, and leaves inputs as they were', async (kind, node, options) => {
     const images = Array<string>(3000).fill(ship)
     const args = [
       ...node,

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 describe('residual classify', () => {
-  it('prints a line per image of a folder, searched through and through', async () => {
+  it('prints a line per image of a folder and its subfolders', async () => {
     const { code, stdout, stderr } = await residual(['classify', 'images', '--top-k', '2', '--threads', '1'])
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const [header, frog, ship, ...rest] = stdout.trimEnd().split('\n')
@@ -51,7 +51,7 @@ describe('residual classify', () => {
     expect(results[0].predictions[0]).toEqual({ index: 8, label: 'ship', probability: expect.any(Number) })
   })
 
-  it('names what it cannot read, goes on, and exits with 1', async () => {
+  it('names what it cannot read, continues, and exits with 1', async () => {
     const args = ['classify', 'broken.jpg', 'missing.jpg', 'nothing-*.jpg', 'images/ship.jpg']
     const { code, stdout, stderr } = await residual(args)
     expect(code).toBe(1)

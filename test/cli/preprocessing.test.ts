@@ -32,7 +32,7 @@ const inspected = async (model: string, ...args: string[]) => {
 }
 
 describe('preprocessing on the command line', () => {
-  it('stands in for what goes with the checkpoint, as far as it is given', async () => {
+  it("overrides the checkpoint's own, as far as it is given", async () => {
     const own = await inspected('resnet50-cifar10')
     expect(await inspected('resnet50-cifar10', ...flags)).toEqual(all)
     expect(await inspected('resnet50-cifar10', '--std', '1,1,1')).toEqual({ ...own, std: [1, 1, 1] })
@@ -46,7 +46,7 @@ describe('preprocessing on the command line', () => {
     ])
   })
 
-  it("goes before NAME.json, that before others' files, and those before what the names of tensors say", async () => {
+  it("comes before NAME.json, then other libraries' files, then what the tensor names imply", async () => {
     mkdirSync(join(folder, 'beside'))
     const path = join(folder, 'beside', 'model.safetensors')
     const write = (name: string, json: object) =>
@@ -73,7 +73,7 @@ describe('preprocessing on the command line', () => {
     })
   })
 
-  it('is what classify, serve and what convert has written go by', async () => {
+  it('is used by classify, serve and converted files', async () => {
     await using classifier = await load('resnet50-cifar10', { device: 'cpu', preprocessing: all })
     const [predictions] = await classifier.classify([ship])
     const expected = predictions![0]!
@@ -119,7 +119,7 @@ describe('preprocessing on the command line', () => {
       ['--steps', 'crop 999999999'],
       'has the invalid step {"crop":{"height":999999999,"width":999999999}}. [MODEL_INVALID]',
     ],
-  ])('is refused where it is none: %j', async (args, message) => {
+  ])('is refused if it is invalid: %j', async (args, message) => {
     const { code, stderr } = await residual('classify', ship, ...args)
     expect(code).toBe(1)
     expect(stderr).toContain(message)

@@ -27,7 +27,7 @@ afterAll(async () => {
 })
 
 describe('residual pull', () => {
-  it('stops at Ctrl-C and goes on from there; then the model can be used by its name', async () => {
+  it('stops at Ctrl-C and resumes; then the model can be used by name', async () => {
     server.next.push(breakAfter(bytes, 1_000_000, 'stall'))
     const command = [join(packageRoot, 'bin', 'residual.js'), 'pull', 'somebody/cifar']
     const child = spawn(process.execPath, command, { stdio: ['ignore', 'ignore', 'pipe'] })
@@ -54,7 +54,7 @@ describe('residual pull', () => {
     expect(result.stdout).toContain('class ')
   })
 
-  it('prints JSON, and the code of what went wrong', async () => {
+  it('prints JSON, and the code of an error', async () => {
     const good = await residual(folder, [
       'pull',
       '--json',
@@ -74,7 +74,7 @@ describe('residual pull', () => {
     expect((await residual(folder, ['pull'])).code).toBe(1)
   })
 
-  it('lists what there is', async () => {
+  it('lists what is available', async () => {
     const { stdout } = await residual(folder, ['pull', '--list'])
     expect(stdout).toMatch(/^name +layers +top-1 +size +licence +SHA-256 +here$/m)
     expect(stdout).toMatch(/^resnet50\.tv_in1k +50 +76\.1 % +102 MB +BSD-3-Clause +whole$/m)

@@ -51,7 +51,7 @@ describe.skipIf(noTwin).each(precisions)('the bundled model in %s', precision =>
 
 describe.skipIf(noTwin)('cuDNN', () => {
   // What it refuses runs on a plain kernel, rightly but slowly: no other test would notice.
-  it.each(precisions)('refuses nothing of the bundled model in %s', async precision => {
+  it.each(precisions)('accepts every convolution of the bundled model in %s', async precision => {
     const { planCache } = useTwin()
     const options = { gpu: readGpu(twinGpu), precision, batch: 5, out: planCache! }
     const reports = await compilePlan(cpu.session.plan, options)
@@ -61,7 +61,7 @@ describe.skipIf(noTwin)('cuDNN', () => {
 })
 
 describe.skipIf(noTwin || !haveShared('cifar10-test'))('the bundled model on 200 images', () => {
-  it.each(precisions)('sees in %s what the CPU sees, but for ties', async precision => {
+  it.each(precisions)('classifies in %s like the CPU, except for ties', async precision => {
     const files = (await glob('*/*.jpg', { cwd: join(sharedFolder, 'cifar10-test'), absolute: true })).sort()
     const chosen = files.filter((_, i) => i % 5 === 0)
     expect(chosen).toHaveLength(200)

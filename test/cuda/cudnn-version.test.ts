@@ -9,8 +9,8 @@ import { expectedCudnn, noTwin, notBuilt, openedCudnn, twinGpu, useTwin } from '
 
 afterEach(() => vi.unstubAllEnvs())
 
-describe.skipIf(noTwin)('the cuDNN that is used', () => {
-  it('is that of one folder in all its parts, and of the version that was asked for', async () => {
+describe.skipIf(noTwin)('the cuDNN in use', () => {
+  it('comes from one folder in all its parts, in the requested version', async () => {
     useTwin()
     const options = { gpu: readGpu(twinGpu), precision: 'fp32', batch: 2, out: null } as const
     const reports = await compilePlan(tinyPlan, options)
@@ -41,8 +41,8 @@ describe('a test of a binary that was not built', () => {
   })
 })
 
-describe('the oldest cuDNN that will do', () => {
-  it('is the same in C++, in TypeScript and in what is said to people', () => {
+describe('the oldest supported cuDNN', () => {
+  it('is the same in C++, TypeScript and the messages', () => {
     const read = (file: string) => readFileSync(join(packageRoot, file), 'utf8')
     const [major, minor, patch] = minCudnn.split('.').map(Number) as [number, number, number]
     const number = /kMinCudnnVersion = (\d+)/.exec(read('native/cuda/cudnn.h'))![1]

@@ -73,13 +73,13 @@ describe.skipIf(noTwin)('a resample graph of cuDNN', () => {
     expect(actual).toEqual(kept(kind, pooled(node, x, y, src, before)))
   }
 
-  it.each(pools)('is executed as plain loops do it: $mode of $type', ({ mode, padding, kind }) => {
+  it.each(pools)('gives the results of plain loops: $mode of $type', ({ mode, padding, kind }) => {
     const node = { operation: 'resample', mode, padding, x: 1, y: 6 } as const
     const ofResnet = { ...node, window: [3, 3], pre: [1, 1], post: [1, 1], stride: [2, 2] } as const
     run(ofResnet, tensor(1, kind, [2, 16, 9, 9]), tensor(6, kind, [2, 16, 5, 5]), kind)
   })
 
-  it.each(modes)('may have windows, strides and padding unlike in height and width: $mode', mode => {
+  it.each(modes)('may have different windows, strides and padding in height and width: $mode', mode => {
     const node = { operation: 'resample', ...mode, x: 1, y: 6 } as const
     const uneven = { ...node, window: [2, 3], pre: [1, 0], post: [0, 2], stride: [1, 2] } as const
     run(uneven, tensor(1, half, [1, 8, 6, 9]), tensor(6, half, [1, 8, 6, 5]), half)
@@ -87,7 +87,7 @@ describe.skipIf(noTwin)('a resample graph of cuDNN', () => {
     run(whole, tensor(1, half, [3, 8, 6, 9]), tensor(6, half, [3, 8, 1, 1]), half)
   })
 
-  it('goes by the strides of its tensors', () => {
+  it('follows the strides of its tensors', () => {
     const node = { operation: 'resample', ...modes[0]!, x: 1, y: 6 } as const
     const ofResnet = { ...node, window: [3, 3], pre: [1, 1], post: [1, 1], stride: [2, 2] } as const
     const [from, to] = [[2, 8, 9, 9] as const, [2, 8, 5, 5] as const]
@@ -231,7 +231,7 @@ describe.skipIf(noTwin)('a convolution of int8', () => {
     },
   )
 
-  it('gives sums above what float32 can count, where it writes them as int32', () => {
+  it("gives sums beyond float32's integers when it writes int32", () => {
     const [wide, by, sum] = [[1, 256, 3, 3] as const, [16, 256, 3, 3] as const, [1, 16, 1, 1] as const]
     const graph = {
       tensors: [tensor(1, int8, wide), tensor(2, int8, by), tensor(6, int32, sum)],

@@ -19,17 +19,15 @@ it.skipIf(notHere)(
     execFileSync(process.env.CC ?? 'gcc', ['-shared', '-fPIC', '-o', library, source])
     const script = `
     const { NativeSession, openLibraries } = require(${JSON.stringify(addon)})
-    openLibraries({ cudart: [${JSON.stringify(library)}] })
+    const opened = openLibraries({ cudart: [${JSON.stringify(library)}] })
     const plan = {
       values: [{ height: 1, width: 1, channels: 1 }],
       ops: [{ kind: 'normalize', name: 'n', dst: 0, mean: [0], std: [1] }],
       outputs: { logits: 0 },
     }
-    try {
-      new NativeSession(plan, {})
-    } catch ({ code, message }) {
-      console.log(code, message)
-    }
+    opened
+      .then(() => NativeSession.open(plan, {}))
+      .catch(({ code, message }) => console.log(code, message))
   `
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', script])
     expect(stdout.trim().split('\n')).toEqual([

@@ -62,7 +62,7 @@ const classify = ['classify', '--device', 'cuda', join(packageRoot, 'samples', '
 const compile = () => ['compile', '--gpu', 'h100', '--out', join(folder, 'plans')]
 
 describe('a machine on which the CUDA backend was not built', () => {
-  it('says so and how to build it; auto takes the CPU and gives the reason', async () => {
+  it('says so and how to build it; auto falls back to the CPU and gives the reason', async () => {
     const env = { RESIDUAL_CUDA_ADDON: join(folder, 'none.node') }
     const { code, stderr } = await residual(classify, env)
     expect(code).toBe(1)
@@ -76,7 +76,7 @@ describe('a machine on which the CUDA backend was not built', () => {
 })
 
 describe.skipIf(missing)('the addon', () => {
-  it('is linked with nothing of CUDA and holds no path of the machine that built it', () => {
+  it('links with nothing from CUDA and contains no path of the build machine', () => {
     const dynamic = execFileSync('readelf', ['--dynamic', addon], { encoding: 'utf8' })
     expect(dynamic).toContain('NEEDED')
     expect(dynamic).not.toMatch(/RPATH|RUNPATH|libcud|libnv|cublas/)
@@ -84,7 +84,7 @@ describe.skipIf(missing)('the addon', () => {
 })
 
 describe.skipIf(missing)('a machine without', () => {
-  it('a driver: says that, and auto takes the CPU', async () => {
+  it('a driver: says so, and auto falls back to the CPU', async () => {
     const { code, stderr } = await residual(classify)
     expect(code).toBe(1)
     expect(stderr).toMatch(/NVIDIA driver cannot be loaded.*nvidia-smi.*libcuda\.so\.1/s)
@@ -120,7 +120,7 @@ describe.skipIf(missing)('a machine without', () => {
     )
   })
 
-  it('a cuDNN for CUDA 13: names both, where cuDNN would look for an NVRTC that nobody has opened', async () => {
+  it('a cuDNN for CUDA 13: names both versions; cuDNN itself would look for an NVRTC that nobody opened', async () => {
     const code = `extern "C" unsigned long cudnnGetVersion() { return 91300; }
 extern "C" unsigned long cudnnGetCudartVersion() { return 12090; }`
     const { stderr } = await residual(compile(), { CUDNN_ROOT: library('libcudnn.so.9', code) })
@@ -129,7 +129,7 @@ extern "C" unsigned long cudnnGetCudartVersion() { return 12090; }`
     )
   })
 
-  it('a cuDNN that is whole: names the file and what it lacks', async () => {
+  it('a complete cuDNN: names the file and what it lacks', async () => {
     const inLib = mkdtempSync(join(folder, 'root-'))
     mkdirSync(join(inLib, 'lib'))
     const code = `extern "C" unsigned long cudnnGetVersion() { return 91300; }
@@ -159,11 +159,11 @@ describe.skipIf(missing)('residual compile', () => {
     expect(stdout).toContain(twinPlanCache)
   })
 
-  it('refuses what is no GPU', async () => {
+  it('refuses a description that is not of a GPU', async () => {
     const wrong = join(folder, 'wrong.json')
     writeFileSync(wrong, '{"deviceVer": 900}')
     const at = (gpu: string) => ['compile', '--gpu', gpu, '--out', join(folder, 'plans')]
-    expect((await residual(at(wrong))).stderr).toMatch(/does not describe a GPU.*\[GPU_INVALID\]/s)
+    expect((await residual(at(wrong))).stderr).toMatch(/not a description of a GPU.*\[GPU_INVALID\]/s)
     writeFileSync(wrong, 'no JSON')
     expect((await residual(at(wrong))).stderr).toMatch(/is not JSON.*\[GPU_INVALID\]/s)
     expect((await residual(at('h200'))).stderr).toMatch(

@@ -48,7 +48,7 @@ const written = async () =>
   Promise.all((await entries()).map(async name => [name, (await stat(join(folder, name))).ino] as const))
 
 describe.skipIf(noTwin)('the cache of compiled plans', () => {
-  it('is filled by the first session and not touched by the next', async () => {
+  it('is filled by the first session and left alone by the next', async () => {
     const first = await logits()
     const before = await written()
     expect(before).toHaveLength(await plansOfCudnn())
@@ -83,7 +83,7 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     )
   })
 
-  it('is not believed when an entry is damaged: that one is built anew', async () => {
+  it('rebuilds a damaged entry', async () => {
     const compiled = { precision: 'fp16' } as const // with machine code in it
     const expected = await logits(compiled)
     const names = await entries()
@@ -113,7 +113,7 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     expect(await entries()).toEqual(names)
   })
 
-  it('does not believe a whole entry that cuDNN refuses', async () => {
+  it('rebuilds an intact entry that cuDNN refuses', async () => {
     const expected = await logits()
     const [name] = await entries()
     const text = await readFile(join(folder, name!), 'latin1')
@@ -125,7 +125,7 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     expect((await readFile(join(folder, name!), 'latin1')).length).toBeGreaterThan(1000)
   })
 
-  it('does not keep a session from working where it cannot be written', async () => {
+  it('does not stop a session from working if it cannot be written', async () => {
     const expected = await logits()
     const file = join(folder, 'file')
     await writeFile(file, '')
@@ -134,7 +134,29 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     expect(await logits({ planCache: '/proc/nowhere' })).toEqual(expected)
   })
 
-  it('is filled by two processes at once without one spoiling it for another', async () => {
+  it('is warned of, once, where it cannot be written and timing is asked for', async () => {
+    const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const autotune = true
+    const expected = await logits({ autotune, planCache: null })
+    await logits({ autotune })
+    await logits({ planCache: '/proc/nowhere' }) // where nothing is timed
+    expect(warnings).not.toHaveBeenCalled()
+    for (let session = 0; session < 2; session++)
+      expect(await logits({ autotune, planCache: '/proc/nowhere' })).toEqual(expected)
+    expect(warnings.mock.calls).toEqual([
+      [
+        expect.objectContaining({
+          code: 'FILE_WRITE_FAILED',
+          message: expect.stringMatching(
+            /^What autotune times cannot be kept in \/proc\/nowhere: .*planCache/,
+          ),
+        }),
+      ],
+    ])
+    warnings.mockRestore()
+  })
+
+  it('can be filled by two processes at once', async () => {
     // In tf32 most plans come compiled with cuDNN.
     const model = ['--model', 'resnet50-cifar10', '--precision', 'tf32', '--gpu', twinGpu, '--out', folder]
     const residual = () =>
@@ -145,7 +167,7 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     expect(stdout.match(/\(was there\)/g)).toHaveLength((await entries()).length)
   })
 
-  it('prefers plans that were timed, where timing is asked for', async () => {
+  it('prefers tuned plans if autotune is on', async () => {
     await logits()
     const before = await written()
     await logits({ autotune: true })

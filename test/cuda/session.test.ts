@@ -1,10 +1,14 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
+import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
-import { turnedWeights } from '../support/layouts.ts'
+import { weightsInRSCK } from '../support/layouts.ts'
 import { threeImages, tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { memoryReturned, noTwin, tolerances, useTwin } from '../support/twin.ts'
 
+const temporary = temporaryFolder()
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
 const precisions = ['fp32', 'tf32', 'fp16', 'bf16'] as const
@@ -16,13 +20,13 @@ const onGpu = (options: SessionOptions = {}, twin = {}) =>
   createSession(tinyPlan, tinyWeights, { ...useTwin(twin), ...options })
 
 describe.skipIf(noTwin)('a session on a GPU', () => {
-  it('says what computes', async () => {
+  it('reports its device', async () => {
     await using session = await onGpu({ precision: 'bf16' })
     const name = 'NVIDIA A100-SXM4-40GB (twin)'
     expect(session.device).toEqual({ kind: 'cuda', name, index: 0, precision: 'bf16' })
   })
 
-  it('refuses to tell the times of single operations, which overlap, and goes on', async () => {
+  it('refuses to time single operations, which overlap, and continues', async () => {
     await using session = await onGpu()
     await expect(session.profile(tinyBytes(1))).rejects.toEqual(coded('BACKEND_UNAVAILABLE'))
     expect((await session.run(tinyBytes(2))).logits).toHaveLength(8)
@@ -43,16 +47,47 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     }
   })
 
-  it('computes the same with weights whose output channels come last', async () => {
+  it.each([true, false])(
+    'computes what the outputs that are asked for take and no more, to the same bits (graphs: %s)',
+    async cudaGraph => {
+      const log = join(temporary, 'log')
+      const options = { precision: 'fp16', batchSizes: [2], cudaGraph } as const
+      await using session = await onGpu(options, { log })
+      const all = await session.run(tinyBytes(2), { outputs })
+      const last = tinyPlan.ops.slice(-3).map(({ name }) => name) // pool, linear layer, softmax
+      const taken = [
+        [['probabilities'], 3],
+        [['logits', 'features'], 2],
+        [['logits'], 2],
+        [['features'], 1],
+        [['featureMaps'], 0],
+        [['featureMaps', 'probabilities'], 3],
+      ] as const
+      for (const [wanted, count] of taken) {
+        for (const _time of ['captured', 'replayed']) {
+          writeFileSync(log, '')
+          const result = await session.run(tinyBytes(2), { outputs: wanted })
+          expect(result).toEqual(Object.fromEntries(wanted.map(name => [name, all[name]])))
+          const lines = new Set(readFileSync(log, 'utf8').split('\n'))
+          const done = last.filter(op =>
+            [...lines].some(line => line === op || line.endsWith(` for '${op}'`)),
+          )
+          expect(done, wanted.join()).toEqual(last.slice(0, count))
+        }
+      }
+    },
+  )
+
+  it('computes the same with weights in RSCK', async () => {
     await using session = await onGpu({ precision: 'fp32' })
-    await using turned = await createSession(tinyPlan, turnedWeights(tinyWeights), {
+    await using turned = await createSession(tinyPlan, weightsInRSCK(tinyWeights), {
       ...useTwin(),
       precision: 'fp32',
     })
     expect(await turned.run(tinyBytes(2), { outputs })).toEqual(await session.run(tinyBytes(2), { outputs }))
   })
 
-  it('fills small batches up and cuts large ones, and each image comes out the same', async () => {
+  it('pads small batches and splits large ones, with the same result for each image', async () => {
     const precision = 'fp32' // whose plans cuDNN need not compile
     await using one = await onGpu({ precision, batchSizes: [1] })
     const all = await one.run(tinyBytes(40))
@@ -65,7 +100,7 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     }
   })
 
-  it('keeps runs apart that are under way together, whatever the order in which streams get on', async () => {
+  it('keeps concurrent runs apart, whatever the order in which streams progress', async () => {
     await using one = await onGpu({ batchSizes: [1] })
     for (let seed = 1; seed <= 6; seed++) {
       await using session = await onGpu({ batchSizes: [1, 2] }, { seed })
@@ -79,7 +114,7 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     }
   })
 
-  it('keeps weights that fp16 has no numbers for', async () => {
+  it('keeps weights outside the range of fp16', async () => {
     // Activations stay in range: 1000 times as large after the first convolution, 1/1000 after the second. The folded weights
     // of the second are a millionth, where fp16 has a handful of numbers.
     const factors: { readonly [name: string]: number } = {
@@ -102,13 +137,13 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     expect(relativeError(actual.logits, expected.logits)).toBeLessThan(tolerances.fp16)
   })
 
-  it('has no bf16 on a T4', async () => {
+  it('refuses bf16 on a T4', async () => {
     await expect(onGpu({ precision: 'bf16' }, { gpu: 't4' })).rejects.toEqual(coded('PRECISION_UNSUPPORTED'))
     await using session = await onGpu({ precision: 'fp16' }, { gpu: 't4' })
     expect((await session.run(tinyBytes(1))).logits).toHaveLength(4)
   })
 
-  it('times the candidates where asked to, and computes the same', async () => {
+  it('times the candidates if asked to, with the same result', async () => {
     await using cpu = await onCpu()
     await using tuned = await onGpu({ autotune: true, precision: 'fp32', planCache: null, batchSizes: [2] })
     expect(tuned.algorithms).toEqual(tuned.plan.ops.map(() => null)) // they have no names of ours

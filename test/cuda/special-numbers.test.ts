@@ -27,7 +27,7 @@ describe.skipIf(noTwin)('the CUDA backend', () => {
     [1024, 1024, 2],
     [33, 31, 5],
     [7, 7, 9],
-  ])('gives the mean of %i x %i pixels, however many they are', async (height, width, channels) => {
+  ])('gives an accurate mean of %i x %i pixels', async (height, width, channels) => {
     const shape = { height, width, channels }
     const { session } = await open(shape, x => x)
     const { features } = await session.run(new Float32Array(elements(shape)).fill(25 / 255))
@@ -35,7 +35,7 @@ describe.skipIf(noTwin)('the CUDA backend', () => {
     for (const mean of features) expect(Math.abs(mean / (25 / 255) - 1)).toBeLessThan(2e-6)
   })
 
-  it('keeps NaN wherever it is in the window of a max pool', async () => {
+  it("keeps NaN anywhere in a max pool's window", async () => {
     const shape = { height: 5, width: 6, channels: 3 }
     const { network, session } = await open(shape, x => maxPool(x, { kernel: 3, stride: 2, padding: 1 }))
     for (let i = 0; i < elements(shape); i++) {

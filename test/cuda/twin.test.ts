@@ -56,34 +56,34 @@ const exported = (from: string, to: string, pixels = 32): Step => ({
 /** What is wrong, how it is done after `given`, and what the error says. */
 const misuses: readonly (readonly [title: string, steps: readonly Step[], message: string])[] = [
   [
-    'pinned memory bound where the device’s belongs',
+    'pinned memory bound in place of device memory',
     [upload, relu('the image', 'the result')],
-    "tensor 1 of 'relu1' touches 'the image', pinned host memory, where device memory is due",
+    "tensor 1 of 'relu1' touches 'the image', pinned host memory, where device memory is expected",
   ],
   [
     'an upload into pinned memory',
     [{ ...upload, to: 'the answer' }],
-    "upload touches 'the answer', pinned host memory, where device memory is due",
+    "upload touches 'the answer', pinned host memory, where device memory is expected",
   ],
   [
     'an upload from the device',
     [upload, { ...upload, to: 'the result', from: 'the activations' }],
-    "upload touches 'the activations', device memory, where pinned host memory is due",
+    "upload touches 'the activations', device memory, where pinned host memory is expected",
   ],
   [
     'a download into the device',
     [upload, { do: 'download', to: 'the result', from: 'the activations', bytes }],
-    "download touches 'the result', device memory, where pinned host memory is due",
+    "download touches 'the result', device memory, where pinned host memory is expected",
   ],
   [
-    'a read of what nobody wrote',
+    'a read of memory that was never written',
     [relu('the activations', 'the result')],
-    "tensor 1 of 'relu1' reads byte 0 of 'the activations', which nobody wrote",
+    "tensor 1 of 'relu1' reads byte 0 of 'the activations', which was never written",
   ],
   [
-    'a read of what was written in part',
+    'a read of partly written memory',
     [{ ...upload, bytes: 100 }, relu('the activations', 'the result')],
-    "tensor 1 of 'relu1' reads byte 100 of 'the activations', which nobody wrote",
+    "tensor 1 of 'relu1' reads byte 100 of 'the activations', which was never written",
   ],
   [
     'a read past the end',
@@ -96,12 +96,12 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' touches 128 bytes at 0 of 'too little', which has 100",
   ],
   [
-    'a write past the end that nobody owned up to',
+    'an undeclared write past the end',
     [{ do: 'poke', name: 'the result', at: bytes }, upload],
     "upload wrote outside 'the result' (128 bytes)",
   ],
   [
-    'a write before the beginning that nobody owned up to',
+    'an undeclared write before the beginning',
     [{ do: 'poke', name: 'the result', at: -1 }, upload],
     "upload wrote outside 'the result' (128 bytes)",
   ],
@@ -116,24 +116,24 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' touches 'the result' after it was freed",
   ],
   [
-    'memory freed while work on it is under way',
+    'memory freed while in use',
     [upload, relu('the activations', 'the result'), { do: 'free', name: 'the activations' }],
     "upload touches 'the activations' after it was freed",
   ],
   [
-    'a result written over what is read',
+    'a result written over an operand',
     [upload, relu('the activations', 'the activations')],
     "tensor 6 of 'relu1' is written over tensor 1 of 'relu1' in 'the activations'",
   ],
   [
-    'a copy of what the host changes meanwhile',
+    'a copy of memory that the host changes in the meantime',
     [upload, { do: 'fill', name: 'the image', data: 'ff' }],
     "'the image' changed before upload was done",
   ],
   [
-    'a kernel’s read of what nobody wrote',
+    'a kernel’s read of memory that was never written',
     [exported('the activations', 'the result')],
-    "export_fp32 for 'logits' reads byte 0 of 'the activations', which nobody wrote",
+    "export_fp32 for 'logits' reads byte 0 of 'the activations', which was never written",
   ],
   [
     'a kernel’s read past the end',
@@ -141,9 +141,9 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "export_fp32 for 'logits' touches 132 bytes at 0 of 'the activations', which has 128",
   ],
   [
-    'pinned memory where a kernel wants the device’s',
+    'pinned memory where a kernel needs device memory',
     [upload, exported('the activations', 'the answer')],
-    "export_fp32 for 'logits' touches 'the answer', pinned host memory, where device memory is due",
+    "export_fp32 for 'logits' touches 'the answer', pinned host memory, where device memory is expected",
   ],
   [
     'a captured graph replayed after its memory was freed',
@@ -158,30 +158,30 @@ const misuses: readonly (readonly [title: string, steps: readonly Step[], messag
     "tensor 6 of 'relu1' touches 'the result' after it was freed",
   ],
   [
-    'a tensor bound to nothing',
+    'an unbound tensor',
     [
       upload,
       { ...relu('the activations', 'the result'), bind: [{ uid: 1, name: 'the activations' }] } as Step,
     ],
-    "tensor 6 of 'relu1' is bound to nothing",
+    "tensor 6 of 'relu1' is not bound",
   ],
 ]
 
 describe.skipIf(noTwin)('the twin', () => {
-  it('does what is right', () => {
+  it('executes correct uses', () => {
     const download: Step = { do: 'download', to: 'the answer', from: 'the result', bytes }
     const steps = [...given, upload, relu('the activations', 'the result'), download, wait]
     const [answer] = probe([...steps, { do: 'show', name: 'the answer' }])
     expect(answer).toBe(toHex(numbers.map(x => Math.max(x, 0))))
   })
 
-  it.each(misuses)('finds out %s, and names memory and operation', (_title, steps, message) => {
+  it.each(misuses)('detects %s, and names memory and operation', (_title, steps, message) => {
     expect(() => probe([...given, ...steps, wait])).toThrow(
       expect.objectContaining({ code: 'INTERNAL', step: wait, message: `twin: ${message}.` }),
     )
   })
 
-  it('replays a captured graph, which did nothing while it was captured, on what is there then', () => {
+  it('replays a captured graph on the current memory, and runs nothing during the capture', () => {
     const show: readonly Step[] = [
       { do: 'replay', graph: 'graph' },
       { do: 'download', to: 'the answer', from: 'the result', bytes },
@@ -203,7 +203,7 @@ describe.skipIf(noTwin)('the twin', () => {
     expect(second).toBe(toHex(numbers.map(x => Math.max(-x, 0))))
   })
 
-  it('runs streams in any order that events allow, so that a wait that is missing shows', () => {
+  it('runs streams in any order that events allow, so that a missing wait shows', () => {
     const ends = (between: readonly Step[]) => {
       const onOther = { ...relu('the activations', 'the result'), stream: 'other' }
       const steps: Step[] = [...given, upload, ...between, onOther, { ...wait, stream: 'other' }]
@@ -217,7 +217,7 @@ describe.skipIf(noTwin)('the twin', () => {
       })
       return new Set(all)
     }
-    const unwritten = "twin: tensor 1 of 'relu1' reads byte 0 of 'the activations', which nobody wrote."
+    const unwritten = "twin: tensor 1 of 'relu1' reads byte 0 of 'the activations', which was never written."
     expect(ends([])).toEqual(new Set(['right', unwritten]))
     const waiting: Step[] = [
       { do: 'record', event: 'uploaded' },
@@ -226,7 +226,7 @@ describe.skipIf(noTwin)('the twin', () => {
     expect(ends(waiting)).toEqual(new Set(['right']))
   })
 
-  it('names what is still there at the end, and who used it last', () => {
+  it('names what is left at the end, and who used it last', () => {
     const steps: Step[] = [...given, upload, wait, { do: 'lose', name: 'the activations' }]
     for (const name of ['the image', 'the result', 'the answer']) steps.push({ do: 'free', name })
     const [inUse] = probe([...steps, { do: 'in-use' }])

@@ -1,4 +1,4 @@
-// Exported networks in other programs: onnx' checker, onnxruntime and OpenVINO for Python.
+// Exported networks in other programs: onnx's checker, onnxruntime and OpenVINO for Python.
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ const networks = {
   groups: resnet({ layers: 50, width: 0.25, classes: 1, groups: 4, widthPerGroup: 16 }),
 }
 
-it('are valid, and have the logits that residual has', async () => {
+it("are valid, and give residual's logits", async () => {
   const expected = new Map<string, Float32Array>()
   for (const [name, network] of Object.entries(networks)) {
     const weights = goldenWeights(network)

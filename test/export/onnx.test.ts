@@ -38,7 +38,7 @@ const toNhwc = (tensor: Tensor) => {
 }
 
 describe('exported networks, folded and not,', () => {
-  it.each(opCases)('are what residual runs, to onnxruntime: $title', async ({ network, shape, batch }) => {
+  it.each(opCases)('give onnxruntime the results of residual: $title', async ({ network, shape, batch }) => {
     const weights = goldenWeights(network)
     const input = goldenImages(batch, shape)
     const unit = { mean: Array(shape.channels).fill(0), std: Array(shape.channels).fill(1) }
@@ -65,7 +65,7 @@ describe('residual export', () => {
   const residual = (...args: string[]) =>
     promisify(execFile)(process.execPath, [join(packageRoot, 'bin', 'residual.js'), ...args])
 
-  it('writes the bundled model, folded and not, and onnxruntime sees what it sees', async () => {
+  it('writes the bundled model, folded and not, and onnxruntime classifies alike', async () => {
     await using model = await load('resnet50-cifar10', { device: 'cpu' })
     const { pixels } = await model.prepare(join(packageRoot, 'samples', 'frog.jpg'))
     const { mean, std } = model.preprocessing
@@ -85,7 +85,7 @@ describe('residual export', () => {
     expect(folded).not.toContain('running_mean')
   })
 
-  it('leaves nothing behind where it cannot write', async () => {
+  it('leaves nothing behind if it cannot write', async () => {
     const before = await readdir(folder)
     const failed = await residual('export', join(folder, 'no', 'such', 'folder.onnx')).catch(error => error)
     expect(failed.stderr).toContain('[FILE_WRITE_FAILED]')

@@ -14,7 +14,7 @@ afterEach(() => {
 
 const usual = join(homedir(), '.cache', 'residual')
 
-it('takes a variable that is empty, or a folder of XDG that is not absolute, for none', () => {
+it('ignores an empty variable, and an XDG folder that is not absolute', () => {
   expect(checkOptions({}).planCache).toBe(usual)
   expect(modelCache()).toBe(join(usual, 'models'))
   vi.stubEnv('XDG_CACHE_HOME', 'cache')
@@ -26,7 +26,7 @@ it('takes a variable that is empty, or a folder of XDG that is not absolute, for
   expect(modelCache()).toBe(join('here', 'models'))
 })
 
-it('is never in the working directory for want of a home', () => {
+it('is never in the working directory, even without a home', () => {
   for (const home of ['', 'relative']) {
     vi.stubEnv('HOME', home)
     expect(cacheFolder()).toBe(join(userInfo().homedir, '.cache', 'residual'))

@@ -1,4 +1,4 @@
-// How is a target's run told to vitest? A test per target; files that fail are kept.
+// Presents a fuzz target to vitest: one test per target; files that fail are kept.
 import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -18,7 +18,7 @@ const problems = async (open: (bytes: Buffer) => unknown, files = 1) =>
   (await fuzz(target(open), files)).failures.map(({ problem }) => problem)
 
 describe('The fuzzer', () => {
-  it('finds what throws other errors than coded ones, asks for much memory or takes long', async () => {
+  it('catches uncoded errors, large allocations and slow reads', async () => {
     expect(await problems(() => undefined, 20)).toEqual([])
     expect(
       await problems(() => {
@@ -46,7 +46,7 @@ describe('The fuzzer', () => {
     expect(await problems(late)).toEqual([expect.stringMatching(/took 1\d\d\d ms/)])
   })
 
-  it('damages the same files for the same seed', async () => {
+  it('makes the same damage for the same seed', async () => {
     const seen = async (seed: number) => {
       const all: string[] = []
       await fuzz(

@@ -1,4 +1,5 @@
-// Does a reader survive what it is given? No crash, no hang, no memory beyond the file's, and an error only with a code.
+// The fuzzing harness: a reader must survive whatever it is given, without a crash, a hang, or memory beyond the file's, and with
+// errors only if they have a code.
 import { ResidualError } from '../../lib/errors.ts'
 import { seeded } from '../support/files.ts'
 import { mutate } from './mutate.ts'
@@ -17,7 +18,7 @@ export interface FuzzReport {
   /** How many were taken for well-formed: damage to a number in the data is none to the file. */
   readonly accepted: number
   readonly worstMs: number
-  /** Bytes asked for outside of the heap by one file. */
+  /** Bytes one file allocated outside the heap. */
   readonly worstBytes: number
   readonly failures: readonly Failure[]
 }
@@ -79,7 +80,7 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
 
 const constructors = ['ArrayBuffer', 'Uint8Array', 'Uint16Array', 'Float32Array', 'Float64Array'] as const
 
-/** Counts what is asked for in typed arrays and buffers, also where it is not touched and the system has not given it yet. */
+/** Counts allocations in typed arrays and buffers, even if never touched, so that the system has not provided it yet. */
 class AllocationMeter {
   #bytes = 0
   readonly #restore: (() => void)[] = []

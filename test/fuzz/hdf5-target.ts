@@ -1,4 +1,4 @@
-// What do the readers of Keras' files make of damaged ones? One thread reads many; it is ended by those that bring it down.
+// Fuzzes the readers of Keras files. One thread reads many files; it is replaced after 500, or when one of them kills it.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

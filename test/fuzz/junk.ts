@@ -1,4 +1,4 @@
-// Values that nobody expects where they are, and objects that say something else each time they are asked.
+// Values nobody expects where they are, and objects that answer differently each time they are asked.
 import { createContext, runInContext } from 'node:vm'
 import type { Picker } from './random-network.ts'
 

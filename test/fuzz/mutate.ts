@@ -1,4 +1,4 @@
-// How is a file damaged? In a few places at once, by what has broken readers before; the same way for the same numbers.
+// Damages a file in a few places at once, in ways that have broken readers before; the same way for the same numbers.
 
 /** Integers at which things go over: sizes, counts and offsets are replaced by them. */
 const extremes = [

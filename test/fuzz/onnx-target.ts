@@ -1,4 +1,4 @@
-// What does the reader of ONNX files make of damaged ones?
+// Fuzzes the reader of ONNX files.
 import { rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// Networks nobody would think of, the same for the same numbers.
+// Random networks nobody would think of, the same for the same numbers.
 import {
   add,
   batchNorm,

@@ -1,4 +1,4 @@
-// What does the fuzzer do with a checkpoint that was opened? It reads everything, also as the addon would.
+// Reads everything in an opened checkpoint, including the way the addon would.
 import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
 import { storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
 
@@ -20,7 +20,7 @@ export async function readAll(file: Checkpoint, bytes: Uint8Array): Promise<void
   if (problem !== undefined) throw problem
 }
 
-/** What lies where the addon is told to read is what `read` has made of it. */
+/** Checks that the bytes the addon would read give what `read` returned. */
 async function compare(
   file: Checkpoint,
   tensor: string,

@@ -1,4 +1,4 @@
-// What does the reader of safetensors in several files make of damaged ones? The index and the shards are damaged as one text.
+// Fuzzes the reader of sharded safetensors. The index and the shards are damaged as one text.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// Which readers are fuzzed, beginning from which files? One entry each; further formats add theirs.
+// The readers to fuzz and the files to start from: one entry each. Further formats add theirs.
 import { expect } from 'vitest'
 import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
 import type { ByteSource } from '../../lib/weights/checkpoint/checkpoint-file.ts'

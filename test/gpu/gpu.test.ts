@@ -18,7 +18,7 @@ import { opCases } from '../support/op-cases.ts'
 import { threeImages, tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 import { tolerances } from '../support/twin.ts'
 
-const cuda = findBackends().find(backend => backend.name === 'cuda')!
+const cuda = (await findBackends()).find(backend => backend.name === 'cuda')!
 const skipped = cuda.available ? undefined : `skipped, all of it: there is no GPU to test on. ${cuda.details}`
 if (skipped) console.log(skipped)
 

@@ -37,7 +37,7 @@ function changed(actual: Image, from: Image) {
 }
 
 describe('activationMap', () => {
-  it('weighs the channels of every place', () => {
+  it('weights the channels at every position', () => {
     // 1x2 places with 3 channels: 1*2 + 2*-1 + 3*0.5 and 4*2 + 5*-1 + 6*0.5.
     const maps = new Float32Array([1, 2, 3, 4, 5, 6])
     const map = activationMap(maps, { height: 1, width: 2, channels: 3 }, new Float32Array([2, -1, 0.5]))
@@ -52,7 +52,7 @@ describe('activationMap', () => {
 })
 
 describe('overlay', () => {
-  it('shows the least of the map cold and the greatest hot, whatever their scale', async () => {
+  it("shows the map's minimum cold and its maximum hot, whatever the scale", async () => {
     for (const [least, greatest] of [
       [0, 1],
       [-3000, -2999],
@@ -107,7 +107,7 @@ describe('overlay', () => {
     expect(changed(result, source)).toEqual({ top: 10, left: 110, height: 80, width: 80 })
   })
 
-  it('cuts off what of a padded view lies beyond the edges', async () => {
+  it('clips a padded view at the edges', async () => {
     // The image is the middle of a view four times its size; only the map's middle, from cold to hot, is seen.
     const source = grey(20, 20)
     const view = { top: -20, left: -20, height: 60, width: 60 }
@@ -144,7 +144,7 @@ describe('overlay', () => {
     [1, 500],
     [500, 1],
     [3, 2],
-  ])('takes whatever view preprocessing gives, of an image of %ix%i', async (height, width) => {
+  ])('accepts every view that preprocessing gives of a %ix%i image', async (height, width) => {
     const source = grey(height, width)
     for (const side of [1, 2, 224, 300]) {
       const crop = { crop: { height: side, width: side } }

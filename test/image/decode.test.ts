@@ -52,7 +52,7 @@ describe('decode', () => {
     expect(difference(decoded.data, plain.data).largest).toBeLessThanOrEqual(3)
   })
 
-  it('makes three equal channels of grey', async () => {
+  it('turns grey into three equal channels', async () => {
     const expected = { data: Buffer.from([7, 7, 7, 250, 250, 250]), height: 1, width: 2 }
     expect(await decode(await raw([7, 250], 2, 1, 1).toColourspace('b-w').png().toBuffer())).toEqual(expected)
     const greyAlpha = await raw([7, 9, 250, 0], 2, 1, 2).toColourspace('b-w').png().toBuffer()
@@ -68,7 +68,7 @@ describe('decode', () => {
     expect((await decode(rgba)).data).toEqual(Buffer.from([1, 2, 3, 200, 100, 50, 4, 5, 6]))
   })
 
-  it('makes 8 bits of 16', async () => {
+  it('reduces 16 bits to 8', async () => {
     const sixteen = Uint16Array.from([0, 0x7fff, 0xffff, 0x1234, 0xab00, 0x00ff])
     const data = await sharp(sixteen, { raw: { width: 2, height: 1, channels: 3 } })
       .toColourspace('rgb16')
@@ -92,7 +92,7 @@ describe('decode', () => {
     expect((await decode(data)).data).toEqual(Buffer.from(colours))
   })
 
-  it('takes the numbers as they are where a colour profile is embedded', async () => {
+  it('ignores an embedded colour profile', async () => {
     const p3 = await raw(Array(12).fill([255, 0, 0]).flat(), 4, 3, 3)
       .withIccProfile('p3')
       .png()
@@ -199,14 +199,14 @@ describe('decode', () => {
       }
     })
 
-    it('leaves the bytes it was given as they are', async () => {
+    it('does not change the bytes it was given', async () => {
       const bytes = gif({ ...size, palette, transparent: 1 })
       const before = Buffer.from(bytes)
       await decode(bytes)
       expect(bytes).toEqual(before)
     })
 
-    it('refuses what ends before its first frame, wherever that is', async () => {
+    it('refuses a file cut off anywhere before the end of its first frame', async () => {
       const bytes = gif({ ...size, palette, local, transparent: 1 })
       for (let length = 6; length < bytes.length - 8; length++)
         await expect(decode(bytes.subarray(0, length))).rejects.toMatchObject({ code: 'DECODE_FAILED' })
@@ -284,7 +284,7 @@ describe('decode refuses', () => {
       })
   })
 
-  it('every image for its own reason, however many are refused at once', async () => {
+  it('each image for its own reason, however many are refused at once', async () => {
     const jpeg = await photograph().jpeg().toBuffer()
     const kinds = [
       [half(jpeg), 'the JPEG is truncated.'],
@@ -306,7 +306,7 @@ describe('decode refuses', () => {
     expect(reasons).toEqual(all.map(([, reason]) => reason))
   })
 
-  it('a file that is no image, by its name', async () => {
+  it('a file that is not an image, naming it', async () => {
     const path = join(folder, 'text.jpg')
     writeFileSync(path, 'text')
     await expect(decode(path)).rejects.toMatchObject({
@@ -329,7 +329,7 @@ describe('decode refuses', () => {
     })
   })
 
-  it('what is missing, and what is no file', async () => {
+  it('what is missing, and what is not a file', async () => {
     const missing = join(folder, 'none.png')
     await expect(decode(missing)).rejects.toMatchObject({
       code: 'FILE_NOT_FOUND',
@@ -345,7 +345,7 @@ describe('decode refuses', () => {
     await expect(decode(pipe)).rejects.toMatchObject({ code: 'FILE_NOT_FOUND' })
   })
 
-  it('a URL and endless text in place of a path, in few words', async () => {
+  it('a URL or very long text in place of a path, briefly', async () => {
     const url = `data:image/png;base64,${Buffer.alloc(8e6).toString('base64')}`
     const error = await decode(url).catch(e => e)
     expect(error).toMatchObject({ code: 'FILE_NOT_FOUND' })
@@ -362,7 +362,7 @@ describe('decode refuses', () => {
     await expect(decode(path)).rejects.toMatchObject({ code: 'PICTURE_TOO_LARGE' })
   })
 
-  it('what is asked for under a signal that is aborted', async () => {
+  it('everything under an aborted signal', async () => {
     const signal = AbortSignal.abort(new Error('no longer wanted'))
     for (const source of [png, folder])
       await expect(decode(source, { signal })).rejects.toThrow('no longer wanted')

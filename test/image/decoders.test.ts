@@ -29,7 +29,7 @@ async function mostAtOnce(work: Promise<unknown>): Promise<number> {
   return most
 }
 
-it('decodes no more images at a time in a process than there are threads, whoever asks', async () => {
+it('decodes at most as many images at a time per process as there are threads', async () => {
   const many = <T>(count: number, ask: () => Promise<T>) => Promise.all(Array.from({ length: count }, ask))
   const calls = many(20, () => classifier.classify([image, image, image, image], { batch: 4 }))
   const single = many(40, () => classifier.prepare(image))
@@ -38,7 +38,7 @@ it('decodes no more images at a time in a process than there are threads, whoeve
   expect(most).toBeGreaterThan(1)
 })
 
-it('holds a place until an image is the size of the network, and gives it back whatever happens', async () => {
+it('holds a slot until an image has the size of the network, and frees it whatever happens', async () => {
   let running = 0
   let most = 0
   const tasks = Array.from({ length: 30 }, (_, i) =>
@@ -55,7 +55,7 @@ it('holds a place until an image is the size of the network, and gives it back w
   expect([most, running]).toEqual([decodersAtOnce, 0])
 })
 
-it('lets who waits leave', async () => {
+it('lets waiting callers leave', async () => {
   const gone = new Error('no longer wanted')
   let release = () => {}
   const wait = new Promise<void>(resolve => {

@@ -16,7 +16,7 @@ describe('parsePreprocessing', () => {
     expect(parsePreprocessing(preprocessing, name)).toEqual(preprocessing)
   })
 
-  it('accepts what was written as JSON, and leaves out a comment', () => {
+  it('accepts its own JSON, and drops a comment', () => {
     const json = JSON.parse(JSON.stringify({ ...imagenet, comment: 'x' }))
     expect(parsePreprocessing(json, 'test')).toEqual(imagenet)
     expect(parsePreprocessing({ ...json, interpolation: 'bicubic' }, 'test').interpolation).toBe('bicubic')
@@ -72,7 +72,7 @@ describe('parsePreprocessing', () => {
     expect(parsing).toThrow(`The preprocessing in test ${message}`)
   })
 
-  it('accepts the least and the greatest side', () => {
+  it('accepts the smallest and the largest side', () => {
     for (const side of [1, 16384]) {
       const steps = [{ resize: { shorterSide: side } }, { crop: { height: side, width: 1 } }]
       expect(parsePreprocessing({ ...imagenet, steps }, 'test').steps).toEqual(steps)

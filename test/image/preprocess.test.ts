@@ -26,7 +26,7 @@ interface GoldenImage {
 }
 
 describe.skipIf(!haveShared('golden/preprocess'))('preprocessing for ImageNet', () => {
-  it.each(goldenNames)('gives what Pillow gives: %s', async name => {
+  it.each(goldenNames)('gives the same as Pillow: %s', async name => {
     const index: GoldenImage[] = JSON.parse(readFileSync(join(golden, 'index.json'), 'utf8'))
     const { top, left, resized } = index.find(image => image.name === name)!
     const source = await decode(join(golden, `${name}.jpg`))
@@ -125,7 +125,7 @@ describe('preprocess', () => {
     expect(view).toEqual({ top: offset, left: offset, height: wanted, width: wanted + 4 })
   })
 
-  it('pads with black where the crop is larger, the odd pixel below and to the right', async () => {
+  it('pads with black if the crop is larger, the odd pixel at the bottom and right', async () => {
     const source = image(2, 6, (y, x) => [100 + y, 100 + x, 1])
     const { pixels, view } = await preprocess(source, by([crop(5, 3)]))
     // Padded above by floor(3 / 2); cut on the left by round(3 / 2), which is 2.
@@ -139,7 +139,7 @@ describe('preprocess', () => {
     expect(pixel({ data: wide.pixels, height: 5, width: 20 }, 4, 4)).toEqual([0, 0, 0])
   })
 
-  it('says which part of the image is left after all steps', async () => {
+  it('reports which part of the image is left after all steps', async () => {
     const steps = [shorterSide(50), crop(40), resize(20), crop(10, 16)]
     const { pixels, view } = await preprocess(noise(100, 300), by(steps))
     expect(pixels).toHaveLength(10 * 16 * 3)
@@ -149,7 +149,7 @@ describe('preprocess', () => {
     expect(inputSize(by([crop(3), resize(4, 5)]))).toEqual({ height: 4, width: 5 })
   })
 
-  it('takes what it needs of an image one pixel high and refuses what would not fit in memory', async () => {
+  it('handles an image one pixel high, and refuses what would not fit in memory', async () => {
     const thin = image(1, 100_000, () => [7, 8, 9])
     const { pixels } = await preprocess(thin, by([shorterSide(100), crop(4)])) // of 100x10000000
     expect(pixels).toEqual(image(4, 4, () => [7, 8, 9]).data)

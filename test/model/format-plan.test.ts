@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { alignColumns } from '../../lib/model/format-plan.ts'
 
-it('aligns cells whose control characters are shown, however many rows there are', () => {
+it('aligns cells with escaped control characters, for any number of rows', () => {
   expect(
     alignColumns(
       [

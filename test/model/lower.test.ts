@@ -66,7 +66,7 @@ describe('lower', () => {
     }
   })
 
-  it('keeps the value between two layers where something else needs it', () => {
+  it('keeps the value between two layers if something else needs it', () => {
     const x = input()
     const y = convBN(x, { names: { conv: 'c', bn: 'b' }, channels: 4, kernel: 3, activation: null })
     const plan = lower(ending(add(relu(y), y)), small)
@@ -77,7 +77,7 @@ describe('lower', () => {
     ])
   })
 
-  it('lets the first summand take in the sum, and the second where the first cannot', () => {
+  it('fuses the sum into the first summand, or into the second if the first cannot take it', () => {
     const x = convBN(input(), { names: { conv: 'stem', bn: 'b0' }, channels: 4, kernel: 3 })
     const a = conv(x, { name: 'a', channels: 4, kernel: 1 })
     const b = conv(x, { name: 'b', channels: 4, kernel: 1 })
@@ -121,7 +121,7 @@ describe('lower', () => {
     expect(convs(plan).map(op => [op.name, op.relu])).toEqual([['c', true]])
   })
 
-  it('takes an average pool into the one convolution that reads it, of those that are not left out', () => {
+  it('fuses an average pool into the one remaining convolution that reads it', () => {
     const pooled = (x: Value) => {
       const y = localAvgPool(x, { kernel: 2 })
       conv(y, { name: 'unused', channels: 8, kernel: 1 })
@@ -178,7 +178,7 @@ describe('layers', () => {
     })
   })
 
-  it('refuse groups that do not divide the channels, names used twice and values of another graph', () => {
+  it('refuse groups that do not divide the channels, duplicate names and values of another graph', () => {
     const x = input(4)
     expect(() => conv(x, { name: 'c', channels: 4, kernel: 1, groups: 3 })).toThrow(RangeError)
     conv(x, { name: 'twice', channels: 4, kernel: 1 })

@@ -12,13 +12,13 @@ const lowered = (changes: object) =>
   lower(network, { height: 8, width: 8, mean: [0, 0, 0], std: [1, 1, 1], ...changes })
 
 describe('the normalisation of a plan', () => {
-  it.each([0, -1, 1e-320, 1e-7, 1e7, Number.NaN, Number.POSITIVE_INFINITY])('has no std of %s', value => {
+  it.each([0, -1, 1e-320, 1e-7, 1e7, Number.NaN, Number.POSITIVE_INFINITY])('refuses a std of %s', value => {
     expect(() => lowered({ std: [1, value, 1] })).toThrow(
       new RangeError(`Expected numbers from 0.000001 to 1000000 for std but received ${value}`),
     )
   })
 
-  it.each([1e300, -1e7, Number.NaN])('has no mean of %s', value => {
+  it.each([1e300, -1e7, Number.NaN])('refuses a mean of %s', value => {
     expect(() => lowered({ mean: [0, 0, value] })).toThrow(RangeError)
   })
 
@@ -28,7 +28,7 @@ describe('the normalisation of a plan', () => {
       expect(() => lowered({ mean })).toThrow(TypeError)
   })
 
-  it('may be at the limits, and is not what its arrays become afterwards', () => {
+  it('may be at the limits, and does not follow later changes to its arrays', () => {
     const [mean, std] = [
       [-mostMean, 0, mostMean],
       [leastStd, 1, mostStd],
@@ -39,7 +39,7 @@ describe('the normalisation of a plan', () => {
     expect(ops[0]).toMatchObject({ mean: [-mostMean, 0, mostMean], std: [leastStd, 1, mostStd] })
   })
 
-  it('has the limits that C++ has', () => {
+  it('has the same limits as in C++', () => {
     const header = readFileSync(join(packageRoot, 'native', 'core', 'plan.h'), 'utf8')
     const limit = (name: string) => Number(header.match(new RegExp(`${name} = ([\\de.-]+)f`))![1])
     expect([limit('kLeastStd'), limit('kMostStd'), limit('kMostMean')]).toEqual([leastStd, mostStd, mostMean])

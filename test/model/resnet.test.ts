@@ -27,7 +27,7 @@ describe('resnet', () => {
     [resnet18(), 20, 11_689_512],
     [resnext50_32x4d(), 53, 25_028_904],
     [wideResnet50_2(), 53, 68_883_240],
-  ])('has the published numbers of convolutions and parameters (%#)', (network, convs, parameters) => {
+  ])('has the published convolution and parameter counts (%#)', (network, convs, parameters) => {
     expect(convolutions(network)).toBe(convs)
     expect(trainableCount(parametersOf(network))).toBe(parameters)
   })
@@ -45,7 +45,7 @@ describe('resnet', () => {
     [{ layers: 50, width: Number.NaN }, RangeError],
     [{ layers: 50, stride: 'v2' as 'v1' }, RangeError],
     [{ layers: 18, groups: 32 }, RangeError],
-  ])('refuses options that make no network: %o', (options, error) => {
+  ])('refuses invalid options: %o', (options, error) => {
     expect(() => resnet(options)).toThrow(error)
   })
 
@@ -107,7 +107,7 @@ describe('resnet', () => {
     expect(planCost(lower(resnet50(), image)).flops / 1e9).toBeCloseTo(8.2, 1)
   })
 
-  it('takes images of any height and width that leave something', () => {
+  it('accepts images of any size that leaves at least one pixel', () => {
     const plan = lower(resnet50(), { ...image, height: 97, width: 161 })
     expect(plan.values[plan.outputs.featureMaps!]).toEqual({ height: 4, width: 6, channels: 2048 })
     expect(() => lower(resnet50(), { ...image, height: 1, width: 1 })).not.toThrow() // padding carries it

@@ -11,14 +11,14 @@ it.each(mutations)('the mutation can be applied: $title', ({ file, find, replace
   expect(replace).not.toBe(find)
 })
 
-it('mutations have different titles, which docs/mutations.md lists all', () => {
+it('mutations have distinct titles, all of them listed in docs/mutations.md', () => {
   const titles = mutations.map(({ title }) => title)
   expect(new Set(titles).size).toBe(titles.length)
   const docs = readFileSync(join(packageRoot, 'docs', 'mutations.md'), 'utf8')
   for (const title of titles) expect(docs).toContain(`| ${title} | `)
 })
 
-it('of some a day all come to be tried, none twice before', () => {
+it('a few a day get to all of them, none twice before that', () => {
   const all = Array.from({ length: 43 }, (_, i) => i)
   const days = Array.from({ length: 22 }, (_, day) => ofToday(all, 2, (20_000 + day) * 86_400_000))
   const tried = days.flat()

@@ -1,4 +1,4 @@
-// In which ways is the CUDA backend broken, one at a time, to see that a test fails for each?
+// The mutations: ways to break the CUDA backend, one at a time, each of which must make a test fail.
 
 export interface Mutation {
   /** What goes wrong. */
@@ -29,8 +29,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'mirrored windows',
     file: weights,
-    find: 'weight[(k * channels + c) * window + rs]',
-    replace: 'weight[(k * channels + c) * window + (window - 1 - rs)]',
+    find: 'weight[(k * channels + c) * taps + rs]',
+    replace: 'weight[(k * channels + c) * taps + (taps - 1 - rs)]',
   },
   {
     title: 'stride forgotten',
@@ -97,8 +97,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'the last bias lost',
     file: weights,
-    find: 'parts.add(padded(bias, k_count, padded_k, 0.0f))',
-    replace: 'parts.add(padded(bias, k_count - 1, padded_k, 0.0f))',
+    find: 'arrays.add(padded(bias, k_count, padded_k, 0.0f))',
+    replace: 'arrays.add(padded(bias, k_count - 1, padded_k, 0.0f))',
   },
   {
     title: 'weights divided by the scale of the channel before',
@@ -156,10 +156,10 @@ export const mutations: readonly Mutation[] = [
     replace: 'builder_.import(kind, slot.inputs[int(kind)].host.data())',
   },
   {
-    title: 'a value read that nobody wrote',
+    title: 'a read of a value that was never written',
     file: executable,
-    find: 'result.insert(result.end(), body_.begin(), body_.end());',
-    replace: 'result.clear(); result.insert(result.end(), body_.begin(), body_.end());',
+    find: 'const std::vector<bool> needed = needed_ops(network_.plan, mask);',
+    replace: 'result.clear(); const std::vector<bool> needed = needed_ops(network_.plan, mask);',
   },
   {
     title: 'the arena used after it was freed',

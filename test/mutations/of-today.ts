@@ -1,4 +1,4 @@
-// Which of many are tried today: others every day, until all have been.
+// Today's share of a list: different entries every day, until all have been tried.
 
 const dayMs = 86_400_000
 

@@ -1,7 +1,7 @@
-// Does a test fail for every way in which the CUDA backend is broken? Builds a broken twin for each of mutations.ts, runs
-// test/cuda on it until something fails, and writes what it found into docs/mutations.md. Arguments, parts of titles, name
-// some of them; the others keep their lines. All of them take some 20 minutes. `--some N` tries N of them, others every day, takes it
-// that the tests pass without a mutation, and writes nothing: for CI.
+// The mutation test: builds a broken twin for each mutation in mutations.ts, runs test/cuda on it until something fails, and
+// writes the outcome to docs/mutations.md. Arguments, which are parts of titles, select some of them; the others keep their
+// lines. All of them take about 20 minutes. `--some N` tries N of them, different ones every day, assumes that the tests pass
+// without a mutation, and writes nothing: for CI.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -17,7 +17,7 @@ const build = join(place, 'build')
 const twin = join(build, 'Release', 'residual-twin.node')
 const unbrokenPlans = join(place, 'unbroken-plans')
 /** Of test/cuda, what fails soonest first. */
-const stages = ['session', 'bundled', 'plan-cache', 'op-cases']
+const stages = ['session', 'event-loop', 'bundled', 'plan-cache', 'op-cases']
 
 function run(command: string, args: readonly string[], env: Record<string, string> = {}) {
   const options = {
@@ -38,7 +38,7 @@ function compile(): void {
   if (status !== 0) throw new Error(`the twin does not build\n${stdout}${stderr}`)
 }
 
-/** What decides, beside the key of a plan in the cache, what cuDNN compiles and what is taken from there. */
+/** The files, besides the cache key, that decide what cuDNN compiles and what comes from the cache. */
 const decidePlans = [
   'cuda/conv_graph.cc',
   'cuda/conv_spec.h',
@@ -48,10 +48,10 @@ const decidePlans = [
   'cuda/plan_cache.cc',
 ]
 
-/** The title of the first test that fails, or undefined. `plans`: a folder of compiled plans to begin with. */
+/** The title of the first test that fails, or undefined. `plans`: a folder of compiled plans to start with. */
 function firstFailure(files: readonly string[], plans?: string): string | undefined {
   const cache = join(place, 'plans')
-  rmSync(cache, { recursive: true, force: true }) // plans of another mutant are not to be trusted
+  rmSync(cache, { recursive: true, force: true }) // plans of another mutant cannot be trusted
   if (plans !== undefined && existsSync(plans)) cpSync(plans, cache, { recursive: true })
   for (const file of files) {
     const vitest = [
@@ -170,9 +170,9 @@ for (const mutation of chosen) {
   let caught: string | undefined
   try {
     compile()
-    // Compiling is most of the time, and equal keys mean equal plans but where that is broken.
+    // Compiling takes most of the time, and equal keys mean equal plans unless the mutation breaks that.
     const plans = decidePlans.includes(mutation.file) ? undefined : unbrokenPlans
-    const ofCache = ['cuda/plan_builder.cc', 'cuda/plan_cache.cc'].includes(mutation.file)
+    const ofCache = ['cuda/autotune.cc', 'cuda/plan_builder.cc', 'cuda/plan_cache.cc'].includes(mutation.file)
     caught = firstFailure(ofCache ? ['plan-cache', ...stages] : stages, plans)
   } finally {
     restore()
@@ -184,7 +184,7 @@ for (const mutation of chosen) {
   )
   if (options.some !== undefined) continue
   rows.set(mutation.title, `| ${mutation.title} | ${caught ?? '**nothing**'} |`)
-  writeDocs(rows) // now, so that a run that is cut short has not been for nothing
+  writeDocs(rows) // now, so that an interrupted run was not for nothing
 }
 console.log(`${chosen.length - survivors} of ${chosen.length} caught`)
 process.exitCode = survivors > 0 ? 1 : 0

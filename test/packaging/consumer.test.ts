@@ -46,13 +46,13 @@ beforeAll(async () => {
 })
 
 describe('the package as it is published', () => {
-  it('is what publint finds nothing wrong with', async () => {
+  it('passes publint', async () => {
     const publint = join(modules, 'publint', 'src', 'cli.js')
     const { stdout } = await run(process.execPath, [publint, 'run', '--strict', tarball])
     expect(stdout).toContain('All good!')
   })
 
-  it('has types for every way to resolve it (@arethetypeswrong/cli)', async () => {
+  it('has types for every kind of resolution (@arethetypeswrong/cli)', async () => {
     const attw = join(modules, '@arethetypeswrong', 'cli', 'dist', 'index.js')
     // It is ESM alone: CommonJS has `await import`, as README.md says.
     const rules = ['--ignore-rules', 'cjs-resolves-to-esm']
@@ -133,7 +133,7 @@ describe.each(compilers)('a program compiled without skipLibCheck by TypeScript 
     300_000,
   )
 
-  it('is told what is wrong with it', async () => {
+  it('gets type errors for wrong uses', async () => {
     writeFileSync(join(place, 'wrong.mts'), program.replace('topK: 5', "topK: 'five'"))
     expect(await compile('--module', 'nodenext', 'wrong.mts')).toMatch(/wrong\.mts\(\d+,\d+\): error TS2322/)
   }, 300_000)

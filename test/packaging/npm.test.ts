@@ -16,14 +16,14 @@ describe('package.json', () => {
     expect(semver.subset(engines.node, range), `${engines.node} within ${range}`).toBe(true)
   })
 
-  it('promises the Node that README.md and the tests do', () => {
+  it('states the same Node versions as README.md and the tests', () => {
     expect(semver.satisfies(process.version, engines.node)).toBe(true)
     const readme = readFileSync(join(packageRoot, 'README.md'), 'utf8')
     const { version } = semver.minVersion(engines.node)!
     expect(readme).toContain(`Node ${version.replace(/\.0$/, '')}`)
   })
 
-  it('lets no dependency run a script when it is installed: one would download GPU libraries', () => {
+  it('lets no dependency run an install script: one would download GPU libraries', () => {
     const { packages } = readJson('package-lock.json')
     const withScript = Object.entries<{ hasInstallScript?: boolean }>(packages)
       .filter(([path, { hasInstallScript }]) => path !== '' && hasInstallScript)
@@ -34,7 +34,7 @@ describe('package.json', () => {
 })
 
 describe('npx in a clone', () => {
-  it('says nothing of its own', async () => {
+  it('prints nothing of its own', async () => {
     const env = { ...process.env, npm_config_update_notifier: 'false' }
     const command = ['--no-install', 'residual', '--version']
     const { stdout, stderr } = await run('npx', command, { cwd: packageRoot, env })

@@ -82,7 +82,7 @@ describe.skipIf(missing).each(knownGpus())('cuDNN for %s', gpu => {
 })
 
 describe.skipIf(missing)('docs/plans.md', () => {
-  it('says what was found', async () => {
+  it('matches what cuDNN does', async () => {
     const { cudnn } = await import(join(packageRoot, 'scripts', 'cuda', 'wheels.mjs'))
     if (cudnnVersion !== cudnnNumber(cudnn.version)) {
       console.log(

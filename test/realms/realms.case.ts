@@ -22,7 +22,7 @@ it('takes arrays of this realm and of Node’s', async () => {
   await session.dispose()
 })
 
-it('has a network classify an image', async () => {
+it('classifies an image', async () => {
   const classifier = await load('resnet50-cifar10', { device: 'cpu' })
   const image = readFileSync(join(packageRoot, 'samples', 'ship.jpg'))
   for (const [best] of await classifier.classify([image, Uint8Array.from(image)]))
@@ -30,7 +30,7 @@ it('has a network classify an image', async () => {
   await classifier.close()
 })
 
-it('throws errors that say what they are', async () => {
+it('throws recognisable errors', async () => {
   const session = await createSession(tinyPlan, tinyWeights, { device: 'cpu' })
   await session.dispose()
   await expect(session.run(tinyBytes(1))).rejects.toBeInstanceOf(ResidualError)

@@ -29,14 +29,14 @@ describe('the registry', () => {
     if ('url' in from) expect(fileName).toContain(sha256) // as PyTorch names its files
   })
 
-  it('has no checksum twice', () => {
+  it('has no duplicate checksums', () => {
     const all = Object.values(checkpoints).flatMap(({ sha256 }) => sha256 ?? [])
     expect(new Set(all).size).toBe(all.length)
   })
 })
 
 describe('the cache', () => {
-  it('is where the platform wants it, or where it is told to be', () => {
+  it("is in the platform's place, or in the configured one", () => {
     for (const key of ['RESIDUAL_CACHE', 'RESIDUAL_CACHE_DIR', 'XDG_CACHE_HOME', 'LOCALAPPDATA'])
       delete process.env[key]
     expect(platformCache('linux')).toBe(join(homedir(), '.cache'))

@@ -95,36 +95,39 @@ describe('pull', () => {
     expect(findModel(name)).toEqual({ name, path })
   })
 
-  it('takes what is there without asking anybody', async () => {
+  it('uses what is there without asking the network', async () => {
     const path = await pull(name, quick)
     expect(await pull(name, { ...quick, offline: true })).toBe(path)
     expect(server.requests).toHaveLength(1)
   })
 
-  it('downloads anew what was damaged, and switched off it says so', async () => {
+  it('downloads damaged files again, or says so if downloads are off', async () => {
     const path = await pull(name, quick)
     await writeFile(path, other)
     await expect(pull(name, { ...quick, offline: true })).rejects.toEqual(coded('OFFLINE', 'damaged'))
     await expectPulled(await pull(name, quick))
   })
 
-  it.each(['HF_HUB_OFFLINE', 'RESIDUAL_OFFLINE'])('asks nobody with %s=1', async variable => {
+  it.each(['HF_HUB_OFFLINE', 'RESIDUAL_OFFLINE'])('makes no requests with %s=1', async variable => {
     process.env[variable] = '1'
     await expect(pull(name, quick)).rejects.toEqual(coded('OFFLINE', 'has not been pulled'))
     expect(server.requests).toHaveLength(0)
   })
 
-  it('takes a revision and a file of a repository', async () => {
+  it('accepts a revision and a file of a repository', async () => {
     const path = await pull('somebody/resnet@v1.0', { ...quick, file: 'weights/best.pth' })
     expect(path).toBe(join(models, 'somebody--resnet@v1.0--weights--best.pth'))
     expect(server.requests[0]!.url).toBe('/somebody/resnet/resolve/v1.0/weights/best.pth')
   })
 
-  it.each(['resnet5', '../x', 'a/..', 'a/b/c', '', 'a/b@../x', 'a/b?x'])('knows no %j', async wrong => {
-    await expect(pull(wrong, quick)).rejects.toEqual(coded('MODEL_NOT_FOUND'))
-  })
+  it.each(['resnet5', '../x', 'a/..', 'a/b/c', '', 'a/b@../x', 'a/b?x'])(
+    'refuses the name %j',
+    async wrong => {
+      await expect(pull(wrong, quick)).rejects.toEqual(coded('MODEL_NOT_FOUND'))
+    },
+  )
 
-  it('says what was meant, and how to get what load does not find', async () => {
+  it('suggests what was meant, and how to get what load does not find', async () => {
     await expect(pull('resnet50', quick)).rejects.toEqual(coded('MODEL_NOT_FOUND', 'resnet50.tv_in1k'))
     expect(() => findModel('resnet50.tv_in1k')).toThrow('`residual pull resnet50.tv_in1k` downloads it')
   })
@@ -143,21 +146,21 @@ describe('what a checkpoint must be', () => {
     expect(await readdir(models)).toEqual([])
   })
 
-  it('refuses what the hub states before it comes, if something else was asked for', async () => {
+  it("refuses a file by the hub's checksum before it comes, if another was requested", async () => {
     await expect(pull(name, { ...quick, sha256: sha256(other) })).rejects.toEqual(
       coded('CHECKSUM_MISMATCH', 'Nothing was downloaded'),
     )
     await expectPulled(await pull(name, { ...quick, sha256: sha256(bytes).toUpperCase() }))
   })
 
-  it('refuses what nobody vouches for, unless the user does', async () => {
+  it('refuses files without a known checksum, unless the user accepts them', async () => {
     const nothing = serve(bytes, { 'x-linked-etag': undefined, etag: '"1"' })
     server.next.push(nothing, nothing)
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', '--sha256'))
     await expectPulled(await pull(name, { ...quick, sha256: sha256(bytes) }))
   })
 
-  it.each([8, 64])('holds a file to the %i digits that the registry has', async digits => {
+  it.each([8, 64])("checks a file against the registry's %i digits", async digits => {
     const { preprocessing } = checkpoints['resnet50-11ad3fa6']!
     const checkpoint = {
       from: { url: `${server.url}/x.pth` },
@@ -182,7 +185,7 @@ describe('what a checkpoint must be', () => {
 })
 
 describe('a network that breaks', () => {
-  it('goes on where the connection broke, in the same call', async () => {
+  it('resumes where the connection broke, in the same call', async () => {
     server.next.push(breakAfter(bytes, 90_000, 'break'))
     const reasons: string[] = []
     await expectPulled(await pull(name, { ...quick, onRetry: reason => reasons.push(reason) }))
@@ -191,13 +194,13 @@ describe('a network that breaks', () => {
     expect(server.requests[1]!.headers['if-range']).toBe(`"${sha256(bytes)}"`)
   })
 
-  it('goes on in a later call', async () => {
+  it('resumes in a later call', async () => {
     await breakOff()
     await expectPulled(await pull(name, quick))
     expect(ranges()).toEqual(['bytes=150000-'])
   })
 
-  it('gives up a connection on which nothing comes', async () => {
+  it('gives up on a silent connection', async () => {
     server.next.push(breakAfter(bytes, 90_000, 'stall'), () => {})
     await expectPulled(await pull(name, quick))
     expect(ranges()).toEqual([undefined, 'bytes=90000-', 'bytes=90000-'])
@@ -219,20 +222,20 @@ describe('a network that breaks', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  it('begins anew where the file is to come from somewhere else', async () => {
+  it('starts over if the file comes from somewhere else', async () => {
     await breakOff()
     const source = { name, fileName: 'somebody--resnet.safetensors', url: `${server.url}/elsewhere` }
     await expectPulled(await pullSource(source, quick))
     expect(ranges()).toEqual([undefined])
   })
 
-  it('begins anew where the file has changed meanwhile', async () => {
+  it('starts over if the file has changed in the meantime', async () => {
     await breakOff()
     server.next.push(serve(other))
     await expectPulled(await pull(name, quick), other)
   })
 
-  it('begins anew where the server ignores ranges', async () => {
+  it('starts over if the server ignores ranges', async () => {
     await breakOff()
     server.next.push((_, response) => response.writeHead(200, hubHeaders(bytes)).end(bytes))
     await expectPulled(await pull(name, quick))
@@ -244,7 +247,7 @@ describe('a network that breaks', () => {
     ['another length', {}, 'bytes 150000-199999/300000'],
     ['another checksum', { 'x-linked-etag': `"${sha256(other)}"` }, 'bytes 150000-199999/200000'],
     ['no range', {}, undefined],
-  ])('begins anew where the rest comes with %s', async (_, headers, range) => {
+  ])('starts over if the rest comes with %s', async (_, headers, range) => {
     await breakOff()
     server.next.push((_, response) =>
       response
@@ -255,7 +258,7 @@ describe('a network that breaks', () => {
     expect(ranges()).toEqual(['bytes=150000-', undefined])
   })
 
-  it('takes a 416 for the end where all is there, and else begins anew', async () => {
+  it('treats a 416 as the end if everything is there, and starts over otherwise', async () => {
     await breakOff()
     await writeFile(part(), bytes)
     await expectPulled(await pull(name, quick))
@@ -277,7 +280,7 @@ describe('a network that breaks', () => {
     },
   )
 
-  it('finds out a damaged part by its checksum, and is rid of it', async () => {
+  it('detects a damaged part by its checksum, and removes it', async () => {
     await breakOff()
     await writeFile(part(), other.subarray(0, 150_000))
     await expect(pull(name, quick)).rejects.toEqual(coded('CHECKSUM_MISMATCH'))
@@ -286,7 +289,7 @@ describe('a network that breaks', () => {
 })
 
 describe('a server that lies', () => {
-  it('is asked again where it sends less than it says', async () => {
+  it('is asked again if it sends less than it announced', async () => {
     server.next.push((_, response) =>
       response.writeHead(200, hubHeaders(bytes, { 'x-linked-size': '200000' })).end(bytes.subarray(0, 1000)),
     )
@@ -294,7 +297,7 @@ describe('a server that lies', () => {
     expect(ranges()).toEqual([undefined, 'bytes=1000-'])
   })
 
-  it('is not listened to beyond the length it stated', async () => {
+  it('is not read beyond the length it stated', async () => {
     server.next.push((_, response) =>
       response.writeHead(200, hubHeaders(bytes, { 'x-linked-size': '1000' })).end(bytes),
     )
@@ -304,7 +307,7 @@ describe('a server that lies', () => {
     expect(existsSync(part())).toBe(false)
   })
 
-  it('gets only the bytes of its Content-Length taken, whatever follows them', async () => {
+  it('is read up to its Content-Length, whatever follows', async () => {
     const head = Object.entries(hubHeaders(bytes)).map(([key, value]) => `${key}: ${value}\r\n`)
     server.next.push(({ socket }) => {
       socket.write(`HTTP/1.1 200 OK\r\n${head.join('')}content-length: ${bytes.length}\r\n\r\n`)
@@ -313,7 +316,7 @@ describe('a server that lies', () => {
     await expectPulled(await pull(name, quick))
   })
 
-  it('may compress, but not with what nobody asked for, and not without end', async () => {
+  it('may compress, but only as requested, and not without end', async () => {
     const zipped = gzipSync(bytes)
     const send = (body: Buffer, headers: { [name: string]: string }) =>
       server.next.push((_, response) => response.writeHead(200, hubHeaders(bytes, headers)).end(body))
@@ -346,7 +349,7 @@ describe('a server that lies', () => {
     expect(await readdir(models)).toEqual([])
   })
 
-  it('is asked again where it is busy, when it says so', async () => {
+  it('is asked again when it says so, if it is busy', async () => {
     const begin = Date.now()
     for (const [status, after] of [
       [503, '1'],
@@ -359,7 +362,7 @@ describe('a server that lies', () => {
     expect(server.requests).toHaveLength(4)
   })
 
-  it('is given up after as many tries as were allowed', async () => {
+  it('is given up on after the allowed number of tries', async () => {
     for (let i = 0; i < 3; i++) server.next.push((_, response) => response.writeHead(500).end())
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'gave up after 3 attempts'))
     expect(server.requests).toHaveLength(3)
@@ -389,7 +392,7 @@ describe('what a repository says of its checkpoint', () => {
     expect(model.preprocessing.mean).toEqual([0.5, 0.5, 0.5])
   })
 
-  it('is not asked for where the registry has it', async () => {
+  it('is not requested if the registry has it', async () => {
     server.beside.set('config.json', '{}')
     const source = { ...findSource(name), checkpoint: checkpoints['resnet50.tv_in1k']! }
     await pullSource(
@@ -409,7 +412,7 @@ describe('what a repository says of its checkpoint', () => {
 })
 
 describe('the way there', () => {
-  it('follows redirects, with the token for the hub alone and its word for the checksum', async () => {
+  it("follows redirects, with the token for the hub only and the hub's checksum", async () => {
     process.env.HF_TOKEN = 'secret'
     const storage = await fileServer(() => bytes)
     storage.next.push(serve(bytes, { 'x-linked-etag': `"${sha256(other)}"`, etag: '"storage"' }))
@@ -444,7 +447,7 @@ describe('the way there', () => {
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', message))
   })
 
-  it('goes through the proxy of the environment, except to those in NO_PROXY', async () => {
+  it("uses the environment's proxy, except for hosts in NO_PROXY", async () => {
     const targets: string[] = []
     const proxy = createServer().on('connect', ({ url }, socket) => {
       targets.push(url!)
@@ -472,12 +475,12 @@ describe('the way there', () => {
     }
   })
 
-  it('says that a mirror is no address', async () => {
+  it('reports a mirror that is not an address', async () => {
     process.env.HF_ENDPOINT = 'hub'
     await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'Check HF_ENDPOINT'))
   })
 
-  it('is the mirror for the registry as well', () => {
+  it('uses the mirror for the registry as well', () => {
     expect(findSource('resnet50.tv_in1k').url).toBe(
       `${server.url}/timm/resnet50.tv_in1k/resolve/aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8/model.safetensors`,
     )
@@ -496,7 +499,7 @@ describe('the machine it comes to', () => {
     },
   )
 
-  it('says which folder it cannot make', async () => {
+  it('names the folder it cannot create', async () => {
     await writeFile(models, '')
     await expect(pull(name, quick)).rejects.toEqual(coded('FILE_WRITE_FAILED', models))
   })
@@ -507,7 +510,7 @@ describe('the machine it comes to', () => {
     expect(server.requests).toHaveLength(1)
   })
 
-  it('waits for a lock that is held, not for one whose holder is no more', async () => {
+  it('waits for a held lock, but not for one whose holder is gone', async () => {
     await mkdir(models)
     const lock = join(models, 'somebody--resnet.safetensors.lock')
     await writeFile(lock, '')
@@ -518,7 +521,7 @@ describe('the machine it comes to', () => {
     await expectPulled(await pull(name, quick))
   })
 
-  it('stops when told to, keeping what has come', async () => {
+  it('stops when told to, keeping what has arrived', async () => {
     const stop = new AbortController()
     server.next.push(breakAfter(bytes, 90_000, 'stall'))
     const onProgress = ({ received }: { received: number }) =>
@@ -533,7 +536,7 @@ describe('the machine it comes to', () => {
     expect(ranges()).toEqual([undefined, 'bytes=90000-'])
   })
 
-  it('gives a model that can be opened by its name, with the preprocessing of its scheme', async () => {
+  it('gives a model that opens by name, with the preprocessing of its scheme', async () => {
     const file = join(folder, 'made.safetensors')
     const network = resnet({ layers: 18, classes: 3, width: 1 / 16 })
     await saveNetwork(file, network, initialise(parametersOf(network), 1))

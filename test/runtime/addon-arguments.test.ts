@@ -54,19 +54,22 @@ function changing<T>(values: readonly T[], change: (array: T[]) => void): T[] {
 }
 
 describe('a plan', () => {
-  it.each([10, 20_000])('whose arrays grow by %i while they are read is what it was at first', async more => {
-    const grow = (array: unknown[]) => {
-      for (let i = 0; i < more; i++) array.push(array[1])
-    }
-    for (const name of ['mean', 'std'] as const) {
-      const plan = changed(p => Object.assign(p.ops[0]!, { [name]: changing([1, 1, 1], grow) }))
-      expect(await opened(plan), name).toBe('no error')
-    }
-    for (const name of ['values', 'ops'] as const) {
-      const plan = changed(p => Object.assign(p, { [name]: changing(p[name], grow) }))
-      expect(await opened(plan), name).toBe('no error')
-    }
-  })
+  it.each([10, 20_000])(
+    'whose arrays grow by %i while they are read is read as it was at first',
+    async more => {
+      const grow = (array: unknown[]) => {
+        for (let i = 0; i < more; i++) array.push(array[1])
+      }
+      for (const name of ['mean', 'std'] as const) {
+        const plan = changed(p => Object.assign(p.ops[0]!, { [name]: changing([1, 1, 1], grow) }))
+        expect(await opened(plan), name).toBe('no error')
+      }
+      for (const name of ['values', 'ops'] as const) {
+        const plan = changed(p => Object.assign(p, { [name]: changing(p[name], grow) }))
+        expect(await opened(plan), name).toBe('no error')
+      }
+    },
+  )
 
   it('whose arrays shrink while they are read is refused', async () => {
     const shrink = (array: unknown[]) => array.splice(1)
@@ -85,7 +88,7 @@ describe('a plan', () => {
     expect(await opened(tinyPlan, { algorithms })).toBe('INTERNAL')
   })
 
-  it('whose getters give another value each time is believed once', async () => {
+  it('whose getters return another value each time is read once', async () => {
     let reads = 0
     const plan = changed(p =>
       Object.defineProperty(p.ops[conv]!, 'residual', { get: () => (reads++ === 0 ? null : 99) }),
@@ -94,7 +97,7 @@ describe('a plan', () => {
     expect(reads).toBe(1)
   })
 
-  it('whose getters throw makes the session throw just that', async () => {
+  it('whose getters throw makes the session throw the same error', async () => {
     const plan = changed(p =>
       Object.defineProperty(p.ops[conv]!, 'kernel', {
         get: () => {
@@ -127,7 +130,7 @@ describe('a plan', () => {
     expect(await opened(changed(change))).toBe('PLAN_INVALID')
   })
 
-  it('of another realm is as good as one of this', async () => {
+  it('of another realm is accepted', async () => {
     const plan = runInNewContext(`(${JSON.stringify(tinyPlan)})`) as Plan
     expect(await opened(plan, runInNewContext('({ threads: 2, isa: "" })') as object)).toBe('no error')
   })
@@ -156,14 +159,14 @@ describe('options', () => {
     ['graph', 'yes'],
     ['cacheFolder', {}],
   ]
-  it('of a session are refused where they are out of range or of another type', async () => {
+  it('of a session are refused if they are out of range or of the wrong type', async () => {
     for (const [name, value] of wrong)
       expect(await opened(tinyPlan, { [name]: value }), `${name}: ${typeof value}`).toMatch(
         /^(INTERNAL|BACKEND_UNAVAILABLE)$/,
       )
   })
 
-  it('that are no object are refused', async () => {
+  it('that are not an object are refused', async () => {
     for (const options of [null, 3, 'cpu'])
       expect(await opened(tinyPlan, options as unknown as object)).toBe('INTERNAL')
     expect(await outcome(() => new (Native as unknown as new () => NativeSession)())).toBe('PLAN_INVALID')
@@ -224,11 +227,11 @@ describe('weights', () => {
       },
       'no error',
     ],
-  ])('with %s are taken as they should be', async (_, changes, expected) => {
+  ])('with %s are handled correctly', async (_, changes, expected) => {
     expect(await loaded(changes)).toBe(expected)
   })
 
-  it('of a file whose descriptor transfers the factors as it is read are still those at hand', async () => {
+  it('of a file whose descriptor getter transfers the factors still use the original factors', async () => {
     const scale = new Float64Array(8).fill(1)
     const stored = {
       position: 0,
@@ -240,7 +243,7 @@ describe('weights', () => {
     expect(await loaded({ stored, scale })).toBe('INTERNAL')
   })
 
-  it('that are transferred and overwritten meanwhile are those of the call', async () => {
+  it('that are transferred and overwritten during loading are those of the call', async () => {
     const logits = async (disturb: boolean) => {
       const session = new Native(tinyPlan, {})
       const load: NativeSession['loadWeights'] = (op, stored, layout, type, scale, bias) => {
@@ -257,7 +260,7 @@ describe('weights', () => {
 })
 
 describe('a run', () => {
-  it('is refused for what is no batch, whatever it says of itself', async () => {
+  it('refuses anything but a batch, whatever it claims to be', async () => {
     const session = new Native(tinyPlan, {})
     await loadWeights(tinyPlan, tinyWeights, session, 1)
     const run = (input: unknown, outputs: unknown = ['logits']) =>
@@ -282,9 +285,18 @@ describe('a run', () => {
     expect(await run(runInNewContext('new Uint8Array(192)'))).toBe('no error')
   })
 
-  it('and everything else takes a session for `this` and nothing else', async () => {
+  it('and every other method accepts only a session as `this`', async () => {
     const session = new Native(tinyPlan, {})
-    for (const name of ['run', 'profile', 'loadWeights', 'description', 'algorithms', 'dispose'] as const) {
+    const names = [
+      'prepare',
+      'run',
+      'profile',
+      'loadWeights',
+      'description',
+      'algorithms',
+      'dispose',
+    ] as const
+    for (const name of names) {
       const method = session[name] as (...all: unknown[]) => unknown
       for (const other of [{}, Object.create(Native.prototype), tinyPlan, undefined, 7])
         expect(await outcome(() => method.call(other, tinyBytes(1), ['logits'])), name).not.toBe('no error')
@@ -299,7 +311,7 @@ describe('an image to resize', () => {
   }
   const image = () => Uint8Array.from({ length: 600 * 800 * 3 }, (_, i) => (i * 7 + (i >> 8)) % 256)
 
-  it('may be transferred and overwritten meanwhile', async () => {
+  it('may be transferred and overwritten while it is resized', async () => {
     const expected = await resize(image(), geometry)
     const pixels = image()
     const resizing = resize(pixels, geometry)
@@ -307,7 +319,7 @@ describe('an image to resize', () => {
     expect(Buffer.compare(await resizing, expected)).toBe(0)
   })
 
-  it('gives the same where nobody else has it and it is not copied', async () => {
+  it('gives the same result if it is exclusive and not copied', async () => {
     const expected = await resize(image(), geometry)
     expect(Buffer.compare(await resize(image(), { ...geometry, exclusive: true }), expected)).toBe(0)
   })
@@ -322,7 +334,7 @@ describe('an image to resize', () => {
     expect(await outcome(() => resize(image(), { ...geometry, ...changes }))).toBe('INTERNAL')
   })
 
-  it('is refused where it is none', async () => {
+  it('is refused if it is not an image', async () => {
     for (const pixels of [new Int8Array(1440000), new Float32Array(1440000), [], null, undefined])
       expect(await outcome(() => resize(pixels as unknown as Uint8Array, geometry))).toBe('INTERNAL')
     for (const none of [undefined, null, 3])

@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { errorCodes, outputNames } from '../../lib/index.ts'
+import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative, translateError } from '../../lib/runtime/native.ts'
-import { tinyBytes, tinyPlan } from '../support/tiny.ts'
+import { tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 // C++ re-checks what JavaScript has checked: these calls go past lib/.
 describe('the addon', () => {
@@ -20,7 +21,7 @@ describe('the addon', () => {
     }
   }
 
-  it('refuses weights of the wrong size, for operations that take none or do not exist', async () => {
+  it('refuses weights of the wrong size, and for operations that take none or do not exist', async () => {
     const session = open()
     // Operation 1 takes 8 x 3 numbers.
     const loading = (
@@ -53,7 +54,7 @@ describe('the addon', () => {
     expect(await loading(1, 96, 'F32', 8, 8, 0, 'CRSK')).toBe('INTERNAL')
   })
 
-  it('refuses weights of a file that cannot be read, ends before or is none', async () => {
+  it('refuses weights of a file that is unreadable, too short or not a file', async () => {
     const session = open()
     const file = openSync(import.meta.filename, 'r')
     const { size } = fstatSync(file)
@@ -81,7 +82,7 @@ describe('the addon', () => {
     expect(await loading(0, undefined as unknown as number)).toBe('INTERNAL')
   })
 
-  it('refuses to run before all weights are there, and after dispose', async () => {
+  it('refuses to run before all weights are loaded, and after dispose', async () => {
     const session = open()
     expect(await code(() => session.run(tinyBytes(1), ['logits']))).toBe('INTERNAL')
     session.dispose()
@@ -90,7 +91,35 @@ describe('the addon', () => {
     expect(await code(() => session.description())).toBe('SESSION_CLOSED')
   })
 
-  it('lists the ways to compute an operation, the one in use first, and takes no others', async () => {
+  it('opens sessions on another thread that are as good as those of the constructor, and refuses the same', async () => {
+    const [one, other] = await Promise.all([1, 2].map(() => NativeSession.open(tinyPlan, { threads: 1 })))
+    const here = new NativeSession(tinyPlan, { threads: 1 })
+    for (const session of [one!, other!, here]) await loadWeights(tinyPlan, tinyWeights, session, 1)
+    const expected = await here.run(tinyBytes(2), ['logits'])
+    for (const session of [one!, other!]) {
+      expect(session).toBeInstanceOf(NativeSession)
+      expect(await session.run(tinyBytes(2), ['logits'])).toEqual(expected)
+    }
+    one!.dispose()
+    expect(await code(() => one!.run(tinyBytes(1), ['logits']))).toBe('SESSION_CLOSED')
+    expect(await other!.run(tinyBytes(2), ['logits'])).toEqual(expected)
+    expect(await code(() => NativeSession.open({ ...tinyPlan, ops: [] }, {}))).toBe('PLAN_INVALID')
+    expect(await code(() => NativeSession.open(tinyPlan, { threads: 0 }))).toBe('INTERNAL')
+    expect(await code(() => NativeSession.open(tinyPlan, { isa: 'mmx' }))).toBe('BACKEND_UNAVAILABLE')
+  })
+
+  it('makes ready what a batch takes, once the weights are there and before dispose', async () => {
+    const session = open()
+    expect(await code(() => session.prepare(1))).toBe('INTERNAL')
+    await loadWeights(tinyPlan, tinyWeights, session, 1)
+    for (const images of [0, -1, 1.5, 2 ** 31, '1' as unknown as number])
+      expect(await code(() => session.prepare(images))).toBe('INTERNAL')
+    expect(await code(() => session.prepare(3))).toBe('no error')
+    session.dispose()
+    expect(await code(() => session.prepare(1))).toBe('SESSION_CLOSED')
+  })
+
+  it('lists the algorithms for an operation, the one in use first, and accepts no others', async () => {
     const given = (algorithms: unknown, exact = false) =>
       new NativeSession(tinyPlan, { isa: 'baseline', exact, algorithms: algorithms as string[] })
     const ways = given(undefined).algorithms()
@@ -126,7 +155,7 @@ describe('the addon', () => {
     expect(await code(() => session.algorithms())).toBe('SESSION_CLOSED')
   })
 
-  it('refuses inputs that are no batch and outputs it does not know', async () => {
+  it('refuses inputs that are not a batch, and unknown outputs', async () => {
     const session = open()
     expect(await code(() => session.run(new Uint8Array(5), ['logits']))).toBe('INTERNAL')
     expect(await code(() => session.run(new Uint8Array(0), ['logits']))).toBe('INTERNAL')
@@ -136,7 +165,7 @@ describe('the addon', () => {
     expect(await code(() => session.run(tinyBytes(1), ['boxes' as 'logits']))).toBe('INTERNAL')
   })
 
-  it('refuses to resize what does not fit together', async () => {
+  it('refuses inconsistent resize arguments', async () => {
     const good = {
       height: 2,
       width: 2,
@@ -158,7 +187,7 @@ describe('the addon', () => {
     expect(await call({ width: 2 ** 30, outWidth: 2 ** 30 })).toBe('INTERNAL')
   })
 
-  it('throws only codes that the table has, and names outputs as it does', () => {
+  it('throws only codes from the table, and uses the same output names', () => {
     const source = (file: string) => readFileSync(join(packageRoot, 'native', 'core', file), 'utf8')
     const codes = [...source('error.h').matchAll(/return "([A-Z_]+)";/g)].map(match => match[1]!)
     expect(codes.length).toBeGreaterThan(4)

@@ -119,7 +119,7 @@ describe('a batcher', () => {
     await Promise.all(answers)
   })
 
-  it('refuses what would not fit the queue, and takes more once there is room', async () => {
+  it('refuses what does not fit in the queue, and accepts more once there is room', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0, maxQueue: 3 })
     const accepted = [ask(batcher, 2), ask(batcher, 2)]
@@ -132,7 +132,7 @@ describe('a batcher', () => {
     expect(await Promise.all(accepted)).toHaveLength(4)
   })
 
-  it('gives back the places of a request that is aborted or late', async () => {
+  it('frees the slots of a request that is aborted or late', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0, maxQueue: 4 })
     const first = ask(batcher, 1)
@@ -154,7 +154,7 @@ describe('a batcher', () => {
     )
   })
 
-  it('lets the others of a batch have their results when one of them vanishes while it runs', async () => {
+  it('gives the rest of a batch its results when one request vanishes during the run', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const blocker = ask(batcher, 1)
@@ -172,7 +172,7 @@ describe('a batcher', () => {
     expect((await stays).outputs.logits).toEqual((await session.run(tinyBytes(1))).logits)
   })
 
-  it('lets small requests pass large ones, which have half of every batch however many small ones come', async () => {
+  it('lets small requests pass large ones, which keep half of every batch however many small ones come', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const done: string[] = []
@@ -202,7 +202,7 @@ describe('a batcher', () => {
     expect(batcher.waiting).toBe(0)
   })
 
-  it('has bytes and floats take turns where both wait', async () => {
+  it('alternates bytes and floats when both wait', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 4, maxWaitMs: 0 })
     const answers = [ask(batcher, 13), batcher.run(tinyInput(2), { outputs: ['logits'] })]
@@ -213,7 +213,7 @@ describe('a batcher', () => {
     expect(batches.map(({ images }) => images)).toEqual([4, 2, 4, 4, 1])
   })
 
-  it('fails the requests of a batch that fails, and goes on', async () => {
+  it('fails the requests of a failed batch, and continues', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 2, maxWaitMs: 0 })
     const failing = ask(batcher, 5).catch((error: Error) => error.message)
@@ -256,7 +256,7 @@ describe('a batcher', () => {
     },
   )
 
-  it('goes on and closes where nothing of a batch is left', async () => {
+  it('continues and closes when nothing of a batch is left', async () => {
     const { runner, batches } = held()
     const reports: number[] = []
     const onBatch = ({ images }: { images: number }) => reports.push(images)
@@ -277,7 +277,7 @@ describe('a batcher', () => {
     expect(reports).toEqual([1, 1])
   })
 
-  it('answers, goes on and closes whatever its listener throws, and warns of it', async () => {
+  it('answers, continues and closes whatever its listener throws, and warns about it', async () => {
     const warnings: Error[] = []
     const listen = (warning: Error) => warnings.push(warning)
     process.on('warning', listen)
@@ -305,7 +305,7 @@ describe('a batcher', () => {
     ],
     ['returns nothing', () => undefined],
     ['lacks an output', async () => ({ logits: new Float32Array(4) })],
-  ])('fails the batch of a session that %s, and goes on and closes', async (_, run) => {
+  ])('fails the batch of a session that %s, then continues and closes', async (_, run) => {
     const batcher = new Batcher([{ plan: tinyPlan, concurrency: 1, run } as unknown as BatchRunner], {
       maxWaitMs: 0,
     })
@@ -314,7 +314,7 @@ describe('a batcher', () => {
     expect(batcher.waiting).toBe(0)
   })
 
-  it('fails the batch that there is no memory for, and no other', async () => {
+  it('fails only the batch that runs out of memory', async () => {
     const { runner, batches } = held()
     const batcher = new Batcher([runner], { maxBatch: 8, maxWaitMs: 0 })
     const first = ask(batcher, 1)
@@ -338,7 +338,7 @@ describe('a batcher', () => {
     expect(() => new Batcher([session, other.session])).toThrow(RangeError)
   })
 
-  it('finishes what it has accepted when it is closed, without waiting for more, and takes nothing else', async () => {
+  it('finishes accepted requests when it is closed, without waiting for more, and accepts nothing else', async () => {
     const batcher = new Batcher([session], { maxBatch: 4, maxWaitMs: 100_000 })
     const accepted = [ask(batcher, 1), ask(batcher, 6), batcher.run(tinyInput(1), { outputs })]
     const closed = batcher.close()
@@ -358,7 +358,7 @@ describe('a batcher', () => {
     expect(() => new Batcher([session], options)).toThrow(type)
   })
 
-  it('refuses a request that would fail the batch it is in', async () => {
+  it('refuses a request that would fail its batch', async () => {
     const batcher = new Batcher([session])
     await expect(batcher.run(tinyBytes(1).subarray(1), { outputs })).rejects.toThrow(RangeError)
     await expect(batcher.run([1] as unknown as Uint8Array, { outputs })).rejects.toThrow(TypeError)

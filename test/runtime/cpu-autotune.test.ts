@@ -45,13 +45,13 @@ describe('the fixed table', () => {
     return algorithms
   }
 
-  it('has Winograd for networks as large as ResNet-152', () => {
+  it('uses Winograd for networks as large as ResNet-152', () => {
     expect(algorithmsOf({ layers: 152 }).filter(([first]) => first === 'winograd4').length).toBeGreaterThan(
       30,
     )
   })
 
-  it('spares the memory of its weights for larger ones, which may be told to take it', () => {
+  it('saves its memory for larger ones, but still offers it', () => {
     const wide = algorithmsOf({ layers: 152, widthPerGroup: 112 })
     expect(new Set(wide.map(([first]) => first))).toEqual(new Set([undefined, 'direct']))
     expect(wide.filter(all => all.includes('winograd4')).length).toBeGreaterThan(30)
@@ -100,7 +100,7 @@ describe.each(loadNative().capabilities())('the fixed table on %s', isa => {
     expect(chosen(channels, size, { stride: 2 })).toBe(algorithm)
   })
 
-  it('has no Winograd for fewer channels than two vectors, other windows and exact results', () => {
+  it('does not use Winograd for less than two vectors of channels, other kernels or exact results', () => {
     const lanes = { avx512: 16, avx2: 8, baseline: 4 }[isa]!
     expect(chosen(2 * lanes, 56)).toBe('winograd4')
     expect(chosen(2 * lanes - 1, 56)).toBe('direct')
@@ -167,7 +167,7 @@ const changed = (change: (choice: string) => string): CacheFile => {
 }
 
 describe('choosing by timing on the CPU', () => {
-  it.each(['direct', 'winograd2', 'winograd4'])('takes %s where that is the fastest', async favourite => {
+  it.each(['direct', 'winograd2', 'winograd4'])('picks %s when it is the fastest', async favourite => {
     const { addon, timed, open } = favouring(favourite)
     expect(await choose(addon)).toEqual(everywhere(favourite))
     expect(timed.length).toBeGreaterThan(0)
@@ -175,7 +175,7 @@ describe('choosing by timing on the CPU', () => {
     expect(open()).toBe(0)
   })
 
-  it("keeps the table's way unless another is at least 3 % faster", async () => {
+  it("keeps the table's choice unless another is at least 3 % faster", async () => {
     const op = hasChoice.indexOf(true)
     const [first, second] = ways[op]!
     const onePlan = (ms: number) => addonWithClock(algorithm => (algorithm === second ? ms : 1)).addon
@@ -183,7 +183,7 @@ describe('choosing by timing on the CPU', () => {
     expect((await choose(onePlan(0.96), { cache: '' }))[op]).toBe(second)
   })
 
-  it('times convolutions that are alike once, and each with all that goes with it', async () => {
+  it('times equal convolutions once, with everything fused into them', async () => {
     const { addon, timed } = favouring('direct')
     await choose(addon)
     const names = Object.keys(read().choices)
@@ -199,7 +199,7 @@ describe('choosing by timing on the CPU', () => {
     expect(new Set(added.map(({ residual }) => residual))).toEqual(new Set([null, 1]))
   })
 
-  it('takes batches of 8 for all larger ones, and fewer of images that are large', async () => {
+  it('times larger batches as batches of 8, and large images in smaller ones', async () => {
     const small = favouring('direct')
     await choose(small.addon, { maxBatch: 32 })
     expect(new Set(small.timed.map(({ images }) => images))).toEqual(new Set([8]))
@@ -214,14 +214,14 @@ describe('choosing by timing on the CPU', () => {
     expect(new Set(timed.map(({ images }) => images))).toEqual(new Set([6])) // of 2,560,000 numbers
   })
 
-  it('times convolutions whose weights are spread over their window', async () => {
+  it('times convolutions whose weights are spread over the kernel', async () => {
     const op = { ...plan.ops[hasChoice.indexOf(true)]!, averaged: true }
     const averaged = { ...plan, ops: plan.ops.with(hasChoice.indexOf(true), op as Op) }
     const chosen = await new CpuAutotune().choose(favouring('winograd2').addon, averaged, options, 1, '')
     expect(chosen).toEqual(everywhere('winograd2'))
   })
 
-  it('times nothing for a second process that finds the file of the first, and obeys it', async () => {
+  it("times nothing in a second process that finds the first one's file, and follows it", async () => {
     await choose(favouring('winograd2').addon)
     expect(files()).toEqual([expect.stringMatching(/^cpu-[0-9a-f]{16}\.json$/)])
     const second = favouring('direct')
@@ -237,7 +237,7 @@ describe('choosing by timing on the CPU', () => {
     ...(loadNative().capabilities().length > 1
       ? [['instruction sets', { given: { ...options, isa: 'baseline' } }] as const]
       : []),
-  ])('times anew for other %s', async (_, other) => {
+  ])('times again for other %s', async (_, other) => {
     await choose(favouring('winograd2').addon)
     const { addon, timed } = favouring('direct')
     expect(await choose(addon, other)).toEqual(everywhere('direct'))
@@ -245,7 +245,7 @@ describe('choosing by timing on the CPU', () => {
     expect(files()).toHaveLength(2)
   })
 
-  it('times only what the file does not say, and adds it', async () => {
+  it('times only what the file lacks, and adds it', async () => {
     await choose(favouring('winograd2').addon)
     const { machine, choices } = read()
     const { '16x16x16 -> 16x16x16, 3x3 pad 1, 1 groups relu': left, ...rest } = choices
@@ -263,7 +263,7 @@ describe('choosing by timing on the CPU', () => {
     })
   })
 
-  it('leaves in the file what another process has chosen meanwhile', async () => {
+  it('keeps what another process has added to the file in the meantime', async () => {
     await choose(favouring('winograd2').addon)
     const { machine, choices } = read()
     writeFileSync(pathOf(), JSON.stringify({ machine, choices: {} }))
@@ -289,7 +289,7 @@ describe('choosing by timing on the CPU', () => {
     ['has names of what every object has', () => JSON.stringify(changed(() => 'constructor'))],
     ['has numbers for names', () => JSON.stringify(changed(() => 3 as unknown as string))],
     ['is far too large', file => `${JSON.stringify(file)}${' '.repeat(2 << 20)}`],
-  ])('ignores a file that %s, and writes it anew', async (_, damage) => {
+  ])('ignores a file that %s, and rewrites it', async (_, damage) => {
     await choose(favouring('winograd2').addon)
     writeFileSync(pathOf(), damage(read()))
     const { addon, timed } = favouring('direct')
@@ -299,7 +299,7 @@ describe('choosing by timing on the CPU', () => {
     expect(files()).toHaveLength(1)
   })
 
-  it('times nothing that it cannot keep, and says so at once', async () => {
+  it('times nothing if it cannot save the result, and says so at once', async () => {
     const file = join(folder, 'file')
     writeFileSync(file, '')
     const { addon, timed, open } = favouring('direct')
@@ -309,7 +309,7 @@ describe('choosing by timing on the CPU', () => {
     expect([timed.length, open()]).toEqual([0, 0])
   })
 
-  it('keeps its choice and leaves nothing half-done where the file cannot be written all the same', async () => {
+  it('keeps its choice and leaves nothing half-written if the file turns out to be unwritable', async () => {
     await choose(favouring('direct').addon)
     const { machine } = read()
     const taken = mkdtempSync(join(root, 'taken-'))
@@ -337,7 +337,7 @@ describe('choosing by timing on the CPU', () => {
     expect(readdirSync(empty)).toHaveLength(1)
   })
 
-  it('times and writes nothing where only exact results will do', async () => {
+  it('times and writes nothing if results must be exact', async () => {
     const { addon, timed } = favouring('winograd2')
     const chosen = await choose(addon, { given: { ...options, exact: true } })
     expect(chosen).toEqual(plan.ops.map(() => ''))
@@ -345,7 +345,7 @@ describe('choosing by timing on the CPU', () => {
     expect(files()).toEqual([])
   })
 
-  it('closes what it opened when something fails, and can be asked again', async () => {
+  it('closes what it opened when something fails, and can be called again', async () => {
     const autotune = new CpuAutotune()
     let healthy = false
     const { addon, open } = addonWithClock(() => {
@@ -371,7 +371,7 @@ describe('a session with autotune', () => {
     return createSession(given, weights, { ...base, ...extra })
   }
 
-  it('says which algorithm each operation uses: that of the table, or what was chosen', async () => {
+  it("reports each operation's algorithm: the table's, or the one chosen", async () => {
     await using fixed = await createSession({ autotune: false })
     expect(fixed.algorithms).toEqual(byTable)
     expect(files()).toEqual([])
@@ -400,7 +400,7 @@ describe('a session with autotune', () => {
     },
   )
 
-  it('is exact where that is asked for, whatever a file says', async () => {
+  it('is exact on request, whatever a file says', async () => {
     await (await createSession()).dispose()
     writeFileSync(pathOf(), JSON.stringify(changed(() => 'winograd4')))
     await using exact = await createSession({ exact: true })
@@ -409,7 +409,7 @@ describe('a session with autotune', () => {
     expect((await exact.run(pixels(1))).logits).toEqual((await plain.run(pixels(1))).logits)
   })
 
-  it('leaves no files where it is given no folder', async () => {
+  it('writes no files without a folder', async () => {
     vi.stubEnv('RESIDUAL_CACHE_DIR', folder)
     await using session = await createSession({ planCache: null })
     expect(session.algorithms).toHaveLength(plan.ops.length)
@@ -417,7 +417,7 @@ describe('a session with autotune', () => {
     vi.unstubAllEnvs()
   })
 
-  it('refuses what it is not, and plans that are none', async () => {
+  it('refuses anything but a boolean, and invalid plans', async () => {
     const wrong = { autotune: 'yes' as unknown as boolean }
     await expect(createSession(wrong)).rejects.toThrow(TypeError)
     const ops = tinyPlan.ops.map((op, i) => (i === 1 ? { ...op, stride: 0 } : op)) as Plan['ops']

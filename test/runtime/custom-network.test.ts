@@ -51,7 +51,7 @@ function ownNetwork(): Network {
   return { name: 'own', graph: logits.graph, outputs: { logits, features, featureMaps } }
 }
 
-it('runs a network that is no ResNet, fused in the same way, and agrees with plain loops and onnxruntime', async () => {
+it('runs a network that is not a ResNet, fused the same way, and agrees with plain loops and onnxruntime', async () => {
   const network = ownNetwork()
   const shape = { height: 45, width: 38, channels: 5 }
   const plan = lower(network, { ...shape, mean: Array(5).fill(0), std: Array(5).fill(1) })

@@ -9,7 +9,7 @@ import { noTwin, twin, twinGpu } from '../support/twin.ts'
 const notHere = process.platform === 'linux' ? undefined : 'skipped: it preloads a library as Linux does it'
 if (notHere) console.log(notHere)
 
-describe.skipIf(notHere)('A thread that cannot be started for want of memory', () => {
+describe.skipIf(notHere)('A thread that cannot be started for lack of memory', () => {
   const library = join(temporaryFolder(), 'failing_threads.so')
   beforeAll(() => {
     const source = join(packageRoot, 'test', 'support', 'failing_threads.cc')
@@ -30,7 +30,7 @@ describe.skipIf(notHere)('A thread that cannot be started for want of memory', (
     return stdout.trim().split('\n')
   }
 
-  it.each([1, 2, 3])('costs the session and not the process: the %i. of three helpers', async failing => {
+  it.each([1, 2, 3])('fails the session but not the process: helper %i of three', async failing => {
     const lines = await run(
       failing,
       `
@@ -41,7 +41,10 @@ describe.skipIf(notHere)('A thread that cannot be started for want of memory', (
       console.log((await (await open()).run(tinyBytes(1))).logits.length)
       `,
     )
-    expect(lines).toEqual(['OUT_OF_MEMORY Could not start 4 threads: std::bad_alloc. Ask for fewer.', '4'])
+    expect(lines).toEqual([
+      'OUT_OF_MEMORY Could not start 4 threads: std::bad_alloc. Use fewer threads.',
+      '4',
+    ])
   })
 
   it.skipIf(noTwin)(

@@ -19,7 +19,7 @@ import {
 import { keepStored } from '../../lib/weights/stored-source.ts'
 import { type StoredType, storedBytes } from '../../lib/weights/tensors/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
-import { outputsLast, turnedWeights } from '../support/layouts.ts'
+import { toRSCK, weightsInRSCK } from '../support/layouts.ts'
 import { tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const folder = temporaryFolder()
@@ -141,7 +141,7 @@ describe('weights', () => {
         const laidOut = order.map(([name, { shape, data }]) => ({
           name,
           shape,
-          data: (name === 'c.weight' && layout === 'RSCK' ? outputsLast(shape, data) : data).map(
+          data: (name === 'c.weight' && layout === 'RSCK' ? toRSCK(shape, data) : data).map(
             ({ bytes }) => bytes,
           ),
         }))
@@ -262,8 +262,8 @@ describe('weights', () => {
   it.each([
     [[1, 2, 3, Number.NaN], 'channel 1 comes to NaN'],
     [[Number.POSITIVE_INFINITY, 2, 3, 4], 'channel 0 comes to Infinity'],
-  ])('whose output channels come last are refused too: %j', async (numbers, problem) => {
-    const source = turnedWeights(
+  ])('in RSCK are refused too: %j', async (numbers, problem) => {
+    const source = weightsInRSCK(
       fromTensors(probeTensors({ 'c.weight': one(numbers, [2, 2, 1, 1]) }), 'a test'),
     )
     await expect(createSession(small, source)).rejects.toMatchObject({
@@ -298,7 +298,7 @@ describe('weights', () => {
       await expect(createSession(tinyPlan, slow, { threads: 4 })).rejects.toThrow("'block.conv1'")
   })
 
-  it('are those that `read` gives where it is not the file that is asked', async () => {
+  it('are what `read` returns if they do not come straight from the file', async () => {
     await using file = await openSafetensors(join(packageRoot, 'models', 'resnet50-cifar10.safetensors'))
     await using classifier = await load('resnet50-cifar10', { device: 'cpu' })
     const { plan } = classifier.session
@@ -330,7 +330,7 @@ describe('a checkpoint', () => {
     copyFileSync(record, path.replace('.safetensors', '.json'))
   }
 
-  it('that is cut while it is loaded is refused, or was read before', async () => {
+  it('that is truncated while it loads is refused, or was read before', async () => {
     await using whole = await load(bundled)
     const expected = (await whole.run(pixels)).logits
     const outcomes: string[] = []
@@ -352,7 +352,7 @@ describe('a checkpoint', () => {
     expect(outcomes.filter(outcome => outcome !== 'CHECKPOINT_INVALID' && outcome !== 'loaded')).toEqual([])
   }, 60_000)
 
-  it('that was overwritten since it was opened is refused', async () => {
+  it('that was overwritten after it was opened is refused', async () => {
     copy()
     await using file = await openSafetensors(path)
     await using classifier = await load(path)
@@ -363,7 +363,7 @@ describe('a checkpoint', () => {
     })
   })
 
-  it('may be closed while it is loaded, and may be loaded many times at once', async () => {
+  it('may be closed while it loads, and may be loaded many times at once', async () => {
     await using first = await load(bundled)
     const expected = (await first.run(pixels)).logits
     const loading = Array.from({ length: 8 }, () => load(bundled, { threads: 2 }))

@@ -90,7 +90,7 @@ describe('the memory of a session', () => {
     ).toBeLessThan(-kept / 2)
   })
 
-  it('is given back by sessions that are created and disposed of, threads included', async () => {
+  it('is freed by sessions that are created and disposed of, threads included', async () => {
     const lost = await growth(async () => {
       for (let i = 0; i < 5 * count; i++) {
         const session = await open()
@@ -101,7 +101,7 @@ describe('the memory of a session', () => {
     expect(lost).toBeLessThan(kept / 4) // one session in twenty
   }, 300_000)
 
-  it('is given back by sessions that were forgotten rather than disposed of', async () => {
+  it('is freed by sessions that were dropped rather than disposed of', async () => {
     const lost = await growth(async () => {
       for (let i = 0; i < count; i++) await open()
     })

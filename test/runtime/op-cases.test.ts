@@ -3,7 +3,7 @@ import { createSession, lower } from '../../lib/index.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
 import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
-import { turnedWeights } from '../support/layouts.ts'
+import { weightsInRSCK } from '../support/layouts.ts'
 import { runNaively } from '../support/naive.ts'
 import { type OpCase, opCases } from '../support/op-cases.ts'
 
@@ -35,7 +35,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
       [3, true],
     ] as const) {
       const bound = exact ? exactTolerance : tolerance
-      const source = exact ? turnedWeights(weights) : weights
+      const source = exact ? weightsInRSCK(weights) : weights
       await using session = await createSession(plan, source, { device: 'cpu', threads, exact })
       expect(session.device).toMatchObject({ isa })
       const actual = await session.run(input, { outputs })
@@ -46,7 +46,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
 
   const waysOf = (opCase: OpCase) => new NativeSession(planOf(opCase), { isa }).algorithms()
   const withChoice = opCases.filter(opCase => waysOf(opCase).some(names => names.length > 1))
-  it.each(withChoice)('compute the same in every way there is: $title', async opCase => {
+  it.each(withChoice)('compute the same with every algorithm: $title', async opCase => {
     const plan = planOf(opCase)
     const ways = waysOf(opCase)
     const input = goldenImages(opCase.batch, opCase.shape)
@@ -67,7 +67,7 @@ describe.each(loadNative().capabilities())('the kernels for %s', isa => {
     for (const way of others) {
       const actual = await run(way)
       expect(actual).not.toEqual(direct)
-      expect(await run(way, turnedWeights(goldenWeights(opCase.network)))).toEqual(actual)
+      expect(await run(way, weightsInRSCK(goldenWeights(opCase.network)))).toEqual(actual)
       expect(relativeError(actual, direct), way).toBeLessThan(1e-5)
     }
   })

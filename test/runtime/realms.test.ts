@@ -5,7 +5,7 @@ import { expect, it, vi } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { ResidualError } from '../../lib/index.ts'
 
-it('works where globals are of another realm than Node’s, as with Jest and with Vitest’s vmThreads', async () => {
+it('works with globals of another realm, as in Jest and Vitest’s vmThreads', async () => {
   const vitest = join(packageRoot, 'node_modules', 'vitest', 'vitest.mjs')
   const config = join(packageRoot, 'test', 'realms', 'vitest.config.ts')
   const { stdout } = await promisify(execFile)(process.execPath, [vitest, 'run', '--config', config], {
@@ -15,7 +15,7 @@ it('works where globals are of another realm than Node’s, as with Jest and wit
   expect(stdout).toMatch(/Tests +4 passed \(4\)/)
 }, 120_000)
 
-it('knows errors of another copy of the package', async () => {
+it('recognises errors of another copy of the package', async () => {
   const ours = new ResidualError('INTERNAL', 'ours')
   vi.resetModules()
   const { ResidualError: Other } = await import('../../lib/errors.ts')

@@ -24,7 +24,7 @@ const create = (options = {}) =>
 const coded = (code: string) => expect.objectContaining({ name: 'ResidualError', code })
 
 describe('createSession', () => {
-  it('says what computes', async () => {
+  it('reports its device', async () => {
     await using session = await create()
     expect(session.device).toEqual({ kind: 'cpu', isa: loadNative().capabilities()[0], threads: 2 })
   })
@@ -33,7 +33,7 @@ describe('createSession', () => {
     await expect(create({ device: 'tpu' })).rejects.toThrow(RangeError)
   })
 
-  it('takes a lower instruction set, and refuses one the machine lacks by naming those it has', async () => {
+  it('accepts a lower instruction set, and names the available ones when it refuses another', async () => {
     vi.stubEnv('RESIDUAL_CPU_ISA', 'baseline')
     await using session = await create()
     expect(session.device).toMatchObject({ isa: 'baseline' })
@@ -57,7 +57,7 @@ describe('createSession', () => {
     await expect(create(options)).rejects.toThrow(RangeError)
   })
 
-  it('passes on what is wrong with the weights', async () => {
+  it('passes on errors in the weights', async () => {
     await expect(createSession(tinyPlan, fromTensors(new Map()))).rejects.toEqual(coded('TENSOR_NOT_FOUND'))
   })
 
@@ -73,8 +73,8 @@ describe('createSession', () => {
       broken(p => Object.assign(p.ops[1]!, { src: 3 })),
       /no earlier operation wrote/,
     ],
-    ['a value written twice', broken(p => Object.assign(p.ops[2]!, { dst: 0 })), /written already/],
-    ['a wrong shape', broken(p => Object.assign(p.ops[1]!, { stride: 3 })), /where .* is due/],
+    ['a value written twice', broken(p => Object.assign(p.ops[2]!, { dst: 0 })), /already been written/],
+    ['a wrong shape', broken(p => Object.assign(p.ops[1]!, { stride: 3 })), /where .* is expected/],
     ['no stride', broken(p => Object.assign(p.ops[1]!, { stride: 0 })), /stride 0/],
     [
       'groups that do not divide',
@@ -82,13 +82,13 @@ describe('createSession', () => {
       /groups that do not divide/,
     ],
     ['an unknown kind', broken(p => Object.assign(p.ops[1]!, { kind: 'lstm' })), /unknown kind 'lstm'/],
-    ['a fraction', broken(p => Object.assign(p.ops[1]!, { kernel: 1.5 })), /kernel is not an integer/],
-    ['no normalize', broken(p => p.ops.shift()), /begins with a 'normalize'/],
+    ['a fraction', broken(p => Object.assign(p.ops[1]!, { kernel: 1.5 })), /kernel must be an integer/],
+    ['no normalize', broken(p => p.ops.shift()), /must begin with a 'normalize'/],
     ['too few means', broken(p => Object.assign(p.ops[0]!, { mean: [0] })), /mean and a std per channel/],
     [
       'a huge value',
       broken(p => Object.assign(p.values[0]!, { height: 1 << 20, width: 1 << 20 })),
-      /too large|is due/,
+      /too large|is expected/,
     ],
     [
       'so many weights that their number wraps to 0',
@@ -106,8 +106,8 @@ describe('createSession', () => {
       }),
       /too many weights/,
     ],
-    ['no operations', broken(p => p.ops.splice(0)), /begins with/],
-  ])('does not believe a plan with %s', async (_, plan, message) => {
+    ['no operations', broken(p => p.ops.splice(0)), /must begin with/],
+  ])('refuses a plan with %s', async (_, plan, message) => {
     const error = await createSession(plan, tinyWeights).catch(e => e)
     expect(error).toEqual(coded('PLAN_INVALID'))
     expect(error.message).toMatch(message)
@@ -124,7 +124,7 @@ describe('run', () => {
     expect(relativeError((await session.run(bytes)).logits, expected.logits)).toBeLessThan(1e-5)
   })
 
-  it('returns what is asked for and nothing else', async () => {
+  it('returns the requested outputs and nothing else', async () => {
     await using session = await create()
     const all = await session.run(tinyInput(2), {
       outputs: ['logits', 'probabilities', 'features', 'featureMaps'],
@@ -140,7 +140,7 @@ describe('run', () => {
     }
   })
 
-  it.each([1, 2, 3, 5])('gives each image the same bits in parts of %i as alone', async maxBatch => {
+  it.each([1, 2, 3, 5])('gives each image the same bits in batches of %i as alone', async maxBatch => {
     await using session = await create({ maxBatch })
     const count = 7
     const bytes = tinyBytes(count)
@@ -207,7 +207,7 @@ describe('run', () => {
     expect(actual.map(({ logits }) => logits)).toEqual(expected)
   })
 
-  it('goes on after a run that failed', async () => {
+  it('works after a failed run', async () => {
     await using session = await create()
     const detached = tinyBytes(1)
     const first = session.run(tinyBytes(1))
@@ -217,7 +217,7 @@ describe('run', () => {
     expect((await session.run(tinyBytes(1))).logits).toEqual((await first).logits)
   })
 
-  it('is not disturbed by a buffer that changes or goes away once the run has begun', async () => {
+  it('is not affected if a buffer changes or goes away once the run has begun', async () => {
     await using session = await create()
     const expected = (await session.run(tinyBytes(4))).logits
     const input = tinyBytes(4)
@@ -227,14 +227,14 @@ describe('run', () => {
     expect((await run).logits).toEqual(expected)
   })
 
-  it('takes pixels in shared memory', async () => {
+  it('accepts pixels in shared memory', async () => {
     await using session = await create()
     const shared = new Uint8Array(new SharedArrayBuffer(tinyBytes(2).length))
     shared.set(tinyBytes(2))
     expect((await session.run(shared)).logits).toEqual((await session.run(tinyBytes(2))).logits)
   })
 
-  it('is not disturbed by what happens to shared memory, also behind a Buffer, or to `outputs`', async () => {
+  it('is not affected by changes to shared memory, even behind a Buffer, or to `outputs`', async () => {
     await using session = await create()
     const expected = (await session.run(tinyBytes(2))).logits
     for (const view of [Uint8Array, Buffer]) {
@@ -251,7 +251,7 @@ describe('run', () => {
     }
   })
 
-  it('takes arrays of another realm, and of subclasses that have methods of their own', async () => {
+  it('accepts arrays of another realm, and of subclasses with their own methods', async () => {
     await using session = await create()
     const expected = (await session.run(tinyBytes(2))).logits
     const other = runInNewContext('bytes => Uint8Array.from(bytes)')(tinyBytes(2)) as Uint8Array
@@ -270,7 +270,7 @@ describe('run', () => {
     expect((await session.run(new Odd(tinyBytes(2).buffer))).logits).toEqual(expected)
   })
 
-  it('refuses what is no batch', async () => {
+  it('refuses anything but a batch', async () => {
     await using session = await create()
     await expect(session.run([1, 2, 3] as unknown as Uint8Array)).rejects.toThrow(TypeError)
     await expect(session.run(new Float64Array(192) as unknown as Float32Array)).rejects.toThrow(TypeError)
@@ -288,7 +288,7 @@ describe('run', () => {
 })
 
 describe('profile', () => {
-  it('tells what each operation of the plan took, in its order', async () => {
+  it('reports the time of each operation, in the order of the plan', async () => {
     await using session = await create()
     const times = await session.profile(tinyBytes(3), { runs: 3 })
     expect(times.map(({ name, kind }) => ({ name, kind }))).toEqual(
@@ -298,7 +298,7 @@ describe('profile', () => {
       if (kind === 'conv') expect(milliseconds, name).toBeGreaterThan(0)
   })
 
-  it('adds up to what a run takes, over all parts of a batch', async () => {
+  it('adds up to the time of a run, over all parts of a batch', async () => {
     const plan = lower(resnet({ layers: 18 }), { height: 64, width: 64, mean: [0, 0, 0], std: [1, 1, 1] })
     const weights = initialise(parametersOf(resnet({ layers: 18 })), 1)
     await using session = await createSession(plan, weights, { device: 'cpu', threads: 1, maxBatch: 2 })
@@ -317,7 +317,7 @@ describe('profile', () => {
     expect(eight.sum).toBeGreaterThan(3 * one.sum)
   })
 
-  it('does not disturb runs that are under way', async () => {
+  it('does not disturb runs in flight', async () => {
     await using session = await create()
     const expected = await session.run(tinyBytes(3))
     const [before, , after] = await Promise.all([
@@ -328,7 +328,7 @@ describe('profile', () => {
     expect([before, after]).toEqual([expected, expected])
   })
 
-  it('refuses what it cannot do', async () => {
+  it('refuses what it does not support', async () => {
     const session = await create()
     await expect(session.profile(tinyBytes(1), { runs: 0 })).rejects.toThrow(RangeError)
     await expect(session.profile(new Uint8Array(193))).rejects.toThrow(RangeError)
@@ -338,7 +338,7 @@ describe('profile', () => {
 })
 
 describe('dispose', () => {
-  it('lets what was begun finish, refuses what comes after, and may be called twice', async () => {
+  it('lets runs in flight finish, refuses later ones, and may be called twice', async () => {
     const session = await create()
     const runs = [session.run(tinyBytes(3)), session.run(tinyBytes(1))]
     const closed = session.dispose()

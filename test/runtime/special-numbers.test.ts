@@ -146,7 +146,7 @@ describe.each(loadNative().capabilities())('on %s', isa => {
     },
   )
 
-  it('convolutions of numbers up to 1e34 have finite sums in every way, and exact ones as long as the sums are', async () => {
+  it('convolutions of numbers up to 1e34 stay finite with every algorithm, and exact ones as long as the sums do', async () => {
     const shape = { height: 28, width: 28, channels: 64 }
     for (const stride of [1, 2]) {
       const net = networkOf(shape, x => conv(x, { name: 'c', channels: 64, kernel: 3, stride }))
@@ -172,7 +172,7 @@ describe.each(loadNative().capabilities())('on %s', isa => {
     }
   })
 
-  it('numbers too small to be normal count as zero, in images and in sums, on every thread', async () => {
+  it('denormal numbers count as zero, in images and in sums, on every thread', async () => {
     const shape = { height: 24, width: 24, channels: 32 }
     const net = networkOf(shape, x => conv(x, { name: 'c', channels: 32, kernel: 1 }))
     await using one = await session(net, { threads: 3 }, constantWeights(net.network, 1))
@@ -192,7 +192,7 @@ describe.each(loadNative().capabilities())('on %s', isa => {
   })
 })
 
-it('a thread that computed has its own way with small numbers back afterwards', async () => {
+it('a thread that computed gets its own denormal mode back afterwards', async () => {
   // One thread of libuv's does both: it runs the network, then turns half-precision weights, which passes through such numbers.
   const script = `
     import { loadNative } from './lib/runtime/native.ts'

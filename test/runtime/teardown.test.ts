@@ -17,7 +17,7 @@ const startWorker = () =>
 const firstMessage = (worker: Worker) =>
   new Promise<Float32Array>((resolve, reject) => worker.once('message', resolve).once('error', reject))
 
-it('works in several worker threads at once, which may be terminated in the middle of a run', async () => {
+it('works in several worker threads at once, which may be terminated during a run', async () => {
   for (let round = 0; round < 5; round++) {
     const workers = [startWorker(), startWorker(), startWorker()]
     const [first, ...others] = await Promise.all(workers.map(firstMessage))
@@ -43,7 +43,7 @@ it('lets workers be terminated while they load', async () => {
   }
 }, 120_000)
 
-it.each(['process.exit(0)', 'undefined'])('lets a process end while it loads: %s', async ending => {
+it.each(['process.exit(0)', 'undefined'])('lets a process exit while it loads: %s', async ending => {
   const script = `
     import { load } from ${JSON.stringify(entry)}
     load('resnet50-cifar10')
@@ -55,7 +55,7 @@ it.each(['process.exit(0)', 'undefined'])('lets a process end while it loads: %s
   expect(result).toEqual({ stdout: '', stderr: '' })
 })
 
-it.each(['process.exit(0)', 'undefined'])('lets a process end in the middle of a run: %s', async ending => {
+it.each(['process.exit(0)', 'undefined'])('lets a process exit during a run: %s', async ending => {
   const script = `
     import { load } from ${JSON.stringify(entry)}
     const classifier = await load('resnet50-cifar10')
@@ -68,7 +68,7 @@ it.each(['process.exit(0)', 'undefined'])('lets a process end in the middle of a
   expect(result).toEqual({ stdout: '', stderr: '' })
 })
 
-it('does not compute while nobody asks it to', async () => {
+it('uses no CPU while idle', async () => {
   const classifier = await load('resnet50-cifar10', { threads: 4 })
   await classifier.run(new Uint8Array(64 * 64 * 3))
   await new Promise(resolve => setTimeout(resolve, 100))

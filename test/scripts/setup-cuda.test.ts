@@ -98,7 +98,7 @@ const nvccOfDeps = () => join(deps, 'nvidia', 'cu13', 'bin', 'nvcc')
 const beside = () => readdirSync(dirname(deps))
 
 describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
-  it('brings everything to a machine that has nothing, programs that can be executed, and once', async () => {
+  it('downloads everything to a bare machine, with executable programs, and only once', async () => {
     const first = await setUp()
     expect(first.stderr).toMatch(/downloading nvidia-cuda-nvcc 13\.0\.88, .*\n.*nvcc 13\.0 .*cuDNN/s)
     expect(first.code).toBe(0)
@@ -121,7 +121,7 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     ['an inventory that was cut off', () => truncateSync(join(deps, 'complete.json'), 40), all],
     ['another version of a wheel', () => repin('"13.0.85"', '"13.0.50"'), ['nvidia-cuda-cccl']],
     ['other hashes of a wheel', () => repin(/(nvvm.*?sha256":\[")..../, '$1beef'), ['nvidia-nvvm']],
-  ])('tells %s and fetches just what it takes', async (_, damage, again) => {
+  ])('detects %s and fetches just what it takes', async (_, damage, again) => {
     await setUp()
     damage()
     const { code, asked } = await setUp()
@@ -138,7 +138,7 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     expect(readFileSync(inventory, 'utf8')).not.toBe(text)
   }
 
-  it('does not take for whole what a process left that was ended, and removes it', async () => {
+  it('does not accept what a killed process left behind, and removes it', async () => {
     expect(await setUp({ FAKE_PIP: 'killed' })).toMatchObject({ code: 'SIGKILL' })
     expect(beside().filter(name => name.endsWith('.tmp'))).toHaveLength(1)
     expect(existsSync(deps)).toBe(false)
@@ -158,8 +158,8 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     ['offline', /cannot reach a package index: check the network/],
     ['unknown', /has no such wheel for this machine/],
     ['altered', /not the one that scripts\/cuda\/wheels\.mjs pins/],
-    ['full', /The disk of .*deps\/cuda is full/],
-  ])('says in one line what to do where pip fares so: %s', async (way, sentence) => {
+    ['full', /The disk that holds .*deps\/cuda is full/],
+  ])('says in one line what to do if pip fails: %s', async (way, sentence) => {
     const { code, stderr } = await setUp({ FAKE_PIP: way })
     expect(code).toBe(1)
     const last = stderr.trim().split('\n').at(-1)
@@ -168,15 +168,15 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     expect(beside()).toEqual([])
   })
 
-  it('says so where there is no Python, and where a variable has no such value', async () => {
+  it('reports missing Python, and an invalid variable', async () => {
     const none = await setUp({ RESIDUAL_PYTHON: join(folder, 'no-python') })
     expect(none.code).toBe(1)
     expect(none.stderr).toMatch(/There is no .*no-python: install Python 3 with pip/)
     const wrong = await setUp({ RESIDUAL_CUDA_TOOLKIT: 'none' })
-    expect(wrong.stderr).toMatch(/RESIDUAL_CUDA_TOOLKIT is 'none'; it may be 'auto' or 'pip'/)
+    expect(wrong.stderr).toMatch(/RESIDUAL_CUDA_TOOLKIT is 'none'; it must be 'auto' or 'pip'/)
   })
 
-  it('is part of the build, which passes without only where it may', async () => {
+  it('is part of the build, which passes without it only if allowed', async () => {
     const command = ['build-cuda.mjs', '--if-possible']
     const passed = await setUp({ FAKE_PIP: 'offline' }, { command })
     expect(passed.code).toBe(0)
@@ -186,7 +186,7 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
     expect(failed.stderr).toMatch(/pip cannot reach a package index/)
   })
 
-  it('works with no more than what the package has', async () => {
+  it("works with nothing but the package's files", async () => {
     const installed = join(folder, 'installed')
     mkdirSync(installed)
     const { files } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'))
@@ -200,7 +200,7 @@ describe.skipIf(missing)('npm run setup:cuda', { timeout: 120_000 }, () => {
   })
 })
 
-describe.skipIf(missing)('what of this machine is used', { timeout: 120_000 }, () => {
+describe.skipIf(missing)('the toolchain of this machine', { timeout: 120_000 }, () => {
   const auto = { RESIDUAL_CUDA_TOOLKIT: 'auto' }
 
   /** A folder with an nvcc in it of that version, which compiles as told. */
@@ -236,7 +236,7 @@ extern "C" unsigned long cudnnGetCudartVersion() { return ${cudart}; }`,
     return root
   }
 
-  it('is an nvcc and a cuDNN that are new enough', async () => {
+  it('is used if nvcc and cuDNN are recent enough', async () => {
     const [nvcc, root] = [toolkit('13.2'), cudnn('9.13.1', 13000)]
     const outcome = await setUp({ ...auto, CUDA_HOME: nvcc, CUDNN_ROOT: root })
     expect(outcome.stderr).toContain(`nvcc 13.2 (${nvcc}/bin/nvcc), cuDNN 9.13.1 (${root}/include)`)
@@ -246,10 +246,10 @@ extern "C" unsigned long cudnnGetCudartVersion() { return ${cudart}; }`,
   })
 
   it.each([
-    ['12.9', undefined, /it is of CUDA 12\.9, and 13 is needed/],
-    ['14.0', undefined, /it is of CUDA 14\.0, and 13 is needed/],
+    ['12.9', undefined, /it is for CUDA 12\.9; 13 is needed/],
+    ['14.0', undefined, /it is for CUDA 14\.0; 13 is needed/],
     ['13.1', 'echo "unsupported GNU version" >&2; exit 1', /it cannot compile: unsupported GNU version/],
-  ])('is not an nvcc %s that will not do', async (version, compile, sentence) => {
+  ])('is not used if it has an unusable nvcc %s', async (version, compile, sentence) => {
     const nvcc = toolkit(version, compile)
     const outcome = await setUp({ ...auto, CUDA_HOME: nvcc })
     expect(outcome.stderr).toContain(`${nvcc}/bin/nvcc is not used: `)
@@ -263,16 +263,16 @@ extern "C" unsigned long cudnnGetCudartVersion() { return ${cudart}; }`,
 
   it.each([
     ['9.8.0', 13000, true, /cuDNN 9\.8\.0 \(.*\) is not used: 9\.12\.0 is needed/],
-    ['9.13.0', 12090, true, /cuDNN 9\.13\.0 \(.*\) is not used: it is for CUDA 12, and 13 is needed/],
-    ['9.14.0', 13000, false, /cuDNN 9\.14\.0 \(.*\) is not used: its headers are not there/],
-  ])('is not a cuDNN %s for CUDA %i that will not do', async (version, cudart, headers, sentence) => {
+    ['9.13.0', 12090, true, /cuDNN 9\.13\.0 \(.*\) is not used: it is for CUDA 12; 13 is needed/],
+    ['9.14.0', 13000, false, /cuDNN 9\.14\.0 \(.*\) is not used: its headers are missing/],
+  ])('is not used if it has an unusable cuDNN %s for CUDA %i', async (version, cudart, headers, sentence) => {
     const outcome = await setUp({ ...auto, CUDNN_ROOT: cudnn(version, cudart, headers) })
     expect(outcome.stderr).toMatch(sentence)
     expect(namesOf(outcome)).toContain('nvidia-cudnn-cu13')
     expect(outcome.stderr).toMatch(/cuDNN [\d.]+ \(.*deps\/cuda\/nvidia\/cudnn\/include\)/)
   })
 
-  it('is nothing of what has been downloaded before: that is kept as it is pinned', async () => {
+  it('is not used for what was downloaded before: that is kept as pinned', async () => {
     await setUp()
     truncateSync(join(deps, 'nvidia/cudnn/lib/libcudnn.so.9'), 1)
     const outcome = await setUp({ ...auto, CUDA_HOME: toolkit('13.2'), CUDNN_ROOT: cudnn('9.13.1', 13000) })
@@ -282,7 +282,7 @@ extern "C" unsigned long cudnnGetCudartVersion() { return ${cudart}; }`,
 })
 
 describe('the pinned versions', () => {
-  it('have a hash for each machine, and docs/plans.md is of the pinned cuDNN', async () => {
+  it('have a hash for each architecture, and docs/plans.md is for the pinned cuDNN', async () => {
     const text = readFileSync(join(packageRoot, 'scripts', 'cuda', 'wheels.mjs'), 'utf8')
     const versions = [...text.matchAll(/version: '([\d.]+)'/g)].map(match => match[1])
     expect(versions).toHaveLength(11)

@@ -13,13 +13,13 @@ function pieces(...sizes: number[]): Buffer[] {
   return all
 }
 
-describe('a body in parts', () => {
+describe('a chunked body', () => {
   it.each([
     ['one', [bytes.length]],
     ['large', [100_000, 70_000]],
     ['small', [1]],
     ['all kinds of', [1, 65_535, 65_536, 65_537, 3, 0, 20_000]],
-  ])('is whole again: %s', (_, sizes) => {
+  ])('is reassembled: %s', (_, sizes) => {
     for (const announced of [0, bytes.length, bytes.length + 10, 10, 2 ** 21]) {
       const collector = new ByteCollector(announced)
       for (const part of pieces(...sizes)) collector.add(part)
@@ -28,12 +28,12 @@ describe('a body in parts', () => {
     }
   })
 
-  it('of nothing is empty', () => {
+  it('of no chunks is empty', () => {
     expect(new ByteCollector().whole()).toHaveLength(0)
     expect(new ByteCollector(1000).whole()).toHaveLength(0)
   })
 
-  it('keeps neither a buffer for every few bytes nor the memory that they lie in', () => {
+  it('keeps neither a buffer per small chunk nor the memory behind it', () => {
     const slab = Buffer.alloc(65_536)
     const collector = new ByteCollector()
     for (let i = 0; i < 100; i++) {

@@ -23,7 +23,7 @@ const form = (files: { readonly [name: string]: Uint8Array }) => {
 }
 
 describe('POST /classify', () => {
-  it('tells what the image in its body shows, as classify does, and where the time went', async () => {
+  it('classifies the image in its body, as classify does, and reports timings', async () => {
     const bytes = sampleImage('ship')
     const { status, json } = await post(`${server.url}/classify`, bytes, { 'Content-Type': 'image/jpeg' })
     expect(status).toBe(200)
@@ -36,7 +36,7 @@ describe('POST /classify', () => {
     expect(json).toEqual({ model: modelName, activation: 'softmax', results: [{ predictions, timings }] })
   })
 
-  it('takes as many classes as asked for, and gives the map of the first with what the network saw', async () => {
+  it('returns as many classes as requested, and the map of the first with the view of the network', async () => {
     const bytes = sampleImage('frog')
     const { json } = await post(`${server.url}/classify?topK=2&map=true&model=${modelName}`, bytes)
     const [{ predictions, map, view }] = json.results
@@ -48,7 +48,7 @@ describe('POST /classify', () => {
     expect(map).toEqual({ height: shape.height, width: shape.width, values: [...expected] })
   })
 
-  it('takes a form of several images, and tells of each what it shows or what is wrong with it', async () => {
+  it('accepts a form of several images, and answers each with its classes or its error', async () => {
     const files = {
       'a ship.jpg': sampleImage('ship'),
       'no.txt': Buffer.from('text'),
@@ -142,14 +142,14 @@ describe('POST /classify', () => {
     expect(answer.status).toBe(status)
   })
 
-  it('says that text in a form is no file', async () => {
+  it('refuses text in place of a file in a form', async () => {
     const data = form({ 'ship.jpg': sampleImage('ship') })
     data.append('topK', '3')
     const { status, json } = await post(`${server.url}/classify`, data)
     expect([status, json.error]).toEqual([400, expect.stringMatching(/'topK' of the form must be a file/)])
   })
 
-  it('refuses forms that are none', async () => {
+  it('refuses malformed forms', async () => {
     for (const [body, type] of [
       ['nonsense', 'multipart/form-data; boundary=x'],
       [

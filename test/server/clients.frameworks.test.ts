@@ -79,18 +79,18 @@ const aboutRequests = [
 ]
 
 describe("Triton's clients", () => {
-  it('find over HTTP what they ask for, in every encoding, to the bit', async () => {
+  it('get the right answers over HTTP, in every encoding, to the bit', async () => {
     expect(await check('triton_http.py')).toEqual([...aboutServer, 'every_encoding', ...aboutRequests])
   }, 120_000)
 
-  it('find over gRPC what they ask for, raw and typed, to the bit', async () => {
+  it('get the right answers over gRPC, raw and typed, to the bit', async () => {
     const inputs = ['every_input', 'typed_contents']
     expect(await check('triton_grpc.py')).toEqual([...aboutServer, ...inputs, ...aboutRequests, 'stream'])
   }, 120_000)
 })
 
 describe("KServe's clients", () => {
-  it('find what they ask for over REST and gRPC, in every encoding, to the bit', async () => {
+  it('get the right answers over REST and gRPC, in every encoding, to the bit', async () => {
     const checks = ['health', 'inference', 'refusals']
     expect(await check('kserve_clients.py')).toEqual(
       ['rest', 'grpc'].flatMap(protocol => checks.map(each => `${protocol}_${each}`)),

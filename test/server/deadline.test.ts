@@ -13,7 +13,7 @@ const unless = <T>(signal: AbortSignal, work: Promise<T>): Promise<T> =>
     work.then(resolve, reject)
   })
 
-it('a deadline ends what is not done, and one that was shortened sooner', async () => {
+it('a deadline ends what is not done, and a shortened one ends it sooner', async () => {
   await expect(
     within(20, client, ({ signal }) => unless(signal, delay(5000, '', { signal }))),
   ).rejects.toEqual(coded)
@@ -25,7 +25,7 @@ it('a deadline ends what is not done, and one that was shortened sooner', async 
   await expect(shortened).rejects.toEqual(coded)
 })
 
-it('a deadline that passed while the process stood still does not take what was done meanwhile', async () => {
+it('a deadline that passed while the process was stopped does not discard finished work', async () => {
   await turn() // after which timers are next
   const done = within(50, client, ({ signal }) => {
     const work = stat('.') // on another thread

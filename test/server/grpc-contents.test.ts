@@ -24,7 +24,7 @@ const field = (id: number, bytes: Uint8Array) =>
   )
 
 describe('the typed contents of a message', () => {
-  it('are taken out of it, of each input what is its own, and the rest stays what it was', () => {
+  it('are extracted per input, and the rest of the message stays as it was', () => {
     const floats = [1.5, -2]
     const message = serialize({
       model_name: 'a',
@@ -51,7 +51,7 @@ describe('the typed contents of a message', () => {
     expect((deserialize(rest) as { inputs: object[] }).inputs[0]).not.toHaveProperty('contents')
   })
 
-  it('stay where they are when they are not packed, and raw contents always do', () => {
+  it('stay in place when they are not packed, and raw contents always do', () => {
     const single = Buffer.from(
       protobuf.Writer.create()
         .uint32((6 << 3) | 5)
@@ -84,7 +84,7 @@ describe('the typed contents of a message', () => {
     expect(deserialize(rest)).toMatchObject({ model_name: 'a' })
   })
 
-  it('are written beside a message as with it', () => {
+  it('are encoded separately as they would be with the message', () => {
     const response = definition['inference.ModelInferResponse'] as MessageTypeDefinition<object, object>
     const floats = Float32Array.from({ length: 300 }, (_, i) => i / 3)
     const tensor = (name: string) => ({ name, datatype: 'FP32', shape: ['1', '300'] })
@@ -101,7 +101,7 @@ describe('the typed contents of a message', () => {
     )
   })
 
-  it('are an error where the bytes are no message', () => {
+  it('are an error if the bytes are not a message', () => {
     expect(() => takeContents(Buffer.from([0x2a, 100, 1]))).toThrow(RangeError)
   })
 

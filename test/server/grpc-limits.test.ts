@@ -68,7 +68,7 @@ const counted = async (server: RunningServer, code: string) => {
 }
 
 describe('gRPC', () => {
-  it('takes no more connections than it may, and cuts those that say nothing', async () => {
+  it('limits connections, and cuts silent ones', async () => {
     const server = await start({ limits: { connections: 3, headersTimeoutMs: 300 } })
     const sockets = Array.from({ length: 5 }, () => connect(server.grpcPort!, '127.0.0.1'))
     for (const socket of sockets) socket.on('error', () => {}).resume()
@@ -79,7 +79,7 @@ describe('gRPC', () => {
     expect(await answerTo(call('ServerLive').end(framed(0)))).toEqual([status.OK, undefined])
   })
 
-  it('refuses a message that takes too long to arrive, and takes no more of it', async () => {
+  it('refuses a message that takes too long to arrive, and reads no more of it', async () => {
     const server = await start({ limits: { requestTimeoutMs: 300 } })
     const { call } = open(server)
     const half = call()
@@ -90,7 +90,7 @@ describe('gRPC', () => {
     await expect.poll(() => counted(server, 'DEADLINE_EXCEEDED')).toBe(2)
   })
 
-  it('counts messages while they arrive in what all requests may hold, and holds nothing of those that have ended', async () => {
+  it('counts arriving messages towards the limit of all requests, and holds nothing of those that have ended', async () => {
     const server = await start({ limits: { heldBytes: 300_000, bodyBytes: 210_000 } })
     const { call } = open(server)
     const first = call()
@@ -108,7 +108,7 @@ describe('gRPC', () => {
     await expect.poll(() => counted(server, 'SERVER_BUSY')).toBe(1)
   })
 
-  it('counts a packed message as what it holds', async () => {
+  it('counts a packed message by its unpacked size', async () => {
     const server = await start({ limits: { heldBytes: 2_000_000, bodyBytes: 1_500_000 } })
     const { call } = open(server)
     const packed = () => call('ModelInfer', { 'grpc-encoding': 'gzip' }).end(framed(1_400_000, gzipSync))
@@ -140,7 +140,7 @@ describe('gRPC', () => {
     expect(most).toBeLessThan(200_000_000) // all together would be 400 MB
   })
 
-  it('takes packed messages in whatever pieces they come, and says which packing it does not know', async () => {
+  it('accepts packed messages in any pieces, and names an encoding it does not know', async () => {
     const server = await start({})
     const { call } = open(server)
     const slow = call('ModelInfer', { 'grpc-encoding': 'deflate' })
@@ -155,7 +155,7 @@ describe('gRPC', () => {
     expect(await answerTo(broken)).toEqual([status.INVALID_ARGUMENT, 'REQUEST_INVALID'])
   })
 
-  it('ends a stream whose next message does not go on arriving, also after one that was answered', async () => {
+  it('ends a stream whose next message stops arriving, even after one was answered', async () => {
     const server = await start({ limits: { requestTimeoutMs: 400 } })
     const { call } = open(server)
     const stream = call('ModelStreamInfer')
@@ -177,7 +177,7 @@ describe('gRPC', () => {
     ).toHaveLength(3)
   })
 
-  it('counts what grpc-js refuses', async () => {
+  it('counts requests that grpc-js refuses', async () => {
     const server = await start({ limits: { bodyBytes: 100_000 } })
     const { call } = open(server)
     expect(await answerTo(call().end(framed(200_000)))).toEqual([status.RESOURCE_EXHAUSTED, undefined])

@@ -45,7 +45,7 @@ const request = (id: number, images = 1) => ({
 })
 
 describe('a stream of requests', () => {
-  it('is answered in order, each to the bit, and goes on after one that is refused', async () => {
+  it('is answered in order, each to the bit, and continues after a refused request', async () => {
     const { client, server } = await start({ maxBatch: 8 })
     const { stream, answers, ended } = open(client)
     const count = 60
@@ -72,7 +72,7 @@ describe('a stream of requests', () => {
     expect(await metric(server, 'residual_errors_total{code="REQUEST_INVALID"}')).toBe(1)
   })
 
-  it('holds no more than what has not been answered', async () => {
+  it('holds only what has not been answered', async () => {
     const { client } = await start({ limits: { bodyBytes: 200_000, heldBytes: 200_000 } })
     const { stream, answers, ended } = open(client)
     for (let i = 0; i < 30; i++) {
@@ -84,7 +84,7 @@ describe('a stream of requests', () => {
     expect(answers.map(({ error_message }) => error_message).join('')).toBe('')
   })
 
-  it('ends with an error when more than may be held comes at once, or a message is too large', async () => {
+  it('ends with an error when too much comes at once, or a message is too large', async () => {
     const { client } = await start({ limits: { bodyBytes: 200_000, heldBytes: 200_000 } })
     const many = open(client)
     for (let i = 0; i < 30; i++) many.stream.write(request(i, 8))
@@ -102,7 +102,7 @@ describe('a stream of requests', () => {
     expect(after.answers[0].error_message).toBe('')
   })
 
-  it('gives the places of its requests back when its client goes away', async () => {
+  it("frees its requests' slots when its client goes away", async () => {
     const { client, server } = await start({ maxBatch: 1 })
     const { stream, ended } = open(client)
     for (let i = 0; i < 12; i++) stream.write(request(i, 64))
@@ -114,7 +114,7 @@ describe('a stream of requests', () => {
     expect(await metric(server, 'residual_requests_total{protocol="grpc"')).toBeGreaterThan(0)
   })
 
-  it('is answered, what of it has come, and ends when the server stops, also one that is quiet', async () => {
+  it('is answered as far as it has come and ends when the server stops, even if idle', async () => {
     const { client, server } = await start({ maxBatch: 4, graceMs: 200 })
     const [busy, quiet] = [open(client), open(client)]
     quiet.stream.write(request(1))

@@ -71,7 +71,7 @@ const pixelInput = { name: 'pixels', datatype: 'UINT8', shape: [2, ...imageShape
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength)
 
 describe('the service', () => {
-  it('has the fields of the protocol, under its numbers', () => {
+  it("has the protocol's fields with their numbers", () => {
     const root = protobuf.loadSync(protoPath)
     const numbers = (type: string) =>
       Object.fromEntries(root.lookupType(`inference.${type}`).fieldsArray.map(({ name, id }) => [name, id]))
@@ -120,7 +120,7 @@ describe('the service', () => {
     expect(numbers('ServerMetadataResponse')).toEqual({ name: 1, version: 2, extensions: 3 })
   })
 
-  it('is live and ready, and tells what REST tells', async () => {
+  it('is live and ready, and gives the same metadata as REST', async () => {
     expect(await call('ServerLive')).toEqual({ live: true })
     expect(await call('ServerReady')).toEqual({ ready: true })
     expect(await call('ModelReady', { name: modelName, version: '1' })).toEqual({ ready: true })
@@ -132,7 +132,7 @@ describe('the service', () => {
     expect({ ...rest, inputs: plain(inputs), outputs: plain(outputs) }).toEqual(json)
   })
 
-  it('answers raw contents with raw contents, to the bit, and returns what came with them', async () => {
+  it('answers raw contents with raw contents, to the bit, and echoes id and parameters', async () => {
     const parameters = { mine: { string_param: 'kept' }, big: { int64_param: '9007199254740993' } }
     const response = await infer({ id: 'x', parameters, inputs: [pixelInput], raw_input_contents: [pixels] })
     const expected = await classifier.run(pixels, { outputs: ['logits', 'probabilities', 'features'] })
@@ -177,7 +177,7 @@ describe('the service', () => {
     expect(raw_output_contents).toBeUndefined()
   })
 
-  it('gives classes as text', async () => {
+  it('returns classes as text', async () => {
     const request = {
       inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [1] }],
       raw_input_contents: [bytesTensor(sampleImage('frog'))],

@@ -28,7 +28,7 @@ async function turnsDuring<T>(work: Promise<T>): Promise<{ value: T; turns: numb
 const values = (count: number, of: (i: number) => number) => Array.from({ length: count }, (_, i) => of(i))
 
 describe('large JSON', () => {
-  it('is read on another thread: everyone else has their turn meanwhile', async () => {
+  it('is parsed on another thread: other work continues meanwhile', async () => {
     const data = values(10 * 64 * 64 * 3, i => Math.fround(Math.sin(i)))
     const pixels = values(64 * 64 * 3, i => i % 256)
     const request = {
@@ -73,7 +73,7 @@ describe('large JSON', () => {
     })
   })
 
-  it('takes no memory for tensors that are not there', async () => {
+  it('takes no memory for missing tensors', async () => {
     const data = values(50_000, () => 1)
     for (const shape of [[1e15], [1, 1, 1, 1, 50_000], [2 ** 31, 2 ** 31]]) {
       const { inputs } = await parse({ inputs: [{ name: 'pixels', datatype: 'UINT8', shape, data }] })
@@ -121,7 +121,7 @@ describe('large JSON', () => {
     })
   })
 
-  it('is as deep as a tensor of four extents, whatever its strings hold', async () => {
+  it('may be nested as deeply as a tensor of four dimensions, whatever its strings contain', async () => {
     const id = '[[[[[[[[{{{{{{{{"\\"[[[\\\\'
     const parameters = { '[{"': '\\' }
     const input = { name: 'pixels', datatype: 'UINT8', shape: [1, 1, 1, 3], data: [[[[1, 2, 3]]]] }
@@ -129,7 +129,7 @@ describe('large JSON', () => {
     expect(parsed).toMatchObject({ id, parameters, inputs: [{ values: input.data }] })
   })
 
-  it('of more images than there may be brings none of them', async () => {
+  it('with too many images decodes none of them', async () => {
     const data = values(50_000, () => 0).map(() => '')
     const { inputs } = await parse({
       inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [50_000], data }],
@@ -137,7 +137,7 @@ describe('large JSON', () => {
     expect(inputs[0]).toMatchObject({ raw: new Uint8Array(), shape: [50_000] })
   })
 
-  it('is not waited for by whoever has gone, and the thread answers the next', async () => {
+  it('is not waited for once its client has gone, and the thread answers the next request', async () => {
     const controller = new AbortController()
     const data = ['x'.repeat(1e6)]
     const request = { inputs: [{ name: 'pictures', datatype: 'BYTES', shape: [1], data }] }
@@ -150,7 +150,7 @@ describe('large JSON', () => {
 })
 
 describe('a large answer', () => {
-  it('is written a part at a time, and reads back to the same float32', async () => {
+  it('is written in parts, and reads back as the same float32', async () => {
     const data = Float32Array.from({ length: 50_000 }, (_, i) => Math.sin(i) * 10 ** ((i % 60) - 30))
     const request = await parse({ id: 'mine', inputs: [] })
     const output = { name: 'features', datatype: 'FP32', shape: [1, data.length], data } as const

@@ -83,7 +83,7 @@ describe('residual serve', () => {
     expect(begun.length).toBe(statuses.length)
   })
 
-  it('exits at once when it is told twice, and with 1 when it cannot finish in time', async () => {
+  it('exits at once on a second signal, and with 1 when it cannot finish in time', async () => {
     const [twice, slow] = await Promise.all([
       spawnServer(['--threads', '1', '--drain-ms', '600000']), // longer than this test may take
       spawnServer(['--threads', '1', '--drain-ms', '300']),
@@ -102,7 +102,7 @@ describe('residual serve', () => {
     expect(await slow.exit).toBe(1)
   })
 
-  it('answers half a request in time and exits with 0', async () => {
+  it('answers a half-sent request in time and exits with 0', async () => {
     const server = await spawnServer(['--threads', '1', '--drain-ms', '5000'])
     const { hostname, port } = new URL(server.url)
     const socket = connect(Number(port), hostname)
@@ -113,7 +113,7 @@ describe('residual serve', () => {
     expect(await server.exit).toBe(0)
   })
 
-  it('loads its models anew on SIGHUP', async () => {
+  it('reloads its models on SIGHUP', async () => {
     const path = await copyModel('hup', 'old ')
     const server = await spawnServer(['--threads', '1', '--model', path])
     const label = async () =>
@@ -127,7 +127,7 @@ describe('residual serve', () => {
     expect(await server.exit).toBe(0)
   })
 
-  it('stops within its bound, or at once when told twice, while its models are loaded', async () => {
+  it('stops within its time limit, or at once on a second signal, while its models load', async () => {
     const args = ['--threads', '1', '--instances', '60', '--drain-ms', '200'] // seconds to load
     const start = () => spawnServer(args, {}, packageRoot, 'loading models')
     const [once, twice] = await Promise.all([start(), start()])
@@ -137,14 +137,14 @@ describe('residual serve', () => {
     for (const { lines } of [once, twice]) expect(lines.map(({ msg }) => msg)).not.toContain('ready')
   })
 
-  it('says what is wrong with its models and options, and exits with 1', async () => {
+  it('reports what is wrong with its models and options, and exits with 1', async () => {
     await expect(spawnServer(['--model', 'resnet99', '--log-level', 'silent'])).rejects.toThrow(
       'ended with 1',
     )
     await expect(spawnServer(['--log-level', 'loud'])).rejects.toThrow('ended with 1')
   })
 
-  it('logs a line per request, and sends spans to where OTEL_EXPORTER_OTLP_ENDPOINT says, below the caller’s', async () => {
+  it('logs a line per request, and sends spans to OTEL_EXPORTER_OTLP_ENDPOINT as children of the caller’s', async () => {
     const { spans, endpoint, close } = await collectSpans()
     const server = await spawnServer(['--threads', '1'], { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint })
     const traceId = '0af7651916cd43dd8448eb211c80319c'
@@ -174,11 +174,11 @@ describe('residual serve', () => {
   })
 })
 
-describe('residual serve whose spans nobody takes', () => {
+describe('residual serve without a working collector', () => {
   it.each<[string, (socket: Socket) => void]>([
     ['refuses them', socket => socket.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n')],
     ['never answers', () => {}],
-  ])('stops with 0 all the same when the collector %s', async (_, answer) => {
+  ])('still exits with 0 when the collector %s', async (_, answer) => {
     const sockets: Socket[] = []
     const collector = createTcpServer(socket => {
       sockets.push(socket)
@@ -231,7 +231,7 @@ async function freePort(): Promise<number> {
 }
 
 describe('a server', () => {
-  it('is alive but not ready while its models are loaded, and not ready any more while it stops', async () => {
+  it('is live but not ready while its models load, and no longer ready while it stops', async () => {
     const port = await freePort()
     const starting = serve({
       models: [modelName],
@@ -260,7 +260,7 @@ describe('a server', () => {
     await expect(ask(`${url}/v2`)).rejects.toThrow()
   })
 
-  it('loads a model anew under load without losing a request; a model that cannot be loaded stays as it was', async () => {
+  it('reloads a model under load without losing a request; a model that cannot be reloaded stays as it was', async () => {
     const path = await copyModel('again', 'old ')
     const server = await startServer({ models: [path, modelName], threads: 1, repository: true })
     let busy = true
@@ -302,7 +302,7 @@ describe('a server', () => {
     await server.stop()
   })
 
-  it('loads every model anew that can be, says which cannot, and tries again when asked meanwhile', async () => {
+  it('reloads every model it can, reports those it cannot, and tries again if asked in the meantime', async () => {
     const [first, second] = [await copyModel('first', 'old '), await copyModel('second', 'old ')]
     const server = await startServer({ models: [first, second], threads: 1 })
     const label = async (model: string) => {
@@ -324,7 +324,7 @@ describe('a server', () => {
     await server.stop()
   })
 
-  it('waits for a model that is being loaded no longer than for requests, and frees it afterwards', async () => {
+  it('waits no longer for a loading model than for requests, and frees it afterwards', async () => {
     const server = await startServer({ instances: 16, threads: 1, maxBatch: 1, drainMs: 300 })
     let reloaded = false
     const reloading = server.reload().then(() => {
@@ -335,7 +335,7 @@ describe('a server', () => {
     await reloading
   })
 
-  it('answers requests that come on open connections after it was told to stop, and closes those that are quiet', async () => {
+  it('answers requests on open connections after it was told to stop, and closes idle ones', async () => {
     const server = await startServer({ threads: 1, graceMs: 1000 })
     const { hostname, port } = new URL(server.url)
     const open = async (first: string) => {
@@ -375,7 +375,7 @@ describe('a server', () => {
     expect(await server.stop()).toBe(true)
   })
 
-  it('runs as many sessions of a model as it is told', async () => {
+  it('runs as many sessions per model as configured', async () => {
     const server = await startServer({ instances: 3, maxBatch: 4, threads: 1 })
     const answers = await Promise.all(
       Array.from({ length: 12 }, () => post(inferUrl(server), sixteen.body, sixteen.headers)),
@@ -384,7 +384,7 @@ describe('a server', () => {
     await server.stop()
   })
 
-  it('ends with what is wrong when a model cannot be loaded or the port is taken', async () => {
+  it('exits with the reason when a model cannot be loaded or the port is taken', async () => {
     const broken = join(folder, 'broken.safetensors')
     await writeFile(broken, 'broken')
     await expect(startServer({ models: [broken] })).rejects.toMatchObject({ code: 'CHECKPOINT_INVALID' })

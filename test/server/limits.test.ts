@@ -63,7 +63,7 @@ describe('a full server', () => {
     expect(await metric(server, 'residual_queue_pictures{')).toBe(0)
   })
 
-  it('answers forms as a whole with 503, rather than some of their images', async () => {
+  it('answers a form with 503 as a whole, rather than for some of its images', async () => {
     const server = await start({ maxQueue: 4, decoders: 1 })
     const files = Array.from({ length: 4 }, () => new Blob([sampleImage('ship')]))
     const answers = await Promise.all(
@@ -83,7 +83,7 @@ describe('a full server', () => {
     expect(await metric(server, 'residual_decode_queue_pictures ')).toBe(0)
   })
 
-  it('refuses to hold more bytes than it may, and holds none once they are answered', async () => {
+  it('refuses to hold more bytes than its limit, and holds none once they are answered', async () => {
     const server = await start({ limits: { heldBytes: 350_000, bodyBytes: 300_000 } })
     const slow = open(server)
     slow.write(rawInfer(16).subarray(0, -1)) // all but the last byte: it is held
@@ -96,7 +96,7 @@ describe('a full server', () => {
     expect((await infer(server, 16)).status).toBe(200)
   })
 
-  it('holds nothing of requests that were sent ahead of their turn on a connection that ended', async () => {
+  it('holds nothing of pipelined requests on a connection that ended', async () => {
     const server = await start({ maxBatch: 2, limits: { heldBytes: 3_300_000, bodyBytes: 3_200_000 } })
     const socket = open(server)
     for (const count of [200, 64]) socket.write(rawInfer(count)) // the second waits for the first
@@ -124,7 +124,7 @@ const sent = (count: number) => {
 }
 
 describe('limits', () => {
-  it('are told to those who exceed them', async () => {
+  it('are named to clients that exceed them', async () => {
     const server = await start({ maxQueue: 6, limits: { bodyBytes: 100_000, jsonBytes: 1000 } })
     const many = await infer(server, 7) // no more than can wait, whatever else is allowed
     expect([many.status, many.json.error]).toEqual([
@@ -140,7 +140,7 @@ describe('limits', () => {
     ])
   })
 
-  it('hold for bodies whose length is not told, and for what is packed', async () => {
+  it('hold for bodies without a stated length, and for the contents of packed bodies', async () => {
     const server = await start({ limits: { bodyBytes: 100_000 } })
     const chunk = `${(60_000).toString(16)}\r\n${'x'.repeat(60_000)}\r\n`
     const text = await exchange(
@@ -154,7 +154,7 @@ describe('limits', () => {
     expect([bomb.status, bomb.json.error]).toEqual([413, expect.stringMatching(/REQUEST_TOO_LARGE/)])
   })
 
-  it('hold for what is packed while it is unpacked, not only once all of it is', async () => {
+  it('hold for packed bodies while they are unpacked, not only afterwards', async () => {
     const budget = new BodyBudget(10_000_000, 10_000_000)
     budget.open().take(9_000_000)
     const bomb = gzipSync(Buffer.alloc(5_000_000))
@@ -224,7 +224,7 @@ describe('clients that misbehave', () => {
     expect(taken).toBeLessThan(requests * 2.6e6)
   })
 
-  it('are told so when what they send is no request', async () => {
+  it('are told so when they send something that is not a request', async () => {
     const server = await start()
     const requests: [string, number][] = [
       ['nonsense\r\n\r\n', 400],
@@ -250,7 +250,7 @@ describe('clients that misbehave', () => {
     expect((await ask(`${server.url}/v2/health/ready`)).status).toBe(200)
   })
 
-  it('have what they sent before that answered first', async () => {
+  it('get their earlier requests answered first', async () => {
     const server = await start()
     const { body, headers } = binaryRequest({ inputs: [input(32)] }, pixels(32))
     const answers = await exchange(
@@ -260,7 +260,7 @@ describe('clients that misbehave', () => {
     expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 400'])
   })
 
-  it('free their places when they vanish, before their image is decoded, while it waits or while it runs', async () => {
+  it('free their slots when they vanish, whether before decoding, while waiting or while running', async () => {
     const server = await start({ maxBatch: 4, maxWaitMs: 0 })
     const [body, headers] = sent(64)
     const controllers = Array.from({ length: 12 }, () => new AbortController())
@@ -290,7 +290,7 @@ describe('clients that misbehave', () => {
     ).toBeGreaterThan(9)
   })
 
-  it('cannot take all connections for long, however many there are', async () => {
+  it('cannot hold all connections for long, however many they are', async () => {
     const server = await start({ limits: { connections: 50, headersTimeoutMs: 500 } })
     const sockets = Array.from({ length: 300 }, () => open(server, 'GET /v2 HTTP/1.1\r\nX-Slow: '))
     await Promise.all(sockets.map(closed))

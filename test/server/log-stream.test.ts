@@ -17,8 +17,8 @@ function descriptor(room = Number.POSITIVE_INFINITY) {
 
 const turn = () => new Promise(resolve => setImmediate(() => setImmediate(resolve)))
 
-describe('the stream of the log', () => {
-  it('writes all lines of a turn at once, and again what did not fit', async () => {
+describe('the log stream', () => {
+  it('writes all lines of an event-loop turn at once, and retries what did not fit', async () => {
     const { state, stream } = descriptor()
     for (const line of ['one\n', 'two\n']) stream.write(line)
     expect(state.writes).toEqual([])
@@ -33,7 +33,7 @@ describe('the stream of the log', () => {
     expect(narrow.state.writes.length).toBe(2)
   })
 
-  it('waits for a reader that is slow, up to a mebibyte, and does without one that is gone', async () => {
+  it('buffers up to a mebibyte for a slow reader, and carries on without one that is gone', async () => {
     const { state, stream } = descriptor()
     state.code = 'EAGAIN'
     stream.write('early\n')

@@ -21,7 +21,7 @@ describe('HTTP', () => {
     ['PUT', '/classify', 'OPTIONS, POST'],
     ['PATCH', '/', 'GET, HEAD, OPTIONS'],
     ['GET', '/v2/repository/index', 'OPTIONS, POST'],
-  ])('%s %s is refused with the methods there are, which OPTIONS lists', async (method, path, allow) => {
+  ])('%s %s is refused with the allowed methods, which OPTIONS lists', async (method, path, allow) => {
     const body = ['GET', 'HEAD'].includes(method) ? {} : { body: '{}' }
     const { status, headers, json } = await ask(server.url + path, { method, ...body })
     expect([status, headers.get('Allow'), headers.get('Residual-Error')]).toEqual([
@@ -34,7 +34,7 @@ describe('HTTP', () => {
     expect([options.status, options.headers.get('Allow')]).toEqual([204, allow])
   })
 
-  it('HEAD answers as GET, without a body', async () => {
+  it('HEAD answers like GET, without a body', async () => {
     expect(await ask(`${server.url}/v2/health/ready`, { method: 'HEAD' })).toMatchObject({
       status: 200,
       json: '',

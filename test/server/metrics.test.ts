@@ -47,7 +47,7 @@ describe('metrics', () => {
     await server.stop()
   })
 
-  it('count requests that fail before they come to a model: in their bodies, forms and parameters', async () => {
+  it('count requests that fail before they reach a model: in their bodies, forms and parameters', async () => {
     const server = await startServer({ threads: 1, limits: { bodyBytes: 1000, heldBytes: 1000 } })
     const infer = (body: string, headers = {}) => post(inferUrl(server), body, headers)
     await infer('x'.repeat(2000))
@@ -76,7 +76,7 @@ describe('metrics', () => {
     await server.stop()
   })
 
-  it('and probes tell that a GPU is lost, which no process gets back', async () => {
+  it('and probes report a lost GPU, which a process cannot recover', async () => {
     const server = await startServer({ threads: 1, grpcPort: 0 })
     const lost = new ResidualError('DEVICE_LOST', 'An illegal address.')
     vi.spyOn(Batcher.prototype, 'run').mockRejectedValue(lost)
@@ -91,7 +91,7 @@ describe('metrics', () => {
     await server.stop()
   })
 
-  it('tell the memory of every GPU the driver shows, and nothing where there is no driver', async () => {
+  it('report the memory of every GPU the driver lists, and nothing without a driver', async () => {
     const folder = temporaryFolder()
     const tool = join(folder, 'nvidia-smi')
     writeFileSync(tool, '#!/bin/sh\necho "0, NVIDIA L4, 512"\necho "1, NVIDIA L4, 0"\n')
@@ -105,7 +105,7 @@ describe('metrics', () => {
     expect(await deviceMemoryReader()()).toEqual([])
   })
 
-  it('start the driver’s tool once, however many look at a time', async () => {
+  it('start the driver’s tool once, however many clients ask at a time', async () => {
     const folder = temporaryFolder()
     const [tool, starts] = [join(folder, 'nvidia-smi'), join(folder, 'starts')]
     writeFileSync(tool, `#!/bin/sh\necho started >>'${starts}'\necho "0, NVIDIA L4, 512"\n`)

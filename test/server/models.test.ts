@@ -150,7 +150,7 @@ const protocols = {
 describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
   const { statusOf } = protocol
 
-  it('a model that is not served is not found', async () => {
+  it('an unserved model is not found', async () => {
     const outcome = { status: statusOf[404], code: 'MODEL_NOT_SERVED' }
     const text = expect.stringMatching(/^Unknown model 'other'.*has resnet50-cifar10, copy/)
     expect(await protocol.metadata('other')).toEqual({ ...outcome, text })
@@ -274,7 +274,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
     })
   })
 
-  it('loads a model anew where clients may, says why it cannot, and refuses what it would not do', async () => {
+  it('reloads a model if clients may, says why it cannot, and refuses unsupported options', async () => {
     const { code, text } = await protocol.load('copy')
     expect([code, text]).toEqual([undefined, undefined])
     expect(await protocol.load('copy', { config: '{}' })).toEqual({
@@ -319,19 +319,19 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
     })
   })
 
-  it('says of a shape what it must be', async () => {
+  it('says what a shape must be', async () => {
     const { text } = await protocol.infer(modelName, { ...pixelInput, shape: [2, 3, 64, 64] })
     expect(text).toMatch(/has shape \[2,3,64,64\]; it must be \[N,64,64,3\] with N of at least 1\./)
   })
 })
 
 describe('over gRPC', () => {
-  it('a shape of -1 is refused with one that could be sent', async () => {
+  it('a shape of -1 is refused with a valid example', async () => {
     const outcome = await protocols.gRPC.infer(modelName, { ...pixelInput, shape: [-1, 64, 64, 3] })
     expect(outcome.text).toMatch(/has shape \[-1,64,64,3\]; it must be \[N,64,64,3\]/)
   })
 
-  it('loads a model whose name is where KServe has it, and says so as KServe does', async () => {
+  it("loads a model named in KServe's field, and answers as KServe does", async () => {
     const both = { repository_name: 'mine', model_name: 'copy' }
     await expect(inference.call('RepositoryModelLoad', both)).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
@@ -343,7 +343,7 @@ describe('over gRPC', () => {
     })
   })
 
-  it('health is told as gRPC has it, when asked and whenever it changes', async () => {
+  it("health follows gRPC's protocol, when asked and whenever it changes", async () => {
     const other = await startServer({ threads: 1, maxBatch: 1, grpcPort: 0 })
     const health = grpcClient(other, 'health.proto', 'grpc.health.v1.Health')
     for (const service of ['', 'inference.GRPCInferenceService'])
@@ -426,7 +426,7 @@ describe('over REST', () => {
     expect(json.error).toBe(`the image of ${image.length} bytes cannot be decoded: ${what}. [DECODE_FAILED]`)
   })
 
-  it('tensors in binary go to NAME:INPUT as well', async () => {
+  it('NAME:INPUT also accepts tensors in binary', async () => {
     const floats = Float32Array.from(pixels, value => value / 100 - 1)
     const input = {
       name: 'tensor',

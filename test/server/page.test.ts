@@ -29,7 +29,7 @@ afterAll(async () => {
 })
 
 describe('the page', () => {
-  it('comes with a policy that lets it load nothing from elsewhere, and needs nothing', async () => {
+  it('has a policy that forbids loading anything from elsewhere, and needs nothing from there', async () => {
     const { headers, json: html } = await ask(`${server.url}/`)
     expect(headers.get('Content-Type')).toBe('text/html; charset=utf-8')
     const policy = headers.get('Content-Security-Policy')
@@ -45,7 +45,7 @@ describe('the page', () => {
     }
   })
 
-  it('is told what a model knows, and has samples', async () => {
+  it("can fetch a model's classes, and has samples", async () => {
     const { json } = await ask(`${server.url}/classes?model=${modelName}`)
     const { labels } = JSON.parse(
       readFileSync(findModel(modelName).path.replace('.safetensors', '.json'), 'utf8'),
@@ -154,7 +154,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('takes images that are chosen or pasted, and says what is wrong with those that are none', async () => {
+  it('accepts chosen and pasted images, and explains files that are not images', async () => {
     const { page, complaints } = await open()
     await choose(page, 'frog', 'truck', 'airplane')
     await haveClasses(page, 15)
@@ -165,7 +165,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     `)
     await page.waitForSelector('.error:not(:empty)')
     expect(await page.textContent('.error')).toBe(
-      'This is not an image, or it is damaged. JPEG, PNG, WebP, GIF, TIFF and AVIF can be read.',
+      'This is not an image, or it is damaged. The server reads JPEG, PNG, WebP, GIF, TIFF and AVIF.',
     )
     await expect.poll(() => page.textContent('#status')).toBe('4 of 4, 1 could not be classified.')
     // The browser itself complains of the 400.
@@ -173,7 +173,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('takes a folder, with those in it', async () => {
+  it('accepts a folder and its subfolders', async () => {
     const { page, complaints } = await open()
     const folder = temporaryFolder()
     mkdirSync(join(folder, 'more', 'inside'), { recursive: true })
@@ -231,7 +231,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('keeps all results of a hundred images, shows sixty and says where the others are; they can be cleared', async () => {
+  it('keeps the results of a hundred images, shows sixty and offers the rest; they can be cleared', async () => {
     const { page } = await open()
     const buffer = await sharp(sampleImage('ship')).resize(64).jpeg().toBuffer()
     const mimeType = 'image/jpeg'
@@ -255,7 +255,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   }, 180_000)
 
-  it('saves what it found as CSV and JSON, with what could not be classified', async () => {
+  it('saves results as CSV and JSON, failures included', async () => {
     const { page } = await open()
     const image = { name: 'a "b", c.jpg', mimeType: 'image/jpeg', buffer: sampleImage('ship') }
     await page.setInputFiles('#files', [image])
@@ -273,7 +273,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('tells what the model knows, which model each answer is of, and how to ask from a command line', async () => {
+  it("shows the model's classes, which model gave each answer, and the command line for it", async () => {
     const page = await browser.newPage()
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server.url })
     await page.goto(server.url)
@@ -303,7 +303,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await page.close()
   })
 
-  it('has no rows of 0.0 %, keeps a percentage on its line, and no empty charts', async () => {
+  it('shows no rows of 0.0 % and no empty charts, and never breaks a percentage', async () => {
     const quiet = await startServer({ threads: 1 })
     const { page } = await open({ viewport: { width: 360, height: 740 } })
     await page.goto(quiet.url)
@@ -334,7 +334,7 @@ describe.skipIf(!haveChromium())('the page in Chromium', () => {
     await quiet.stop()
   })
 
-  it('lets the model be chosen by keyboard where several are served, and shows no choice where there is none', async () => {
+  it('lets the model be chosen by keyboard if several are served, and shows no choice otherwise', async () => {
     const folder = temporaryFolder()
     const source = findModel(modelName).path
     const record = JSON.parse(readFileSync(source.replace('.safetensors', '.json'), 'utf8'))

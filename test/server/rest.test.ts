@@ -40,7 +40,7 @@ const everything = ['logits', 'probabilities', 'features'] as const
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength)
 
 describe('metadata and health', () => {
-  it('tell of the server, the model and its only version', async () => {
+  it('describe the server, the model and its only version', async () => {
     const { json } = await ask(`${server.url}/v2`)
     expect(json).toEqual({
       name: 'residual',
@@ -96,7 +96,7 @@ describe('metadata and health', () => {
 })
 
 describe('infer', () => {
-  it('answers pixels in JSON with all outputs, with what came with the request, to the bit', async () => {
+  it('answers pixels in JSON with all outputs, to the bit, and echoes id and parameters', async () => {
     const { status, json } = await inferJson(server, {
       id: 'my request',
       parameters: { priority: 3, 'my-key': 'my value', flag: false },
@@ -118,7 +118,7 @@ describe('infer', () => {
     })
   })
 
-  it('takes null for what is unset, as clients write it that write out everything', async () => {
+  it('accepts null for unset fields, as clients that write out every field send it', async () => {
     const request = { id: null, parameters: null, outputs: null }
     const input = { ...pixelInput, parameters: null, data: [...pixels] }
     const { status, json } = await inferJson(server, { ...request, inputs: [input] })
@@ -128,7 +128,7 @@ describe('infer', () => {
     expect((await inferJson(server, { outputs: [output], inputs: [input] })).json.outputs).toHaveLength(1)
   })
 
-  it('says that values are not finite, which JSON cannot write, and sends them in binary', async () => {
+  it('refuses non-finite values in JSON, which cannot express them, and sends them in binary', async () => {
     const values = Float32Array.from({ length: 3 * 64 * 64 }, (_, i) => (i % 2 === 0 ? 3e38 : -3e38))
     const input = { ...tensorInput, shape: [1, 3, 64, 64] }
     const { status, json } = await inferJson(server, { inputs: [{ ...input, data: [...values] }] })
@@ -144,7 +144,7 @@ describe('infer', () => {
     expect(binary.outputs.get('logits')!.bytes).toHaveLength(40)
   })
 
-  it('takes data nested as the shape says', async () => {
+  it('accepts data nested like the shape', async () => {
     const nested = Array.from({ length: 64 }, (_, y) =>
       Array.from({ length: 64 }, (_, x) => [...pixels.subarray((y * 64 + x) * 3, (y * 64 + x) * 3 + 3)]),
     )
@@ -205,7 +205,7 @@ describe('infer', () => {
     ])
   })
 
-  it('writes each output as it is asked for: in binary, in JSON, as classes', async () => {
+  it('writes each output as requested: in binary, in JSON, as classes', async () => {
     const request = {
       inputs: [pixelInput],
       outputs: [
@@ -230,7 +230,7 @@ describe('infer', () => {
     expect(bytes.toString('utf8', 4, 4 + bytes.readUInt32LE(0))).toBe(`${first![1]}:${first![0]}`)
   })
 
-  it('takes and gives packed bodies', async () => {
+  it('accepts and sends packed bodies', async () => {
     const body = JSON.stringify({ inputs: [{ ...pixelInput, data: [...pixels] }] })
     const packed = { 'Content-Encoding': 'gzip', 'Accept-Encoding': 'identity' }
     const plain = await post(inferUrl(server), gzipSync(body), packed)
@@ -255,13 +255,13 @@ describe('infer', () => {
     expect(JSON.parse(gunzipSync(raw).toString())).toEqual(plain.json)
   })
 
-  it('tells where the time went', async () => {
+  it('reports timings', async () => {
     const { headers } = await inferJson(server, { inputs: [{ ...pixelInput, data: [...pixels] }] })
     expect(headers.get('Server-Timing')).toMatch(/^decode;dur=[\d.]+, queue;dur=[\d.]+, compute;dur=[\d.]+$/)
   })
 })
 
-describe('a request that is none', () => {
+describe('an invalid request', () => {
   const data = [...pixels]
   const good = { inputs: [{ ...pixelInput, data }] }
   const oneImage = { ...imageInput, shape: [1] }
@@ -337,7 +337,7 @@ describe('a request that is none', () => {
     expect(json.error).not.toMatch(/\bat .*\.[jt]s/) // no stack
   })
 
-  it('with an image in base64 that is as long as may be, or is none, says so', async () => {
+  it('with a base64 image that is too long or invalid says so', async () => {
     const say = async (text: string) =>
       (await inferJson(server, { inputs: [{ ...oneImage, data: [text] }] })).json.error
     expect(await say('A'.repeat(6_000_000))).toMatch(/DECODE_FAILED/)
@@ -346,7 +346,7 @@ describe('a request that is none', () => {
     for (const text of ['QQ==', 'QUE=', 'QUFB']) expect(await say(text)).toMatch(/DECODE_FAILED/)
   })
 
-  it('gets a short answer however long the text is that is wrong', async () => {
+  it('gets a short answer however long the offending text is', async () => {
     const { status, json } = await inferJson(server, {
       inputs: [{ ...pixelInput, name: 'x'.repeat(60_000), data }],
     })
@@ -427,7 +427,7 @@ describe('a request that is none', () => {
     expect(json.error).toMatch(message)
   })
 
-  it('is told what it may be packed with if it is packed otherwise', async () => {
+  it('with an unknown encoding is told which ones are accepted', async () => {
     const { status, json, headers } = await post(inferUrl(server), pixels, { 'Content-Encoding': 'br' })
     expect([status, headers.get('Accept-Encoding')]).toEqual([415, 'gzip, deflate'])
     expect(json.error).toMatch(
@@ -435,7 +435,7 @@ describe('a request that is none', () => {
     )
   })
 
-  it('with bytes that belong to no input, or an input with data in both ways, says so', async () => {
+  it('with bytes that belong to no input, or with an input given twice, says so', async () => {
     const { body, headers } = binaryRequest({ inputs: [pixelInput] }, pixels)
     const longer = await post(inferUrl(server), Buffer.concat([body, Buffer.from('!')]), headers)
     expect(longer.json.error).toMatch(/1 bytes after the last input/)
@@ -445,7 +445,7 @@ describe('a request that is none', () => {
     )
   })
 
-  it('for a model that is not there says so', async () => {
+  it('for a missing model says so', async () => {
     const { status, json } = await post(inferUrl(server, 'resnet99'), JSON.stringify(good))
     expect([status, json.error]).toEqual([404, expect.stringMatching(/'resnet99'.*has resnet50-cifar10/)])
   })

@@ -10,7 +10,7 @@ import { startServer } from '../support/server.ts'
 
 const docs = readFileSync(join(packageRoot, 'docs', 'serving.md'), 'utf8')
 
-it('the command that docs/serving.md has for services is the process that gets the signal', async () => {
+it('the service command in docs/serving.md makes the server the process that gets the signal', async () => {
   const [, command] = /^ExecStart=\S*\/node_modules\/\.bin\/(residual) serve/m.exec(docs)!
   expect(Object.keys(JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')).bin)).toEqual([
     command,
@@ -31,7 +31,7 @@ it('the command that docs/serving.md has for services is the process that gets t
 const curl = ['/usr/bin/curl', '/usr/local/bin/curl', '/opt/homebrew/bin/curl'].find(existsSync)
 if (!curl) console.log('skipped: there is no curl on this machine')
 
-it.skipIf(!curl)('curl as docs/serving.md has it sends photographs, however large', async () => {
+it.skipIf(!curl)('the curl command in docs/serving.md sends photographs of any size', async () => {
   const [, command] = /```sh\n(# Through a pipe.*?)```/s.exec(docs)!
   const photograph = join(temporaryFolder(), 'photograph.jpg')
   const noise = { create: { width: 2000, height: 1500, channels: 3, background: 'teal' } } as const

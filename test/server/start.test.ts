@@ -53,7 +53,7 @@ describe('residual serve that cannot listen', () => {
 })
 
 describe('residual serve', () => {
-  it('does not say that it listens before its models are known to load', async () => {
+  it('announces that it is listening only once its models have loaded', async () => {
     const broken = join(folder, 'broken.safetensors')
     writeFileSync(broken, 'broken')
     const { code, stdout, stderr } = await residual(folder, ['serve', '--port', '0', '--model', broken])
@@ -78,7 +78,7 @@ const script = '/usr/bin/script' // of util-linux: runs a command on a terminal 
 if (!existsSync(script)) console.log(`skipped: ${script} is not on this machine (Debian: bsdutils)`)
 
 describe.skipIf(!existsSync(script))('residual serve on a terminal', () => {
-  it('says where it is, what it serves on what, and how to stop it, and does when told to by Ctrl+C', async () => {
+  it('prints its address, its models and devices and how to stop it, and stops on Ctrl+C', async () => {
     const command = `exec '${process.execPath}' '${join(packageRoot, 'bin', 'residual.js')}' serve --device cpu --port 0 --threads 1`
     const child = spawn(script, ['--quiet', '--return', '--command', command, '/dev/null'])
     let shown = ''
@@ -100,9 +100,9 @@ describe.skipIf(!existsSync(script))('residual serve on a terminal', () => {
   })
 })
 
-describe('what is said on a terminal', () => {
+describe('the output on a terminal', () => {
   const cpu = { kind: 'cpu', isa: 'avx2', threads: 2 } as const
-  it('has every model and port, and warns where the server is not for this machine only', () => {
+  it('has every model and port, and warns if the server is reachable from other machines', () => {
     const gpu = { kind: 'cuda', name: 'NVIDIA L4', index: 0, precision: 'fp16' } as const
     const models = [
       { name: 'one', device: cpu },
@@ -118,7 +118,7 @@ describe('what is said on a terminal', () => {
     expect(other).not.toMatch(/gRPC|all addresses/)
   })
 
-  it('is a line for each of the log, whose control characters steer nothing', () => {
+  it('is one line per log entry, with control characters escaped', () => {
     const line = (entry: object) =>
       readableLine(JSON.stringify({ level: 30, time: 0, pid: 1, ...entry })).slice(9)
     const facts = { method: 'POST', path: '/classify', status: 200, ms: 12.34, decodeMs: 1.23456 }

@@ -22,7 +22,7 @@ async function saved(classes: number, name = `${classes}.safetensors`): Promise<
 }
 
 describe("ImageNet's names", () => {
-  it('are a thousand, no two the same, in the order of every framework', () => {
+  it('are a thousand distinct names, in the order of every framework', () => {
     expect(new Set(imagenetNames).size).toBe(1000)
     expect(namesBySynset.size).toBe(1000)
     expect([0, 1, 207, 281, 817, 999].map(i => imagenetNames[i])).toEqual([
@@ -31,7 +31,7 @@ describe("ImageNet's names", () => {
     expect(namesBySynset.get('n02099601')).toBe('golden retriever')
   })
 
-  it('are used where there are 1000 classes that nothing names, and that is said', async () => {
+  it('are used for 1000 classes without names, and this is reported', async () => {
     const path = await saved(1000)
     await using model = await openModel(path)
     expect([model.labels[207], model.labelsFrom]).toEqual(['golden retriever', 'imagenet'])
@@ -50,7 +50,7 @@ describe("ImageNet's names", () => {
     expect([model.labels, model.labelsFrom]).toEqual([['class 0', 'class 1', 'class 2'], 'numbers'])
   })
 
-  it("are used in place of transformers' LABEL_0", async () => {
+  it("replace transformers' LABEL_0", async () => {
     const path = await saved(1000, 'hub.safetensors')
     writeFileSync(file('hub.json'), '{}')
     const id2label = Object.fromEntries(imagenetNames.map((_, i) => [i, `LABEL_${i}`]))
@@ -103,7 +103,7 @@ describe('labels', () => {
     [{}, 'MODEL_INVALID', 'are empty'],
     [7, 'MODEL_INVALID', 'are 7'],
     ['missing.txt', 'FILE_NOT_FOUND', 'does not exist'],
-  ])('that are not one for each class are refused: %j', async (labels, code, message) => {
+  ])('that do not match the number of classes are refused: %j', async (labels, code, message) => {
     const path = await saved(3, 'three.safetensors')
     await expect(openModel(path, { labels: labels as string[] })).rejects.toMatchObject({
       code,
@@ -123,7 +123,7 @@ describe('labels', () => {
     ['classes', { classes: p.list(p.str('cat'), p.str('dog')) }],
     ['CLASSES of OpenMMLab', { meta: p.dict({ CLASSES: p.tuple(p.str('cat'), p.str('dog')) }) }],
     ['its newer dataset_meta', { meta: p.dict({ dataset_meta: p.dict({ classes: p.list(p.str('cat'), p.str('dog')) }) }) }], // biome-ignore format: short
-  ])('are found in a checkpoint of PyTorch: %s', async (_, more) => {
+  ])('are found in a PyTorch checkpoint: %s', async (_, more) => {
     const { openCheckpoint } = await import('../../lib/index.ts')
     writeFileSync(file('trained.pth'), await trained(more))
     await using checkpoint = await openCheckpoint(file('trained.pth'))
@@ -147,7 +147,7 @@ describe('a record', () => {
     })
   })
 
-  it('may name the classes by number, and what Keras and Paddle write beside weights is none', async () => {
+  it('may name the classes by number, and is not confused with what Keras and Paddle write beside weights', async () => {
     const path = await saved(3, 'record.safetensors')
     writeFileSync(file('record.json'), JSON.stringify({ labels: { 0: 'a', 1: 'b', 2: 'c' } }))
     await using model = await openModel(path)

@@ -133,7 +133,7 @@ describe('preprocessor_config.json', () => {
     expect(parsing).toThrow(message)
   })
 
-  it('is refused with a code where it is nested deeply', () => {
+  it('is refused with a code if it is nested deeply', () => {
     const deep = JSON.parse('['.repeat(20_000) + ']'.repeat(20_000))
     for (const changes of [{ size: deep }, { size: { height: deep, width: 1 } }, { resample: deep }]) {
       const parsing = () => reading({ ...resnet50, ...changes })
@@ -161,7 +161,7 @@ describe("transformers' config.json", () => {
   }
   const read = (changes: object) => fromConfig({ ...config, ...changes }, 'config.json')
 
-  it('tells the labels in the order of their numbers, and where the stride is', () => {
+  it('gives the labels in numeric order, and where the stride is', () => {
     const labels = ['tench, Tinca tinca', 'goldfish, Carassius auratus', 'great white shark']
     expect(read({})).toEqual({ labels, architecture: { stride: 'v1.5' } })
     expect(read({ downsample_in_bottleneck: true }).architecture).toEqual({ stride: 'v1' })
@@ -207,7 +207,7 @@ describe("timm's config.json", () => {
   const steps = [{ resize: { shorterSide: 235 } }, { crop: square(224) }]
   const preprocessing = { steps, interpolation: 'bicubic', mean, std }
 
-  it('tells the preprocessing, and labels where it has them', () => {
+  it('gives the preprocessing, and labels if it has them', () => {
     expect(read({})).toEqual({ preprocessing })
     expect(read({ pretrained_cfg: null })).toEqual({
       preprocessing: { ...preprocessing, steps: [{ resize: { shorterSide: 256 } }, { crop: square(224) }] },
@@ -221,12 +221,12 @@ describe("timm's config.json", () => {
     ])
   })
 
-  it('is read as timm before 0.9 wrote it: flat, with other names of models', () => {
+  it('is read as timm before 0.9 wrote it: flat, with other model names', () => {
     const flat = { architecture: 'tv_resnext50_32x4d', num_features: 2048, labels: ['a', 'b'], ...data }
     expect(fromConfig(flat, 'config.json')).toEqual({ preprocessing, labels: ['a', 'b'] })
   })
 
-  it('may write down what is so by default, as timm 1.0.31 does', () => {
+  it('may spell out defaults, as timm 1.0.31 does', () => {
     const args = { num_classes: 5, in_chans: 3, global_pool: 'avg', output_stride: 32 }
     expect(read({ global_pool: 'avg', model_args: args })).toEqual({ preprocessing })
   })
@@ -266,7 +266,7 @@ describe("timm's config.json", () => {
     expect(() => read(changes)).toThrow(message)
   })
 
-  it('says nothing where it is of another library', () => {
+  it("is ignored if it is another library's", () => {
     expect(fromConfig({ model_type: 'vit', id2label: 3 }, 'config.json')).toEqual({})
     expect(fromConfig({}, 'config.json')).toEqual({})
   })
@@ -288,7 +288,7 @@ describe('files beside a checkpoint', () => {
     ['{', 'is not JSON'],
     ['[]', 'does not hold an object'],
     ['{"model_type":"resnet","id2label":{"0":"a","1":"b","2":"c"}}', 'There are 3 labels for the 2 classes'],
-  ])('are refused with a code where they hold %s', async (text, message) => {
+  ])('are refused with a code if they hold %s', async (text, message) => {
     await write(text)
     await expect(openModel(path)).rejects.toMatchObject({
       code: 'MODEL_INVALID',
@@ -296,7 +296,7 @@ describe('files beside a checkpoint', () => {
     })
   })
 
-  it('are not read where they are far too long', async () => {
+  it('are not read if they are far too long', async () => {
     await write('{}')
     truncateSync(config, 2 ** 27) // a hole
     await expect(openModel(path)).rejects.toMatchObject({
@@ -305,7 +305,7 @@ describe('files beside a checkpoint', () => {
     })
   })
 
-  it('give way to options, each by itself', async () => {
+  it('are overridden by options, one by one', async () => {
     await write('{"model_type":"resnet","downsample_in_bottleneck":true,"id2label":{"0":"a","1":"b"}}')
     await using model = await openModel(path, { labels: ['c', 'd'] })
     expect(model.labels).toEqual(['c', 'd'])

@@ -1,5 +1,5 @@
-// Does a server stay right and its memory flat? `npm run test:soak -- [requests] [connections]`: every answer is compared
-// to the bit, the server's memory and event loop are watched, and the exit code tells.
+// The soak test, `npm run test:soak -- [requests] [connections]`: the server stays right and its memory flat. Every answer is
+// compared to the bit, the server's memory and event loop are watched, and the exit code tells.
 import { load } from '../../lib/index.ts'
 import { ask, modelName, spawnServer } from '../support/server.ts'
 import { soak } from '../support/soak.ts'
@@ -47,7 +47,7 @@ console.log(`${result.wrong.length} wrong or lost`)
 const longest = Math.max(...samples.map(({ longestMs }) => longestMs))
 if (result.wrong.length > 0)
   console.log(
-    `the server's event loop stood still for at most ${longest.toFixed(0)} ms: deadlines (30 s) pass meanwhile`,
+    `the server's event loop was blocked for up to ${longest.toFixed(0)} ms, while deadlines (30 s) run on`,
   )
 const mean = (from: number, to: number) => {
   const part = samples.filter(({ answered }) => answered > from * requests && answered <= to * requests)

@@ -1,5 +1,5 @@
-// Does a server stay usable while thousands of clients hold connections and never finish a request? `npm run test:slow --
-// [clients]`: within the limits others are served all the while, beyond them as soon as the slow ones have been cut off.
+// A server under thousands of clients that hold connections and never finish a request, `npm run test:slow -- [clients]`: within
+// the limits others are served throughout; beyond them, as soon as the slow ones have been cut off.
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ask, spawnServer } from '../support/server.ts'
@@ -49,6 +49,6 @@ server.kill('SIGTERM')
 const code = await server.exit
 console.log(`${cutInTime} of ${clients} were cut off after ${seconds.toFixed(0)} s`)
 console.log(
-  `${waits.length} others were answered meanwhile, the slowest in ${Math.max(...waits).toFixed(0)} ms; ${rss.toFixed(0)} MiB; exit code ${code}`,
+  `${waits.length} others were answered in the meantime, the slowest in ${Math.max(...waits).toFixed(0)} ms; ${rss.toFixed(0)} MiB; exit code ${code}`,
 )
 process.exitCode = cutInTime === clients && code === 0 ? 0 : 1

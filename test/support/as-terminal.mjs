@@ -1,3 +1,3 @@
-// Loaded before a program that is to believe that it writes to a terminal.
+// Loaded before a program to make it believe that it writes to a terminal.
 process.stdout.isTTY = true
 process.stderr.isTTY = true

@@ -1,4 +1,4 @@
-// The command line, as a user has it: the built one, in a process of its own.
+// The command line as users run it: the built one, in a process of its own.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { packageRoot } from '../../lib/base/package-root.ts'

@@ -1,4 +1,4 @@
-// Tensors as a framework says they are, which a file of it is to hold.
+// Tensors as a framework reports them, which one of its files must contain.
 import { expect } from 'vitest'
 import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
 

@@ -1,4 +1,4 @@
-// A library to preload: the RESIDUAL_FAILING_THREAD-th std::thread of the process finds no memory.
+// A library to preload: the RESIDUAL_FAILING_THREAD-th std::thread of the process runs out of memory.
 #include <dlfcn.h>
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// A python3 whose pip brings small wheels made here instead of NVIDIA's: what test/scripts puts on the PATH. FAKE_PIP chooses how
-// pip fares; FAKE_PIP_LOG is a file that gets a line for each wheel that was asked for.
+// A python3 whose pip delivers small wheels made here instead of NVIDIA's; test/scripts puts it on the PATH. FAKE_PIP chooses how
+// pip fares; FAKE_PIP_LOG is a file that gets a line for each wheel requested.
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, createWriteStream, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

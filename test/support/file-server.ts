@@ -1,4 +1,4 @@
-// A server of one file, as the Hugging Face hub serves it, which tests make misbehave.
+// A server for one file, like the Hugging Face hub, that tests can make misbehave.
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -23,7 +23,7 @@ export interface FileServer {
   readonly requests: IncomingMessage[]
   /** The handlers of the next requests, in turn; when there are none left `serve(bytes)` answers. */
   readonly next: Handler[]
-  /** What it has beside the file, by name: `config.json`. Requests for others of them are answered by 404, and none is counted. */
+  /** Further files by name, such as `config.json`. Requests for missing ones get a 404, and none of them is counted. */
   readonly beside: Map<string, string>
   close(): Promise<void>
 }

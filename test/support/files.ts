@@ -1,4 +1,4 @@
-// Where do tests write, and where do their numbers come from?
+// Temporary folders, seeded random numbers and safetensors bytes for tests.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// How does a test have cuDNN compile a graph and the twin execute it? Numbers by their types, tensors by their strides.
+// Compiles a graph with cuDNN and executes it on the twin. Numbers by type, tensors by stride.
 import {
   decodeBFloat16,
   decodeFloat16,

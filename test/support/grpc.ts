@@ -1,4 +1,4 @@
-// A client of gRPC for tests: calls by name, messages as plain objects.
+// A gRPC client for tests: calls by name, messages as plain objects.
 import { join } from 'node:path'
 import { type Client, credentials, loadPackageDefinition, type ServiceError } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'

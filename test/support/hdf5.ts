@@ -1,4 +1,4 @@
-// How does a test write an HDF5 file? With the library that reads it; Python's h5py writes others where there is one.
+// Writes HDF5 files with the library that reads them; Python's h5py writes others where it is installed.
 import { writeFileSync } from 'node:fs'
 import h5wasm, { type Group } from 'h5wasm'
 import { seeded } from './files.ts'

@@ -1,4 +1,4 @@
-// Images for tests, and what resizing one means: the slow, plain version.
+// Images for tests, and a reference resize: the slow, plain version.
 import type { Image } from '../../lib/image/decode.ts'
 import { seeded } from './files.ts'
 

@@ -1,4 +1,4 @@
-// Checkpoints of a small ResNet-18 whose logits are known: its classifier multiplies by 0 and adds them.
+// Checkpoints of a small ResNet-18 with known logits: its classifier multiplies by 0 and adds them.
 import { initialise, parametersOf, resnet, type WeightSource } from '../../lib/index.ts'
 
 /** Of images, cropped from any. */

@@ -1,8 +1,8 @@
-// How do tests read bytes as if they were a file, a hundred thousand times a minute?
+// Reads bytes as if they were a file, fast enough for a hundred thousand files a minute.
 import { invalidCheckpoint } from '../../lib/weights/checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../lib/weights/checkpoint/checkpoint-file.ts'
 
-/** Reads of these bytes behave as those of a file of them do. It may say that it is one, from which nobody reads then. */
+/** A source that reads these bytes as from a file. It may claim a descriptor, which is then never read. */
 export function memorySource(bytes: Uint8Array, format: string, descriptor?: number): ByteSource {
   const source = { path: 'memory', format }
   return {

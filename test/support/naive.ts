@@ -1,4 +1,4 @@
-// What does a network compute? The slow, plain version: layer by layer as the graph says, loops in float64.
+// What a network computes, the slow, plain version: layer by layer as the graph says, loops in float64.
 import { type Activation, usualActivation } from '../../lib/model/activation.ts'
 import type { Layer, Network } from '../../lib/model/graph.ts'
 import { elements, type Shape } from '../../lib/model/plan.ts'

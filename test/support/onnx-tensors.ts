@@ -1,10 +1,10 @@
-// How do tests write ONNX files whose tensors are in fields and types that our exporter does not use?
-// The numbers of fields and types are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
+// ONNX files whose tensors use fields and types that our exporter does not. The numbers of fields and types are those of
+// https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 import protobuf from 'protobufjs'
 import { encodeOnnx, type OnnxGraph, type OnnxTensor } from '../../lib/export/onnx-schema.ts'
 import { encodeBFloat16, encodeFloat16 } from '../../lib/weights/tensors/float16.ts'
 
-/** Writes what a TensorProto has beside its name and dimensions. */
+/** Writes a TensorProto's fields other than its name and dimensions. */
 export type Encode = (writer: protobuf.Writer, data: Float32Array) => unknown
 
 const type = { float: 1, half: 10, double: 11, bfloat16: 16 } as const

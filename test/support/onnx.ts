@@ -1,4 +1,4 @@
-// A ResNet of four basic blocks as an ONNX graph, small enough to be changed by hand and written again.
+// A ResNet of four basic blocks as an ONNX graph, small enough to edit by hand and write again.
 import type { OnnxGraph, OnnxNode, OnnxTensor } from '../../lib/export/onnx-schema.ts'
 import { someFloats } from './hdf5.ts'
 

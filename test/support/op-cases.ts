@@ -1,4 +1,4 @@
-// Which cases must every kernel of every instruction set get right? The one table, for all backends.
+// The cases every kernel of every instruction set must get right: one table for all backends.
 
 import { basicBlock, bottleneck } from '../../lib/model/blocks.ts'
 import type { Network, Value } from '../../lib/model/graph.ts'

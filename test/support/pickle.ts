@@ -1,4 +1,4 @@
-// How do tests write pickles? Opcode by opcode: https://docs.python.org/3/library/pickletools.html
+// Writes pickles opcode by opcode: https://docs.python.org/3/library/pickletools.html
 
 export type Part = string | Uint8Array | number
 

@@ -1,4 +1,4 @@
-// How does a test use the twin's device directly, and cuDNN with graphs of its own? By steps for native/twin/probe.
+// Drives the twin's device directly, and cuDNN with graphs of the test's own, by steps for native/twin/probe.
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { packageRoot } from '../../lib/base/package-root.ts'

@@ -1,4 +1,4 @@
-// How does a test make a zip, byte by byte? As https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT says.
+// Builds a zip byte by byte, following https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
 import { crc32 } from '../../lib/weights/formats/crc32.ts'
 
 export interface ZipEntry {

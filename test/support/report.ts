@@ -1,4 +1,4 @@
-// A benchmark's report, for tests of what is made of one.
+// A benchmark report, for tests of what is derived from one.
 import type { Case, Result } from '../../lib/benchmark/benchmark.ts'
 import type { Report } from '../../lib/benchmark/report.ts'
 

@@ -1,4 +1,4 @@
-// How does a checkpoint of ours look in the names and layouts of others? Written by hand for each, not by the tables under test.
+// Our checkpoints in the names and layouts of others. Written by hand for each, not by the tables under test.
 import { type NamedTensor, type Network, parametersOf, type WeightSource } from '../../lib/index.ts'
 import { seeded } from './files.ts'
 

@@ -1,4 +1,4 @@
-// How do tests speak to a server? In this process or as a command, over loopback.
+// Talks to a server: in this process or as a command, over loopback.
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'

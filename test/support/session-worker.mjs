@@ -1,4 +1,4 @@
-// A worker thread that runs the package as installed, again and again, until somebody ends it.
+// A worker thread that runs the installed package again and again until it is terminated.
 import { parentPort, workerData } from 'node:worker_threads'
 
 const { load } = await import(workerData.entry)

@@ -1,4 +1,4 @@
-// Where are the files that belong to the workplace rather than to the project?
+// The files that belong to the workplace rather than to the project.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../../lib/base/package-root.ts'

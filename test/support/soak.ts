@@ -1,4 +1,4 @@
-// What do many clients at once get from a server? Requests of every kind and size, each answer compared with a lone run's.
+// Many clients against a server at once: requests of every kind and size, each answer compared with that of a lone run.
 import { Agent, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
 import sharp from 'sharp'
@@ -18,7 +18,7 @@ import {
 interface Item {
   readonly encoded?: Buffer
   readonly pixels: Uint8Array | Float32Array
-  /** `[classes]`, `[classes]`, `[C]`, one behind the other as they are asked for. */
+  /** `[classes]`, `[classes]`, `[C]`, one after the other in the requested order. */
   readonly expected: { readonly [name in (typeof outputs)[number]]: Buffer }
 }
 

@@ -1,4 +1,4 @@
-// A network small enough for tests of everything but arithmetic: one bottleneck, 4 classes, images 8x8.
+// A network small enough for tests of everything but arithmetic: one bottleneck, 4 classes, 8x8 images.
 import { bottleneck, globalAvgPool, input, linear, lower, type Network } from '../../lib/index.ts'
 import { goldenImages, goldenWeights } from './golden.ts'
 

@@ -1,4 +1,4 @@
-// Where is the CUDA backend's twin, which runs its very code without a GPU?
+// The CUDA backend's twin, which runs the backend's own code without a GPU: where it is, and what tests need to use it.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, vi } from 'vitest'
@@ -6,7 +6,7 @@ import { packageRoot } from '../../lib/base/package-root.ts'
 import type { SessionOptions } from '../../lib/index.ts'
 import { loadCuda } from '../../lib/runtime/native.ts'
 
-/** `RESIDUAL_TWIN` is how `npm run test:mutations` puts a broken one in its place. */
+/** `npm run test:mutations` substitutes a broken one through `RESIDUAL_TWIN`. */
 export const twin =
   process.env.RESIDUAL_TWIN ?? join(packageRoot, 'build-cuda', 'Release', 'residual-twin.node')
 
@@ -25,16 +25,16 @@ export function notBuilt(file: string): string | undefined {
 /** Why tests on the twin cannot run here; undefined if they can. */
 export const noTwin: string | undefined = notBuilt(twin)
 
-/** The version of cuDNN that `npm run test:cudnn-versions` wants the tests to run with, as in '9.12.0'; its folder is `CUDNN_ROOT`. */
+/** The version of cuDNN, such as '9.12.0', that `npm run test:cudnn-versions` expects; its folder is `CUDNN_ROOT`. */
 export const expectedCudnn: string | undefined = process.env.RESIDUAL_EXPECT_CUDNN
 
-/** Paths of the libraries of cuDNN that this process has opened. */
+/** Paths of the cuDNN libraries that this process has opened. */
 export function openedCudnn(): string[] {
   const paths = readFileSync('/proc/self/maps', 'utf8').match(/\/.*\/libcudnn[^/\n]*$/gm) ?? []
   return [...new Set(paths)]
 }
 
-// cuDNN opens its parts by their names when it first needs them: they could be another's.
+// cuDNN opens its parts by name when it first needs them: they could belong to another version.
 if (expectedCudnn !== undefined)
   afterAll(() => {
     const root = `${process.env.CUDNN_ROOT}/`
@@ -48,11 +48,13 @@ export const twinPlanCache = process.env.RESIDUAL_TWIN_CACHE ?? join(packageRoot
 export const twinGpu = 'a100'
 
 /** Lets `device: 'cuda'` be the twin, until `vi.unstubAllEnvs`. */
-export function useTwin({ gpu = twinGpu, seed = 1, faults = '' } = {}): SessionOptions {
+export function useTwin({ gpu = twinGpu, seed = 1, faults = '', log = '', hold = '' } = {}): SessionOptions {
   vi.stubEnv('RESIDUAL_CUDA_ADDON', twin)
   vi.stubEnv('RESIDUAL_TWIN_GPU', join(packageRoot, 'gpus', `${gpu}.json`))
   vi.stubEnv('RESIDUAL_TWIN_SEED', String(seed))
   vi.stubEnv('RESIDUAL_TWIN_FAULTS', faults)
+  vi.stubEnv('RESIDUAL_TWIN_LOG', log)
+  vi.stubEnv('RESIDUAL_TWIN_HOLD', hold)
   return { device: 'cuda', planCache: twinPlanCache }
 }
 

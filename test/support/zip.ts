@@ -1,4 +1,4 @@
-// How do tests write zips, and what PyTorch writes?
+// Writes zips, and PyTorch checkpoints as zips or as older versions wrote them.
 import { buffer } from 'node:stream/consumers'
 import { ZipFile } from 'yazl'
 import { dict, ops, pickle, type TorchTensor, torchTensor } from './pickle.ts'

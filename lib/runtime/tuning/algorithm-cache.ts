@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ResidualError } from '../../errors.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
 
@@ -40,7 +40,7 @@ export async function readChoices(folder: string, machine: string): Promise<Choi
  */
 export async function checkKept(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     await access(folder, constants.W_OK | constants.X_OK)
   } catch (cause) {
     throw new ResidualError(
@@ -49,6 +49,34 @@ export async function checkKept(folder: string): Promise<void> {
         'RESIDUAL_CACHE_DIR, or set planCache: null to time everything in every process.',
       { cause },
     )
+  }
+}
+
+/** Creates a folder and its parents. Node's own recursive mkdir never returns if a parent refuses folders, as /proc does. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(folder) === folder) throw error
+    await makeFolder(dirname(folder))
+    await mkdir(folder).catch(again => {
+      if ((again as NodeJS.ErrnoException).code !== 'EEXIST') throw again
+    })
+  }
+}
+
+/** Folders that this process was warned about. */
+const warned = new Set<string>()
+
+/** For a GPU, which times on first use of a batch size and works without a cache: warns the process once per folder. */
+export async function warnUnlessKept(folder: string): Promise<void> {
+  try {
+    await checkKept(folder)
+  } catch (error) {
+    if (!warned.has(folder)) process.emitWarning(error as Error)
+    warned.add(folder)
   }
 }
 

@@ -1,14 +1,14 @@
-// What runs the convolutions that are not for cuDNN? Two kernels: one for those that mix no channels (what is
-// left of a batch norm, a sum or a ReLU no convolution could absorb), and a plain one for groups of odd sizes
-// and whatever cuDNN refuses.
+// Two kernels for the convolutions cuDNN does not run: one for those that mix no channels (what is left of a
+// batch norm, a sum or a ReLU that no convolution could absorb), and a plain one for groups of odd sizes and
+// anything cuDNN refuses.
 #pragma once
 
 #include "cuda/kernels/kernel.h"
 
 namespace residual::cuda {
 
-// dst = relu(src * weight + bias + residual), per channel: a 1x1 depthwise convolution. Bound by memory: a
-// vector a thread.
+// dst = relu(src * weight + bias + residual), per channel: a 1x1 depthwise convolution. Bound by memory: one
+// vector per thread.
 template <typename T>
 struct Pointwise {
   struct Args {
@@ -54,7 +54,7 @@ struct Pointwise {
   }
 };
 
-// dst = relu(conv(src, weight) * scale + bias + residual), one thread per number of dst. Slow and right.
+// dst = relu(conv(src, weight) * scale + bias + residual), one thread per number of dst. Slow but right.
 template <typename T, typename Dst>
 struct DirectConv {
   struct Args {
@@ -69,7 +69,7 @@ struct DirectConv {
     int src_channels, src_padded;
     int dst_height, dst_width;
     int dst_channels, dst_padded;
-    int weight_channels;  // src_channels / groups, and padding where there is one group
+    int weight_channels;  // src_channels / groups, plus padding if there is one group
     int kernel, stride, padding, groups;
     bool relu;
   };

@@ -1,5 +1,5 @@
-// How do numbers come onto the device and leave it? As bytes or floats of any channel count on one side, as
-// padded vectors of the session's precision on the other.
+// Converts numbers to the device format and back: bytes or floats of any channel count on one side, padded
+// vectors of the session's precision on the other.
 #pragma once
 
 #include "cuda/kernels/kernel.h"
@@ -7,7 +7,7 @@
 namespace residual::cuda {
 
 // dst = src * scale + shift per channel, zeros in the padding. One thread writes one vector: the reads are
-// narrow, but the 16 bytes written for 3 read are what bounds this kernel.
+// narrow, but this kernel is bound by the 16 bytes it writes for every 3 it reads.
 template <typename T>
 struct Normalize {
   struct Args {
@@ -49,7 +49,7 @@ struct Normalize {
   }
 };
 
-// dst = src, for images that come normalised, as float32.
+// dst = src, for images that are already normalised, as float32.
 template <typename T>
 struct Import {
   struct Args {
@@ -85,7 +85,7 @@ struct Import {
   }
 };
 
-// dst = src as float32, without the padding: what a run returns.
+// dst = src as float32, without the padding: the form in which a run returns it.
 template <typename T>
 struct Export {
   struct Args {
@@ -115,7 +115,7 @@ struct Export {
     const int channel = int(item % vectors) * kLanes<T>;
     const Vector<T> vector = load_vector(a.src + item * kLanes<T>);
     float* dst = a.dst + pixel * a.channels + channel;
-    const bool aligned = a.channels % 4 == 0;  // then so is every row of dst
+    const bool aligned = a.channels % 4 == 0;  // then every row of dst is aligned
     for (int i = 0; i < kLanes<T>; i += 4) {
       if (aligned && channel + i + 4 <= a.channels) {
         Vector<float> four;

@@ -1,5 +1,5 @@
-// What is a kernel? Plain functions of a thread's position, compiled for the device by nvcc and for the host
-// by any compiler, where they are tested. A .cu file holds no arithmetic, only their launch.
+// What a kernel is: plain functions of a thread's position, compiled for the device by nvcc and for the host
+// by any compiler, where they are tested. A .cu file only launches them and holds no arithmetic.
 //
 // A kernel is a struct with
 //   Args      what it is given, by value: pointers and sizes
@@ -53,8 +53,8 @@ RESIDUAL_DEVICE __nv_bfloat16 from_float<__nv_bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 
-// Channels that one access of 16 bytes takes. Values are padded to a multiple of them, with zeros, so that no
-// access is narrower.
+// Channels in one 16-byte access. Values are padded with zeros to a multiple of this, so that no access is
+// narrower.
 template <typename T>
 constexpr int kLanes = 16 / sizeof(T);
 

@@ -1,6 +1,6 @@
 // The device's copies of the kernels: their launch and nothing else. Compiled to one fatbin, which the addon
 // carries.
-#include "cuda/kernels/all.h"
+#include "cuda/kernels/kernel_list.h"
 
 namespace residual::cuda {
 

@@ -1,4 +1,4 @@
-// The fatbin of kernels.cu as read-only data of the addon; CMakeLists.txt says where it is.
+// The fatbin of kernels.cu as read-only data in the addon; CMake defines its path.
     .section .rodata
     .global residual_kernels_fatbin
     .hidden residual_kernels_fatbin

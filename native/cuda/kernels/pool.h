@@ -1,16 +1,16 @@
-// How are windows and whole images pooled?
+// Max pooling over windows and average pooling over whole images.
 //
-// Both are kernels of our own rather than resample graphs of cuDNN. On paper the max pool of ResNet-50 (batch
-// 32, fp16) reads 51 MB and writes 13 MB: 21 us at the 3 TB/s of an H100 whoever does it, as the overlap of
-// its windows (2.25 reads of each number) is served by the caches. cuDNN can at best be as fast, and would
-// cost a plan compiled per shape.
+// Both are our own kernels rather than cuDNN resample graphs. On paper, ResNet-50's max pool (batch 32, fp16)
+// reads 51 MB and writes 13 MB: 21 us at the 3 TB/s of an H100 for any implementation, since the caches serve
+// the overlap of its windows (2.25 reads per number). cuDNN could at best be as fast, and would need a plan
+// compiled per shape.
 #pragma once
 
 #include "cuda/kernels/kernel.h"
 
 namespace residual::cuda {
 
-// The largest of each window; what lies outside the image does not count. NaN in a window gives NaN.
+// The maximum of each window; anything outside the image does not count. NaN in a window gives NaN.
 template <typename T>
 struct MaxPool {
   struct Args {
@@ -68,13 +68,13 @@ struct MaxPool {
 };
 
 // The mean over all pixels of each image. A block takes kColumns vectors of channels of one image; kRows
-// threads share the pixels of each, and the first of them adds up.
+// threads share the pixels of each vector, and the first of them adds up their sums.
 template <typename T>
 struct AvgPool {
   static constexpr int kColumns = 32;
   static constexpr int kRows = 8;
-  // Of so many pixels of the image float32 holds a thread's sum well enough; the sums of more are added up
-  // in double. A GPU may be 64 times as slow at that, but does it for one pixel in 64.
+  // float32 holds a thread's sum of this many of the image's pixels well enough; these sums are then added in
+  // double. A GPU may be 64 times slower at that, but does it once per 64 pixels.
   static constexpr int kBlock = 64 * kRows;
 
   struct Args {

@@ -1,35 +1,22 @@
-// Each logit as a probability of its own.
+// Sigmoid: turns each logit into a probability of its own.
 #pragma once
 
 #include <cmath>
 
-#include "cuda/kernels/kernel.h"
+#include "cuda/kernels/activation.h"
 
 namespace residual::cuda {
 
 // 1 / (1 + exp(-x)); a thread per number. Whatever the precision, in float32.
 template <typename T>
-struct Sigmoid {
+struct Sigmoid : Activation<T> {
   static constexpr int kThreads = 128;
 
-  struct Args {
-    float* dst;    // [rows, dst_padded], zeros in the padding
-    const T* src;  // [rows, src_padded]
-    int64_t rows;
-    int channels;
-    int src_padded;
-    int dst_padded;
-  };
+  using Args = typename Activation<T>::Args;
   using Shared = NoShared;
   static constexpr int kPhases = 1;
 
   static int64_t items(const Args& a) { return a.rows * a.dst_padded; }
-
-  template <typename Visit>
-  static void accesses(const Args& a, const Visit& visit) {
-    visit.read(a.src, a.rows * a.src_padded);
-    visit.write(a.dst, a.rows * a.dst_padded);
-  }
 
   RESIDUAL_DEVICE static void phase(int, const Args& a, Shared&, const Thread& thread) {
     const int64_t i = thread.global();

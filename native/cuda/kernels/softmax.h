@@ -1,25 +1,18 @@
-// How do logits become probabilities?
+// Softmax: turns logits into probabilities.
 #pragma once
 
 #include <cmath>
 
-#include "cuda/kernels/kernel.h"
+#include "cuda/kernels/activation.h"
 
 namespace residual::cuda {
 
 // exp(src - max) / sum over the channels of each row; a block per row. Whatever the precision, in float32.
 template <typename T>
-struct Softmax {
+struct Softmax : Activation<T> {
   static constexpr int kThreads = 128;
 
-  struct Args {
-    float* dst;    // [rows, dst_padded], zeros in the padding
-    const T* src;  // [rows, src_padded]
-    int64_t rows;
-    int channels;
-    int src_padded;
-    int dst_padded;
-  };
+  using Args = typename Activation<T>::Args;
   struct Shared {
     float max[kThreads];  // over the channels of each thread
     float sum[kThreads];
@@ -27,12 +20,6 @@ struct Softmax {
   static constexpr int kPhases = 3;
 
   static int64_t items(const Args& a) { return a.rows * kThreads; }
-
-  template <typename Visit>
-  static void accesses(const Args& a, const Visit& visit) {
-    visit.read(a.src, a.rows * a.src_padded);
-    visit.write(a.dst, a.rows * a.dst_padded);
-  }
 
   RESIDUAL_DEVICE static void phase(int p, const Args& a, Shared& shared, const Thread& thread) {
     const T* src = a.src + thread.block * a.src_padded;

@@ -36,7 +36,7 @@ template <typename T, size_t N>
 T by_name(const Named<T> (&all)[N], const Json& name) {
   for (const Named<T>& one : all)
     if (name.text() == one.name) return one.value;
-  throw core::Error(core::ErrorCode::kInternal, "probe: " + name.text() + " is not known.");
+  throw core::Error(core::ErrorCode::kInternal, "probe: unknown name " + name.text() + ".");
 }
 
 Descriptor tensor(const Json& graph, const Json& uid) {

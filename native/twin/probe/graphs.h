@@ -1,4 +1,4 @@
-// How does a test have cuDNN compile a graph that the backend would not build? By describing it in JSON.
+// Has cuDNN compile a graph that the backend would not build, described in JSON.
 #pragma once
 
 #include "cuda/descriptor.h"
@@ -7,8 +7,8 @@
 namespace residual::twin {
 
 // {tensors: [{uid, type, dim, stride, isVirtual}], nodes: [{operation: 'conv' | 'pointwise' | 'resample', x,
-// y, ...}]}, types and modes by cuDNN's names; test/support/probe.ts has them all. Throws INTERNAL where
-// cuDNN refuses it.
+// y, ...}]}, types and modes by cuDNN's names; test/support/probe.ts has them all. Throws INTERNAL if cuDNN
+// refuses it.
 cuda::Descriptor build_graph(const Json& graph);
 
 }  // namespace residual::twin

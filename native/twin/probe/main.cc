@@ -1,5 +1,5 @@
-// What does the twin say to a given use of the device? A program for tests: reads a list of steps as JSON
-// from standard input, does them through the seam of cuda/device.h and writes what came out as JSON. The
+// The probe: a program that tests use to drive the device directly. It reads a list of steps as JSON from
+// standard input, performs them through the seam of cuda/device.h and writes the results as JSON. The
 // environment says what the device is (device_twin.cc).
 //
 //   {steps: [...]} -> {results: [...]} or {step, code, message}
@@ -71,7 +71,7 @@ core::LibraryCandidates libraries(const Json& from) {
 
 class Probe {
  public:
-  // What the step is answered with: JSON, empty if it is not.
+  // The step's answer as JSON; empty if it has none.
   std::string take(const Json& step) {
     const std::string& what = step.at("do").text();
     if (use_memory(what, step) || queue_work(what, step) || order_work(what, step)) return "";
@@ -85,11 +85,11 @@ class Probe {
       return quoted(to_hex(buffer.data(), buffer.bytes()));
     }
     if (what == "in-use") return quoted(cuda::list_devices().front().name);
-    throw core::Error(core::ErrorCode::kInternal, "probe: there is no step '" + what + "'.");
+    throw core::Error(core::ErrorCode::kInternal, "probe: unknown step '" + what + "'.");
   }
 
  private:
-  // This and the next two: false where the step is none of theirs.
+  // This and the next two return false for steps that are not theirs.
   bool use_memory(const std::string& what, const Json& step) {
     if (!step.has("name") || what == "show") return false;
     const std::string& name = step.at("name").text();
@@ -165,7 +165,7 @@ class Probe {
 
   cuda::Event& event(const Json& step) {
     std::unique_ptr<cuda::Event>& event = events_[step.at("event").text()];
-    if (!event) event = cuda::make_event(device_);
+    if (!event) event = cuda::make_event(device_, cuda::EventClock::kNone);
     return *event;
   }
 
@@ -189,7 +189,7 @@ class Probe {
   const std::shared_ptr<cuda::Device> device_ = cuda::open_device(0);
   std::map<std::string, cuda::DeviceBuffer> device_buffers_;
   std::map<std::string, cuda::PinnedBuffer> pinned_buffers_;
-  std::map<std::string, std::byte*> freed_;  // where they were
+  std::map<std::string, std::byte*> freed_;  // by name: their former addresses
   std::map<std::string, std::unique_ptr<cuda::Stream>> streams_;
   std::map<std::string, std::unique_ptr<cuda::Event>> events_;
   std::map<std::string, std::unique_ptr<cuda::Graph>> graphs_;
@@ -219,5 +219,5 @@ int main() {
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   residual::twin::answer(residual::twin::Json::parse(text));
   std::cout.flush();
-  std::_Exit(0);  // cuDNN's libraries stay loaded, and the order of their exit handlers is nobody's to say
+  std::_Exit(0);  // cuDNN's libraries stay loaded, and the order of their exit handlers is undefined
 }

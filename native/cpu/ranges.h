@@ -1,4 +1,4 @@
-// How is work cut into parts?
+// Ranges of indices, and how work is split into them.
 #pragma once
 
 #include <algorithm>
@@ -10,18 +10,19 @@ namespace residual::cpu {
 
 inline int divide_up(int a, int b) { return (a + b - 1) / b; }
 
-// Where the i-th of `parts` nearly equal parts of [0, count) begins; the last one ends at part(count, parts,
-// parts).
-inline int part(int count, int parts, int i) { return static_cast<int>(int64_t(count) * i / parts); }
+// Where the i-th of `parts` nearly equal parts of [0, count) begins; the last one ends at
+// part_begin(count, parts, parts).
+inline int part_begin(int count, int parts, int i) { return static_cast<int>(int64_t(count) * i / parts); }
 
+// [begin, end)
 struct Range {
   int begin, end;
   int size() const { return end - begin; }
 };
 
-// Rows of a matrix product, in blocks of at most `most`, a multiple of kMaxTileRows. They end where register
-// tiles do, and are as many as `workers` can share out evenly: with 17 blocks one of two workers would
-// have 9.
+// Rows of a matrix product, in blocks of at most `most`, a multiple of kMaxTileRows. Blocks end where
+// register tiles do, and there are as many as `workers` can share evenly: with 17 blocks, one of two workers
+// would have 9.
 class Blocks {
  public:
   Blocks(int rows, int most, int workers)
@@ -33,7 +34,7 @@ class Blocks {
   Range operator[](int i) const { return {begin(i), begin(i + 1)}; }
 
  private:
-  int begin(int i) const { return std::min(part(tiles_, count_, i) * kMaxTileRows, rows_); }
+  int begin(int i) const { return std::min(part_begin(tiles_, count_, i) * kMaxTileRows, rows_); }
 
   int rows_, tiles_, count_;
 };

@@ -1,4 +1,4 @@
-// Which kernels are there? One list, from which the device code, its names and the host's copies are made.
+// The one list of kernels, from which the device code, its names and the host copies are made.
 #pragma once
 
 #include <new>
@@ -53,7 +53,7 @@ struct KernelIdOf;
 RESIDUAL_KERNELS(RESIDUAL_KERNEL_ID_OF)
 #undef RESIDUAL_KERNEL_ID_OF
 
-// A launch, ready to be queued: the kernel, how many threads, and a copy of its arguments.
+// A launch ready to queue: the kernel, the number of threads, and a copy of the arguments.
 struct KernelLaunch {
   KernelId kernel{};
   int64_t blocks = 0;

@@ -1,4 +1,4 @@
-#include "cpu/peak.h"
+#include "cpu/multiply_add_rate.h"
 
 #include <atomic>
 #include <chrono>
@@ -10,7 +10,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kBurst = 20000;  // rounds between two looks at the clock: some 50 microseconds
+constexpr size_t kBurst = 20000;  // rounds between two clock readings: about 50 microseconds
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -20,11 +20,11 @@ double seconds_since(Clock::time_point begin) {
 
 double multiply_add_rate(const Kernels& kernels, int threads, double milliseconds) {
   ThreadPool pool(threads);
-  const ThreadPool::Run busy(pool);
+  const ThreadPool::Busy busy(pool);
   std::atomic<size_t> rounds{0};
-  std::atomic<float> kept{0};  // so that no compiler leaves the sums out
+  std::atomic<float> kept{0};  // so that the compiler cannot drop the sums
   const Clock::time_point begin = Clock::now();
-  // As many tasks as threads, and none is short: each thread gets one.
+  // As many tasks as threads, none of them short, so each thread gets one.
   pool.run(threads, [&](int, int) {
     size_t own = 0;
     float sum = 0;

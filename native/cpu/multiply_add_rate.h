@@ -1,4 +1,5 @@
-// How many multiply-adds a second can this machine do at all? What a convolution's speed is set beside.
+// Measures how many multiply-adds per second this machine can do at all, to compare a convolution's speed
+// with.
 #pragma once
 
 #include "cpu/kernels.h"
