@@ -1,4 +1,4 @@
-// The public names, nothing else.
+// The public API of `residual`.
 export {
   Classifier,
   type ClassifyOptions,

@@ -1,4 +1,4 @@
-// How do the times of single operations read to a person?
+// The report on single operations, as text.
 
 import { type Quartiles, quartilesText } from '../base/statistics.ts'
 import { alignColumns } from '../model/format-plan.ts'

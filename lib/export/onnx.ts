@@ -1,4 +1,4 @@
-// A network as an ONNX file: as it was defined, layer by layer, or as it is run, with batch norms folded.
+// Export to ONNX: a network as it was defined, layer by layer, or as it runs, with batch norms folded.
 import type { Activation } from '../model/activation.ts'
 import type { Network, OpLayer } from '../model/graph.ts'
 import { type ConvOp, type LayerOp, type Op, operandsOf, rowOf, type Window } from '../model/ops.ts'
@@ -13,19 +13,19 @@ import type { Attribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './on
 const batch = 'N' // of any size
 
 export interface OnnxOptions {
-  /** Of the images. */
+  /** The size of the images. */
   readonly height: number
   readonly width: number
-  /** What makes probabilities of the logits. */
+  /** The activation that turns logits into probabilities. */
   readonly activation?: Activation
 }
 
 /**
  * The network as it was defined: input `x` `[N,C,height,width]` float32, normalised; outputs under the names and in the
- * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names. With an `activation` there are
- * `probabilities`, too.
+ * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names. With an `activation` there are also
+ * `probabilities`.
  *
- * @throws ResidualError what reading the weights throws
+ * @throws ResidualError whatever reading the weights throws
  */
 export async function networkToOnnx(
   network: Network,
@@ -88,10 +88,10 @@ export async function networkToOnnx(
 }
 
 /**
- * The plan as it is run: batch norms folded into the convolutions, which have biases instead. Input `x`
- * `[N,C,height,width]` float32, normalised; outputs as of {@link networkToOnnx}, and `probabilities`.
+ * The plan as it is run: batch norms folded into the convolutions, which have biases instead. Input `x` `[N,C,height,width]`
+ * float32, normalised; outputs as for {@link networkToOnnx}, and `probabilities`.
  *
- * @throws ResidualError what reading the weights throws
+ * @throws ResidualError whatever reading the weights throws
  */
 export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uint8Array> {
   const initializers: OnnxTensor[] = []
@@ -118,7 +118,7 @@ export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uin
   return encode({ name: plan.name, nodes, initializers, inputs, outputs, metadata })
 }
 
-/** The format is loaded on first use: most who load this package export nothing. */
+/** The encoder is loaded on first use: most users of the package export nothing. */
 async function encode(graph: OnnxGraph): Promise<Uint8Array> {
   const { encodeOnnx } = await import('./onnx-schema.ts')
   return encodeOnnx(graph)

@@ -143,7 +143,8 @@ function checkShapes(
   const extent = resultExtent(op, src)
   if (extent.height < 1 || extent.width < 1) throw problem('has a window larger than its padded input')
   const expected = { ...extent, channels: (row.channels === 'source' ? src : dst).channels }
-  if (!sameShape(dst, expected)) throw problem(`writes ${shapeText(dst)} where ${shapeText(expected)} is expected`)
+  if (!sameShape(dst, expected))
+    throw problem(`writes ${shapeText(dst)} where ${shapeText(expected)} is expected`)
   for (const { operand, index } of operandsOf(op)) {
     const given = plan.values[index]!
     const due = dueShape(operand, given, dst)

@@ -1,4 +1,4 @@
-// A plan as text for people.
+// Plans as text.
 import { visible } from '../base/text.ts'
 import { type Op, operandsOf, type Window } from './ops.ts'
 import { opCost, type Plan, planCost } from './plan.ts'

@@ -1,4 +1,4 @@
-// A network before anything is decided about how to run it: a list of layers, each naming those it reads.
+// The graph of a network: a list of layers, each naming its inputs, before anything is decided about how it runs.
 import type { LayerOp, LinearOp } from './ops.ts'
 
 /** An operation as a layer: without what it writes, and named only where parameters are. */

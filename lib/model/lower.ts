@@ -1,4 +1,4 @@
-// A graph as a plan: layers a convolution can absorb disappear into it; everything else maps one to one.
+// Lowering a graph to a plan: layers that a convolution can absorb are fused into it; the rest map one to one.
 import { checkInteger, outOfRange } from '../errors.ts'
 import { type Activation, checkActivation, usualActivation } from './activation.ts'
 import type { Graph, Layer, Network, OpLayer } from './graph.ts'

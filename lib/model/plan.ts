@@ -1,4 +1,4 @@
-// A plan, which is what is run: fused operations over values whose shapes are known. C++ reads this very object.
+// The plan: fused operations over values of known shape. C++ reads this very object.
 import type { Activation } from './activation.ts'
 import { type Op, operandsOf, rowOf } from './ops.ts'
 import { elements, type PlanValue, type Shape, valueBytes } from './value.ts'

@@ -1,4 +1,4 @@
-// The layers that a network needs, and how often each of them is read.
+// Reachability and use counts of layers.
 import type { Layer, Network } from './graph.ts'
 import { operandsOf } from './ops.ts'
 

@@ -15,7 +15,7 @@ import {
 import type { Op } from '../../lib/model/plan.ts'
 import { loadNative, type NativeAddon, type NativeOptions } from '../../lib/runtime/native.ts'
 import type { SessionOptions } from '../../lib/runtime/session-options.ts'
-import { choiceKey, choicesFile } from '../../lib/runtime/tuning/choice-cache.ts'
+import { choiceKey, choicesFile } from '../../lib/runtime/tuning/algorithm-cache.ts'
 import { CpuAutotune } from '../../lib/runtime/tuning/cpu-autotune.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
