@@ -27,7 +27,7 @@ export function checkPlan(plan: Plan): void {
   for (const op of array(plan.ops, 'ops', mostOps)) checkMembers(op as Op)
   object(plan.outputs, 'outputs')
   for (const name of outputNames) if (plan.outputs[name] !== undefined) integer(plan.outputs[name], name, 0)
-  if (plan.ops[0]?.kind !== 'normalize') throw invalid("A plan begins with a 'normalize' operation.")
+  if (plan.ops[0]?.kind !== 'normalize') throw invalid("A plan must begin with a 'normalize' operation.")
   const written = new Set<number>()
   for (const [i, op] of plan.ops.entries()) checkOp(plan, op, i, written)
   for (const name of outputNames)
@@ -40,26 +40,26 @@ const refused = (what: string, problem: string) => invalid(`The plan's ${what} $
 
 function object(value: unknown, what: string): void {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null)
-    throw refused(what, 'is not an object')
+    throw refused(what, 'must be an object')
 }
 
 function array(value: unknown, what: string, most: number): readonly unknown[] {
-  if (!Array.isArray(value)) throw refused(what, 'is not an array')
-  if (value.length > most) throw refused(what, `has more than ${most} elements`)
+  if (!Array.isArray(value)) throw refused(what, 'must be an array')
+  if (value.length > most) throw refused(what, `must have at most ${most} elements`)
   return value
 }
 
 function integer(value: unknown, what: string, least = -mostInteger): void {
-  if (typeof value !== 'number' || value !== Math.floor(value)) throw refused(what, 'is not an integer')
-  if (!(value >= least && value <= mostInteger)) throw refused(what, `is not from ${least} to ${mostInteger}`)
+  if (typeof value !== 'number' || value !== Math.floor(value)) throw refused(what, 'must be an integer')
+  if (!(value >= least && value <= mostInteger)) throw refused(what, `must be from ${least} to ${mostInteger}`)
 }
 
 function number(value: unknown, what: string): void {
-  if (typeof value !== 'number') throw refused(what, 'is not a number')
+  if (typeof value !== 'number') throw refused(what, 'must be a number')
 }
 
 function string(value: unknown, what: string): void {
-  if (typeof value !== 'string') throw refused(what, 'is not a string')
+  if (typeof value !== 'string') throw refused(what, 'must be a string')
 }
 
 /** The types of what describes a value. */
@@ -69,7 +69,7 @@ function checkNumbers(value: PlanValue): void {
   const { precision = 'fp32', scale } = value as { precision?: ValuePrecision; scale?: number }
   string(precision, 'precision')
   if (!Object.hasOwn(valuePrecisions, precision))
-    throw refused('values', `include one of the unknown precision '${precision}'`)
+    throw refused('values', `include the unknown precision '${precision}'`)
   if (scale !== undefined) number(scale, 'scale')
   if ((scale === undefined) === valuePrecisions[precision].scaled)
     throw refused('scale', scale === undefined ? 'is missing' : 'is given for a precision without one')
@@ -80,7 +80,7 @@ function checkMembers(op: Op): void {
   object(op, 'operation')
   string(op.kind, 'kind')
   if (!Object.hasOwn(ops, op.kind))
-    throw refused('operations', `include one of the unknown kind '${op.kind satisfies OpKind}'`)
+    throw refused('operations', `include the unknown kind '${op.kind satisfies OpKind}'`)
   string(op.name, 'name')
   integer(op.dst, 'dst', 0)
   const members = op as unknown as { readonly [member: string]: unknown }
@@ -91,7 +91,7 @@ function checkMembers(op: Op): void {
     if (type === 'integer') integer(member, name)
     else if (type === 'floats')
       for (const each of array(member, name, mostExtent)) number(each, `${name} element`)
-    else if (typeof member !== 'boolean') throw refused(name, 'is not a boolean')
+    else if (typeof member !== 'boolean') throw refused(name, 'must be a boolean')
   }
 }
 
@@ -106,7 +106,7 @@ function checkOp(plan: Plan, op: Op, position: number, written: Set<number>): vo
     if (!written.has(index)) throw problem(`reads value ${index}, which no earlier operation wrote`)
   const dst = plan.values[op.dst]
   if (!dst || written.has(op.dst))
-    throw problem(`writes value ${op.dst}, which does not exist or is written already`)
+    throw problem(`writes value ${op.dst}, which does not exist or has already been written`)
 
   for (const name of ['height', 'width', 'channels'] as const) within(name, dst[name], 1)
   if (elements(dst) > mostElements) throw problem('writes a value that is too large')

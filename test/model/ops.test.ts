@@ -132,13 +132,13 @@ describe('a plan', () => {
 
   it.each<[object, RegExp]>([
     [{ precision: 'fp8' }, /unknown precision 'fp8'/],
-    [{ precision: 8 }, /precision is not a string/],
+    [{ precision: 8 }, /precision must be a string/],
     [{ precision: 'int8' }, /scale is missing/],
     [{ precision: 'bf16', scale: 2 }, /scale is given for a precision without one/],
     [{ precision: 'int8', scale: 0 }, /scale out of range/],
     [{ precision: 'int8', scale: Number.NaN }, /scale out of range/],
     [{ precision: 'int8', scale: 1e300 }, /scale out of range/],
-    [{ precision: 'int8', scale: '1' }, /scale is not a number/],
+    [{ precision: 'int8', scale: '1' }, /scale must be a number/],
   ])('whose value is kept as %j is refused', async (changes, message) => {
     await expect(createSession(withValue(changes), tinyWeights)).rejects.toThrow(message)
     expect(refusal(() => new NativeSession(withValue(changes), {}))).toMatch(message)
