@@ -11,7 +11,7 @@ import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/benchmark/onnxruntime
 import { residualEngine } from '../lib/benchmark/residual-engine.ts'
 import { starts } from '../lib/benchmark/start.ts'
 import { imagesFor, makeSubject } from '../lib/benchmark/subject.ts'
-import { openNamedModel } from '../lib/cli/options/plan-of.ts'
+import { openNamedModel } from '../lib/cli/options/named-model.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
 
 const { values: options } = parseArgs({

@@ -1,7 +1,7 @@
 // The whole data flow from an image to labels on one page: load, classify, close.
 import { isFloat32Array } from 'node:util/types'
 import { checkNames, checkSignal, type Names, pick } from './base/options.ts'
-import { greatest } from './base/top-k.ts'
+import { topIndices } from './base/top-k.ts'
 import { checkInteger, outOfRange, wrongType } from './errors.ts'
 import { activationMap } from './image/cam.ts'
 import { type DecodeOptions, decode } from './image/decode.ts'
@@ -28,18 +28,18 @@ export type LoadOptions = SessionOptions & ModelOptions
 export interface Prediction {
   readonly index: number
   readonly label: string
-  /** What the model's activation makes of the logit: with `none` the logit itself. */
+  /** The activation of the logit: with `none`, the logit itself. */
   readonly probability: number
 }
 
 export interface ClassifyOptions {
-  /** How many of the likeliest classes to return; 5 unless given, and all with a `threshold`. */
+  /** How many of the most likely classes to return: 5 by default, or all of them with a `threshold`. */
   readonly topK?: number
   /** Only classes with at least this probability; there may be none. */
   readonly threshold?: number
-  /** Images that run through the network together. */
+  /** Images per batch. */
   readonly batch?: number
-  /** Ends it; the promise rejects with the signal's reason. */
+  /** Cancels it; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
@@ -51,11 +51,11 @@ const classifyNames = {
 } as const satisfies Names<ClassifyOptions>
 
 export interface EachOptions<Name extends OutputName> {
-  /** What to return, as of {@link Session.run}. */
+  /** The outputs to return, as for {@link Session.run}. */
   readonly outputs: readonly Name[]
-  /** Images that run through the network together. */
+  /** Images per batch. */
   readonly batch?: number
-  /** Ends it: the generator throws the signal's reason. */
+  /** Cancels it; the generator throws the signal's reason. */
   readonly signal?: AbortSignal
 }
 
@@ -71,7 +71,7 @@ export const defaultBatch = 8
 /**
  * Loads a checkpoint and makes it ready to run.
  *
- * @param model as of {@link openModel}
+ * @param model as for {@link openModel}
  * @throws ResidualError NON_FINITE, or what {@link openModel} and {@link createSession} throw; the signal's reason
  * @throws TypeError, RangeError for options that do not exist
  */
@@ -106,18 +106,18 @@ export class Classifier {
     readonly preprocessing: Preprocessing,
     readonly labels: readonly string[],
     classifierWeight: Float32Array,
-    /** Whose the labels are: see {@link OpenModel}. */
+    /** Where the labels come from: see {@link OpenModel}. */
     readonly labelsFrom: OpenModel['labelsFrom'] = 'given',
   ) {
     this.#classifierWeight = classifierWeight
   }
 
   /**
-   * The likeliest classes of each image, likeliest first. Images are paths or the bytes of encoded files, which must stay as they
-   * are until the promise settles; while one batch runs the next is decoded, and no more than two are in memory.
+   * The most likely classes of each image, most likely first. Images are paths or the bytes of encoded files; the bytes must
+   * not change until the promise settles. While one batch runs the next is decoded, so at most two are in memory.
    *
-   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first image that cannot be had; the
-   *   signal's reason
+   * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE for the first image that cannot be read or decoded;
+   *   the signal's reason
    * @throws TypeError, RangeError for options that do not exist
    */
   async classify(images: Images, options: ClassifyOptions = {}): Promise<Prediction[][]> {
@@ -134,11 +134,11 @@ export class Classifier {
   }
 
   /**
-   * Runs the network on any number of images and yields what came of each, in order. An image that cannot be had yields its
-   * error, and the rest goes on. While one batch runs the next is decoded; no more than two are in memory. Bytes must stay as they
-   * are until their image is yielded.
+   * Runs the network on any number of images and yields a result for each, in order. An image that cannot be read or decoded
+   * yields its error and the rest continue. While one batch runs the next is decoded, so at most two are in memory. Bytes must
+   * not change until their image is yielded.
    *
-   * @throws TypeError, RangeError at once for what is no source of images, and options or outputs that do not exist
+   * @throws TypeError, RangeError at once if `images` is not a source of images, or for options or outputs that do not exist
    */
   each<Name extends OutputName>(
     images: Images,
@@ -152,8 +152,7 @@ export class Classifier {
   }
 
   /**
-   * Runs the network on images that are preprocessed already: bytes `[N,H,W,3]`, or floats of that shape, normalised.
-   * See {@link Session.run}.
+   * Runs the network on preprocessed images: bytes `[N,H,W,3]`, or normalised floats of that shape. See {@link Session.run}.
    */
   run<Name extends OutputName = 'logits' | 'features'>(
     pixels: Uint8Array | Float32Array,
@@ -163,8 +162,8 @@ export class Classifier {
   }
 
   /**
-   * Decodes an image and brings it to the size the network takes, when fewer are being decoded in this process than may. Its bytes
-   * must stay as they are until the promise settles.
+   * Decodes and preprocesses an image, waiting first if the process is already decoding as many images as it may. Its bytes
+   * must not change until the promise settles.
    *
    * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE; the signal's reason
    * @throws TypeError, RangeError for options that do not exist
@@ -175,16 +174,16 @@ export class Classifier {
     return decoding(async () => preprocess(await decode(image, options), this.preprocessing), signal)
   }
 
-  /** What makes probabilities of the logits. */
+  /** The activation that turns logits into probabilities. */
   get activation(): Activation {
     return activationOf(this.session.plan)
   }
 
   /**
-   * The `count` likeliest classes, likeliest first, of one image's probabilities, `[classes]`; with a `threshold` only those that
-   * reach it.
+   * The `count` most likely classes, most likely first, from one image's probabilities `[classes]`; with a `threshold`, only
+   * those that reach it.
    *
-   * @throws TypeError, RangeError for what is no such array, a count that is none, or a threshold that is no number
+   * @throws TypeError, RangeError for an array, count or threshold that is invalid
    */
   top(
     probabilities: Float32Array,
@@ -195,7 +194,7 @@ export class Classifier {
     checkInteger('count', count, 1)
     if (typeof threshold !== 'number' || Number.isNaN(threshold))
       throw wrongType('a number', 'threshold', threshold)
-    return greatest(probabilities, count)
+    return topIndices(probabilities, count)
       .map(index => ({ index, label: this.labels[index]!, probability: probabilities[index]! }))
       .filter(({ probability }) => probability >= threshold)
   }
@@ -203,7 +202,8 @@ export class Classifier {
   /**
    * The class activation map `[H,W]` of class `index`, from one image's feature maps `[H,W,C]`.
    *
-   * @throws TypeError, RangeError for feature maps of another length, a class that is none, or a network without feature maps
+   * @throws TypeError, RangeError for feature maps of another length, a class that does not exist, or a network without feature
+   *   maps
    */
   activationMap(
     featureMaps: Float32Array,
@@ -220,7 +220,7 @@ export class Classifier {
     }
   }
 
-  /** Waits for what is running, then frees all memory. */
+  /** Waits for running work, then frees all memory. */
   close(): Promise<void> {
     return this.session.dispose()
   }

@@ -1,4 +1,4 @@
-// The public names, nothing else.
+// The public API of `residual`.
 export {
   Classifier,
   type ClassifyOptions,
@@ -18,6 +18,7 @@ export type { Graph, Network, Value } from './model/graph.ts'
 export {
   add,
   batchNorm,
+  channelGate,
   conv,
   convBN,
   globalAvgPool,
@@ -36,8 +37,10 @@ export {
   opCost,
   outputNames,
   type Plan,
+  type PlanValue,
   planCost,
   type Shape,
+  type ValuePrecision,
 } from './model/plan.ts'
 export {
   type ResNetOptions,

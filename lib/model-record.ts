@@ -1,4 +1,4 @@
-// What goes with a checkpoint? Its architecture, labels, activation and preprocessing: a JSON file of the same name beside it.
+// Model records: a checkpoint's architecture, labels, activation and preprocessing, in a JSON file of the same name next to it.
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
@@ -12,17 +12,17 @@ import { pullHint, remoteHint } from './registry/source.ts'
 import { parseLabels } from './sidecars/labels.ts'
 import { checkpointStem, recordPath } from './weights/checkpoint/record-path.ts'
 
-/** The contents of the JSON file; every part may be left out. */
+/** The contents of the JSON file; every member is optional. */
 export interface ModelRecord {
-  /** Options of {@link resnet}. Inferred from the tensors as far as they are absent: all of them, unless `layers` is given. */
+  /** Options of {@link resnet}. Those absent are inferred from the tensors, unless `layers` is given. */
   readonly architecture?: Partial<ResNetOptions>
-  /** One per class, in order; `class 0`, `class 1`, ... where absent. */
+  /** One per class, in order; `class 0`, `class 1`, ... if absent. */
   readonly labels?: readonly string[]
-  /** What makes probabilities of the logits. Where absent what the file says, else softmax, and sigmoid for one class. */
+  /** The activation that turns logits into probabilities. If absent, the file's own, else softmax, or sigmoid for one class. */
   readonly activation?: Activation
-  /** What the names of the network's tensors begin with, where the file holds several networks, or more than one. */
+  /** The prefix of the network's tensor names, if the file holds more than that network. */
   readonly prefix?: string
-  /** That of the naming scheme where absent. */
+  /** The naming scheme's usual preprocessing if absent. */
   readonly preprocessing?: Preprocessing
 }
 
@@ -42,7 +42,7 @@ export function bundledModels(): ModelFile[] {
     .map(file => ({ name: basename(file, extension), path: join(modelsFolder, file) }))
 }
 
-/** What a checkpoint is called in a folder that holds one model, the likelier first. */
+/** Usual names of the checkpoint in a model's folder, the likeliest first. */
 const usualNames = [
   'model.safetensors',
   'model.safetensors.index.json',
@@ -51,8 +51,8 @@ const usualNames = [
 ]
 
 /**
- * The checkpoint meant by `model`: the name of a bundled model, a file of any format, a folder of Hugging Face's layout, or the
- * name of a model that was pulled.
+ * The checkpoint that `model` names: a bundled model, a file of any format, a folder in Hugging Face's layout, or a pulled
+ * model.
  *
  * @throws ResidualError MODEL_NOT_FOUND
  */
@@ -69,16 +69,16 @@ export function findModel(model: string): ModelFile {
   const remote = remoteHint(model)
   if (remote !== undefined)
     throw new ResidualError('MODEL_NOT_FOUND', `There is no file '${model}'. ${remote}`)
-  // That there is no such file is told by what opens it; only what looks like no path may be a name.
+  // Opening a missing file reports it; only text that does not look like a path can be a name.
   if (model.endsWith(extension) || /[/\\]/.test(model)) return asPath
   throw new ResidualError(
     'MODEL_NOT_FOUND',
-    `There is neither a file '${model}' nor a bundled model of that name ` +
-      `(there are: ${bundled.map(({ name }) => name).join(', ')}), and none was pulled.${pullHint(model)}`,
+    `There is no file '${model}', no bundled model of that name ` +
+      `(bundled: ${bundled.map(({ name }) => name).join(', ')}), and no pulled one.${pullHint(model)}`,
   )
 }
 
-/** @throws ResidualError FILE_NOT_FOUND for what is no path, or leads nowhere */
+/** @throws ResidualError FILE_NOT_FOUND for an invalid path, or one that leads nowhere */
 function statOf(model: string) {
   try {
     return statSync(model, { throwIfNoEntry: false })
@@ -94,17 +94,17 @@ function inFolder(folder: string): ModelFile {
   if (existsSync(join(folder, 'saved_model.pb')))
     throw new ResidualError(
       'MODEL_NOT_FOUND',
-      `The folder ${folder} is a SavedModel of TensorFlow, which cannot be read. ` +
-        "Load it in Python and save it by Keras as '.keras' or '.h5', or convert it to ONNX by tf2onnx.",
+      `The folder ${folder} is a TensorFlow SavedModel, which is not supported. ` +
+        "Load it in Python and save it with Keras as '.keras' or '.h5', or convert it to ONNX with tf2onnx.",
     )
   throw new ResidualError(
     'MODEL_NOT_FOUND',
-    `The folder ${folder} has none of ${usualNames.join(', ')}. Give the path of the checkpoint's file.`,
+    `The folder ${folder} contains none of ${usualNames.join(', ')}. Give the path of the checkpoint's file.`,
   )
 }
 
 /**
- * The record beside a checkpoint; empty where there is no such file.
+ * The record next to a checkpoint; empty if there is no such file.
  *
  * @throws ResidualError MODEL_INVALID
  */
@@ -115,7 +115,7 @@ export async function readModelRecord({ path }: Pick<ModelFile, 'path'>): Promis
 }
 
 /**
- * The object in a JSON file; undefined where there is no file.
+ * The object in a JSON file; undefined if there is no file.
  *
  * @throws ResidualError MODEL_INVALID
  */
@@ -132,23 +132,25 @@ export async function readJson(file: string): Promise<{ [key: string]: unknown }
   return record
 }
 
-const longestFile = 64 * 2 ** 20 // names of 21,000 classes take 1 MiB
+const longestFile = 64 * 2 ** 20 // labels of 21,000 classes take 1 MiB
 
 export async function readShortFile(file: string): Promise<string> {
   const { size } = await stat(file)
   if (size <= longestFile) return await readFile(file, 'utf8')
-  throw new Error(`it has ${size} bytes, more than the ${longestFile} that are read`)
+  throw new Error(`it has ${size} bytes, more than the limit of ${longestFile}`)
 }
 
 const recordMembers = ['architecture', 'labels', 'activation', 'prefix', 'preprocessing', 'origin']
 const architectureMembers = Object.keys(resnetOptionNames)
 
-/** Whether it is what `model.to_json()` of Keras gives, or a program of Paddle's: both lie beside the weights under their name. */
+/**
+ * Whether it is the output of Keras' `model.to_json()`, or a Paddle program: both lie next to the weights under the same name.
+ */
 function isOfFramework(record: { [key: string]: unknown }): boolean {
   return ('class_name' in record && 'config' in record) || ('base_code' in record && 'program' in record)
 }
 
-/** A member that is not known is a typo, and would be dropped. */
+/** An unknown member is probably a typo, and would be ignored. */
 function checkMembers(object: object, known: readonly string[], what: string): void {
   const unknown = Object.keys(object).find(name => !known.includes(name) && name !== 'comment')
   if (unknown === undefined) return
@@ -187,7 +189,7 @@ function checkArchitecture(architecture: Partial<ResNetOptions>, file: string): 
   } catch (cause) {
     throw new ResidualError(
       'MODEL_INVALID',
-      `'architecture' in ${file} is none: ${(cause as Error).message}.`,
+      `'architecture' in ${file} is invalid: ${(cause as Error).message}.`,
       {
         cause,
       },

@@ -1,4 +1,4 @@
-// What is all that a name or a path stands for? A checkpoint of any format and scheme, its network, and what goes with it.
+// Opening a model by name or path: its checkpoint, of any format and naming scheme, its network, and the settings that go with it.
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { checkNames, checkSignal, type Names } from './base/options.ts'
@@ -38,21 +38,21 @@ import {
 import { openCheckpoint } from './weights/formats/open.ts'
 import { type Recognised, recognise } from './weights/names/recognise.ts'
 
-/** Names of classes: a list, an object by number, or the path of a file that has one of those or a name in each line. */
+/** Class labels: a list, an object by index, or the path of a file with either, or with one label per line. */
 export type Labels = readonly string[] | { readonly [index: number]: string } | string
 
-/** What somebody who opens a model says of it, in place of what goes with it. */
+/** Options that override the settings of a model. */
 export interface ModelOptions {
-  /** One per class, in order or by number, or the path of a file of them. */
+  /** One per class, in order or by index, or the path of a file of them. */
   readonly labels?: Labels
   readonly activation?: Activation
-  /** Members that are left out stay as they are. */
+  /** Members left out keep the model's values. */
   readonly preprocessing?: PreprocessingChanges
-  /** What the names of the network's tensors begin with, where the file holds several networks, or more than one. */
+  /** The prefix of the network's tensor names, if the file holds more than that network. */
   readonly prefix?: string
-  /** As `preprocessing`: of what is inferred. With `layers` nothing is. */
+  /** Overrides what is inferred from the tensors. If `layers` is given, nothing is inferred. */
   readonly architecture?: Partial<ResNetOptions>
-  /** Ends it; the promise rejects with the signal's reason. */
+  /** Cancels it; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
@@ -65,16 +65,19 @@ export const modelOptionNames = {
   signal: true,
 } as const satisfies Names<ModelOptions>
 
-/** An open model: its tensors are read from the file when they are asked for. Close it after use. */
+/** An open model, whose tensors are read from the file on demand. Close it after use. */
 export interface OpenModel extends Recognised {
   readonly name: string
   readonly checkpoint: Checkpoint
   /** One per class. */
   readonly labels: readonly string[]
-  /** Who named them: somebody (`given`), nobody where they are ImageNet-1k's because there are 1000, or `class 0`, `class 1`, ... */
+  /**
+   * Where the labels come from: the model or the caller (`given`), ImageNet-1k's because there are 1000 and no others
+   * (`imagenet`), or `class 0`, `class 1`, ... (`numbers`).
+   */
   readonly labelsFrom: 'given' | 'imagenet' | 'numbers'
   readonly preprocessing: Preprocessing
-  /** What makes probabilities of the logits. */
+  /** The activation that turns logits into probabilities. */
   readonly activation: Activation
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -83,8 +86,9 @@ export interface OpenModel extends Recognised {
 /**
  * Finds, opens and recognises a model.
  *
- * @param model the name of a bundled model, a checkpoint's path, or that of a folder that has one under a usual name
- * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH; the signal's reason
+ * @param model the name of a bundled or pulled model, the path of a checkpoint, or that of a folder with one under a usual name
+ * @throws ResidualError MODEL_NOT_FOUND, FILE_NOT_FOUND, MODEL_INVALID, CHECKPOINT_INVALID, CHECKPOINT_MISMATCH; the signal's
+ *   reason
  * @throws TypeError, RangeError for options that do not exist
  */
 export async function openModel(model: string, options: ModelOptions = {}): Promise<OpenModel> {
@@ -100,9 +104,9 @@ export async function openModel(model: string, options: ModelOptions = {}): Prom
 }
 
 /**
- * What is run for images that have been through the preprocessing.
+ * The plan of a model for preprocessed images.
  *
- * @throws ResidualError MODEL_INVALID where the network cannot take images of that size
+ * @throws ResidualError MODEL_INVALID if the network cannot take images of that size
  */
 export function lowerModel({ checkpoint, network, preprocessing, activation }: OpenModel): Plan {
   const input = inputOf(preprocessing)
@@ -116,7 +120,7 @@ export function lowerModel({ checkpoint, network, preprocessing, activation }: O
 }
 
 /**
- * What {@link openModel} makes of an open checkpoint. It stays open also where it holds no model.
+ * The model in an open checkpoint, as for {@link openModel}. On failure the checkpoint stays open.
  *
  * @throws ResidualError MODEL_INVALID, CHECKPOINT_MISMATCH
  */
@@ -139,7 +143,7 @@ export async function understand(
     (labelsFrom === 'imagenet' ? imagenetNames : Array.from({ length: classes }, (_, i) => `class ${i}`))
   if (labels.length !== classes) {
     const problem = `There are ${labels.length} labels for the ${classes} classes of ${path}`
-    throw new ResidualError('MODEL_INVALID', `${problem}. Give others with --labels, or 'labels'.`)
+    throw new ResidualError('MODEL_INVALID', `${problem}. Give matching ones with --labels, or 'labels'.`)
   }
   const activation =
     options.activation === undefined
@@ -164,13 +168,13 @@ async function labelsOf(given: Labels | undefined): Promise<string[] | undefined
   return parseLabelFile(text, given)
 }
 
-/** What the network of the file does to images by itself. */
+/** The preprocessing that the file says its network expects. */
 function preprocessingIn({ metadata }: Checkpoint): Partial<Preprocessing> {
   const said = metadata.get(preprocessingKey)
   return said === undefined ? {} : JSON.parse(said)
 }
 
-/** What a training left in the file. */
+/** Labels that training left in the file. */
 function labelsIn({ metadata, path }: Checkpoint): string[] | undefined {
   const labels = metadata.get(labelsKey)
   return labels === undefined ? undefined : parseLabels(JSON.parse(labels), path)
@@ -181,26 +185,26 @@ function checkPrefix(prefix: unknown): string | undefined {
   throw wrongType('a string', 'prefix', prefix)
 }
 
-/** What the file itself says. */
+/** The activation that the file itself states. */
 function activationIn({ metadata, path }: Checkpoint): Activation | undefined {
   const said = metadata.get(activationKey)
   if (said === undefined || isActivation(said)) return said
   throw new ResidualError(
     'MODEL_INVALID',
-    `${path} ends with the activation ${quoted(said)}, which cannot be computed. ` +
-      `Say what to take in its place (--activation, or 'activation'): ${activations.join(', ')}.`,
+    `${path} ends with the activation ${quoted(said)}, which is not supported. ` +
+      `Choose one to use instead (--activation, or 'activation'): ${activations.join(', ')}.`,
   )
 }
 
-/** What the files beside a checkpoint say: ours first, then those of Hugging Face's libraries. */
+/** The settings in the files next to a checkpoint: our record first, then those of Hugging Face's libraries. */
 async function readSidecars(path: string): Promise<Sidecar & Pick<ModelRecord, 'prefix'>> {
-  // Of a checkpoint that was pulled they have its name.
+  // Those of a pulled checkpoint carry its name.
   const [config, preprocessor] = ['config.json', 'preprocessor_config.json'].map(name => {
     const pulled = configPath(path, name)
     return existsSync(pulled) ? pulled : join(dirname(path), name)
   }) as [string, string]
   const own = await readModelRecord({ path })
-  if (own.architecture?.layers !== undefined && own.labels && own.preprocessing) return own // nothing is left to ask
+  if (own.architecture?.layers !== undefined && own.labels && own.preprocessing) return own // nothing else is needed
   const configJson = await readJson(config)
   const theirs = configJson ? fromConfig(configJson, config) : {}
   const preprocessorJson = theirs.architecture && (await readJson(preprocessor))

@@ -1,4 +1,4 @@
-// The way of many images through a network: in batches, the next one decoded while one runs.
+// The pipeline that runs many images through a network: in batches, decoding the next while one runs.
 import { setMaxListeners } from 'node:events'
 import { wrongType } from './errors.ts'
 import { decodersAtOnce } from './image/decoders.ts'
@@ -6,28 +6,28 @@ import type { Prepared, View } from './image/preprocess.ts'
 import type { OutputName } from './model/plan.ts'
 import type { Outputs, RunOptions } from './runtime/session.ts'
 
-/** What came of one image of many. */
+/** The result of one image of many. */
 export type ImageResult<Name extends OutputName> =
   | (Named & { readonly error: unknown })
   | (Named & {
       /** The part of the image the network saw. */
       readonly view: View
       readonly outputs: Outputs<Name>
-      /** Its own decoding and preprocessing, and its share of the time the batch took. */
+      /** The time of its decoding and preprocessing, and its share of the batch's. */
       readonly ms: number
     })
 
 interface Named {
-  /** The path or the bytes that were given. */
+  /** The path or the bytes as given. */
   readonly image: string | Uint8Array
   /** @deprecated The former name of `image`. */
   readonly picture: string | Uint8Array
 }
 
-/** Paths, or the bytes of encoded files. Taken one batch after another, so that there may be any number of them. */
+/** Paths, or the bytes of encoded files. They are taken a batch at a time, so there can be any number of them. */
 export type Images = Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>
 
-/** What the images pass through. */
+/** The network and the preprocessing that the images pass through. */
 export interface ImageRunner {
   prepare(image: string | Uint8Array, options: { readonly signal: AbortSignal }): Promise<Prepared>
   run<Name extends OutputName>(pixels: Uint8Array, options: RunOptions<Name>): Promise<Outputs<Name>>
@@ -40,16 +40,16 @@ export interface EachOptions<Name extends OutputName> {
 }
 
 /**
- * Yields what came of each image, in order; an image that cannot be prepared yields its error, and the rest goes on.
+ * Yields the result of each image, in order; an image that cannot be prepared yields its error, and the rest continue.
  *
- * @throws the signal's reason, what the network throws, or the source of the images
+ * @throws the signal's reason, or whatever the network or the source of images throws
  */
 export async function* eachImage<Name extends OutputName>(
   runner: ImageRunner,
   images: Images,
   { batch, outputs, signal }: EachOptions<Name>,
 ): AsyncGenerator<ImageResult<Name>> {
-  const end = new AbortController() // whoever stops listening does not want the next batch
+  const end = new AbortController() // a consumer that stops early does not want the next batch
   const either = signal ? AbortSignal.any([signal, end.signal]) : end.signal
   setMaxListeners(0, either)
   const source = iteratorOf(images)
@@ -66,7 +66,7 @@ export async function* eachImage<Name extends OutputName>(
   }
   const begin = () => {
     const attempts = prepareNext()
-    attempts.catch(() => {}) // it is looked at when the batch before it is done
+    attempts.catch(() => {}) // errors are handled once the previous batch is done
     return attempts
   }
   try {
@@ -79,7 +79,7 @@ export async function* eachImage<Name extends OutputName>(
     signal?.throwIfAborted()
   } finally {
     end.abort()
-    Promise.resolve(source.return?.()).catch(() => {}) // not awaited: it may be waiting for an image that is no longer wanted
+    Promise.resolve(source.return?.()).catch(() => {}) // not awaited: it may be waiting for an image that nobody wants any more
   }
 }
 
@@ -120,7 +120,7 @@ function iteratorOf(images: Images): Iterator<string | Uint8Array> | AsyncIterat
 }
 
 /**
- * Returns `value` if images can be taken from it. A path and the bytes of one image can be iterated, but hold none.
+ * Returns `value` if it is a source of images. A path and the bytes of one image are iterable too, but they are not sources.
  *
  * @throws TypeError otherwise
  */
@@ -130,7 +130,7 @@ export function checkImages(value: unknown): Images {
   throw wrongType('an array or another iterable of paths or encoded images', 'images', value)
 }
 
-/** `Promise.all` of `items.map(task)` with at most `atOnce` tasks under way. */
+/** `Promise.all(items.map(task))` with at most `atOnce` tasks running. */
 async function mapInTurn<T, R>(
   items: readonly T[],
   atOnce: number,
@@ -151,7 +151,7 @@ interface Timed<T> {
   readonly ms: number
 }
 
-/** Settles `task` and measures how long that took. */
+/** Runs `task` and measures its time. */
 async function timed<T>(task: () => Promise<T>): Promise<Timed<T>> {
   const begin = performance.now()
   const result = await task().then(
@@ -167,7 +167,7 @@ export function row(matrix: Float32Array, index: number, rows: number): Float32A
   return matrix.subarray(index * length, (index + 1) * length)
 }
 
-/** Puts preprocessed images together to one batch. */
+/** Joins preprocessed images into one batch. */
 function joinPixels(images: readonly Prepared[]): Uint8Array {
   const length = images[0]!.pixels.length
   const batch = new Uint8Array(length * images.length)

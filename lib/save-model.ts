@@ -1,4 +1,4 @@
-// How is a ResNet kept so that it can be loaded by its path? As a safetensors file, and beside it what no tensor tells.
+// Saving a ResNet so that it can be loaded by path: a safetensors file, and a record of what no tensor tells.
 
 import { checkNames } from './base/options.ts'
 import { outOfRange } from './errors.ts'
@@ -11,7 +11,7 @@ import { recordPath } from './weights/checkpoint/record-path.ts'
 import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
 import type { WeightSource } from './weights/source.ts'
 
-/** What is saved: an {@link OpenModel}, or a network of one's own. */
+/** The model to save: an {@link OpenModel}, or a network of your own. */
 export interface SavedModel {
   readonly architecture: ResNetOptions
   readonly weights: WeightSource
@@ -21,10 +21,11 @@ export interface SavedModel {
 }
 
 /**
- * Writes `path`, which must end in `.safetensors`, and the JSON record of the same name. Each is there as a whole or not at all;
- * the record comes last.
+ * Writes `path`, which must end in `.safetensors`, and the JSON record of the same name. Each is written completely or not at
+ * all; the record comes last.
  *
- * @throws ResidualError what reading the weights throws, NON_FINITE for numbers that the dtype cannot hold, FILE_WRITE_FAILED
+ * @throws ResidualError whatever reading the weights throws, NON_FINITE for numbers that the dtype cannot represent,
+ *   FILE_WRITE_FAILED
  */
 export async function saveModel(
   path: string,
@@ -35,7 +36,7 @@ export async function saveModel(
   const { folded = false, metadata, ...options } = saveOptions
   if (!path.endsWith('.safetensors')) throw outOfRange("a name that ends in '.safetensors'", 'path', path)
   const network = resnet(architecture)
-  const saved = folded ? { ...architecture, epsilon: 0 } : architecture // of the identities that are left
+  const saved = folded ? { ...architecture, epsilon: 0 } : architecture // of the identities that remain
   await saveNetwork(path, network, weights, {
     ...options,
     folded,

@@ -177,7 +177,7 @@ describe('the command line', () => {
     const labels = ['cat', 'dog', 'hat']
     const path = await saved([2, -1, 0.5], { labels, activation: 'sigmoid' })
     const { stdout } = await run('classify', '--model', path, '--threshold', '0.5', ship)
-    expect(stdout).toMatch(/classes from 50\.0 % on\n.*cat 88\.1 % +hat 62\.2 %$/m)
+    expect(stdout).toMatch(/classes of at least 50\.0 %\n.*cat 88\.1 % +hat 62\.2 %$/m)
     expect(stdout).not.toContain('dog')
     expect((await run('classify', '--model', path, '--threshold', '0.9', ship)).stdout).toMatch(/none$/m)
     const one = await run('classify', '--model', path, '--threshold', '0.5', '--top-k', '1', '--json', ship)

@@ -109,7 +109,7 @@ function openingComment(path: string): string {
 
 /** Where every file is source: all that these folders have, and the files beside them. */
 const commentedFiles = [
-  ...['native', 'test', 'bench', 'scripts', 'page', 'protocol', 'deploy'].flatMap(folder =>
+  ...['lib', 'native', 'test', 'bench', 'scripts', 'page', 'protocol', 'deploy'].flatMap(folder =>
     filesIn(folder, /\.\w+$/).map(file => `${folder}/${file}`),
   ),
   ...readdirSync(packageRoot).filter(file => /\.config\.ts$|^Dockerfile$|^CMakeLists\.txt$/.test(file)),
@@ -118,7 +118,7 @@ const commentedFiles = [
 
 /** Headers and programs have nothing else that says what they are for: a test has its titles, a .cc its header. */
 const mustOpenWithComment =
-  /^(?:native\/.*\.h|(?:bench|scripts|page|protocol|deploy|test\/support)\/.*|Dockerfile|\.ci\/run)$/
+  /^(?:native\/.*\.h|(?:lib|bench|scripts|page|protocol|deploy|test\/support)\/.*|Dockerfile|\.ci\/run)$/
 
 describe('the architecture', () => {
   it('has each layer import those below it that the table names, and all of them', () => {

@@ -130,7 +130,7 @@ describe('load', () => {
   it.each([
     ['no JSON', 'nonsense', 'MODEL_INVALID', /not JSON/],
     ['no object', '[]', 'MODEL_INVALID', /does not hold an object/],
-    ['labels that are no strings', '{"labels": [1]}', 'MODEL_INVALID', /labels in .*as number 0/],
+    ['labels that are no strings', '{"labels": [1]}', 'MODEL_INVALID', /labels in .*at index 0/],
     ['too few labels', '{"labels": ["a"]}', 'MODEL_INVALID', /1 labels for the 10 classes/],
     ['a preprocessing that is none', '{"preprocessing": {}}', 'MODEL_INVALID', /'steps'/],
     ['an architecture that is none', '{"architecture": 50}', 'MODEL_INVALID', /'architecture'/],

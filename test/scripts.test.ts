@@ -36,8 +36,8 @@ const shortForms: { readonly [script: string]: ShortForm } = {
   'test:gpu': { args: [], says: /skipped, all of it: there is no GPU|Tests +\d+ passed/ },
 }
 
-/** Started by `test/bench/run.test.ts`, with --write what CI does with --check, and a suite of `test:cudnn-versions`. */
-const startedOtherwise = ['bench', 'format', 'test:plans']
+/** Started by `test/bench/run.test.ts`, with --write what CI does with --check, a suite of `test:cudnn-versions`, `test/docs.test.ts`. */
+const startedOtherwise = ['bench', 'format', 'test:plans', 'docs:images']
 
 /** The last command of a script: what comes before builds what is built already, under the feet of other tests. */
 const lastCommand = (script: string) => scripts[script]!.split(' && ').at(-1)!.split(' ')

@@ -1,12 +1,12 @@
-// The one check of an options object: it is one, and each of its members is known. Whoever takes it checks their values.
+// Checks of an options object: it is an object, and every member is known. Callers check the values.
 import { outOfRange, wrongType } from '../errors.ts'
 
-/** The members of `Options`. The compiler asks for those that are added. */
+/** The members of `Options`: the compiler insists that every one is listed. */
 export type Names<Options> = { readonly [name in keyof Required<Options>]: true }
 
 /**
  * @param name what the options are called
- * @throws TypeError for what is no object, RangeError for a member that is not among `known`
+ * @throws TypeError if it is not an object, RangeError for a member that is not in `known`
  */
 export function checkNames(options: unknown, known: object, name = 'options'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
@@ -26,9 +26,9 @@ export function pick<Options extends object, Name extends keyof Options>(
 }
 
 /**
- * The signal that `value` is, or one of this realm that follows it; undefined for undefined.
+ * `value` as an AbortSignal of this realm, which follows it if it is from another; undefined for undefined.
  *
- * @throws TypeError for what is no `AbortSignal`
+ * @throws TypeError if it is not an `AbortSignal`
  */
 export function checkSignal(value: unknown): AbortSignal | undefined {
   if (value === undefined || value instanceof AbortSignal) return value

@@ -1,4 +1,4 @@
-// Which version is this?
+// The version of the package.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from './package-root.ts'

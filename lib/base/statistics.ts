@@ -1,6 +1,6 @@
-// What do many measurements say?
+// Quantiles of measurements.
 
-/** The value that `share` of the values are below, between the two nearest where it falls between them. */
+/** The quantile below which `share` of the values lie, interpolated between the two nearest. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
   const position = share * (sorted.length - 1)
@@ -21,7 +21,7 @@ export function quartiles(values: readonly number[]): Quartiles {
   return { low: quantile(values, 0.25), median: median(values), high: quantile(values, 0.75) }
 }
 
-/** Median, and in brackets the quartiles. */
+/** The median, with the quartiles in brackets. */
 export function quartilesText({ low, median, high }: Quartiles, digits: number): string {
   return `${median.toFixed(digits)} (${low.toFixed(digits)}-${high.toFixed(digits)})`
 }

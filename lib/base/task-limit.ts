@@ -1,10 +1,10 @@
-// A limit on tasks that are done at a time. Requests take turns there, so that one with many tasks does not keep out all who come
-// after it. Whoever waits may stop waiting; the place is free once the task has really ended.
+// A limit on how many tasks run at a time. Requests take turns, so that one with many tasks does not hold up those behind it. A
+// waiting task can be cancelled; a running one keeps its slot until it has really ended.
 import { ResidualError } from '../errors.ts'
 
 export class TaskLimit {
   #running = 0
-  /** What waits, by the signal of its request, whose turn is next at the front. */
+  /** Waiting tasks by their request's signal; the request whose turn is next comes first. */
   readonly #lanes = new Map<AbortSignal, (() => void)[]>()
   #waiting = 0
 
@@ -19,8 +19,8 @@ export class TaskLimit {
   }
 
   /**
-   * Runs `task` when it is its turn, unless `signal`, that of its request, is aborted before. Aborted while it runs, the promise
-   * rejects at once, and the task keeps its place until it has ended.
+   * Runs `task` in its turn unless `signal`, its request's, is aborted first. If it is aborted during the task, the promise
+   * rejects at once, but the task keeps its slot until it ends.
    *
    * @throws ResidualError QUEUE_FULL, the signal's reason, or what the task throws
    */
@@ -42,7 +42,7 @@ export class TaskLimit {
     }
   }
 
-  /** What is next, whose request has its next turn after all others. */
+  /** The next waiting task; its request goes to the end of the line. */
   #next(): (() => void) | undefined {
     for (const [signal, lane] of this.#lanes) {
       const enter = lane.shift()
@@ -54,10 +54,10 @@ export class TaskLimit {
     return undefined
   }
 
-  /** Waits until another task hands its place on. */
+  /** Waits until another task hands over its slot. */
   #turn(signal: AbortSignal): Promise<void> {
     if (this.#waiting >= this.maxWaiting) {
-      const message = `${this.#waiting} images and bodies wait to be unpacked, as many as may. Try again later.`
+      const message = `The decoding queue is full: ${this.#waiting} images and bodies waiting. Try again later.`
       throw new ResidualError('QUEUE_FULL', message)
     }
     const lane = this.#lanes.get(signal) ?? []
@@ -80,7 +80,7 @@ export class TaskLimit {
   }
 }
 
-/** What `work` comes to, or the reason of `signal` if that is aborted sooner. */
+/** The outcome of `work`, or a rejection with the signal's reason if that is aborted first. */
 export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = () => reject(signal.reason)

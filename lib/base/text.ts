@@ -1,9 +1,9 @@
-// Text as it may stand in a message, in a log and on a terminal: on one line, not too long, with nothing in it that moves a cursor.
+// Text made safe for messages, logs and terminals: on one line, of bounded length, without control characters.
 
-const mostOfAMessage = 4000 // characters: what a remedy, some paths and a list of what was tried take
+const mostOfAMessage = 4000 // characters: room for a remedy, several paths and a list of attempts
 const mostOfAWord = 400 // a path of that length is rare; base64 of an image is not
 
-/** Whatever breaks a line, starts an escape sequence, or changes the direction in which text is shown. */
+/** Characters that break a line, start an escape sequence, or change the direction of text. */
 const controls = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu
 
 /** `text` with control characters written as `\x1b` or `\u{202e}`, so that a name cannot forge a line or colour a terminal. */
@@ -14,7 +14,7 @@ export function visible(text: string): string {
   })
 }
 
-/** `text` if it has no more than `most` characters, else its beginning and its end, with how many there are. */
+/** `text` if it has at most `most` characters, otherwise its beginning and end with the count in between. */
 export function shortened(text: string, most: number): string {
   if (text.length <= most) return text
   const gap = `…(${text.length} characters)…`
@@ -24,12 +24,12 @@ export function shortened(text: string, most: number): string {
   return begin + gap + text.slice(text.length - end).replace(/^[\uDC00-\uDFFF]/, '')
 }
 
-/** A whole sentence, or what else is shown as it is: visible, no word of it endless, and not endless itself. */
+/** A message ready to be shown: control characters visible, long words and the whole cut to a limit. */
 export function shown(text: string): string {
   return visible(shortened(withShortWords(text), mostOfAMessage))
 }
 
-const longWord = new RegExp(`\\S{${mostOfAWord + 1}}`, 'g') // its beginning: of `{401,}` V8's stack overflows at some MB
+const longWord = new RegExp(`\\S{${mostOfAWord + 1}}`, 'g') // only its beginning: with `{401,}` V8's stack overflows at a few MB
 const space = /\s/g
 
 function withShortWords(text: string): string {
@@ -46,7 +46,7 @@ function withShortWords(text: string): string {
   return result + text.slice(done)
 }
 
-/** JSON for a terminal or a pipe: the same value, with the control characters escaped that JSON.stringify leaves as they are. */
+/** JSON for a terminal or a pipe, with the control characters escaped that JSON.stringify leaves alone. */
 export function jsonText(value: unknown, indent?: number): string {
   const text = JSON.stringify(value, null, indent)
   return text.replace(laterControls, character => {
@@ -54,4 +54,4 @@ export function jsonText(value: unknown, indent?: number): string {
   })
 }
 
-const laterControls = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g // JSON escapes those below by itself
+const laterControls = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g // JSON.stringify escapes those below itself

@@ -1,8 +1,8 @@
-// Which of many values are the greatest? Found in one pass, without sorting all of them.
+// The indices of the k largest values, found in one pass without a full sort.
 
-/** The places of the `count` greatest values, greatest first; of equal ones the first comes first. */
-export function greatest(values: Float32Array, count: number): number[] {
-  const places: number[] = [] // a heap: each is before the two at 2i + 1 and 2i + 2, so the least is at its top
+/** The indices of the `count` largest values, largest first; of equal values the earlier comes first. */
+export function topIndices(values: Float32Array, count: number): number[] {
+  const places: number[] = [] // a heap: each entry precedes those at 2i + 1 and 2i + 2, so the smallest is on top
   const before = (a: number, b: number) => values[a]! < values[b]! || (values[a]! === values[b]! && a > b)
   const most = Math.min(count, values.length)
   for (let place = 0; place < values.length; place++) {
@@ -26,7 +26,7 @@ function rise(heap: number[], place: number, before: Before): void {
   heap[at] = place
 }
 
-/** Puts `place` in for the top of a heap. */
+/** Replaces the top of a heap by `place`. */
 function sink(heap: number[], place: number, before: Before): void {
   let at = 0
   for (;;) {

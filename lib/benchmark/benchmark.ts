@@ -1,4 +1,5 @@
-// How fast are the engines on a network? For every number of threads and batch size: the same images, the same logits, in turn.
+// The benchmark of whole networks: for every thread count and batch size, the engines take turns on the same images and must agree
+// on the logits.
 
 import { median, type Quartiles, quartiles } from '../base/statistics.ts'
 import { ResidualError } from '../errors.ts'
@@ -13,9 +14,9 @@ import { imagesFor } from './subject.ts'
 export interface BenchmarkOptions {
   readonly batches: readonly number[]
   readonly threads: readonly number[]
-  /** At least, for each number of threads and batch size. */
+  /** Minimum time per thread count and batch size. */
   readonly seconds: number
-  /** Fresh starts of each engine, for each number of threads and batch size; 0 for none. */
+  /** Cold starts of each engine per thread count and batch size; 0 for none. */
   readonly starts: number
   /** The instruction set that residual uses. */
   readonly isa: string
@@ -23,14 +24,14 @@ export interface BenchmarkOptions {
 
 /** One network, number of threads and batch size. */
 export interface Case extends CaseSettings {
-  /** Of the whole batch, as {@link planCost} counts them. */
+  /** For the whole batch, as {@link planCost} counts. */
   readonly gflop: number
   /** GFLOP/s of multiply-adds in registers on these threads, before and after. */
   readonly peak: Peak
-  /** residual first; without the engines that failed. */
+  /** residual first; engines that failed are left out. */
   readonly results: readonly Result[]
   readonly failures: readonly Failure[]
-  /** Why the numbers are not to be trusted; none where they are. */
+  /** Reasons not to trust the numbers; empty if they are fine. */
   readonly noise: readonly string[]
 }
 
@@ -40,34 +41,34 @@ export interface Failure {
   readonly reason: string
 }
 
-/** One engine's. */
+/** The measurements of one engine. */
 export interface Result {
   readonly engine: string
   /** In the order of the rounds. */
   readonly times: readonly number[]
   readonly milliseconds: Quartiles
   readonly imagesPerSecond: number
-  /** This engine's time over residual's, of each round; null for residual. */
+  /** This engine's time over residual's, per round; null for residual itself. */
   readonly ratio: Quartiles | null
-  /** By the arithmetic of the plain convolution: what saves arithmetic may be above the peak. */
+  /** Counted as plain convolution: an algorithm that saves arithmetic can exceed the peak. */
   readonly gflops: number
   readonly peakShare: number
-  /** From the file to the first logits; null where no start was asked for. */
+  /** From the file to the first logits; null if no starts were measured. */
   readonly startMs: Quartiles | null
-  /** The most memory of a start. */
+  /** Peak memory of a start. */
   readonly peakBytes: number | null
 }
 
-/** An engine with the network in it, or why it has it not. */
+/** An engine with the network loaded, or the reason that it failed to load. */
 interface Contestant {
   readonly engine: Engine
   readonly open: OpenEngine | EngineError
 }
 
 /**
- * `engines`: residual first. Yields each case when it is done. Another engine that fails is left out of the case and named in it.
+ * `engines`: residual first. Yields each case when it is done. If another engine fails, the case leaves it out and names it.
  *
- * @throws whatever residual does
+ * @throws whatever residual throws
  */
 export async function* benchmark(
   subject: Subject,
@@ -89,7 +90,7 @@ export async function* benchmark(
 const opened = (engine: Engine, subject: Subject, threads: number): Promise<OpenEngine | EngineError> =>
   ofEngine(engine, engine.open(subject, threads)).catch(error => error)
 
-/** Measures again without it whenever an engine fails: times taken while another was dying are worth nothing. */
+/** Measures again without an engine that fails: times taken while it was failing are worthless. */
 async function measureThoseThatCan(
   subject: Subject,
   contestants: readonly Contestant[],
@@ -145,7 +146,7 @@ async function measure(
       imagesPerSecond: batch / (milliseconds.median / 1000),
       ratio: i === 0 ? null : quartiles(times[i]!.map((ms, round) => ms / times[0]![round]!)),
       gflops,
-      peakShare: gflops / Math.max(before, after), // whatever disturbs makes a peak smaller
+      peakShare: gflops / Math.max(before, after), // disturbances only lower a peak
       startMs: ownStarts.length > 0 ? quartiles(ownStarts.map(start => start.milliseconds)) : null,
       peakBytes: bytes.length > 0 ? median(bytes) : null,
     }
@@ -165,7 +166,7 @@ async function measure(
 
 const mostDifference = 1e-3 // of the logits, relative to their norm
 
-/** @throws EngineError where one fails, or does not compute what residual does (RESULTS_DIFFER) */
+/** @throws EngineError if an engine fails or its results differ from residual's (RESULTS_DIFFER) */
 async function prepare(
   engines: readonly Engine[],
   open: readonly OpenEngine[],
@@ -181,8 +182,8 @@ async function prepare(
         engine,
         new ResidualError(
           'RESULTS_DIFFER',
-          `The logits are ${difference.toExponential(1)} from residual's, relative to their norm, ` +
-            `where ${mostDifference} is the most there may be between two engines that run the same network.`,
+          `The logits differ from residual's by ${difference.toExponential(1)} relative to their norm, ` +
+            `more than the ${mostDifference} allowed between engines that run the same network.`,
         ),
       )
   }

@@ -1,4 +1,4 @@
-// What is one measurement called?
+// The name of a benchmark case: network, threads, batch.
 
 export interface CaseSettings {
   readonly network: string

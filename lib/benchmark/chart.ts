@@ -1,4 +1,4 @@
-// A benchmark as an SVG: a group of bars for each case, a bar for each engine, labelled with its ratio.
+// A benchmark as an SVG: a group of bars per case, a bar per engine, each labelled with its ratio.
 import { threadsText } from './case-name.ts'
 import type { Report } from './report.ts'
 
@@ -8,7 +8,7 @@ const lineHeight = 16
 const [bar, gap] = [16, 22] // heights
 const colours = ['#c2410c', '#475569', '#0e7490', '#7c3aed', '#4d7c0f', '#be185d', '#1d4ed8', '#a16207']
 const grey = '#64748b'
-const halo = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"' // of text that may lie on a line
+const halo = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"' // for text that may cross a line
 const maxTicks = 6
 const longestName = 28 // characters: what fits to the left
 const longestLine = 110 // characters: what fits across
@@ -30,7 +30,7 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
   const heading = [
     `${machine.cpu}, ${isa}, ${date.slice(0, 10)}`,
     ...joined(engines.map(name => `${name} ${versions[name]}`)),
-    "Dashed: the most multiply-adds the threads can do in registers. Ratio: the engine's time over residual's.",
+    "Dashed: peak multiply-adds of the threads, in registers. Ratio: the engine's time over residual's.",
   ].map((content, i) => text(20, 48 + i * lineHeight, content, `fill="${grey}"`))
   const top = 56 + heading.length * lineHeight
   const marks: string[] = []
@@ -75,7 +75,7 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
   ].join('\n')
 }
 
-/** With commas, in as many lines as it takes. */
+/** Joined by commas, wrapped over as many lines as needed. */
 function joined(parts: readonly string[]): string[] {
   const lines: string[] = []
   for (const part of parts) {

@@ -1,4 +1,4 @@
-// What is compared? Engines that run the same network, with the same weights, on the same images.
+// The engines of a benchmark: the same network, weights and images for each.
 import { ResidualError } from '../errors.ts'
 import type { Network } from '../model/graph.ts'
 import type { Plan } from '../model/plan.ts'
@@ -14,13 +14,13 @@ export interface Subject {
   readonly weights: WeightSource
   /** The weights as residual reads them: a checkpoint of any format. */
   readonly checkpoint: string
-  /** The same weights as a safetensors file, under the network's own names. It is written when it is first asked for. */
+  /** The same weights as a safetensors file, under the network's own names, written on first use. */
   safetensors(): Promise<string>
-  /** The same network as an ONNX file, layer by layer. It is written when it is first asked for. */
+  /** The same network as an ONNX file, layer by layer, written on first use. */
   onnx(): Promise<string>
 }
 
-/** Images `[N,H,W,C]`, normalised: what each engine is measured on. */
+/** Images `[N,H,W,C]`, normalised, on which every engine is measured. */
 export interface Images {
   readonly data: Float32Array
   readonly dims: readonly [batch: number, height: number, width: number, channels: number]
@@ -35,16 +35,16 @@ export interface Engine {
   startCommand(subject: Subject, dims: Images['dims'], threads: number): Promise<readonly string[]>
 }
 
-/** An engine with a network in it. */
+/** An engine with a network loaded. */
 export interface OpenEngine {
-  /** Takes the images that {@link run} will run, runs them and resolves to their logits `[N,classes]`. */
+  /** Takes the images that {@link run} will use, runs them once and resolves to their logits `[N,classes]`. */
   prepare(images: Images): Promise<Float32Array>
-  /** Runs them once more and resolves to the milliseconds that took. */
+  /** Runs them again and resolves to the time in milliseconds. */
   run(): Promise<number>
   close(): Promise<void>
 }
 
-/** What an engine threw, and which. */
+/** An error together with the engine that threw it. */
 export class EngineError extends Error {
   readonly engine: Engine
 
@@ -56,7 +56,7 @@ export class EngineError extends Error {
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
 
-/** @throws EngineError where `work` fails */
+/** @throws EngineError if `work` fails */
 export async function ofEngine<T>(engine: Engine, work: Promise<T>): Promise<T> {
   try {
     return await work

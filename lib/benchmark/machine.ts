@@ -1,4 +1,4 @@
-// On what was measured? A report that does not say is worth nothing.
+// The machine a benchmark ran on. Every report names it.
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
 import type { Engine } from './engine.ts'
 

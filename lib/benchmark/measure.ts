@@ -1,15 +1,15 @@
-// How is time measured? In rounds: every engine once, in the same order, each alone on the machine.
+// Timing in rounds: every engine once per round, in the same order, each alone on the machine.
 import { loadNative, translateError } from '../runtime/native.ts'
 
-/** onnxruntime's threads, and OpenMP's, go on spinning after a run; whoever came next would share the cores with them. */
+/** The threads of onnxruntime and OpenMP keep spinning after a run, and the next engine would share the cores with them. */
 export const settle = () => new Promise(resolve => setTimeout(resolve, 60))
 
 const warmUpRounds = 1
-export const fewestRounds = 5 // that count: fewer have no quartiles
+export const fewestRounds = 5 // not counting the warm-up: fewer have no quartiles
 
 /**
- * Milliseconds by engine, one for each round of at least so many seconds. In its turn an engine runs twice, of which the second counts:
- * the others have emptied the caches meanwhile.
+ * Milliseconds by engine and round, for at least so many seconds. In its turn an engine runs twice and only the second run
+ * counts, because the other engines have emptied the caches.
  */
 export async function inRounds(
   runs: readonly (() => Promise<number>)[],
@@ -27,10 +27,10 @@ export async function inRounds(
   return times
 }
 
-const peakBursts = 5 // the best of which is the peak: whatever disturbs makes it smaller
+const peakBursts = 5 // the best is the peak: disturbances only lower it
 const peakBurstMs = 40
 
-/** GFLOP/s of multiply-adds in registers, with the vectors of an instruction set on so many threads. */
+/** GFLOP/s of multiply-adds in registers, with an instruction set's vectors on so many threads. */
 export async function fmaPeak(isa: string, threads: number): Promise<number> {
   await settle()
   try {

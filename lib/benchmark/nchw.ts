@@ -1,6 +1,6 @@
-// How do images lie in the frameworks residual is compared with? Channels first.
+// Conversion of images from NHWC to the NCHW of other frameworks.
 
-/** Turns `[N,H,W,C]` to `[N,C,H,W]`. */
+/** Transposes `[N,H,W,C]` to `[N,C,H,W]`. */
 export function toNchw(
   data: Float32Array,
   [n, h, w, c]: readonly [number, number, number, number],

@@ -1,9 +1,9 @@
-// Can a measurement be believed? What a run that others disturbed looks like, and where the line is drawn.
+// Detection of disturbed measurements, and the thresholds for it.
 import type { Quartiles } from '../base/statistics.ts'
 
-/** Of the quartiles of the ratio, pair by pair, from each other, as a share of the median. */
+/** The largest spread between the quartiles of the ratio, round by round, as a share of the median. */
 export const mostRatioSpread = 0.1
-/** Of the FMA peak between the beginning and the end of a measurement, as a share of the larger one. */
+/** The largest change of the FMA peak during a measurement, as a share of the larger value. */
 export const mostPeakDrift = 0.05
 
 /** GFLOP/s of multiply-adds in registers, before and after a measurement. */
@@ -12,7 +12,7 @@ export interface Peak {
   readonly after: number
 }
 
-/** Why the measurement is noisy, a sentence each; none where it is not. */
+/** Reasons why the measurement is noisy, a sentence each; empty if it is not. */
 export function noiseOf(
   peak: Peak,
   ratios: readonly { readonly engine: string; readonly ratio: Quartiles }[],

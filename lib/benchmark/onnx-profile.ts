@@ -1,4 +1,4 @@
-// What does onnxruntime's own profiler say of a network? The times of its nodes, by the operation of the plan they belong to.
+// Node times from onnxruntime's own profiler, attributed to the operations of the plan.
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,10 +15,10 @@ export interface ProfileEvent {
   readonly dur: number
 }
 
-/** Of which the last counts: what {@link Session.profile} does for one. */
+/** Only the last counts, like the warm-up of {@link Session.profile}. */
 const runsPerRound = 2
 
-/** onnxruntime on the folded network, whose nodes are called after the values of the plan. */
+/** onnxruntime on the folded network, whose nodes are named after the plan's values. */
 export class ProfiledOnnxRuntime {
   private constructor(
     private readonly session: OnnxSession,
@@ -47,7 +47,7 @@ export class ProfiledOnnxRuntime {
     return new ProfiledOnnxRuntime(session, run, folder)
   }
 
-  /** Of the last run of each round so far, in their order. To be called once. */
+  /** The events of the last run of each round so far, in order. Call it once. */
   async rounds(): Promise<ProfileEvent[][]> {
     this.session.endProfiling()
     const [file] = await readdir(this.folder)
@@ -66,13 +66,13 @@ export function lastRuns(events: readonly ProfileEvent[]): ProfileEvent[][] {
   for (const event of events)
     if (event.cat === 'Session' && event.name === 'model_run') runs.push([])
     else runs.at(-1)!.push(event)
-  runs.pop() // behind the last run's end
+  runs.pop() // after the end of the last run
   return runs.filter((_, i) => i % runsPerRound === runsPerRound - 1)
 }
 
 /**
- * Milliseconds by operation, and of the rest, of one run. Nodes are called `Conv_v7`, `v7_0_nchwc` and so on after the value
- * `7` of the plan that they compute, or a step towards it.
+ * Milliseconds of one run by operation, and of the rest. Nodes are named `Conv_v7`, `v7_0_nchwc` and so on after value `7` of
+ * the plan, which they compute in one or several steps.
  */
 export function nodeTimes(plan: Plan, events: readonly ProfileEvent[]): { ops: number[]; rest: number } {
   const ops = plan.ops.map(() => 0)

@@ -1,11 +1,11 @@
-// Is onnxruntime-node there to compare with? It is not a dependency: whoever wants the comparison installs it beside residual.
+// onnxruntime-node as an engine of the benchmark. It is not a dependency: install it next to residual to compare with it.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { type Engine, type Images, timed } from './engine.ts'
 import { toNchw } from './nchw.ts'
 import { nodeStart } from './start.ts'
 
-/** What is used of the module `onnxruntime-node`. */
+/** The part of the module `onnxruntime-node` that is used. */
 export interface OnnxRuntime {
   readonly InferenceSession: {
     create(

@@ -1,7 +1,8 @@
-// How do the times of single operations read to a person?
+// The report on single operations, as text.
 
 import { type Quartiles, quartilesText } from '../base/statistics.ts'
-import { alignColumns, shapeText } from '../model/format-plan.ts'
+import { alignColumns } from '../model/format-plan.ts'
+import { shapeText } from '../model/value.ts'
 import { caseName } from './case-name.ts'
 import type { Compared, OpCase, OpResult } from './ops.ts'
 

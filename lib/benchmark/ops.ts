@@ -1,4 +1,4 @@
-// Where does the time go? Each operation's, next to what onnxruntime's own profiler says of the nodes that do the same.
+// Time per operation, compared with the matching nodes of onnxruntime's profile.
 
 import { type Quartiles, quartiles } from '../base/statistics.ts'
 import { opCost, type Shape } from '../model/plan.ts'
@@ -23,12 +23,12 @@ export interface OpResult {
   readonly times: Compared
 }
 
-/** The times of the same work. */
+/** The times of both engines for the same work. */
 export interface Compared {
   readonly milliseconds: Quartiles
-  /** The sum over the nodes it is made of there; null without onnxruntime. */
+  /** The sum over its nodes; null without onnxruntime. */
   readonly onnxRuntimeMs: Quartiles | null
-  /** onnxruntime's time over residual's, of each round; null where either has no time of it. */
+  /** onnxruntime's time over residual's, per round; null if either has no time for it. */
   readonly ratio: Quartiles | null
 }
 
@@ -38,11 +38,11 @@ export interface OpCase extends CaseSettings {
   readonly peak: Peak
   readonly rounds: number
   readonly ops: readonly OpResult[]
-  /** Of all operations, onnxruntime's with {@link onnxRuntimeRestMs}. */
+  /** All operations together; onnxruntime's time includes {@link onnxRuntimeRestMs}. */
   readonly all: Compared
   /** As of {@link Case}. */
   readonly noise: readonly string[]
-  /** What onnxruntime spent on nodes that are none of the operations (turning its layout); null without it. */
+  /** Time that onnxruntime spent on nodes that belong to no operation (layout changes); null without it. */
   readonly onnxRuntimeRestMs: Quartiles | null
 }
 

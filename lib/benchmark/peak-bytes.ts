@@ -1,7 +1,7 @@
-// How much memory did this process hold at most?
+// The peak resident memory of this process.
 import { readFileSync } from 'node:fs'
 
-/** Null elsewhere than on Linux. getrusage's maxrss would not do: a process inherits it from the one that started it. */
+/** Null except on Linux. getrusage's maxrss is no use: a process inherits it from its parent. */
 export function peakBytes(): number | null {
   if (process.platform !== 'linux') return null
   return Number(/VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024

@@ -1,4 +1,4 @@
-// What does a benchmark say to a person, and to a program?
+// The report of a benchmark, as text and as JSON.
 
 import { quartilesText } from '../base/statistics.ts'
 import { alignColumns } from '../model/format-plan.ts'
@@ -8,7 +8,7 @@ import { type Machine, machineText } from './machine.ts'
 import { opText } from './op-report.ts'
 import type { OpCase } from './ops.ts'
 
-/** What is written as JSON. */
+/** The report as it is written to JSON. */
 export interface Report {
   readonly date: string
   readonly machine: Machine
@@ -16,7 +16,7 @@ export interface Report {
   /** By engine. */
   readonly versions: { readonly [engine: string]: string }
   readonly cases: readonly Case[]
-  /** Operation by operation, where that was asked for instead. */
+  /** Results by operation, if those were requested instead. */
   readonly opCases: readonly OpCase[]
 }
 
@@ -60,7 +60,7 @@ function casesText(cases: readonly Case[]): string[] {
   ]
 }
 
-/** A line that a person can follow the run by. */
+/** One line of progress about a finished case. */
 export function caseText(oneCase: Case): string {
   const [ours, ...others] = oneCase.results
   const parts = [

@@ -3,7 +3,7 @@ import type { SessionOptions } from '../runtime/session-options.ts'
 import { type Engine, openSession, timed } from './engine.ts'
 import { nodeStart } from './start.ts'
 
-/** `options`: of its sessions, but not of those in processes of their own. */
+/** `options` apply to its sessions, but not to cold starts in their own processes. */
 export function residualEngine(version: string, options: SessionOptions = {}): Engine {
   return {
     name: 'residual',

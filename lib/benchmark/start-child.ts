@@ -1,5 +1,5 @@
-// One fresh start, for start.ts: opens a model file, runs one batch, prints what that took as its `Start`. The arguments are
-// `residual` or the file of onnxruntime-node, the model's file, `N,H,W,C`, and the threads.
+// A single cold start, run by start.ts: opens a model file, runs one batch, prints its `Start` as JSON. The arguments are
+// `residual` or the path of onnxruntime-node, the model's file, `N,H,W,C`, and the thread count.
 import { createRequire } from 'node:module'
 import type { OnnxRuntime } from './onnxruntime.ts'
 import { peakBytes } from './peak-bytes.ts'
@@ -34,4 +34,4 @@ console.log(
     logits: logits.length,
   }),
 )
-process.exit(0) // without waiting for anyone's threads
+process.exit(0) // without waiting for the engine's threads

@@ -1,5 +1,5 @@
-// How long from a file to the first logits, and how much memory at most? Every start is a process of its own, the engines in
-// turn, and the built package is what runs.
+// Cold starts: the time from a file to its first logits, and the peak memory. Each start is a process of its own, the engines take
+// turns, and the built package is what runs.
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -7,7 +7,7 @@ import { packageRoot } from '../base/package-root.ts'
 import { ResidualError } from '../errors.ts'
 import { type Engine, type Images, ofEngine, type Subject } from './engine.ts'
 
-/** The command line of such a process for an engine of Node's: `residual`, or the file of the module onnxruntime-node. */
+/** The command line of such a process for an engine in Node: `residual`, or the file of the module onnxruntime-node. */
 export function nodeStart(
   engine: string,
   modelFile: string,
@@ -20,16 +20,16 @@ export function nodeStart(
 
 /** What a started process prints. */
 export interface Start {
-  /** From a process that has loaded nothing of the engine to the first logits in hand. */
+  /** From a process that has loaded nothing of the engine to the first logits. */
   readonly milliseconds: number
-  /** The most memory it held, above what it held before; null where the system does not tell. */
+  /** The increase in peak memory; null if the system does not report it. */
   readonly peakBytes: number | null
-  /** How many there were. */
+  /** The number of logits. */
   readonly logits: number
 }
 
 /**
- * `rounds` starts of each engine, in turn, after one each that brings the files into memory; by engine.
+ * `rounds` starts of each engine, in turn, after a first one each that brings the files into memory. By engine.
  *
  * @throws EngineError
  */
@@ -45,7 +45,7 @@ export async function starts(
   const start = async (engine: Engine) => {
     const started = await once(await engine.startCommand(subject, dims, threads))
     if (started.logits === expected) return started
-    const message = `A start gave ${started.logits} logits where ${expected} are due.`
+    const message = `A cold start gave ${started.logits} logits instead of ${expected}.`
     throw new ResidualError('RESULTS_DIFFER', message)
   }
   const all: Start[][] = engines.map(() => [])
@@ -59,7 +59,7 @@ export async function starts(
 
 async function once([command, ...args]: readonly string[]): Promise<Start> {
   const { stdout } = await promisify(execFile)(command!, args).catch(error => {
-    throw new Error(`A start failed: ${error.stderr?.trim() || error.message}`)
+    throw new Error(`A cold start failed: ${error.stderr?.trim() || error.message}`)
   })
-  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) // engines may print before
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) // engines may print something first
 }

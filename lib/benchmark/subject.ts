@@ -1,4 +1,4 @@
-// Which files do the engines read? The checkpoint as it is, or written for the purpose, and the same network as ONNX.
+// The files that the engines read: the checkpoint itself or a written one, and the same network as ONNX.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { networkToOnnx } from '../export/onnx.ts'
@@ -13,11 +13,11 @@ export interface SubjectParts {
   readonly network: Network
   readonly plan: Plan
   readonly weights: WeightSource
-  /** The checkpoint's file; null where the weights are in none. */
+  /** The checkpoint's file; null if the weights are not in a file. */
   readonly path: string | null
 }
 
-/** `folder`: where to put the files that are not there yet. */
+/** `folder` receives the files that do not exist yet. */
 export async function makeSubject(name: string, parts: SubjectParts, folder: string): Promise<Subject> {
   const { network, plan, weights, path } = parts
   const safetensors = written(join(folder, `${name}.safetensors`), async file => {
@@ -34,7 +34,7 @@ export async function makeSubject(name: string, parts: SubjectParts, folder: str
   return { name, network, plan, weights, checkpoint: path ?? (await safetensors()), safetensors, onnx }
 }
 
-/** A file that is written when it is first asked for. */
+/** A file that is written on first use. */
 function written(file: string, write: (file: string) => Promise<void>): () => Promise<string> {
   let done: Promise<string> | undefined
   return () => {
@@ -43,7 +43,7 @@ function written(file: string, write: (file: string) => Promise<void>): () => Pr
   }
 }
 
-/** Images for a plan, normalised: waves, so that no value is like another. */
+/** Normalised images for a plan: sine waves, so that all values differ. */
 export function imagesFor(plan: Plan, batch: number): Images {
   const { height, width, channels } = inputShape(plan)
   const dims = [batch, height, width, channels] as const

@@ -1,4 +1,4 @@
-// `residual bench`: how fast is a model on this machine, next to onnxruntime-node where that is installed?
+// `residual bench`: the speed of a model on this machine, compared with onnxruntime-node where it is installed.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -16,11 +16,11 @@ import { makeSubject } from '../benchmark/subject.ts'
 import { writeAtomically } from '../files/atomic-file.ts'
 import { cpuInstructionSet } from '../runtime/native.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
+import { openNamedModel } from './options/named-model.ts'
 import { index, positive, positiveSeconds, positives } from './options/numbers.ts'
-import { openNamedModel } from './options/plan-of.ts'
 import { sayAll, sayJson, warn, warnAll } from './terminal/print.ts'
 
-/** What is measured, and for how long. */
+/** The cases to measure, and for how long. */
 export interface BenchSettings {
   readonly batch: readonly number[]
   readonly threads: readonly number[]
@@ -37,16 +37,18 @@ export interface BenchArguments extends BenchSettings {
   readonly svg?: string
 }
 
-/** Gives a command the options that {@link BenchSettings} are made of. */
+/** Adds the options for {@link BenchSettings} to a command. */
 export function benchOptions(command: Command): Command {
   return command
     .option('--batch <n,...>', 'batch sizes', positives, [1, 8, 32])
-    .option('--threads <n,...>', 'threads that compute', positives, [...new Set([1, availableParallelism()])])
-    .option('--seconds <s>', 'for each batch size and number of threads, at least', positiveSeconds, 10)
-    .option('--starts <n>', 'fresh starts of each, for load time and peak memory', index, 3)
-    .option('--size <n>', 'height and width of the images of a ResNet by name', positive, 224)
-    .option('--op', 'operation by operation instead')
-    .option('--autotune', 'have residual choose by timing how to compute each convolution')
+    .option('--threads <n,...>', 'thread counts to measure with', positives, [
+      ...new Set([1, availableParallelism()]),
+    ])
+    .option('--seconds <s>', 'minimum time per batch size and thread count', positiveSeconds, 10)
+    .option('--starts <n>', 'cold starts per engine, for load time and peak memory', index, 3)
+    .option('--size <n>', 'image height and width for resnet18 to resnet152', positive, 224)
+    .option('--op', 'measure operation by operation instead')
+    .option('--autotune', 'let residual choose the algorithm of each convolution by timing')
 }
 
 export async function bench(options: BenchArguments): Promise<number> {
@@ -56,8 +58,8 @@ export async function bench(options: BenchArguments): Promise<number> {
   if ('module' in found) engines.push(onnxRuntimeEngine(found))
   else
     warn(
-      `residual: measured alone, there is no onnxruntime-node to compare with (${found.missing}). ` +
-        '`npm install onnxruntime-node` in this folder brings it.',
+      `residual: measured alone: onnxruntime-node is not available to compare with (${found.missing}). ` +
+        'Run `npm install onnxruntime-node` in this folder to add it.',
     )
   let last: Report | undefined
   try {
@@ -76,15 +78,15 @@ export async function bench(options: BenchArguments): Promise<number> {
   return exitCode(last!)
 }
 
-/** 1 where an engine failed. */
+/** 1 if an engine failed. */
 export const exitCode = ({ cases }: Report) => (cases.some(({ failures }) => failures.length > 0) ? 1 : 0)
 
-/** Of residual's sessions: as they are by default, but made for no larger batches than are measured. */
+/** Options for residual's sessions: the defaults, with batches no larger than those measured. */
 export function sessionOptions({ batch, autotune = false }: BenchSettings): SessionOptions {
   return { maxBatch: Math.min(Math.max(...batch), defaultMaxBatch), autotune }
 }
 
-/** `engines`: residual first. Yields the report so far after each measurement, and tells on standard error how it gets on. */
+/** `engines`: residual first. Yields the report so far after each measurement, and prints progress on standard error. */
 export async function* runBenchmark(
   models: readonly string[],
   engines: readonly Engine[],
@@ -123,7 +125,7 @@ export async function* runBenchmark(
   }
 }
 
-/** The files of a model, which are there until it is disposed of. */
+/** The files of a model, which exist until it is disposed of. */
 async function openSubject(
   model: string,
   size: number,
@@ -143,7 +145,7 @@ async function openSubject(
   }
 }
 
-/** Of these alone the times of single operations can be had. */
+/** Only these engines report times of single operations. */
 const isProfiled = (engine: string) => engine === 'residual' || engine === 'onnxruntime'
 
 export async function writeText(path: string, text: string): Promise<void> {

@@ -4,7 +4,7 @@ import { alignColumns } from '../model/format-plan.ts'
 import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
 import type { Precision } from '../runtime/session-options.ts'
 import { type NetworkArguments, networkOptionsOf } from './options/model-options.ts'
-import { planOf } from './options/plan-of.ts'
+import { planOf } from './options/named-model.ts'
 import { say, sayAll, sayJson } from './terminal/print.ts'
 
 export interface CompileArguments extends NetworkArguments {
@@ -33,12 +33,12 @@ export async function compile(options: CompileArguments): Promise<number> {
     sayAll(`${table(ops)}\n`)
   }
   if (json) sayJson(all)
-  else say(`The plans are in ${resolve(out)}: give a session that folder as planCache.`)
+  else say(`The plans are in ${resolve(out)}. Pass that folder to a session as planCache.`)
   return all.every(({ ops }) => ops.every(op => op.refused === null)) ? 0 : 1
 }
 
 function table(reports: readonly Omit<CompileReport, 'json'>[]): string {
-  const first = new Map<string, string>() // the first operation of each plan, which those that share it refer to
+  const first = new Map<string, string>() // the first operation of each plan; others that share the plan refer to it
   const rows = reports.map(report => {
     const { name, key, engine, workspaceBytes, kernels, oneKernel, cached, refused } = report
     const shared = key === null ? undefined : first.get(key)
@@ -53,7 +53,7 @@ function table(reports: readonly Omit<CompileReport, 'json'>[]): string {
       `${engine}`,
       `${(workspaceBytes / 2 ** 20).toFixed(1)} MiB`,
       one,
-      cached ? `${kernel} (was there)` : kernel,
+      cached ? `${kernel} (cached)` : kernel,
     ]
   })
   return alignColumns([['operation', 'engine', 'workspace', 'one kernel', 'kernel'], ...rows]).join('\n')

@@ -1,4 +1,4 @@
-// `residual convert`: any checkpoint as a safetensors file with our names, and a record of what goes with it.
+// `residual convert`: write any checkpoint as a safetensors file with our tensor names, and its record.
 import { stat } from 'node:fs/promises'
 import { openModel } from '../open-model.ts'
 import { saveModel } from '../save-model.ts'
@@ -11,7 +11,7 @@ export interface ConvertArguments extends ModelArguments {
   readonly folded?: boolean
 }
 
-/** The names on the command line, which are those of `--precision`. */
+/** The names on the command line, as for `--precision`. */
 export const dtypes = { fp32: 'F32', fp16: 'F16', bf16: 'BF16' } as const satisfies {
   [name: string]: NonNullable<WriteOptions['dtype']>
 }
@@ -23,8 +23,8 @@ export async function convert(model: string, out: string, options: ConvertArgume
   const { size } = await stat(out)
   const kind = folded ? ', batch norms folded' : ''
   say(
-    `${out}: ${opened.network.name} of ${opened.labels.length} classes, ${dtype}${kind}, ${(size / 2 ** 20).toFixed(1)} MiB`,
+    `${out}: ${opened.network.name}, ${opened.labels.length} classes, ${dtype}${kind}, ${(size / 2 ** 20).toFixed(1)} MiB`,
   )
-  say(`It was a file of ${opened.checkpoint.format} with the names of ${opened.scheme.name}.`)
+  say(`Converted from ${opened.checkpoint.format} with ${opened.scheme.name} names.`)
   return 0
 }

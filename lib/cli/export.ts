@@ -3,7 +3,7 @@ import { networkToOnnx, planToOnnx } from '../export/onnx.ts'
 import { writeAtomically } from '../files/atomic-file.ts'
 import { activationOf } from '../model/plan.ts'
 import { type NetworkArguments, networkOptionsOf } from './options/model-options.ts'
-import { openNamedModel } from './options/plan-of.ts'
+import { openNamedModel } from './options/named-model.ts'
 import { say } from './terminal/print.ts'
 
 export interface ExportArguments extends NetworkArguments {

@@ -1,4 +1,4 @@
-// `residual info`: what do this installation and this machine offer?
+// `residual info`: what this installation and this machine offer.
 import { availableParallelism } from 'node:os'
 import { packageVersion } from '../base/package-version.ts'
 import { jsonText } from '../base/text.ts'
@@ -6,7 +6,7 @@ import { alignColumns, formatPlan } from '../model/format-plan.ts'
 import { bundledModels, type ModelFile } from '../model-record.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { cpuInstructionSet, loadNative } from '../runtime/native.ts'
-import { planOf } from './options/plan-of.ts'
+import { planOf } from './options/named-model.ts'
 import { sayAll, sayJson, write } from './terminal/print.ts'
 
 export interface InfoArguments {
@@ -19,7 +19,7 @@ interface Facts {
   readonly residual: string
   readonly node: string
   readonly platform: string
-  /** Null where the addon cannot be loaded. */
+  /** Null if the addon cannot be loaded. */
   readonly compiler: string | null
   readonly threads: number
   readonly isa: string | null

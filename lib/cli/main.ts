@@ -1,4 +1,4 @@
-// The command line of `residual`.
+// The command line of `residual`: its commands and their options.
 import { Command, CommanderError, Option } from 'commander'
 import { packageVersion } from '../base/package-version.ts'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
@@ -25,7 +25,7 @@ const defaultModel = 'resnet50-cifar10'
 /** Runs a command line, without `node` and the script, and resolves to the exit code. Prints; never throws. */
 export async function main(args: readonly string[]): Promise<number> {
   process.stdout.on('error', error => {
-    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0) // `| head` has seen enough
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(0) // `| head` has closed the pipe
     throw error
   })
   let exitCode = 0
@@ -36,7 +36,7 @@ export async function main(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: 'user' })
     return exitCode
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode // it has printed what is wrong
+    if (error instanceof CommanderError) return error.exitCode // commander has printed the error
     if (!(error instanceof ResidualError || error instanceof TypeError || error instanceof RangeError))
       throw error
     warn(errorLine(error))
@@ -52,77 +52,83 @@ function commands(exit: (code: number) => void): Command {
     .configureOutput({ outputError: (text, write) => write(linesOf(text)) })
     .showHelpAfterError()
 
-  modelOptions(program.command('classify').description('print the likeliest classes of images'))
+  modelOptions(program.command('classify').description('print the most likely classes of images'))
     .argument(
       '<paths...>',
-      'image files, folders of them, glob patterns, or - for one image on standard input',
+      'image files, folders of images, glob patterns, or - for one image on standard input',
     )
     .option(
       '--model <name|file>',
-      "a bundled or pulled model, or a checkpoint's file or folder",
+      'a bundled or pulled model, or the file or folder of a checkpoint',
       defaultModel,
     )
-    .option('--top-k <n>', `classes to print for each image (default: ${defaultTopK})`, positive)
-    .option('--threshold <p>', 'print the classes with at least this probability, all unless --top-k', real)
-    .addOption(
-      new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
+    .option('--top-k <n>', `number of classes to print per image (default: ${defaultTopK})`, positive)
+    .option(
+      '--threshold <p>',
+      'print only classes with at least this probability (all of them unless --top-k)',
+      real,
     )
-    .option('--threads <n>', 'CPU: threads that compute (default: all there are)', positive)
-    .option('--exact', 'CPU: slower convolutions that round less')
     .addOption(
-      new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
+      new Option('--device <device>', 'compute device').choices(['auto', 'cpu', 'cuda']).default('auto'),
     )
-    .option('--device-index <n>', 'GPU: which, as the driver numbers them', index, 0)
-    .option('--batch <n>', 'images that run through the network together', positive, defaultBatch)
-    .option('--json', 'print a JSON array, an element per image')
-    .option('--cam <out.png>', 'write the image with the class activation map of its first class')
+    .option('--threads <n>', 'CPU: number of threads (default: all)', positive)
+    .option('--exact', 'CPU: slower convolutions with less rounding')
+    .addOption(
+      new Option('--precision <precision>', 'numeric precision on the GPU')
+        .choices([...precisions])
+        .default('fp16'),
+    )
+    .option('--device-index <n>', "GPU: index of the device, in the driver's order", index, 0)
+    .option('--batch <n>', 'largest batch of images', positive, defaultBatch)
+    .option('--json', 'print a JSON array with one element per image')
+    .option('--cam <out.png>', 'write the image overlaid with the class activation map of its top class')
     .action(async (paths, options) => exit(await classify(paths, options)))
 
   program
     .command('info')
-    .description('print what this installation and this machine offer')
+    .description('print the versions, devices and models available here')
     .option(
       '--plan <model>',
-      'print the operations of a model: a bundled one, a file, or resnet18 to resnet152',
+      'print the operations of a model: a bundled model, a file, or resnet18 to resnet152',
     )
-    .option('--size <n>', 'height and width of the images for --plan of a ResNet by name', positive, 224)
+    .option('--size <n>', 'image height and width for --plan resnet18 to resnet152', positive, 224)
     .option('--json', 'print JSON')
     .action(async options => exit(await info(options)))
 
   networkOptions(
     program
       .command('compile')
-      .description("compile a model's convolutions for a GPU, on a machine that need not have one"),
+      .description("compile a model's convolutions for a GPU, which need not be present"),
   )
     .requiredOption(
       '--gpu <name|file>',
-      'a100, b200, h100, l4, t4, or a JSON file that describes one for cuDNN',
+      "a100, b200, h100, l4, t4, or a JSON file with cuDNN's description of one",
     )
     .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152', defaultModel)
     .addOption(
-      new Option('--precision <precision>', 'of the numbers').choices([...precisions]).default('fp16'),
+      new Option('--precision <precision>', 'numeric precision').choices([...precisions]).default('fp16'),
     )
     .option('--batch <n,...>', 'batch sizes', positives, [1])
-    .requiredOption('--out <folder>', 'where to put the plans: the planCache of a session')
-    .option('--size <n>', 'height and width of the images of a ResNet by name', positive, 224)
+    .requiredOption('--out <folder>', 'folder for the compiled plans, the planCache of a session')
+    .option('--size <n>', 'image height and width for resnet18 to resnet152', positive, 224)
     .option('--json', 'print JSON')
     .action(async options => exit(await compile(options)))
 
-  networkOptions(program.command('export').description('write a model in the format of another framework'))
+  networkOptions(program.command('export').description("write a model in another framework's format"))
     .argument('<out>', 'the file to write')
     .addOption(new Option('--to <format>', 'the format').choices(['onnx']).default('onnx'))
     .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152 (random)', defaultModel)
-    .option('--folded', 'with batch norms folded into the convolutions, as residual runs it')
-    .option('--size <n>', 'height and width of the images of a ResNet by name', positive, 224)
+    .option('--folded', 'fold batch norms into the convolutions, as residual runs them')
+    .option('--size <n>', 'image height and width for resnet18 to resnet152', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
 
   modelOptions(
     program
       .command('inspect')
-      .description('print what is in a checkpoint: its format, names, network, preprocessing, and a hash'),
+      .description("print a checkpoint's format, naming scheme, network, preprocessing and hash"),
   )
-    .argument('<model>', 'a file of any format, a folder that has one, or a bundled model')
-    .option('--stats', 'of each tensor its range, mean, standard deviation and a histogram')
+    .argument('<model>', 'a file of any format, a folder with one in it, or a bundled model')
+    .option('--stats', 'print the range, mean, standard deviation and a histogram of every tensor')
     .option('--json', 'print JSON')
     .action(async (model, options) => exit(await inspect(model, options)))
 
@@ -133,66 +139,76 @@ function commands(exit: (code: number) => void): Command {
         'write a checkpoint as safetensors, with a record of its network, labels and preprocessing',
       ),
   )
-    .argument('<model>', 'a file of any format, a folder that has one, or a bundled model')
-    .argument('<out.safetensors>', 'the file to write; the record becomes its neighbour out.json')
-    .addOption(new Option('--dtype <dtype>', 'of the numbers').choices(Object.keys(dtypes)).default('fp32'))
-    .option('--folded', 'with batch norms folded into the convolutions')
+    .argument('<model>', 'a file of any format, a folder with one in it, or a bundled model')
+    .argument('<out.safetensors>', 'the file to write; the record is written next to it as out.json')
+    .addOption(
+      new Option('--dtype <dtype>', 'numeric precision').choices(Object.keys(dtypes)).default('fp32'),
+    )
+    .option('--folded', 'fold batch norms into the convolutions')
     .action(async (model, out, options) => exit(await convert(model, out, options)))
 
   program
     .command('pull')
-    .description('download a well-known checkpoint; --model takes its name from then on')
-    .argument('[name]', 'one of --list, or owner/repository[@revision] of the Hugging Face hub')
+    .description('download a well-known checkpoint; --model then accepts its name')
+    .argument('[name]', 'a name from --list, or owner/repository[@revision] on the Hugging Face hub')
     .argument('[file]', 'a file of that repository (default: model.safetensors)')
-    .option('--sha256 <digits>', 'what the SHA-256 of the file must be')
-    .option('--offline', 'take it from the cache or not at all')
-    .option('--list', 'print what there is')
+    .option('--sha256 <digits>', 'the expected SHA-256 of the file')
+    .option('--offline', 'use only the cache')
+    .option('--list', 'list the available checkpoints')
     .option('--json', 'print JSON')
     .action(async (name, file, options) => exit(await pullModel(name, file, options)))
 
   modelOptions(
     program
       .command('serve')
-      .description('answer for models over HTTP: the Open Inference Protocol, POST /classify, a page at /'),
+      .description('serve models over HTTP: the Open Inference Protocol, POST /classify, a page at /'),
   )
-    .option('--model <name|file...>', "bundled models, or checkpoints' files or folders", [defaultModel])
+    .option('--model <name|file...>', 'bundled or pulled models, or files or folders of checkpoints', [
+      defaultModel,
+    ])
     .option('--host <address>', 'the address to listen on', defaultHost)
-    .option('--port <n>', 'the port to listen on; 0 for any that is free', index, defaultPort)
-    .option('--grpc-port <n>', 'serve gRPC as well, on this port', index)
-    .option('--max-batch <n>', 'images that run through the network together', positive, defaultMaxBatch)
-    .option('--max-wait-ms <n>', 'how long an image waits for others to join it', index, defaultMaxWaitMs)
-    .option('--queue <n>', 'images that may wait; more are refused', positive, defaultMaxQueue)
-    .option('--instances <n>', 'sessions of each model', positive, 1)
-    .addOption(
-      new Option('--device <device>', 'what computes').choices(['auto', 'cpu', 'cuda']).default('auto'),
-    )
-    .option('--threads <n>', 'CPU: threads of each instance (default: all there are, shared)', positive)
-    .option('--exact', 'CPU: slower convolutions that round less')
-    .option('--autotune', 'choose by timing how to compute each convolution, once a machine')
-    .addOption(
-      new Option('--precision <precision>', 'GPU: of the numbers').choices([...precisions]).default('fp16'),
-    )
-    .option('--device-index <n>', 'GPU: which, as the driver numbers them', index, 0)
-    .option('--decoders <n>', 'images that are decoded at a time', positive)
+    .option('--port <n>', 'the port to listen on; 0 for any free port', index, defaultPort)
+    .option('--grpc-port <n>', 'also serve gRPC on this port', index)
+    .option('--max-batch <n>', 'largest batch of images', positive, defaultMaxBatch)
     .option(
-      '--max-body-mib <n>',
-      'the largest body of a request',
-      positive,
-      defaultLimits.bodyBytes / 2 ** 20,
+      '--max-wait-ms <n>',
+      'how long an image waits for others to fill its batch',
+      index,
+      defaultMaxWaitMs,
     )
-    .option('--max-megapixels <n>', 'the largest image', positive, defaultLimits.pixelsPerPicture / 1e6)
-    .option('--max-pictures <n>', 'the most images of a request', positive, defaultLimits.picturesPerRequest)
-    .option('--max-connections <n>', 'the most connections', positive, defaultLimits.connections)
-    .option('--deadline-ms <n>', 'the most time a request may take', positive, defaultLimits.deadlineMs)
-    .option('--drain-ms <n>', 'time to finish what was accepted when told to stop', index, defaultDrainMs)
-    .option('--repository', 'let clients have models loaded anew')
-    .addOption(new Option('--log-level <level>', 'what to log').choices([...logLevels]).default('info'))
+    .option('--queue <n>', 'queue limit in images; more are refused', positive, defaultMaxQueue)
+    .option('--instances <n>', 'sessions per model', positive, 1)
+    .addOption(
+      new Option('--device <device>', 'compute device').choices(['auto', 'cpu', 'cuda']).default('auto'),
+    )
+    .option('--threads <n>', 'CPU: threads per instance (default: all, shared)', positive)
+    .option('--exact', 'CPU: slower convolutions with less rounding')
+    .option('--autotune', 'choose the algorithm of each convolution by timing, once per machine')
+    .addOption(
+      new Option('--precision <precision>', 'numeric precision on the GPU')
+        .choices([...precisions])
+        .default('fp16'),
+    )
+    .option('--device-index <n>', "GPU: index of the device, in the driver's order", index, 0)
+    .option('--decoders <n>', 'images decoded at a time', positive)
+    .option('--max-body-mib <n>', 'largest request body', positive, defaultLimits.bodyBytes / 2 ** 20)
+    .option('--max-megapixels <n>', 'largest image', positive, defaultLimits.pixelsPerPicture / 1e6)
+    .option('--max-pictures <n>', 'most images per request', positive, defaultLimits.picturesPerRequest)
+    .option('--max-connections <n>', 'most connections', positive, defaultLimits.connections)
+    .option('--deadline-ms <n>', 'longest time a request may take', positive, defaultLimits.deadlineMs)
+    .option('--drain-ms <n>', 'time to finish accepted requests when stopping', index, defaultDrainMs)
+    .option('--repository', 'let clients reload models')
+    .addOption(
+      new Option('--log-level <level>', 'least severe messages to log')
+        .choices([...logLevels])
+        .default('info'),
+    )
     .action(async options => exit(await serveUntilStopped(options)))
 
   benchOptions(
     program
       .command('bench')
-      .description('measure how fast a model is on the CPU, next to onnxruntime-node where that is installed')
+      .description("measure a model's speed on the CPU, compared with onnxruntime-node if that is installed")
       .option(
         '--model <model>',
         'a bundled model, a file, or resnet18 to resnet152 (random weights)',
@@ -200,7 +216,7 @@ function commands(exit: (code: number) => void): Command {
       ),
   )
     .option('--json', 'print JSON')
-    .addOption(new Option('--svg <out.svg>', 'write a chart').conflicts('op')) // which draws no network
+    .addOption(new Option('--svg <out.svg>', 'write a chart').conflicts('op')) // charts show whole networks only
     .action(async options => exit(await bench(options)))
 
   return program

@@ -1,4 +1,4 @@
-// `residual pull`: bring a well-known checkpoint to this machine.
+// `residual pull`: download a well-known checkpoint.
 import cliProgress from 'cli-progress'
 import { outOfRange } from '../errors.ts'
 import { alignColumns } from '../model/format-plan.ts'
@@ -16,7 +16,7 @@ export interface PullArguments {
   readonly json?: boolean
 }
 
-/** Prints the path. Resolves to 130 when it was stopped by Ctrl-C: the next pull goes on from there. */
+/** Prints the path. Resolves to 130 if stopped by Ctrl-C; the next pull resumes from there. */
 export async function pullModel(
   name: string | undefined,
   file: string | undefined,
@@ -47,7 +47,7 @@ export async function pullModel(
   } catch (error) {
     show.end()
     if (!stop.signal.aborted) throw error
-    warn('residual: stopped. What has come is kept; the same command goes on from there.')
+    warn('residual: stopped. The partial download is kept; the same command resumes it.')
     return 130
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
@@ -55,7 +55,7 @@ export async function pullModel(
 }
 
 function onRetry(reason: string, waitMs: number): void {
-  warn(`residual: ${reason}; trying again in ${(waitMs / 1000).toFixed(0)} s`)
+  warn(`residual: ${reason}; retrying in ${(waitMs / 1000).toFixed(0)} s`)
 }
 
 interface Show {
@@ -83,7 +83,7 @@ function progressBar(): Show {
   }
 }
 
-/** For logs: a line at the beginning, and one for each further tenth or, of an unknown whole, each 16 MiB. */
+/** For logs: a line at the start and one per tenth or, if the size is unknown, per 16 MiB. */
 function progressLines(name: string): Show {
   let next = 0
   return {
@@ -97,7 +97,7 @@ function progressLines(name: string): Show {
   }
 }
 
-/** How much of a file's SHA-256 the registry knows. */
+/** How many digits of a file's SHA-256 the registry knows. */
 function pinned({ sha256 }: Checkpoint): string {
   return sha256 === undefined ? 'by the hub' : sha256.length === 64 ? 'whole' : `${sha256.length} digits`
 }

@@ -1,5 +1,5 @@
-// What does an ONNX file consist of? The messages of the format that a network needs, and their encoding.
-// Message and field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
+// The parts of the ONNX format that a network needs, and their encoding. Message and field numbers are those of
+// https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 import protobuf from 'protobufjs'
 
 const irVersion = 8
@@ -79,7 +79,7 @@ export interface OnnxTensor {
   readonly data: Float32Array
 }
 
-/** A value at the graph's border, float32; a dimension that is a string may be of any size. */
+/** An input or output of the graph, float32; a dimension given as a string has any size. */
 export interface OnnxValue {
   readonly name: string
   readonly dims: readonly (number | string)[]

@@ -1,8 +1,10 @@
-// How does a network become an ONNX file? As it was defined, layer by layer, or as it is run, with batch norms folded.
+// Export to ONNX: a network as it was defined, layer by layer, or as it runs, with batch norms folded.
 import type { Activation } from '../model/activation.ts'
-import type { Network } from '../model/graph.ts'
+import type { Network, OpLayer } from '../model/graph.ts'
+import { type ConvOp, type LayerOp, type Op, operandsOf, rowOf, type Window } from '../model/ops.ts'
 import { parametersOf } from '../model/parameters.ts'
-import { activationOf, type ConvOp, inputShape, type Op, type OutputName, type Plan } from '../model/plan.ts'
+import { activationOf, inputShape, type OutputName, type Plan } from '../model/plan.ts'
+import { sources } from '../model/uses.ts'
 import { activationKey } from '../weights/checkpoint/checkpoint.ts'
 import { readFolded, takesWeights, type WeightedOp, weightShape } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
@@ -11,19 +13,19 @@ import type { Attribute, OnnxGraph, OnnxNode, OnnxTensor, OnnxValue } from './on
 const batch = 'N' // of any size
 
 export interface OnnxOptions {
-  /** Of the images. */
+  /** The size of the images. */
   readonly height: number
   readonly width: number
-  /** What makes probabilities of the logits. */
+  /** The activation that turns logits into probabilities. */
   readonly activation?: Activation
 }
 
 /**
  * The network as it was defined: input `x` `[N,C,height,width]` float32, normalised; outputs under the names and in the
- * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names. With an `activation` there are
- * `probabilities`, too.
+ * shapes of {@link Session.run}, but channels first. Tensors have the checkpoint's names. With an `activation` there are also
+ * `probabilities`.
  *
- * @throws ResidualError what reading the weights throws
+ * @throws ResidualError whatever reading the weights throws
  */
 export async function networkToOnnx(
   network: Network,
@@ -31,9 +33,13 @@ export async function networkToOnnx(
   { height, width, activation }: OnnxOptions,
 ): Promise<Uint8Array> {
   const { layers, channels } = network.graph
+  const read = new Set(layers.flatMap(sources))
+  const inner = layers.flatMap((layer, id) => (layer.kind === 'linear' && read.has(id) ? [layer.name] : []))
   const initializers: OnnxTensor[] = []
-  for (const { name, shape } of parametersOf(network))
-    initializers.push({ name, dims: shape, data: await weights.read(name) })
+  for (const { name, shape } of parametersOf(network)) {
+    const isInner = inner.some(layer => name === `${layer}.weight`)
+    initializers.push({ name, dims: isInner ? [...shape, 1, 1] : shape, data: await weights.read(name) })
+  }
   const value = (id: number) => (id === 0 ? 'x' : `v${id}`)
   const nodes = layers.flatMap((layer, id): OnnxNode[] => {
     const make = (opType: string, input: string[], attributes: OnnxNode['attributes'] = {}) =>
@@ -49,18 +55,16 @@ export async function networkToOnnx(
         return [make('Relu', [value(layer.src)])]
       case 'add':
         return [make('Add', [value(layer.src), value(layer.other)])]
-      case 'maxPool':
-        return [make('MaxPool', [value(layer.src)], windows(layer))]
       case 'localAvgPool': {
         const { kernel } = layer
         return [make('AveragePool', [value(layer.src)], windows({ kernel, stride: kernel, padding: 0 }))]
       }
-      case 'avgPool':
-        return [make('GlobalAveragePool', [value(layer.src)])]
       case 'linear':
-        return fullyConnected(layer.name, value(layer.src), value(id))
-      default: // the input
+        return fullyConnected(layer.name, value(layer.src), value(id), read.has(id))
+      case 'input':
         return []
+      default:
+        return byTable(layer, value, value(id))
     }
   })
   const outputs = Object.entries(network.outputs).map(([name, { id }]) =>
@@ -84,18 +88,22 @@ export async function networkToOnnx(
 }
 
 /**
- * The plan as it is run: batch norms folded into the convolutions, which have biases instead. Input `x`
- * `[N,C,height,width]` float32, normalised; outputs as of {@link networkToOnnx}, and `probabilities`.
+ * The plan as it is run: batch norms folded into the convolutions, which have biases instead. Input `x` `[N,C,height,width]`
+ * float32, normalised; outputs as for {@link networkToOnnx}, and `probabilities`.
  *
- * @throws ResidualError what reading the weights throws
+ * @throws ResidualError whatever reading the weights throws
  */
 export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uint8Array> {
   const initializers: OnnxTensor[] = []
   const nodes: OnnxNode[] = []
   const value = (index: number) => (index === plan.ops[0]!.dst ? 'x' : `v${index}`)
+  const read = new Set(
+    plan.ops.flatMap(op => (rowOf(op).activation ? [] : operandsOf(op).map(({ index }) => index))),
+  )
   for (const op of plan.ops) {
-    if (takesWeights(op)) initializers.push(...(await tensorsOf(plan, op, weights)))
-    nodes.push(...opNodes(op, value))
+    const isInner = op.kind === 'linear' && read.has(op.dst)
+    if (takesWeights(op)) initializers.push(...(await tensorsOf(plan, op, weights, isInner)))
+    nodes.push(...opNodes(op, value, isInner))
   }
   const outputs: OnnxValue[] = []
   for (const [name, index] of Object.entries(plan.outputs) as [OutputName, number][]) {
@@ -110,28 +118,33 @@ export async function planToOnnx(plan: Plan, weights: WeightSource): Promise<Uin
   return encode({ name: plan.name, nodes, initializers, inputs, outputs, metadata })
 }
 
-/** The format is loaded on first use: most who load this package export nothing. */
+/** The encoder is loaded on first use: most users of the package export nothing. */
 async function encode(graph: OnnxGraph): Promise<Uint8Array> {
   const { encodeOnnx } = await import('./onnx-schema.ts')
   return encodeOnnx(graph)
 }
 
-function opNodes(op: Op, value: (index: number) => string): OnnxNode[] {
+/** `isInner`: whether other operations read what a linear one makes. */
+function opNodes(op: Op, value: (index: number) => string, isInner: boolean): OnnxNode[] {
   switch (op.kind) {
     case 'normalize':
       return [] // x is its result
     case 'conv':
       return convolution(op, value)
-    case 'maxPool':
-      return [node('MaxPool', [value(op.src)], value(op.dst), windows(op))]
-    case 'avgPool':
-      return [node('GlobalAveragePool', [value(op.src)], value(op.dst))]
     case 'linear':
-      return fullyConnected(op.name, value(op.src), value(op.dst))
+      return fullyConnected(op.name, value(op.src), value(op.dst), isInner)
     case 'softmax':
     case 'sigmoid':
       return activated(op.kind, value(op.src), value(op.dst))
+    default:
+      return byTable(op, value, value(op.dst))
   }
+}
+
+/** The operator that the table names, on the same operands. */
+function byTable(of: LayerOp | OpLayer, value: (index: number) => string, dst: string): OnnxNode[] {
+  const sources = operandsOf(of).map(({ index }) => value(index))
+  return [node(rowOf(of).onnx!, sources, dst, 'kernel' in of ? windows(of) : {})]
 }
 
 /** Conv, then Add and Relu where they are fused into it. */
@@ -151,10 +164,16 @@ function convolution(op: ConvOp, value: (index: number) => string): OnnxNode[] {
   })
 }
 
-async function tensorsOf(plan: Plan, op: WeightedOp, source: WeightSource): Promise<OnnxTensor[]> {
+async function tensorsOf(
+  plan: Plan,
+  op: WeightedOp,
+  source: WeightSource,
+  isInner: boolean,
+): Promise<OnnxTensor[]> {
   const { weight, bias } = await readFolded(plan, op, source)
+  const dims = weightShape(plan, op)
   return [
-    { name: `${op.name}.weight`, dims: weightShape(plan, op), data: weight },
+    { name: `${op.name}.weight`, dims: isInner ? [...dims, 1, 1] : dims, data: weight },
     { name: `${op.name}.bias`, dims: [bias.length], data: bias },
   ]
 }
@@ -175,16 +194,17 @@ function node(
 
 const flatten = (src: string, dst: string) => node('Flatten', [src], dst, { axis: { i: 1 } })
 
-function fullyConnected(name: string, src: string, dst: string): OnnxNode[] {
+/** Between other layers a convolution: what a Gemm makes has no height and width, by which they would read it. */
+function fullyConnected(name: string, src: string, dst: string, isInner: boolean): OnnxNode[] {
+  const parameters = [`${name}.weight`, `${name}.bias`]
+  if (isInner)
+    return [node('Conv', [src, ...parameters], dst, windows({ kernel: 1, stride: 1, padding: 0 }, 1))]
   const flat = `${dst}_flat`
-  const gemm = node('Gemm', [flat, `${name}.weight`, `${name}.bias`], dst, { transB: { i: 1 } })
+  const gemm = node('Gemm', [flat, ...parameters], dst, { transB: { i: 1 } })
   return [flatten(src, flat), gemm]
 }
 
-function windows(
-  { kernel, stride, padding }: { readonly kernel: number; readonly stride: number; readonly padding: number },
-  groups?: number,
-): { [name: string]: Attribute } {
+function windows({ kernel, stride, padding }: Window, groups?: number): { [name: string]: Attribute } {
   return {
     kernel_shape: { ints: [kernel, kernel] },
     strides: { ints: [stride, stride] },

@@ -1,19 +1,19 @@
-// Temporary files whose writer was killed: they are removed by the next one who writes to their folder, an hour later.
+// Clean-up of temporary files whose writer was killed: the next writer to the folder removes them after an hour.
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** What a file is called until it is whole. The name is short, as that which it is to have may be as long as one can be. */
+/** The name of a file until it is complete. It is short because the final name may already have the longest length allowed. */
 export const temporaryName = (unique: Buffer) => `.residual-${unique.toString('hex')}.tmp`
 
-/** Those above, and those of the compiled plans that native/cuda/plan_cache.cc writes. */
+/** These names, and those that native/cuda/plan_cache.cc gives to unfinished compiled plans. */
 const temporary = /^(?:\.residual-[0-9a-f]{12}|[0-9a-f]{16}\.plan\.\d+\.\d+)\.tmp$/
 
-/** Nobody writes for so long without touching the file. */
+/** No writer leaves its file untouched for this long. */
 const abandonedMs = 3_600_000
 
-const seen = new Set<string>() // folders, each looked through once a process: there may be a million files in it
+const seen = new Set<string>() // folders, each scanned once per process: it may hold a million files
 
-/** Removes them from `folder`. Throws nothing: they are in nobody's way. */
+/** Removes them from `folder`. Never throws: they do no harm. */
 export async function removeAbandoned(folder: string): Promise<void> {
   if (seen.has(folder)) return
   seen.add(folder)

@@ -1,4 +1,4 @@
-// Writing a file so that there is never half of one: beside its place, under another name, and then renamed.
+// Atomic file writes: the data goes to a temporary file in the same folder, which is then renamed.
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, lstat, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
@@ -6,10 +6,10 @@ import { ResidualError } from '../errors.ts'
 import { removeAbandoned, temporaryName } from './abandoned-files.ts'
 
 /**
- * Writes `path` by whatever `write` does with the file's handle. A link stays one: what it leads to is written. A file that is
+ * Writes `path` with `write`, which is given the file's handle. A link stays a link: its target is written. A file that is
  * replaced keeps its permissions.
  *
- * @throws ResidualError FILE_WRITE_FAILED, or what `write` says of its own; then what was at `path` is as before
+ * @throws ResidualError FILE_WRITE_FAILED, or what `write` throws; `path` is then unchanged
  */
 export async function writeAtomically(
   path: string,
@@ -30,12 +30,12 @@ export async function writeAtomically(
     await rename(temporary, target)
   } catch (cause) {
     await handle?.close().catch(() => {})
-    if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => {}) // what went wrong first is what matters
+    if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => {}) // the first error is the one that matters
     throw isOfSystem(cause) || cause instanceof NotReplaceable ? notWritten(path, cause) : cause
   }
 }
 
-/** What a failed write of `path` is reported as. */
+/** The error for a failed write of `path`. */
 export function notWritten(path: string, cause: unknown): ResidualError {
   return new ResidualError(
     'FILE_WRITE_FAILED',
@@ -44,16 +44,16 @@ export function notWritten(path: string, cause: unknown): ResidualError {
   )
 }
 
-/** Whether the operating system refused something; all else that `write` throws is its own affair. */
+/** Whether the error came from the operating system; any other is the business of `write`. */
 function isOfSystem(error: unknown): boolean {
   return error instanceof Error && 'syscall' in error
 }
 
 class NotReplaceable extends Error {}
 
-const mostLinks = 40 // as Linux follows
+const mostLinks = 40 // as many as Linux follows
 
-/** Where a file is, or is to be. That of a link that leads to none yet is where it leads. */
+/** The real path of a file that exists or is to be created. A link to a missing file resolves to its target. */
 async function throughLinks(path: string): Promise<string> {
   let place = path
   for (let links = 0; links < mostLinks; links++) {
@@ -64,14 +64,14 @@ async function throughLinks(path: string): Promise<string> {
     if (!isLink) return place
     place = resolve(await realpath(dirname(place)), await readlink(place))
   }
-  throw new NotReplaceable('its links lead in a circle')
+  throw new NotReplaceable('its symbolic links form a loop')
 }
 
-/** The permissions of a file that is there. */
+/** The permissions of an existing file. */
 async function modeOf(path: string): Promise<number | undefined> {
   const found = await stat(path).catch(() => undefined)
   if (!found) return undefined
   if (found.isFile()) return found.mode & 0o7777
-  // Renaming would put a file in the place of a device or a pipe.
-  throw new NotReplaceable(found.isDirectory() ? 'it is a folder' : 'it is no regular file')
+  // Renaming would replace a device or a pipe by a file.
+  throw new NotReplaceable(found.isDirectory() ? 'it is a folder' : 'it is not a regular file')
 }

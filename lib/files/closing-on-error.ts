@@ -1,6 +1,6 @@
-// What becomes of an open file that turns out not to be what was wanted? It is closed.
+// Opening helper: closes a file if what follows its opening fails.
 
-/** What `use` makes of `source`, which is closed where that fails. */
+/** The result of `use(source)`; if that fails, `source` is closed. */
 export async function closingOnError<S extends { close(): Promise<void> }, T>(
   source: S,
   use: (source: S) => Promise<T>,

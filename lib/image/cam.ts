@@ -1,4 +1,4 @@
-// Where in an image did the network see a class? Class activation maps (Zhou et al., https://arxiv.org/abs/1512.04150).
+// Class activation maps: where in an image the network saw a class (Zhou et al., https://arxiv.org/abs/1512.04150).
 import type { Image } from './decode.ts'
 import { resize, type View } from './preprocess.ts'
 
@@ -14,7 +14,7 @@ const ramp = [
 ] as const
 
 /**
- * How much each place speaks for a class: the feature maps weighted by the class's row of the classifier.
+ * How strongly each position indicates a class: the feature maps weighted by the class's row of the classifier.
  *
  * @param featureMaps `[height,width,channels]` of one image
  * @param weights the class's row, `[channels]`
@@ -35,7 +35,7 @@ export function activationMap(
 }
 
 /**
- * A PNG of `image` with `map` over the part of it that the network saw, from its least to its greatest value.
+ * A PNG of `image` with `map` over the part that the network saw, scaled from its smallest to its largest value.
  *
  * @param view what the network saw, from {@link preprocess}
  */
@@ -46,12 +46,12 @@ export async function overlay(
   size: { readonly height: number; readonly width: number },
 ): Promise<Buffer> {
   const full = { height: Math.max(1, Math.round(view.height)), width: Math.max(1, Math.round(view.width)) }
-  // Rounding must not push a view of less than a pixel over the edge.
+  // Rounding must not push a view smaller than a pixel past the edge.
   const origin = {
     top: Math.min(Math.round(view.top), image.height - 1),
     left: Math.min(Math.round(view.left), image.width - 1),
   }
-  // A view that was padded reaches over the image's edges.
+  // A padded view extends past the image's edges.
   const top = Math.max(-origin.top, 0)
   const left = Math.max(-origin.left, 0)
   const window = {
@@ -65,14 +65,14 @@ export async function overlay(
     input: colour(levels.data),
     raw: { width: window.width, height: window.height, channels: 4 as const },
   }
-  const { default: sharp } = await import('sharp') // as in decode.ts: not before it is wanted
+  const { default: sharp } = await import('sharp') // as in decode.ts: only on first use
   return sharp(image.data, { raw: { width: image.width, height: image.height, channels: 3 } })
     .composite([{ ...heat, top: Math.max(origin.top, 0), left: Math.max(origin.left, 0) }])
     .png()
     .toBuffer()
 }
 
-/** The map as grey RGB, its least value 0 and its greatest 255. A flat map is 0. */
+/** The map as grey RGB, its smallest value 0 and its largest 255. A flat map is 0. */
 function toLevels(map: Float32Array): Uint8Array {
   const least = map.reduce((a, b) => Math.min(a, b))
   const range = map.reduce((a, b) => Math.max(a, b)) - least || 1
@@ -81,7 +81,7 @@ function toLevels(map: Float32Array): Uint8Array {
   )
 }
 
-/** Grey RGB levels to RGBA of the ramp, a pixel per write: photographs have millions. */
+/** Maps grey RGB levels to RGBA of the ramp, one write per pixel: photographs have millions. */
 function colour(levels: Uint8Array): Buffer {
   const palette = new Uint32Array(256) // [256,4] bytes
   const bytes = new Uint8Array(palette.buffer)

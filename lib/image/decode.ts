@@ -1,4 +1,4 @@
-// An encoded image as pixels: decoded by sharp (libvips), the way Pillow's `convert('RGB')` would show it.
+// Image decoding by sharp (libvips): the same pixels as Pillow's `convert('RGB')`.
 import { isUint8Array } from 'node:util/types'
 import { checkInteger, ResidualError, wrongType } from '../errors.ts'
 import { type Format, formatOf, headBytes, notAFormat } from './format.ts'
@@ -14,9 +14,9 @@ export interface Image {
 }
 
 export interface DecodeOptions {
-  /** The most pixels an image may have; {@link maxPixels} unless given, which is also the most that may be given. */
+  /** The most pixels an image may have; {@link maxPixels} is both the default and the largest allowed. */
   readonly maxPixels?: number
-  /** Ends the wait for a decoder, or for what it decodes; the promise rejects with the signal's reason. */
+  /** Cancels it, whether waiting or decoding; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
@@ -26,10 +26,10 @@ export const maxPixels = 0x3fff * 0x3fff
 /**
  * Decodes an image, given as a path or as the bytes of the file, off the event loop.
  *
- * Turned upright as its EXIF orientation says; grey becomes RGB, alpha is dropped (what is transparent has the colour that the file
- * gives it), 16 bits become 8, CMYK is converted by libvips' own profile (Pillow multiplies, which gives other colours);
- * of an animation the first frame is taken. Embedded colour profiles are ignored, as Pillow and so the training of most
- * checkpoints does. Never decoded at a reduced size: that gives other pixels than resizing afterwards.
+ * It is rotated as its EXIF orientation says; grey becomes RGB, alpha is dropped (transparent pixels keep the colour stored in
+ * the file), 16 bits become 8, CMYK is converted with libvips' own profile (Pillow multiplies, which gives other colours), and
+ * only the first frame of an animation is used. Embedded colour profiles are ignored, as in Pillow and therefore in the training
+ * of most checkpoints. It is never decoded at a reduced size, which would give different pixels from resizing afterwards.
  *
  * @throws ResidualError FILE_NOT_FOUND, DECODE_FAILED, PICTURE_TOO_LARGE
  */
@@ -40,7 +40,7 @@ export async function decode(source: string | Uint8Array, options: DecodeOptions
   }
   options.signal?.throwIfAborted()
   const name = typeof source === 'string' ? source : `the image of ${source.length} bytes`
-  // A copy, made at once: libvips reads on another thread, where the memory of an array that is transferred may be gone.
+  // Copied right away: libvips reads on another thread, and a transferred array's memory may be gone by then.
   const file = typeof source === 'string' ? await readImage(source, options.signal) : Buffer.from(source)
   const format = formatOf(file)
   if (!format) throw undecodable(name, notAFormat(file.subarray(0, headBytes)))
@@ -51,7 +51,7 @@ export async function decode(source: string | Uint8Array, options: DecodeOptions
 }
 
 async function decodeFile(file: Buffer, format: Format, name: string, limit: number): Promise<Image> {
-  const { default: sharp } = await import('sharp') // a third of the time to load a model, for whoever decodes nothing
+  const { default: sharp } = await import('sharp') // loading it takes a third of a model's load time, wasted if nothing is decoded
   try {
     const { data, info } = await sharp(file, {
       failOn: 'error',
@@ -67,11 +67,11 @@ async function decodeFile(file: Buffer, format: Format, name: string, limit: num
     return { data, height: info.height, width: info.width }
   } catch (cause) {
     if ((cause as Error).message.startsWith('Input image exceeds pixel limit')) {
-      const message = `${name} is over the limit of ${limit} pixels. Reduce it first.`
+      const message = `${name} exceeds the limit of ${limit} pixels. Reduce it first.`
       throw new ResidualError('PICTURE_TOO_LARGE', message, { cause })
     }
-    // libvips collects the messages of all threads in one place: the cause's may be of another image.
-    const reason = format.isWhole(file) ? 'is damaged, or of a kind that is not decoded' : 'ends early'
+    // libvips collects the messages of all threads in one place: this one may be about another image.
+    const reason = format.isWhole(file) ? 'is damaged or uses an unsupported feature' : 'is truncated'
     throw undecodable(name, `the ${format.name} ${reason}`, cause)
   }
 }

@@ -1,15 +1,15 @@
-// The kinds of image files that are decoded, told by their first bytes; and what can be said of those that are not.
+// The image formats that are decoded, recognised by their first bytes, and hints about common ones that are not.
 
-/** A kind of file that is decoded. */
+/** A file format that is decoded. */
 export interface Format {
   readonly name: string
-  /** Whether a file begins like one. */
+  /** Whether a file begins like one of this format. */
   readonly begins: (head: Buffer) => boolean
-  /** Whether a file has its end. Asked of those that cannot be decoded: some readers forgive what is missing there. */
+  /** Whether a file is complete. Only checked when decoding fails, since some readers tolerate a missing end. */
   readonly isWhole: (file: Buffer) => boolean
 }
 
-/** Bytes that tell every kind. */
+/** Enough bytes to recognise every format. */
 export const headBytes = 1024
 
 const starts =
@@ -22,7 +22,7 @@ const starts =
 
 const ascii = (file: Buffer, from: number, to: number) => file.toString('latin1', from, to)
 
-/** The brands of an ISO media file, the one it is foremost of first. */
+/** The brands of an ISO media file, the major brand first. */
 function brands(head: Buffer): string[] {
   if (ascii(head, 4, 8) !== 'ftyp') return []
   const end = Math.min(head.readUInt32BE(0), head.length)
@@ -37,14 +37,14 @@ const hasBrand =
     brands(head).some(brand => wanted.includes(brand))
 
 /**
- * What is decoded. libvips reads more, such as SVG, which can refer to other files and take any time to be drawn; nothing but
- * these gets to it.
+ * The formats that are decoded. libvips reads more, such as SVG, which can refer to other files and take forever to render; it
+ * is given only these.
  */
 export const formats: readonly Format[] = [
   {
     name: 'JPEG',
     begins: starts([0xff, 0xd8, 0xff]),
-    // A thumbnail has an end of its own, before the scan of the image begins.
+    // A thumbnail has an end marker of its own, before the image's scan begins.
     isWhole: file =>
       file.lastIndexOf('\xff\xd9', undefined, 'latin1') > file.lastIndexOf('\xff\xda', undefined, 'latin1'),
   },
@@ -71,12 +71,12 @@ export const formats: readonly Format[] = [
       [0x49, 0x49, 0x2b, 0],
       [0x4d, 0x4d, 0, 0x2b],
     ),
-    isWhole: () => true, // its parts may be anywhere
+    isWhole: () => true, // its parts can be anywhere in the file
   },
   { name: 'AVIF', begins: hasBrand('avif', 'avis'), isWhole: () => true },
 ]
 
-/** Of a file that begins so; undefined where it is none of {@link formats}. */
+/** The format of a file that begins with `head`; undefined if it is not one of {@link formats}. */
 export function formatOf(head: Buffer): Format | undefined {
   return formats.find(({ begins }) => begins(head))
 }
@@ -85,37 +85,40 @@ const isText = (head: Buffer) =>
   !/[^\t\n\f\r\x20-\xff]/.test(head.toString('latin1').replace(/^\xff\xfe|^\xfe\xff/, ''))
 const looksLike = (pattern: RegExp) => (head: Buffer) => isText(head) && pattern.test(head.toString('latin1'))
 
-/** What is met where an image is expected, and what to do about it; the first that fits. */
+/** Other files commonly passed as images, and what to do about them; the first match counts. */
 const others: readonly { is: (head: Buffer) => boolean; what: string }[] = [
   { is: head => head.length === 0, what: 'it is empty' },
   {
     is: hasBrand('heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'mif1', 'msf1'),
-    what: 'it is HEIC, which is not decoded. Convert it to JPEG',
+    what: 'it is HEIC, which is not supported. Convert it to JPEG',
   },
-  { is: starts('BM'), what: 'it is BMP, which is not decoded. Convert it to PNG' },
+  { is: starts([0, 0, 1, 0]), what: 'it is ICO, which is not supported. Convert it to PNG' },
+  { is: starts('BM'), what: 'it is BMP, which is not supported. Convert it to PNG' },
   {
     is: starts([0xff, 0x0a], [0, 0, 0, 0x0c, 0x4a, 0x58, 0x4c, 0x20]),
-    what: 'it is JPEG XL, which is not decoded. Convert it to PNG',
+    what: 'it is JPEG XL, which is not supported. Convert it to PNG',
   },
   {
     is: starts([0, 0, 0, 0x0c, 0x6a, 0x50, 0x20, 0x20], [0xff, 0x4f, 0xff, 0x51]),
-    what: 'it is JPEG 2000, which is not decoded. Convert it to PNG',
+    what: 'it is JPEG 2000, which is not supported. Convert it to PNG',
   },
-  { is: starts('%PDF'), what: 'it is PDF. Convert a page of it to PNG' },
+  { is: starts('%PDF'), what: 'it is a PDF. Convert a page of it to PNG' },
   {
-    is: looksLike(/<svg[\s>]/i),
-    what: 'it is SVG, a drawing that any program could be in. Draw it first, to a PNG',
+    is: looksLike(/<svg[\s/>]/i),
+    what: 'it is SVG, which is not supported because it can contain scripts. Render it to PNG first',
   },
-  { is: looksLike(/<(?:!doctype )?html[\s>]/i), what: 'it is a page of HTML, not an image' },
+  { is: looksLike(/<(?:!doctype )?html[\s>]/i), what: 'it is an HTML page, not an image' },
   {
     is: looksLike(/^version https:\/\/git-lfs\.github\.com/),
-    what: 'it is a pointer of Git LFS. `git lfs pull` brings the image',
+    what: 'it is a Git LFS pointer. Run `git lfs pull` to fetch the image',
   },
   { is: isText, what: 'it is text, not an image' },
 ]
 
-/** Why a file that is none of {@link formats} is not decoded: the end of a sentence. */
+/** Why a file is not one of {@link formats}: the end of a sentence. */
 export function notAFormat(head: Buffer): string {
   const known = others.find(({ is }) => is(head))
-  return known ? known.what : `it is none of ${formats.map(({ name }) => name).join(', ')}`
+  return known
+    ? known.what
+    : `it is not in a supported format (${formats.map(({ name }) => name).join(', ')})`
 }

@@ -1,7 +1,7 @@
-// GIFs as Pillow's `convert('RGB')` shows their first frame: transparency is a colour of the palette like any other.
+// GIFs as Pillow's `convert('RGB')` shows their first frame: the transparent colour is a palette colour like any other.
 
 interface Frame {
-  /** Where its place on the canvas is. */
+  /** Its position on the canvas. */
   readonly left: number
   readonly top: number
   readonly width: number
@@ -12,21 +12,21 @@ interface Frame {
   readonly transparent: number | undefined
 }
 
-/** What is around the first frame, if it does not fill its canvas. */
+/** The canvas around the first frame, if the frame does not fill it. */
 export interface Surroundings extends Pick<Frame, 'left' | 'top' | 'width' | 'height'> {
   readonly colour: Uint8Array // [3]
 }
 
-const screenBytes = 13 // of the header and the description of the canvas
+const screenBytes = 13 // of the header and the logical screen descriptor
 const hasPalette = 0x80
 const paletteBytes = (flags: number) => (flags & hasPalette ? 3 << ((flags & 7) + 1) : 0)
 
 /**
- * Changes `file` in place so that no colour of its first frame is transparent: libvips makes those black, and what they were is lost.
- * A file without a palette is returned with one of greys, which is what Pillow takes its indices for.
+ * Changes `file` in place so that no colour of its first frame is transparent: libvips would turn transparent pixels black
+ * and lose their colour. A file without a palette is returned with a grey one, which is how Pillow reads its indices.
  *
- * @returns the file to decode, and what Pillow puts around the frame: the transparent colour, or the first one. As they are where the
- *   file ends before its first frame
+ * @returns the file to decode, and the colour that Pillow puts around the frame: the transparent one, or the first. Unchanged if
+ *   the file ends before its first frame
  */
 export function withoutTransparency(file: Buffer): { file: Buffer; around?: Surroundings } {
   const frame = readFrame(file)
@@ -34,12 +34,12 @@ export function withoutTransparency(file: Buffer): { file: Buffer; around?: Surr
   const { palette, transparent = 0, ...place } = frame
   if (palette.length === 0)
     return { file: withGreys(file), around: { ...place, colour: new Uint8Array(3).fill(transparent) } }
-  const colour = new Uint8Array(3) // black, where the palette ends before that index
+  const colour = new Uint8Array(3) // black, if the palette ends before that index
   colour.set(palette.subarray(3 * transparent, 3 * transparent + 3))
   return { file, around: { ...place, colour } }
 }
 
-/** The first frame, its transparency switched off. */
+/** The first frame, with transparency switched off. */
 function readFrame(file: Buffer): Frame | undefined {
   if (file.length < screenBytes) return undefined
   const screenFlags = file[10]!
@@ -66,7 +66,7 @@ function readFrame(file: Buffer): Frame | undefined {
       file[at + 3]! &= ~1
     }
     at += 2
-    while (file[at]) at += file[at]! + 1 // blocks, to the one of no bytes
+    while (file[at]) at += file[at]! + 1 // sub-blocks, up to the empty one
     at++
   }
   return undefined
@@ -79,7 +79,10 @@ function withGreys(file: Buffer): Buffer {
   return Buffer.concat([screen, greys, file.subarray(screenBytes)])
 }
 
-/** Paints what is around the first frame of a canvas `[height,width,3]`, a row per write: a canvas may be huge, its frame one pixel. */
+/**
+ * Paints the canvas `[height,width,3]` around the first frame, a row per write: a canvas may be huge and its frame a single
+ * pixel.
+ */
 export function paintAround(
   canvas: { readonly data: Uint8Array; readonly height: number; readonly width: number },
   { left, top, width, height, colour }: Surroundings,

@@ -1,4 +1,4 @@
-// How is an image brought to what a network takes? By the steps its checkpoint was trained with.
+// Preprocessing: the steps that a checkpoint was trained with turn an image into the network's input.
 import { quoted, ResidualError } from '../errors.ts'
 import { checkNormalization } from '../model/normalization.ts'
 import { loadNative, translateError } from '../runtime/native.ts'
@@ -14,23 +14,23 @@ export type Step =
   | { readonly resize: { readonly shorterSide: number } | Size } //
   | { readonly crop: Size }
 
-/** What belongs to a checkpoint: plain data, so that it can be written to JSON. */
+/** The preprocessing of a checkpoint: plain data that can be written to JSON. */
 export interface Preprocessing {
-  /** In order. The last must settle the size: a crop, or a resize to a height and a width. */
+  /** In order. The last must determine the size: a crop, or a resize to a height and a width. */
   readonly steps: readonly Step[]
   readonly interpolation: 'bilinear' | 'bicubic'
   /** Per channel, in the order of `channels`: the network takes `(byte / 255 * range - mean) / std`. */
   readonly mean: readonly number[]
   readonly std: readonly number[]
-  /** What the largest byte stands for before `mean` is subtracted: 1 where absent, 255 for bytes as they are. */
+  /** The value of byte 255 before `mean` is subtracted: 1 if absent, 255 for bytes as they are. */
   readonly range?: number
-  /** The order in which the network takes them; RGB where absent. */
+  /** The channel order the network expects; RGB if absent. */
   readonly channels?: 'RGB' | 'BGR'
-  /** Where a crop begins that would begin at half a pixel: at the even one of its neighbours where absent, or at the lower one. */
+  /** How a crop's offset of half a pixel is rounded: to the even neighbour if absent, or down. */
   readonly cropRounding?: 'even' | 'down'
 }
 
-/** What most checkpoints trained on ImageNet take: torchvision's `ImageClassification` preset. */
+/** The preprocessing of most checkpoints trained on ImageNet: torchvision's `ImageClassification` preset. */
 export const imagenet: Preprocessing = {
   steps: [{ resize: { shorterSide: 256 } }, { crop: { height: 224, width: 224 } }],
   interpolation: 'bilinear',
@@ -39,8 +39,8 @@ export const imagenet: Preprocessing = {
 }
 
 /**
- * What networks out of Caffe take, and keras.applications' ResNets with it: BGR, minus the mean of ImageNet. Keras leaves the
- * geometry to its users; this is the usual one.
+ * The preprocessing of networks from Caffe and of keras.applications' ResNets: BGR, minus the mean of ImageNet. Keras leaves
+ * the geometry to its users; this is the usual one.
  */
 export const caffe: Preprocessing = {
   ...imagenet,
@@ -50,11 +50,13 @@ export const caffe: Preprocessing = {
   std: [1, 1, 1],
 }
 
-/** An image as the network takes it. */
+/** A preprocessed image. */
 export interface Prepared {
-  /** `[height, width, 3]` of {@link inputSize}, in the order of `channels`. */
+  /** `[height, width, 3]`, the size of the last step, in the order of `channels`. */
   readonly pixels: Uint8Array
-  /** The part of the original image that this shows, in its pixels; beyond its edges where it had to be padded. */
+  /**
+   * The part of the original image that this shows, in that image's pixels; it extends past the edges where padding was needed.
+   */
   readonly view: View
 }
 
@@ -69,7 +71,7 @@ export function inputSize({ steps }: Preprocessing): Size {
   return 'crop' in last ? last.crop : (last.resize as Size)
 }
 
-/** What a plan has to know: the size, and mean and standard deviation in units of byte / 255. */
+/** The input of a plan: the size, and mean and standard deviation in units of byte / 255. */
 export function inputOf(preprocessing: Preprocessing): Size & Pick<Preprocessing, 'mean' | 'std'> {
   const { mean, std, range = 1 } = preprocessing
   const scaled = (values: readonly number[]) => values.map(value => value / range)
@@ -77,10 +79,11 @@ export function inputOf(preprocessing: Preprocessing): Size & Pick<Preprocessing
 }
 
 /**
- * Carries out the steps, off the event loop, where `image` is read until the promise settles: nobody else may have its array. Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise.
- * A crop larger than what it is taken from is padded with black.
+ * Applies the steps off the event loop. `image` is read until the promise settles, so the caller must not share its array.
+ * Sizes are rounded as torchvision does, and offsets unless `cropRounding` says otherwise. A crop larger than its image is padded
+ * with black.
  *
- * @throws ResidualError PICTURE_TOO_LARGE where a step would make it so
+ * @throws ResidualError PICTURE_TOO_LARGE if a step would make the image too large
  */
 export async function preprocess(
   image: Image,
@@ -98,7 +101,7 @@ export async function preprocess(
     }
     const size =
       'shorterSide' in step.resize ? withShorterSide(current, step.resize.shorterSide) : step.resize
-    // A crop that follows is done by the same call, which computes only what it keeps.
+    // A crop that follows is part of the same call, which computes only the pixels that are kept.
     const next = steps[i + 1]
     const fused = next && 'crop' in next && next.crop.height <= size.height && next.crop.width <= size.width
     const window = fused ? centre(size, next.crop, cropRounding) : { top: 0, left: 0, ...size }
@@ -120,10 +123,10 @@ function reversed(pixels: Uint8Array): Uint8Array {
   return result
 }
 
-const maxExtent = 1 << 24 // of the addon
+const maxExtent = 1 << 24 // the addon's limit
 
 /**
- * Resizes to `size` and keeps `window` of the result. Nobody else may have the array of the image.
+ * Resizes to `size` and keeps `window` of the result. The caller must not share the image's array.
  *
  * @throws ResidualError PICTURE_TOO_LARGE
  */
@@ -138,7 +141,7 @@ export async function resize(
   if (Math.max(size.height, size.width) > maxExtent || window.height * window.width > maxPixels) {
     throw new ResidualError(
       'PICTURE_TOO_LARGE',
-      `An image of ${height}x${width} would become one of ${size.height}x${size.width}. Crop it first.`,
+      `An image of ${height}x${width} would be resized to ${size.height}x${size.width}, which is too large. Crop it first.`,
     )
   }
   try {
@@ -168,7 +171,7 @@ function withShorterSide({ height, width }: Size, side: number): Size {
     : { height: side, width: longer(width, height) }
 }
 
-/** The window of `size` in the middle of `of`; it begins above or left of it where it is larger. */
+/** The window of `size` centred in `of`; its offset is negative if it is larger. */
 function centre(of: Size, size: Size, rounding: Preprocessing['cropRounding'] = 'even'): View {
   const round = rounding === 'down' ? Math.floor : roundHalfToEven
   const offset = (extent: number, wanted: number) =>
@@ -176,7 +179,7 @@ function centre(of: Size, size: Size, rounding: Preprocessing['cropRounding'] = 
   return { top: offset(of.height, size.height), left: offset(of.width, size.width), ...size }
 }
 
-/** As Python's round(). */
+/** Like Python's round(). */
 function roundHalfToEven(x: number): number {
   return x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)
 }
@@ -197,7 +200,7 @@ function crop({ data, height, width }: Image, window: View): Image {
   return { data: result, height: window.height, width: window.width }
 }
 
-/** The part of `view` that `window` is of an image of `size` showing all of it. */
+/** The part of `view` that `window` covers, given an image of `size` that shows all of `view`. */
 function part(view: View, size: Size, window: View): View {
   const [y, x] = [view.height / size.height, view.width / size.width]
   return {
@@ -208,12 +211,12 @@ function part(view: View, size: Size, window: View): View {
   }
 }
 
-const maxSide = 1 << 14 // of what a step makes: images of 0.8 GB, as for decoding
+const maxSide = 1 << 14 // of a step's result: images of 0.8 GB, as for decoding
 
 /**
  * Checks a record read from `source`.
  *
- * @throws ResidualError MODEL_INVALID naming the member that is wrong
+ * @throws ResidualError MODEL_INVALID naming the invalid member
  */
 export function parsePreprocessing(json: unknown, source: string): Preprocessing {
   const fail = (what: string) => new ResidualError('MODEL_INVALID', `The preprocessing in ${source} ${what}.`)
@@ -222,10 +225,11 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
     [key: string]: unknown
   }
   const other = Object.keys(others).find(name => name !== 'comment')
-  if (other !== undefined) throw fail(`has ${quoted(other)}, which is not known`)
+  if (other !== undefined) throw fail(`has the unknown member ${quoted(other)}`)
   if (!Array.isArray(steps) || steps.length === 0) throw fail("has no 'steps'")
-  for (const step of steps) if (!isStep(step)) throw fail(`has the step ${quoted(step)}, which is not known`)
-  if ('shorterSide' in (steps.at(-1).resize ?? {})) throw fail('ends with a step that leaves the size open')
+  for (const step of steps) if (!isStep(step)) throw fail(`has the invalid step ${quoted(step)}`)
+  if ('shorterSide' in (steps.at(-1).resize ?? {}))
+    throw fail('ends with a step that leaves the size undetermined')
   if (interpolation !== 'bilinear' && interpolation !== 'bicubic') {
     throw fail("has an 'interpolation' that is neither 'bilinear' nor 'bicubic'")
   }
@@ -248,7 +252,7 @@ export function parsePreprocessing(json: unknown, source: string): Preprocessing
     const input = inputOf(parsed)
     checkNormalization(input.mean, input.std, 3)
   } catch (cause) {
-    throw fail(`cannot be carried out: ${(cause as Error).message}`)
+    throw fail(`cannot be applied: ${(cause as Error).message}`)
   }
   return parsed
 }

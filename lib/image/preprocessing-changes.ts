@@ -1,14 +1,14 @@
-// Changing the preprocessing of a checkpoint in part.
+// Partial overrides of a checkpoint's preprocessing.
 
 import { checkNames, type Names } from '../base/options.ts'
 import { ResidualError } from '../errors.ts'
 import { inputSize, type Preprocessing, parsePreprocessing, type Step } from './preprocess.ts'
 
-/** What replaces members of a {@link Preprocessing}. */
+/** Replacements for members of a {@link Preprocessing}. */
 export interface PreprocessingChanges extends Partial<Preprocessing> {
   /**
-   * In place of `steps`: the share of the shorter side that the network sees, above 0 and up to 1, as timm's `crop_pct`. The image
-   * is resized by its shorter side and cropped to the size that the network took before, which must be a square.
+   * Instead of `steps`: the fraction of the shorter side that the network sees, above 0 and up to 1, like timm's `crop_pct`.
+   * The image is resized by its shorter side and cropped to the network's previous input size, which must be square.
    */
   readonly cropFraction?: number
 }
@@ -27,7 +27,7 @@ const changeNames = {
 /**
  * `preprocessing` with some members replaced.
  *
- * @throws ResidualError MODEL_INVALID where that makes none that can be carried out
+ * @throws ResidualError MODEL_INVALID if the result cannot be applied
  * @throws TypeError, RangeError for changes of members that do not exist
  */
 export function changePreprocessing(
@@ -45,7 +45,7 @@ export function changePreprocessing(
 
 function croppedTo(crop: { readonly height: number; readonly width: number }, fraction: unknown): Step[] {
   if (!(typeof fraction === 'number' && fraction > 0 && fraction <= 1))
-    throw invalid("has a 'cropFraction' that is not above 0 and up to 1")
+    throw invalid("has a 'cropFraction' that is not a number above 0 and up to 1")
   const { height, width } = crop
   if (height !== width) throw invalid(`has a 'cropFraction' for images of ${height}x${width}; give 'steps'`)
   return [{ resize: { shorterSide: Math.floor(height / fraction) } }, { crop }]

@@ -1,17 +1,17 @@
-// The bytes of an image's file: all of them, or its beginning where that is no image's.
+// Reading image files: in full, or only the first bytes if the file is not an image.
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError } from '../errors.ts'
 import { formatOf, headBytes } from './format.ts'
 
-/** The most bytes an image's file may have: enough for one of the most pixels that is packed not at all. */
+/** The most bytes an image file may have: enough for the largest image, uncompressed. */
 export const mostFileBytes = 2 ** 30
 
-// Opening a pipe that nobody writes to would otherwise take a thread for good.
+// Otherwise opening a pipe that nobody writes to would block a thread forever.
 const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 /**
- * Reads a file if it begins like an image, and otherwise only what tells what else it is.
+ * Reads a file if it begins like an image, otherwise only enough of it to tell what it is.
  *
  * @throws ResidualError FILE_NOT_FOUND, PICTURE_TOO_LARGE; the signal's reason
  */
@@ -27,7 +27,7 @@ export async function readImage(path: string, signal: AbortSignal | undefined): 
     const head = await readFrom(handle, 0, Math.min(size, headBytes))
     if (!formatOf(head)) return head
     if (size > mostFileBytes) {
-      const problem = `${path} has ${size} bytes, more than the ${mostFileBytes} that are read`
+      const problem = `${path} has ${size} bytes, more than the limit of ${mostFileBytes}`
       throw new ResidualError('PICTURE_TOO_LARGE', `${problem}. Reduce it first.`)
     }
     signal?.throwIfAborted()
@@ -40,13 +40,13 @@ export async function readImage(path: string, signal: AbortSignal | undefined): 
   }
 }
 
-/** As many bytes as there are, at most `length`. */
+/** Up to `length` bytes, as many as there are. */
 async function readFrom(handle: FileHandle, begin: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(length) // of no pool: libvips holds it for long
+  const bytes = Buffer.allocUnsafeSlow(length) // not pooled: libvips holds it for a long time
   let done = 0
   while (done < length) {
     const { bytesRead } = await handle.read(bytes, done, length - done, begin + done)
-    if (bytesRead === 0) break // cut meanwhile: decoding tells
+    if (bytesRead === 0) break // truncated meanwhile: decoding reports it
     done += bytesRead
   }
   return bytes.subarray(0, done)
@@ -55,7 +55,7 @@ async function readFrom(handle: FileHandle, begin: number, length: number): Prom
 const unreadable = (path: string, why: string, cause?: unknown) =>
   new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${why}.`, { cause })
 
-/** Node's words without the path, which is long enough to be said once. */
+/** Node's message without the path, which need not be repeated. */
 function reasonOf({ code, message }: NodeJS.ErrnoException): string {
   if (code === 'ENOENT') return 'there is no such file'
   return message.replace(/, \w+ '.*'$/s, '').replace(/, read$/, '')

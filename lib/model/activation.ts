@@ -1,4 +1,4 @@
-// The activation behind a classifier: what makes probabilities of its logits.
+// Output activations: what turns logits into probabilities.
 import { outOfRange } from '../errors.ts'
 
 export const activations = ['softmax', 'sigmoid', 'none'] as const

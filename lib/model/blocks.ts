@@ -1,4 +1,4 @@
-// The parts that ResNets repeat: stems, and blocks with their shortcuts, built of layers.
+// The building blocks of ResNets: stems, and residual blocks with their shortcuts.
 import { checkNames, type Names } from '../base/options.ts'
 import type { Value } from './graph.ts'
 import { add, convBN, defaultEpsilon, localAvgPool, relu } from './layers.ts'

@@ -1,6 +1,8 @@
-// How does a plan read to a person?
+// Plans as text.
 import { visible } from '../base/text.ts'
-import { type Op, opCost, type Plan, planCost, type Shape } from './plan.ts'
+import { type Op, operandsOf, type Window } from './ops.ts'
+import { opCost, type Plan, planCost } from './plan.ts'
+import { type PlanValue, shapeText } from './value.ts'
 
 /** A table: a line per operation with shapes, what is fused into it, MFLOP and KiB per image; then the totals. */
 export function formatPlan(plan: Plan): string {
@@ -9,8 +11,8 @@ export function formatPlan(plan: Plan): string {
     return [
       op.name,
       op.kind,
-      op.kind === 'normalize' ? 'bytes' : shapeText(plan.values[op.src]!),
-      shapeText(plan.values[op.dst]!),
+      op.kind === 'normalize' ? 'bytes' : valueText(plan.values[op.src]!),
+      valueText(plan.values[op.dst]!),
       details(plan, op),
       (cost.flops / 1e6).toFixed(2),
       (cost.weightBytes / 1024).toFixed(1),
@@ -41,31 +43,28 @@ export function alignColumns(rows: readonly (readonly string[])[], right: readon
   )
 }
 
-export function shapeText({ height, width, channels }: Shape): string {
-  return `${height}x${width}x${channels}`
+/** The precision is shown where it is not fp32, `int8` with its scale. */
+function valueText(value: PlanValue): string {
+  const { precision = 'fp32', scale } = value
+  const shown = precision === 'fp32' ? [] : [precision, ...(scale === undefined ? [] : [`*${scale}`])]
+  return [shapeText(value), ...shown].join(' ')
 }
 
 function details(plan: Plan, op: Op): string {
-  if (op.kind === 'maxPool') return windowText(op)
-  if (op.kind !== 'conv') return ''
-  const parts = [op.convName === null ? 'pass' : windowText(op)]
-  if (op.groups > 1 && op.convName !== null) parts.push(`${op.groups} groups`)
-  if (op.averaged) parts.push('mean')
-  if (op.batchNorm) parts.push('bn')
-  if (op.residual !== null) parts.push(`+ ${plan.ops.find(other => other.dst === op.residual)!.name}`)
-  if (op.relu) parts.push('relu')
+  const parts: string[] = []
+  if ('kernel' in op) parts.push(op.kind === 'conv' && op.convName === null ? 'pass' : windowText(op))
+  if (op.kind === 'conv') {
+    if (op.groups > 1 && op.convName !== null) parts.push(`${op.groups} groups`)
+    if (op.averaged) parts.push('mean')
+    if (op.batchNorm) parts.push('bn')
+  }
+  for (const { operand, index } of operandsOf(op))
+    if (operand.sign !== undefined)
+      parts.push(`${operand.sign} ${plan.ops.find(({ dst }) => dst === index)!.name}`)
+  if (op.kind === 'conv' && op.relu) parts.push('relu')
   return parts.join(' ')
 }
 
-/** Of a convolution or a pool. */
-export function windowText({
-  kernel,
-  stride,
-  padding,
-}: {
-  kernel: number
-  stride: number
-  padding: number
-}): string {
+function windowText({ kernel, stride, padding }: Window): string {
   return `${kernel}x${kernel}${stride > 1 ? `/${stride}` : ''}${padding > 0 ? ` pad ${padding}` : ''}`
 }

@@ -1,4 +1,13 @@
-// What is a network before anything is decided about how to run it? A list of layers, each naming those it reads.
+// The graph of a network: a list of layers, each naming its inputs, before anything is decided about how it runs.
+import type { LayerOp, LinearOp } from './ops.ts'
+
+/** An operation as a layer: without what it writes, and named only where parameters are. */
+type AsLayer<O extends LayerOp> = O extends LinearOp ? Omit<O, 'dst'> : Omit<O, 'dst' | 'name'>
+export type OpLayer = LayerOp extends infer O extends LayerOp
+  ? O extends LayerOp
+    ? AsLayer<O>
+    : never
+  : never
 
 /** One layer. Ids are positions in {@link Graph.layers}; a layer reads only earlier ones. */
 export type Layer =
@@ -15,16 +24,8 @@ export type Layer =
   | { readonly kind: 'batchNorm'; readonly name: string; readonly src: number; readonly epsilon: number }
   | { readonly kind: 'relu'; readonly src: number }
   | { readonly kind: 'add'; readonly src: number; readonly other: number }
-  | {
-      readonly kind: 'maxPool'
-      readonly src: number
-      readonly kernel: number
-      readonly stride: number
-      readonly padding: number
-    }
   | { readonly kind: 'localAvgPool'; readonly src: number; readonly kernel: number }
-  | { readonly kind: 'avgPool'; readonly src: number }
-  | { readonly kind: 'linear'; readonly name: string; readonly src: number }
+  | OpLayer
 
 /** The layers built so far, in an order in which they can run. */
 export interface Graph {

@@ -103,6 +103,13 @@ export function globalAvgPool(x: Value): Value {
   return append(x.graph, { kind: 'avgPool', src: x.id }, x.channels)
 }
 
+/** Multiplies each channel of an image by a number of its own: `x`, `[N,H,W,C]`, times `gate`, `[N,1,1,C]`, as in squeeze-and-excitation. */
+export function channelGate(x: Value, gate: Value): Value {
+  if (x.graph !== gate.graph) throw wrongType('a value of the same graph', 'the gate', gate)
+  if (x.channels !== gate.channels) throw outOfRange(`${x.channels} channels`, 'the gate', gate.channels)
+  return append(x.graph, { kind: 'channelGate', src: x.id, gate: gate.id }, x.channels)
+}
+
 /** A fully connected layer on `[N,1,1,C]`; parameters `{name}.weight`, `[classes, C]`, and `{name}.bias`, `[classes]`. */
 export function linear(x: Value, options: { readonly name: string; readonly classes: number }): Value {
   checkNames(options, { name: true, classes: true })

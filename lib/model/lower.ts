@@ -1,10 +1,12 @@
-// How does a graph become a plan? Layers a convolution can absorb disappear into it; everything else maps one to one.
+// Lowering a graph to a plan: layers that a convolution can absorb are fused into it; the rest map one to one.
 import { checkInteger, outOfRange } from '../errors.ts'
 import { type Activation, checkActivation, usualActivation } from './activation.ts'
-import type { Graph, Layer, Network } from './graph.ts'
+import type { Graph, Layer, Network, OpLayer } from './graph.ts'
 import { checkNormalization } from './normalization.ts'
-import type { ConvOp, Op, OutputName, Plan, Shape } from './plan.ts'
+import { type ConvOp, dueShape, type LayerOp, type Op, operandsOf, resultExtent, type Window } from './ops.ts'
+import type { OutputName, Plan } from './plan.ts'
 import { countUses, reachable } from './uses.ts'
+import { type Shape, sameShape, shapeText } from './value.ts'
 
 export interface LowerOptions {
   readonly height: number
@@ -134,39 +136,26 @@ class Lowering {
         this.convs.set(id, open)
         return
       }
-      case 'maxPool': {
-        const src = this.need(layer.src)
-        const shape = { ...this.windowed(this.values[src]!, layer, 'a max pool'), channels }
-        const { kernel, stride, padding } = layer
-        const op = { kind: 'maxPool', name: `maxpool${id}`, src, kernel, stride, padding } as const
-        this.emitted.set(
-          id,
-          this.emit(shape, dst => ({ ...op, dst })),
-        )
-        return
-      }
-      case 'avgPool': {
-        const src = this.need(layer.src)
-        const op = { kind: 'avgPool', name: `avgpool${id}`, src } as const
-        this.emitted.set(
-          id,
-          this.emit({ height: 1, width: 1, channels }, dst => ({ ...op, dst })),
-        )
-        return
-      }
-      case 'linear': {
-        const src = this.need(layer.src)
-        const { height, width } = this.values[src]!
-        if (height !== 1 || width !== 1)
-          throw outOfRange('pooled values, 1x1', `'${layer.name}'`, `${height}x${width}`)
-        const op = { kind: 'linear', name: layer.name, src } as const
-        this.emitted.set(
-          id,
-          this.emit({ height, width, channels }, dst => ({ ...op, dst })),
-        )
-        return
-      }
+      default:
+        this.take(id, layer)
     }
+  }
+
+  /** Emits the operation that the layer stands for. */
+  private take(id: number, layer: OpLayer): void {
+    const name = 'name' in layer ? layer.name : `${layer.kind.toLowerCase()}${id}`
+    const operands = operandsOf(layer).map(({ operand, index }) => [operand.name, this.need(index)])
+    const op = { ...layer, name, ...Object.fromEntries(operands), dst: -1 } as LayerOp
+    const shape = this.shapeOf(op, this.graph.channels[id]!)
+    for (const { operand, index } of operandsOf(op)) {
+      const [given, due] = [this.values[index]!, dueShape(operand, this.values[index]!, shape)]
+      if (!sameShape(given, due))
+        throw outOfRange(shapeText(due), `the ${operand.name} of '${name}'`, shapeText(given))
+    }
+    this.emitted.set(
+      id,
+      this.emit(shape, dst => ({ ...op, dst })),
+    )
   }
 
   /** Opens a conv op for layer `id`. Its destination is known only when it is emitted. */
@@ -226,25 +215,18 @@ class Lowering {
     return dst
   }
 
-  private shapeOf(conv: ConvOp, channels: number): Shape {
-    return { ...this.windowed(this.values[conv.src]!, conv, `'${conv.name}'`), channels }
-  }
-
-  private windowed(
-    src: Shape,
-    { kernel, stride, padding }: { kernel: number; stride: number; padding: number },
-    name: string,
-  ): { height: number; width: number } {
-    const windows = (extent: number) => Math.floor((extent + 2 * padding - kernel) / stride) + 1
-    const [height, width] = [windows(src.height), windows(src.width)]
+  private shapeOf(op: ConvOp | LayerOp, channels: number): Shape {
+    const src = this.values[op.src]!
+    const { height, width } = resultExtent(op, src)
     if (height < 1 || width < 1) {
+      const { kernel, padding } = op as Window
       throw outOfRange(
         `at least ${kernel - 2 * padding} pixels each way`,
-        `the input of ${name}`,
+        `the input of '${op.name}'`,
         `${src.height}x${src.width}`,
       )
     }
-    return { height, width }
+    return { height, width, channels }
   }
 
   private checkSameShape(conv: ConvOp, residual: number): void {

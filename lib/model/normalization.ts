@@ -1,4 +1,4 @@
-// The mean and the standard deviation that images are normalised with, and what these may be.
+// Mean and standard deviation for input normalisation, and their valid range.
 import { outOfRange, wrongType } from '../errors.ts'
 
 /** In units of byte / 255. Beyond these limits nobody means it, and at some point float32 ends. `core::kLeastStd` and so on are their twins. */

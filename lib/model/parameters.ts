@@ -1,4 +1,4 @@
-// Which tensors does a network want of its checkpoint?
+// The parameters of a network: the tensors it needs from a checkpoint.
 import type { Network } from './graph.ts'
 import { product } from './product.ts'
 

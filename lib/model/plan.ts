@@ -1,75 +1,18 @@
-// What is run? A plan: seven kinds of fused operation over values whose shapes are known. C++ reads this very object.
+// The plan: fused operations over values of known shape. C++ reads this very object.
 import type { Activation } from './activation.ts'
+import { type Op, operandsOf, rowOf } from './ops.ts'
+import { elements, type PlanValue, type Shape, valueBytes } from './value.ts'
 
-/** One image's worth of a value, `[height, width, channels]`; a batch adds N in front. */
-export interface Shape {
-  readonly height: number
-  readonly width: number
-  readonly channels: number
-}
+export type { ConvOp, LinearOp, Op } from './ops.ts'
+export { elements, type PlanValue, type Shape, type ValuePrecision } from './value.ts'
 
 /** What a run can return. `core::kOutputNames` is its twin. */
 export const outputNames = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 export type OutputName = (typeof outputNames)[number]
 
-interface OpBase {
-  readonly name: string
-  /** Indices of {@link Plan.values}. */
-  readonly src: number
-  readonly dst: number
-}
-
-interface Window {
-  readonly kernel: number
-  readonly stride: number
-  readonly padding: number
-}
-
-/** `(byte / 255 - mean) / std` per channel: always and only operation 0. It has no `src`: that is the input. */
-export interface NormalizeOp extends Omit<OpBase, 'src'> {
-  readonly kind: 'normalize'
-  readonly mean: readonly number[]
-  readonly std: readonly number[]
-}
-
-/** `relu(conv(src) + bias + residual)`, of which all but the convolution may be absent. */
-export interface ConvOp extends OpBase, Window {
-  readonly kind: 'conv'
-  readonly groups: number
-  /** The value added before relu, of the shape of `dst`. */
-  readonly residual: number | null
-  readonly relu: boolean
-  /** Its weights are those of a 1x1 convolution, spread evenly over the window: a mean over each window is taken before that. */
-  readonly averaged?: true
-  /** The layer whose weights these are; null: each channel passes as it is (a layer no convolution could absorb). */
-  readonly convName: string | null
-  /** The batch normalisation to fold into the weights. */
-  readonly batchNorm: { readonly name: string; readonly epsilon: number } | null
-}
-
-export interface MaxPoolOp extends OpBase, Window {
-  readonly kind: 'maxPool'
-}
-
-/** The mean over all pixels. */
-export interface AvgPoolOp extends OpBase {
-  readonly kind: 'avgPool'
-}
-
-export interface LinearOp extends OpBase {
-  readonly kind: 'linear'
-}
-
-/** Makes probabilities of logits: over all channels of a pixel, or of each by itself. */
-export interface ActivationOp extends OpBase {
-  readonly kind: 'softmax' | 'sigmoid'
-}
-
-export type Op = NormalizeOp | ConvOp | MaxPoolOp | AvgPoolOp | LinearOp | ActivationOp
-
 export interface Plan {
   readonly name: string
-  readonly values: readonly Shape[]
+  readonly values: readonly PlanValue[]
   readonly ops: readonly Op[]
   /** Without an activation the probabilities are the logits. */
   readonly outputs: { readonly logits: number; readonly probabilities: number } & {
@@ -100,43 +43,28 @@ export function activationOf({ ops, outputs }: Plan): Activation {
   return last?.kind === 'softmax' || last?.kind === 'sigmoid' ? last.kind : 'none'
 }
 
-export function elements(shape: Shape): number {
-  return shape.height * shape.width * shape.channels
-}
-
-/** Activations and weights are of `bytesPerNumber` (fp16 takes 2), logits, probabilities and biases of float32. */
+/**
+ * What an operation takes. Values that are kept as float32 count as `bytesPerNumber` (fp16 takes 2), and so do weights; logits,
+ * probabilities and biases are float32 whatever the precision.
+ */
 export function opCost(plan: Plan, op: Op, bytesPerNumber: number = bytesPerFloat): OpCost {
-  const dst = elements(plan.values[op.dst]!)
-  if (op.kind === 'normalize') {
-    return { flops: 2 * dst, weightBytes: 0, activationBytes: dst + dst * bytesPerNumber } // one byte in, one number out
+  const dst = plan.values[op.dst]!
+  const src = plan.values[op.kind === 'normalize' ? op.dst : op.src]!
+  const sizes = { src, srcElements: elements(src), dstElements: elements(dst) }
+  const { logits, probabilities } = plan.outputs
+  const bytesOf = (index: number) => {
+    const value = plan.values[index]!
+    const isKept = (value.precision ?? 'fp32') !== 'fp32' || index === logits || index === probabilities
+    return isKept ? valueBytes(value) : elements(value) * bytesPerNumber
   }
-  const srcShape = plan.values[op.src]!
-  const src = elements(srcShape)
-  const activationBytes = (src + dst) * bytesPerNumber
-  switch (op.kind) {
-    case 'conv': {
-      const depth = (op.kernel * op.kernel * srcShape.channels) / op.groups
-      const channels = plan.values[op.dst]!.channels
-      const epilogue = 1 + (op.residual === null ? 0 : 1) + (op.relu ? 1 : 0)
-      return {
-        flops: dst * (2 * depth + epilogue),
-        weightBytes: channels * (depth * bytesPerNumber + bytesPerFloat),
-        activationBytes: activationBytes + (op.residual === null ? 0 : dst * bytesPerNumber),
-      }
-    }
-    case 'linear':
-      return {
-        flops: dst * (2 * src + 1),
-        weightBytes: dst * (src * bytesPerNumber + bytesPerFloat),
-        activationBytes: src * bytesPerNumber + dst * bytesPerFloat,
-      }
-    case 'maxPool':
-      return { flops: dst * (op.kernel * op.kernel - 1), weightBytes: 0, activationBytes }
-    case 'avgPool':
-      return { flops: src, weightBytes: 0, activationBytes }
-    case 'softmax':
-    case 'sigmoid':
-      return { flops: 4 * dst, weightBytes: 0, activationBytes: (src + dst) * bytesPerFloat }
+  const inputBytes = op.kind === 'normalize' ? elements(dst) : 0 // the session's input, of bytes
+  const read = operandsOf(op).reduce((bytes, { index }) => bytes + bytesOf(index), inputBytes)
+  const [kernel, groups] = op.kind === 'conv' ? [op.kernel, op.groups] : [1, 1]
+  const depth = (kernel * kernel * src.channels) / groups
+  return {
+    flops: rowOf(op).flops(op, sizes),
+    weightBytes: rowOf(op).weighted ? dst.channels * (depth * bytesPerNumber + bytesPerFloat) : 0,
+    activationBytes: read + bytesOf(op.dst),
   }
 }
 

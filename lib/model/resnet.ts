@@ -1,4 +1,4 @@
-// What is a ResNet? Stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
+// ResNet: stem, four stages of blocks, pool, classifier (He et al., https://arxiv.org/abs/1512.03385).
 
 import { checkNames, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'

@@ -1,5 +1,6 @@
-// Which layers does a network need, and how often is each of them read?
+// Reachability and use counts of layers.
 import type { Layer, Network } from './graph.ts'
+import { operandsOf } from './ops.ts'
 
 /** How many of the wanted layers read each layer; being an output counts as well. */
 export function countUses({ graph, outputs }: Network, wanted: Set<number>): number[] {
@@ -18,7 +19,18 @@ export function reachable({ graph, outputs }: Network): Set<number> {
   return wanted
 }
 
-function sources(layer: Layer): number[] {
-  if (layer.kind === 'input') return []
-  return layer.kind === 'add' ? [layer.src, layer.other] : [layer.src]
+/** The layers that a layer reads. */
+export function sources(layer: Layer): number[] {
+  switch (layer.kind) {
+    case 'input':
+      return []
+    case 'add':
+      return [layer.src, layer.other]
+    case 'batchNorm':
+    case 'relu':
+    case 'localAvgPool':
+      return [layer.src]
+    default:
+      return operandsOf(layer).map(({ index }) => index)
+  }
 }

@@ -1,4 +1,4 @@
-// Which checkpoints can be pulled by a name of their own? A table; docs/pull.md tells what of it is pinned and what is not.
+// The table of checkpoints that can be pulled by a short name. docs/pull.md says what is pinned and what is not.
 //
 // Sources, all read in November 2026 (nothing here was computed or guessed; what no source states is left out):
 // - SHA-256, revision and size of a Hub file: the file's own page, https://huggingface.co/OWNER/REPO/blob/REVISION/model.safetensors
@@ -15,12 +15,12 @@ import { imagenet, type Preprocessing } from '../image/preprocess.ts'
 import type { ResNetOptions } from '../model/resnet.ts'
 
 export interface Checkpoint {
-  /** An address, or a repository of the Hugging Face hub. */
+  /** A URL, or a repository of the Hugging Face hub. */
   readonly from: { readonly url: string } | { readonly repository: string; readonly revision: string }
   readonly architecture: ResNetOptions
-  /** All 64 digits, or as many of the first ones as are known; none: what the hub states is trusted at the first pull. */
+  /** All 64 digits, or as many leading ones as are known. Without any, the first pull trusts the value that the hub states. */
   readonly sha256?: string
-  /** As published, rounded there. */
+  /** As published there, rounded. */
   readonly size?: string
   /** Per cent of ImageNet-1k's validation images, with this preprocessing. */
   readonly top1?: number
@@ -56,7 +56,7 @@ const timm = (name: string, revision = 'main') => ({ repository: `timm/${name}`,
 const hub = (repository: string, revision = 'main') => ({ repository, revision })
 const torch = (file: string) => ({ url: `https://download.pytorch.org/models/${file}.pth` })
 
-/** By name; a file of the cache is named after it. */
+/** By name; files in the cache are named after it. */
 export const checkpoints: { readonly [name: string]: Checkpoint } = {
   'resnet18.tv_in1k': {
     from: timm('resnet18.tv_in1k'),
@@ -153,7 +153,7 @@ export const checkpoints: { readonly [name: string]: Checkpoint } = {
     sha256: '47528f24e5cd6844249c9e4ea11aed6619431b83a0596afe80efdfffdb369900',
     size: '335 MB',
     top1: 83.246,
-    ...bsd2, // torchvision has no older weights of this one
+    ...bsd2, // torchvision has no older weights of this network
   },
   'wide_resnet50_2.tv_in1k': {
     from: timm('wide_resnet50_2.tv_in1k'),

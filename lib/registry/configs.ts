@@ -1,4 +1,4 @@
-// The files of a repository that say what its checkpoint is: config.json and preprocessor_config.json, kept beside it.
+// A repository's config.json and preprocessor_config.json, fetched and kept next to its checkpoint.
 import { basename, dirname, extname, join } from 'node:path'
 import { ResidualError } from '../errors.ts'
 import { writeAtomically } from '../files/atomic-file.ts'
@@ -7,15 +7,15 @@ import type { Transport } from './transport.ts'
 
 const configNames = ['config.json', 'preprocessor_config.json']
 const maxBytes = 4 << 20 // labels of 21,000 classes take one
-const longestMs = 30_000 // for one of them
+const longestMs = 30_000 // per file
 
-/** Where the file of that name is kept for a checkpoint: many lie in one folder. */
+/** Where a checkpoint's file of that name is kept: many checkpoints share one folder. */
 export function configPath(checkpoint: string, name: string): string {
   return join(dirname(checkpoint), `${basename(checkpoint, extname(checkpoint))}.${name}`)
 }
 
 /**
- * Brings those that the repository of `source` has. Nobody states their checksums: they are as good as https is.
+ * Fetches those that the repository of `source` has. No checksums are published for them: only https protects them.
  *
  * @throws ResidualError DOWNLOAD_FAILED, FILE_WRITE_FAILED; the signal's reason
  */
@@ -32,7 +32,7 @@ export async function bringConfigs(
   }
 }
 
-/** Undefined where there is none. */
+/** Undefined if there is none. */
 async function textAt(
   transport: Transport,
   url: string,
@@ -47,7 +47,7 @@ async function textAt(
       { 'accept-encoding': 'identity' },
       signal ? AbortSignal.any([signal, late]) : late,
     )
-    body.on('error', () => {}) // whoever reads it hears of it
+    body.on('error', () => {}) // the reader gets the error
     try {
       if (status === 404) return undefined
       if (status !== 200) throw failed(`the server answered ${status}`)

@@ -1,4 +1,4 @@
-// How does a file come over a network that breaks? In as many tries as it takes, each going on where the last one ended.
+// Downloads over an unreliable network: retried, each attempt resuming where the last one stopped.
 import { pipeline } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createGunzip } from 'node:zlib'
@@ -8,35 +8,35 @@ import { prepare } from './prepare.ts'
 import { type Answer, type Stated, TransientFailure, type Transport } from './transport.ts'
 
 export interface Progress {
-  /** Bytes that are here, those of earlier tries and runs included. */
+  /** Bytes received, including those of earlier attempts and runs. */
   readonly received: number
-  /** Bytes there will be; undefined where the server does not say. */
+  /** Bytes in all; undefined if the server does not say. */
   readonly total: number | undefined
 }
 
 export interface DownloadOptions {
   readonly signal: AbortSignal | undefined
   readonly onProgress: ((progress: Progress) => void) | undefined
-  /** Called before each further try, with what went wrong. */
+  /** Called before each retry, with the reason. */
   readonly onRetry: ((reason: string, waitMs: number) => void) | undefined
-  /** Tries after the first; one that brings a mebibyte or more starts the count anew. */
+  /** Retries after the first attempt; an attempt that brings a mebibyte or more resets the count. */
   readonly retries: number
-  /** Before the second try; doubled with each. */
+  /** Wait before the first retry; doubled with each. */
   readonly retryMs: number
-  /** A try ends when no byte came for so long. */
+  /** An attempt ends if no data arrives for this long. */
   readonly stallMs: number
-  /** Refuses, by throwing, what a server says it will send. */
+  /** Throws to refuse what a server says it will send. */
   readonly accept: (stated: Stated) => void
 }
 
-const progressBytes = 2 ** 20 // of a try that was worth it
+const progressBytes = 2 ** 20 // of an attempt that counts as progress
 const maxWaitMs = 60_000
 const maxBytes = 2 ** 33 // of files of unknown length
 
 /**
- * Gets all bytes of `url` into `part`.
+ * Downloads all of `url` into `part`.
  *
- * @throws ResidualError DOWNLOAD_FAILED, FILE_WRITE_FAILED, what `accept` throws; the signal's reason. What has come is kept
+ * @throws ResidualError DOWNLOAD_FAILED, FILE_WRITE_FAILED, what `accept` throws; the signal's reason. Received bytes are kept
  */
 export async function download(
   transport: Transport,
@@ -76,7 +76,7 @@ async function attempt(
   const range = etag === undefined ? undefined : { range: `bytes=${received}-`, 'if-range': etag }
   try {
     const answer = await transport.get(url, { 'accept-encoding': 'identity', ...range }, signal)
-    answer.body.on('error', () => {}) // whoever reads it hears of it; here nobody may
+    answer.body.on('error', () => {}) // a reader gets the error; here there may be none
     try {
       if (await prepare(url, answer, part, options.accept)) await receive(url, answer, part, options, clock)
     } finally {
@@ -85,7 +85,7 @@ async function attempt(
   } catch (error) {
     if (error instanceof ResidualError || error instanceof TransientFailure) throw error
     const message = stall.signal.aborted
-      ? `nothing came for ${options.stallMs / 1000} s`
+      ? `no data for ${options.stallMs / 1000} s`
       : reasonOf(error as Error)
     throw new TransientFailure(message, 0, { cause: error })
   } finally {
@@ -110,7 +110,7 @@ async function receive(
       await part.restart(undefined)
       throw new ResidualError(
         'DOWNLOAD_FAILED',
-        `${url}: more came than the ${limit} bytes there were to be.`,
+        `${url}: the server sent more than the expected ${limit} bytes.`,
       )
     }
     await part.write(chunk)
@@ -118,7 +118,7 @@ async function receive(
     onProgress?.({ received: part.received, total })
   }
   if (total !== undefined && part.received < total)
-    throw new TransientFailure(`only ${part.received} of ${total} bytes came`)
+    throw new TransientFailure(`only ${part.received} of ${total} bytes arrived`)
 }
 
 function reasonOf(error: Error): string {
@@ -129,8 +129,8 @@ function reasonOf(error: Error): string {
 function gaveUp(url: string, part: Part, tries: number, cause: TransientFailure): ResidualError {
   return new ResidualError(
     'DOWNLOAD_FAILED',
-    `${url}: given up after ${tries} tries, ${cause.message}. ` +
-      `${part.received > 0 ? `${part.received} bytes are kept: the next pull goes on from there.` : 'Nothing came.'}`,
+    `${url}: gave up after ${tries} attempts: ${cause.message}. ` +
+      `${part.received > 0 ? `${part.received} bytes are kept: the next pull resumes from there.` : 'No data arrived.'}`,
     { cause },
   )
 }

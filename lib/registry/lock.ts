@@ -1,15 +1,15 @@
-// Who may write a file of the cache? One pull at a time, in whatever process; the others wait, and find it there.
+// A lock on a file of the cache, across processes: one pull at a time writes it; the others wait and then find it there.
 import { open, rename, rm, stat, utimes } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { notWritten } from '../files/atomic-file.ts'
 
 const pollMs = 100
 const beatMs = 2000
-/** Whoever has not touched its lock for so long is no more. */
+/** A process that has not touched its lock for this long is gone. */
 const staleMs = 15_000
 
 /**
- * Waits for the lock on `path`, a file beside it, and resolves to a function that gives it back.
+ * Waits for the lock on `path`, a file next to it, and resolves to a function that releases it.
  *
  * @throws ResidualError FILE_WRITE_FAILED; the signal's reason
  */
@@ -22,7 +22,7 @@ export async function lock(path: string, signal: AbortSignal | undefined): Promi
   }
   const beat = setInterval(() => {
     const now = new Date()
-    utimes(file, now, now).catch(() => {}) // gone: the checksum decides what the file is worth
+    utimes(file, now, now).catch(() => {}) // removed: the checksum decides whether the file is good
   }, beatMs)
   beat.unref()
   return async () => {
@@ -41,7 +41,7 @@ async function take(file: string): Promise<boolean> {
   }
 }
 
-/** Two that see the same stale lock must not both remove it: one of them could remove the other's new one. */
+/** If two processes see the same stale lock, only one may remove it: the other could remove the first one's new lock. */
 async function removeStale(file: string): Promise<void> {
   try {
     const { mtimeMs } = await stat(file)
@@ -52,6 +52,6 @@ async function removeStale(file: string): Promise<void> {
     if (moved.mtimeMs === mtimeMs) await rm(aside)
     else await rename(aside, file)
   } catch {
-    // another was quicker
+    // another process was quicker
   }
 }

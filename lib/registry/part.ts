@@ -1,17 +1,17 @@
-// What came of a download that was broken off? A file beside the one it is to become, and a note of what it is part of.
+// Partial downloads: a file next to the final one, and a note of what it is part of.
 import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { notWritten } from '../files/atomic-file.ts'
 
-/** What a server said of the file whose beginning this is. */
+/** What the server said of the file that this is the beginning of. */
 export interface PartNote {
   readonly url: string
-  /** A strong validator: with none of them nothing can be continued. */
+  /** A strong validator: without one, a download cannot be resumed. */
   readonly etag?: string
   readonly bytes?: number
   readonly sha256?: string
 }
 
-/** Any method: @throws ResidualError FILE_WRITE_FAILED, after which what had come is still there */
+/** Any method: @throws ResidualError FILE_WRITE_FAILED; the bytes received so far remain */
 export class Part {
   /** Bytes in the file. */
   received: number
@@ -27,7 +27,7 @@ export class Part {
     this.note = note
   }
 
-  /** The part that becomes `path`, as an earlier download left it or empty. */
+  /** The part file of `path`, as an earlier download left it, or empty. */
   static async open(path: string): Promise<Part> {
     const file = `${path}.part`
     return await writing(file, async () => {
@@ -37,7 +37,7 @@ export class Part {
     })
   }
 
-  /** Drops what is there; what comes next is the beginning of what `note` tells. */
+  /** Discards the bytes; the next ones are the beginning of the file that `note` describes. */
   async restart(note: PartNote | undefined): Promise<void> {
     await writing(this.path, async () => {
       if (this.received > 0) await this.handle.truncate(0)
@@ -59,7 +59,7 @@ export class Part {
     })
   }
 
-  /** Sees to it that the bytes outlive a loss of power. */
+  /** Flushes the bytes to disk, so that they survive a power failure. */
   async sync(): Promise<void> {
     await writing(this.path, () => this.handle.sync())
   }
@@ -85,7 +85,7 @@ async function readNote(path: string): Promise<PartNote | undefined> {
     const note = JSON.parse(await readFile(noteOf(path), 'utf8'))
     return isNote(note) ? note : undefined
   } catch {
-    return undefined // no note, or half of one: the download begins anew
+    return undefined // no note, or half of one: the download starts over
   }
 }
 
@@ -99,7 +99,7 @@ function isNote(note: { [key in keyof PartNote]: unknown } | null): note is Part
   )
 }
 
-/** Whether two answers with this `ETag` are the same to the byte (RFC 9110, 8.8.3), and it can be sent back as it came. */
+/** Whether answers with this `ETag` are identical to the byte (RFC 9110, 8.8.3), and it can be sent back unchanged. */
 export function isStrongEtag(etag: unknown): etag is string {
   return typeof etag === 'string' && /^"[\x21\x23-\x7e]*"$/.test(etag)
 }

@@ -1,11 +1,11 @@
-// What does an answer mean for what is here already? It goes on, begins anew, is complete, or there is nothing to be had.
+// How a download proceeds from the server's answer: resume, start over, already complete, or fail.
 import { ResidualError } from '../errors.ts'
 import { isStrongEtag, type Part } from './part.ts'
 import { type Answer, type Stated, TransientFailure } from './transport.ts'
 
 /**
- * Makes `part` ready for the body of an answer; false where nothing is missing. `accept` refuses, by throwing, what a server says
- * it will send.
+ * Prepares `part` for the body of an answer; false if nothing is missing. `accept` throws to refuse what the server says it
+ * will send.
  *
  * @throws ResidualError DOWNLOAD_FAILED, FILE_WRITE_FAILED; TransientFailure
  */
@@ -22,7 +22,7 @@ export async function prepare(
     if (!['identity', 'gzip'].includes(encoding))
       throw new ResidualError(
         'DOWNLOAD_FAILED',
-        `${url} came encoded as ${encoding}, which nobody asked for.`,
+        `${url}: the server used the content encoding ${encoding}, which was not requested.`,
       )
     const plain = encoding === 'identity'
     const length = plain && headers['content-length'] ? Number(headers['content-length']) : undefined
@@ -47,7 +47,7 @@ export async function prepare(
       if (status === 416 && total === part.received) return false
     }
     await part.restart(undefined)
-    throw new TransientFailure('what is there is no beginning of what the server has')
+    throw new TransientFailure('the partial download is not the beginning of the file on the server')
   }
   if (status === 408 || status === 429 || status >= 500)
     throw new TransientFailure(`the server answered ${status}`, retryAfter(headers['retry-after']))
@@ -57,20 +57,20 @@ export async function prepare(
   )
 }
 
-/** By what the hub says (`X-Error-Code`); it answers 401 for repositories that are not there, as for those that are not public. */
+/** A hint by the hub's `X-Error-Code`; it answers 401 both for missing and for private repositories. */
 function hint(status: number, code: string | undefined): string {
   if (code === 'GatedRepo')
-    return ' Its owner wants terms to be accepted on its page first; then set HF_TOKEN to a token that may read it.'
+    return ' Accept its terms on its page first; then set HF_TOKEN to a token with read access.'
   if (code === 'EntryNotFound')
-    return ' The repository has no file of that name: give another one behind the name of the repository.'
+    return ' The repository has no file of that name: give another after the name of the repository.'
   if (code === 'RevisionNotFound') return ' The repository has no such revision.'
   if (status === 404 && code === undefined) return ' There is no such file or revision.'
   if (code === 'RepoNotFound' || status === 401 || status === 404)
-    return ' There is no such repository, or it is not public: look at its name; HF_TOKEN may be a token that may read it.'
-  return status === 403 ? ' Set HF_TOKEN to a token that may read it.' : ''
+    return ' There is no such repository, or it is not public: check its name, or set HF_TOKEN to a token with read access.'
+  return status === 403 ? ' Set HF_TOKEN to a token with read access.' : ''
 }
 
-/** Whether an answer is about the file that `part` is the beginning of. */
+/** Whether an answer is for the same file as `part`. */
 function isSame({ headers, stated }: Answer, { note }: Part, total: number | undefined): boolean {
   const agrees = <T>(a: T | undefined, b: T | undefined) => a === undefined || b === undefined || a === b
   return (

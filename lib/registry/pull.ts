@@ -1,4 +1,4 @@
-// How does a checkpoint get here? Found in the cache, or downloaded, checked, given its record, and only then put in its place.
+// Pulling a checkpoint: found in the cache, or downloaded, verified, given its record, and only then moved into place.
 import { mkdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
@@ -17,20 +17,20 @@ import { contradicts, type Expected, expectations, mismatch, sha256Of } from './
 export interface PullOptions {
   /** A file of the repository; `model.safetensors` unless given. */
   readonly file?: string
-  /** The SHA-256 it must have, 64 hexadecimal digits, beside what the registry and the hub say. */
+  /** The SHA-256 it must have, 64 hexadecimal digits, in addition to those of the registry and the hub. */
   readonly sha256?: string
-  /** Take it from the cache or not at all. `HF_HUB_OFFLINE` or `RESIDUAL_OFFLINE` set to 1, unless given. */
+  /** Use only the cache. By default true if `HF_HUB_OFFLINE` or `RESIDUAL_OFFLINE` is 1. */
   readonly offline?: boolean
   readonly signal?: AbortSignal
   /** Called often. */
   readonly onProgress?: (progress: Progress) => void
-  /** Called before each further try, with what went wrong and how long is waited. */
+  /** Called before each retry, with the reason and the wait. */
   readonly onRetry?: (reason: string, waitMs: number) => void
-  /** Tries after the first one that fails; 5 unless given. */
+  /** Retries after the first attempt; 5 unless given. */
   readonly retries?: number
-  /** Before the second try, doubled with each; 1,000 unless given. */
+  /** Wait before the first retry, doubled with each; 1,000 unless given. */
   readonly retryMs?: number
-  /** A try ends when no byte came for so long; 30,000 unless given. */
+  /** An attempt ends if no data arrives for this long; 30,000 unless given. */
   readonly stallMs?: number
 }
 
@@ -47,9 +47,9 @@ const optionNames = {
 } as const satisfies Names<PullOptions>
 
 /**
- * Resolves to the path of a checkpoint on this machine, downloaded unless it is there already; `load(name)` finds it from
- * then on. `name`: one of the registry, or `owner/repository[@revision]` of the Hugging Face hub. Whatever happens, no file
- * is in that place but one whose SHA-256 was checked; a pull that is broken off goes on where it was.
+ * Resolves to the path of a checkpoint on this machine, downloading it if necessary; `load(name)` finds it from then on. `name`
+ * is one of the registry, or `owner/repository[@revision]` on the Hugging Face hub. Only a file with a verified SHA-256 is ever
+ * put at that path; an interrupted pull resumes where it stopped.
  *
  * @throws ResidualError MODEL_NOT_FOUND, OFFLINE, DOWNLOAD_FAILED, CHECKSUM_MISMATCH, FILE_WRITE_FAILED; the signal's reason
  */
@@ -59,7 +59,7 @@ export async function pull(name: string, options: PullOptions = {}): Promise<str
   return await pullSource(findSource(name, options.file), options)
 }
 
-/** The same for a source. */
+/** {@link pull} for a source. */
 export async function pullSource(source: Source, options: PullOptions): Promise<string> {
   const { signal, sha256, offline = isOffline() } = options
   const path = join(modelCache(), source.fileName)
@@ -70,7 +70,7 @@ export async function pullSource(source: Source, options: PullOptions): Promise<
   if (offline)
     throw new ResidualError(
       'OFFLINE',
-      `${source.name} ${state === 'absent' ? 'was not pulled before' : `is damaged or not what was asked for (${path})`}, and downloads are switched off.`,
+      `${source.name} ${state === 'absent' ? 'has not been pulled' : `is damaged or not the expected file (${path})`}, and downloads are disabled.`,
     )
   await makeFolder(dirname(path))
   const unlock = await lock(path, signal)
@@ -82,7 +82,7 @@ export async function pullSource(source: Source, options: PullOptions): Promise<
   return path
 }
 
-/** Whether a file of the cache is there and what it was, and what is expected. */
+/** Whether the file is in the cache, and whether it is the expected one. */
 async function inspect(
   path: string,
   source: Source,
@@ -118,14 +118,14 @@ async function fetchInto(
       await part.sync()
     } finally {
       await part.close()
-      if (part.received === 0) await part.remove() // nothing to go on from
+      if (part.received === 0) await part.remove() // nothing to resume from
     }
     const sha256 = await sha256Of(part.path)
     const stated: Expected[] = part.note?.sha256 ? [{ digits: part.note.sha256, by: 'hub' }] : []
     const wrong = contradicts(sha256, [...known, ...stated])
     if (wrong) {
       await part.remove()
-      throw mismatch(`What came for ${name}`, sha256, wrong, 'It was deleted; pull again.')
+      throw mismatch(`The download of ${name}`, sha256, wrong, 'It was deleted; pull again.')
     }
     if (source.checkpoint === undefined) await bringConfigs(transport, source, path, signal)
     const checkedAgainst = [...known, ...stated][0]!.by
@@ -137,14 +137,14 @@ async function fetchInto(
   }
 }
 
-/** Refuses, before it comes, what nobody vouches for or what is known to be wrong. */
+/** Refuses, before the download, a file whose SHA-256 is unknown or known to be wrong. */
 function checkStated({ name, url }: Source, { sha256 }: Stated, known: readonly Expected[]): void {
   const wrong = sha256 === undefined ? undefined : contradicts(sha256, known)
-  if (wrong) throw mismatch(`${url}, by what the hub states,`, sha256!, wrong, 'Nothing was downloaded.')
+  if (wrong) throw mismatch(`${url}, according to the hub,`, sha256!, wrong, 'Nothing was downloaded.')
   if (sha256 === undefined && known.length === 0)
     throw new ResidualError(
       'DOWNLOAD_FAILED',
-      `Nobody states the SHA-256 of ${name}: neither the registry nor ${url}. Give it with --sha256.`,
+      `The SHA-256 of ${name} is unknown: neither the registry nor ${url} states it. Give it with --sha256.`,
     )
 }
 

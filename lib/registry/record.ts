@@ -1,11 +1,11 @@
-// What is written beside a pulled checkpoint? The record that every model may have, and where it is from.
+// The record written next to a pulled checkpoint: the one every model may have, plus its origin.
 import { readFile } from 'node:fs/promises'
 import { writeAtomically } from '../files/atomic-file.ts'
 import { recordPath } from '../weights/checkpoint/record-path.ts'
 import type { Source } from './source.ts'
 import type { CheckedAgainst } from './verify.ts'
 
-/** What is written into a record beside what a model needs. */
+/** The origin of a checkpoint, written to its record in addition to what a model needs. */
 export interface Origin {
   readonly url: string
   readonly sha256: string
@@ -14,18 +14,18 @@ export interface Origin {
   readonly licence?: string
 }
 
-/** Where a pulled checkpoint is from, by its record; undefined where that does not say. */
+/** The origin of a pulled checkpoint from its record; undefined if that does not say. */
 export async function readOrigin(path: string): Promise<Origin | undefined> {
   try {
     const { origin } = JSON.parse(await readFile(recordPath(path), 'utf8'))
     return typeof origin?.sha256 === 'string' && typeof origin.bytes === 'number' ? origin : undefined
   } catch {
-    return undefined // it is written anew with the file
+    return undefined // it is rewritten with the file
   }
 }
 
 /**
- * To be called before a checkpoint is put in its place, so that it is never there without what belongs to it.
+ * Call this before the checkpoint is moved into place, so that it never exists without its record.
  *
  * @throws ResidualError FILE_WRITE_FAILED
  */

@@ -1,4 +1,4 @@
-// What does a name on the command line stand for? A file on a server: an entry of the registry, or any file of the Hugging Face hub.
+// Where a model name points: an entry of the registry, or any file on the Hugging Face hub.
 import { basename, extname } from 'node:path'
 import { ResidualError } from '../errors.ts'
 import { type Checkpoint, checkpoints } from './checkpoints.ts'
@@ -7,10 +7,10 @@ import { type Checkpoint, checkpoints } from './checkpoints.ts'
 export interface Source {
   /** As the user wrote it. */
   readonly name: string
-  /** Its file's name in the cache, with the extension it has on the server. */
+  /** Its file name in the cache, with the extension from the server. */
   readonly fileName: string
   readonly url: string
-  /** What is known of it without asking anybody; absent for a repository that is not in the registry. */
+  /** Its entry in the registry, if it has one. */
   readonly checkpoint?: Checkpoint
 }
 
@@ -18,14 +18,14 @@ const defaultEndpoint = 'https://huggingface.co'
 const defaultFile = 'model.safetensors'
 const repositoryPattern = /^([\w.-]+\/[\w.-]+)(?:@([\w./-]+))?$/
 
-/** `HF_ENDPOINT`, or the hub itself; without a slash at its end. */
+/** `HF_ENDPOINT`, or the hub itself; without a trailing slash. */
 export function hubEndpoint(): string {
   return (process.env.HF_ENDPOINT || defaultEndpoint).replace(/\/+$/, '')
 }
 
 /**
- * `name`: one of the registry, or `owner/repository[@revision]`; `file` is one of that repository, `model.safetensors` unless
- * given.
+ * `name` is one of the registry, or `owner/repository[@revision]`; `file` is a file of that repository, `model.safetensors`
+ * unless given.
  *
  * @throws ResidualError MODEL_NOT_FOUND
  */
@@ -42,30 +42,30 @@ export function findSource(name: string, file?: string): Source {
     throw new ResidualError(
       'MODEL_NOT_FOUND',
       `There is no checkpoint '${name}' to pull${file === undefined ? '' : ` ${file} from`}${similar(name)}. ` +
-        '`residual pull --list` shows those there are; others on the Hugging Face hub are written owner/repository.',
+        '`residual pull --list` lists the known ones; write others on the Hugging Face hub as owner/repository.',
     )
   const stem = file === undefined ? name : `${name}/${path.slice(0, -extname(path).length || undefined)}`
   return { name, fileName: cacheName(stem) + extname(path), url: hubUrl(repository, revision, path) }
 }
 
-/** What a file of the cache is called without its extension; the name may have slashes. */
+/** The name of a cached file without its extension; `name` may contain slashes. */
 export function cacheName(name: string): string {
   return name.replaceAll('/', '--')
 }
 
-/** How to get what is not there, if it could be pulled; else nothing. */
+/** How to get a missing model, if it can be pulled; otherwise empty. */
 export function pullHint(name: string): string {
   return Object.hasOwn(checkpoints, name) ? ` \`residual pull ${name}\` downloads it.` : ''
 }
 
-/** How to get what is on a server, where a name is an address or that of a repository; undefined where it looks like a file's. */
+/** How to get a model whose name is a URL or a repository; undefined if the name looks like a file. */
 export function remoteHint(name: string): string | undefined {
   if (/^https?:\/\//i.test(name)) {
     const [, repository, revision, file] =
       /^https?:\/\/(?:huggingface\.co|hf\.co)\/([\w.-]+\/[\w.-]+?)(?:\/(?:resolve|blob|tree)\/([\w.-]+)(?:\/([^?#]+))?)?\/?(?:[?#].*)?$/.exec(
         name,
       ) ?? []
-    if (repository === undefined) return 'It is an address: download the file first.'
+    if (repository === undefined) return 'It is a URL: download the file first.'
     const from = revision === undefined || revision === 'main' ? repository : `${repository}@${revision}`
     return `\`residual pull ${from}${file === undefined ? '' : ` ${file}`}\` downloads it.`
   }
@@ -81,7 +81,7 @@ function hubUrl(repository: string, revision: string, file: string): string {
   return `${hubEndpoint()}/${repository}/resolve/${encodeURIComponent(revision)}/${path}`
 }
 
-/** Parts of a path that could lead out of a folder, or be no part at all. */
+/** Path segments that could lead out of a folder, or are empty. */
 function isNoName(part: string): boolean {
   return !/^[\w.-]+$/.test(part) || /^\.+$/.test(part)
 }

@@ -1,17 +1,17 @@
-// How is a file asked for? Over https and the proxies the environment names, redirects followed by hand.
+// HTTP requests for files: https, the environment's proxies, redirects followed by hand.
 import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { packageVersion } from '../base/package-version.ts'
 import { ResidualError } from '../errors.ts'
 import { hubEndpoint } from './source.ts'
 
-/** A failure that may go away by itself: what asked should ask again. */
+/** A failure that may be temporary: the caller should try again. */
 export class TransientFailure extends Error {
   override readonly name = 'TransientFailure'
 
   constructor(
     message: string,
-    /** How long the server wants to be left alone. */
+    /** How long the server asks to wait. */
     readonly retryAfterMs = 0,
     options?: { cause?: unknown },
   ) {
@@ -19,7 +19,7 @@ export class TransientFailure extends Error {
   }
 }
 
-/** What the hub says of a file that it keeps elsewhere (https://huggingface.co/docs/hub/storage-backends). */
+/** What the hub states about a file that it stores elsewhere (https://huggingface.co/docs/hub/storage-backends). */
 export interface Stated {
   readonly sha256?: string
   readonly bytes?: number
@@ -33,7 +33,7 @@ export interface Answer {
 }
 
 export interface Transport {
-  /** @throws ResidualError DOWNLOAD_FAILED for redirects that are not followed; what the network throws */
+  /** @throws ResidualError DOWNLOAD_FAILED for redirects that are not followed; whatever the network throws */
   get(url: string, headers: { [name: string]: string }, signal: AbortSignal): Promise<Answer>
   close(): Promise<void>
 }
@@ -45,7 +45,7 @@ export async function openTransport(): Promise<Transport> {
   const { Agent, ProxyAgent, request } = await import('undici')
   const { getProxyForUrl } = await import('proxy-from-env')
   const agents = new Map<string, Dispatcher>()
-  /** The way to a server: straight, or through a tunnel of its proxy. */
+  /** The dispatcher for a server: direct, or a tunnel through its proxy. */
   const dispatcherFor = (url: URL): Dispatcher => {
     const proxy = getProxyForUrl(url.href)
     const agent = agents.get(proxy) ?? (proxy === '' ? new Agent() : new ProxyAgent(proxy))
@@ -56,7 +56,7 @@ export async function openTransport(): Promise<Transport> {
   return {
     async get(url, headers, signal) {
       const start = parse(url)
-      if (!start) throw new ResidualError('DOWNLOAD_FAILED', `${url} is no address. Look at HF_ENDPOINT.`)
+      if (!start) throw new ResidualError('DOWNLOAD_FAILED', `${url} is not a valid URL. Check HF_ENDPOINT.`)
       let current = start
       let stated: Stated = {}
       for (let hops = 0; hops <= maxRedirects; hops++) {
@@ -65,7 +65,7 @@ export async function openTransport(): Promise<Transport> {
           dispatcher: dispatcherFor(current),
           headers: { 'user-agent': `residual/${packageVersion()}`, ...headers, ...authorization(current) },
           signal,
-          headersTimeout: 0, // the caller has a clock of its own
+          headersTimeout: 0, // the caller has its own timer
           bodyTimeout: 0,
         })
         const { statusCode: status, body } = response
@@ -75,9 +75,9 @@ export async function openTransport(): Promise<Transport> {
         stated = { ...stated, ...statedBy(current, received) }
         if (!redirects.includes(status)) return { status, headers: received, stated, body }
         await body.dump({ limit: 65536 })
-        if (received.location === undefined) throw failed(start, 'redirects to nowhere')
+        if (received.location === undefined) throw failed(start, 'redirects without a location')
         const next = parse(received.location, current)
-        if (!next) throw failed(start, `redirects to '${received.location}', which is no address`)
+        if (!next) throw failed(start, `redirects to '${received.location}', which is not a valid URL`)
         current = next
       }
       throw failed(start, `redirects more than ${maxRedirects} times`)
@@ -88,7 +88,7 @@ export async function openTransport(): Promise<Transport> {
   }
 }
 
-/** `HF_TOKEN`, for nobody but the server it is meant for. */
+/** `HF_TOKEN`, sent only to the server it is meant for. */
 function authorization(url: URL): { authorization?: string } {
   const { HF_TOKEN } = process.env
   return HF_TOKEN && url.origin === parse(hubEndpoint())?.origin
@@ -96,7 +96,7 @@ function authorization(url: URL): { authorization?: string } {
     : {}
 }
 
-/** Only the hub itself is asked which bytes it means, not where it sends us. */
+/** Only the hub itself is trusted to state the checksum, not the server it redirects to. */
 function statedBy(url: URL, headers: { readonly [name: string]: string }): Stated {
   if (url.origin !== parse(hubEndpoint())?.origin) return {}
   const [, sha256] = /^(?:W\/)?"?([0-9a-f]{64})"?$/.exec(headers['x-linked-etag'] ?? headers.etag ?? '') ?? []
@@ -106,7 +106,7 @@ function statedBy(url: URL, headers: { readonly [name: string]: string }): State
   return { ...(sha256 === undefined ? {} : { sha256 }), ...(bytes === undefined ? {} : { bytes }) }
 }
 
-/** https; http only where the user asked for it: as `HF_ENDPOINT`, or on this machine all the way. */
+/** https is required; http only if the user asked for it with `HF_ENDPOINT`, or if every hop is on this machine. */
 function checkAllowed(url: URL, start: URL): void {
   if (url.protocol === 'https:') return
   const asked = url.origin === parse(hubEndpoint())?.origin || (isLoopback(url) && isLoopback(start))

@@ -1,19 +1,19 @@
-// Are these the bytes that were asked for? The SHA-256 of the whole file against what is known of it.
+// Verification of downloads: the SHA-256 of the whole file against every known value.
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { ResidualError } from '../errors.ts'
 
-/** What a checksum was compared with: all of it from the registry, its first digits, the user's, or what the hub stated. */
+/** What a checksum was compared with: the registry's whole value or its first digits, the user's, or the hub's. */
 export type CheckedAgainst = 'registry' | 'registry (first digits)' | 'user' | 'hub'
 
-/** Hexadecimal digits that a file's SHA-256 begins with. */
+/** The first hexadecimal digits of a file's SHA-256, or all of them. */
 export interface Expected {
   readonly digits: string
   readonly by: CheckedAgainst
 }
 
-/** What the registry and the user say; the registry may know only the first digits. */
+/** The values from the registry and the user; the registry may know only the first digits. */
 export function expectations(registry: string | undefined, user: string | undefined): Expected[] {
   const known: Expected[] = []
   if (user !== undefined) known.push({ digits: user.toLowerCase(), by: 'user' })
@@ -35,7 +35,7 @@ export async function sha256Of(path: string): Promise<string> {
   return hash.digest('hex')
 }
 
-/** The first of `expected` that `sha256` is not. */
+/** The first of `expected` that `sha256` does not match. */
 export function contradicts(sha256: string, expected: readonly Expected[]): Expected | undefined {
   return expected.find(({ digits }) => !sha256.startsWith(digits))
 }

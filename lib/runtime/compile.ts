@@ -1,4 +1,4 @@
-// How are plans compiled ahead of time, for a GPU that is not there? From the description of it that cuDNN takes.
+// Ahead-of-time compilation of plans for a GPU that need not be present, from cuDNN's description of it.
 import { readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -6,6 +6,7 @@ import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { packageRoot } from '../base/package-root.ts'
 import { unlessAborted } from '../base/task-limit.ts'
 import { checkInteger, outOfRange, ResidualError } from '../errors.ts'
+import { checkPlan } from '../model/check-plan.ts'
 import type { Plan } from '../model/plan.ts'
 import { parseCudnnPlan } from './cuda/cudnn-plan.ts'
 import { compileLibraries } from './cuda/libraries.ts'
@@ -14,7 +15,7 @@ import { type Precision, precisions } from './session-options.ts'
 
 const gpuFolder = join(packageRoot, 'gpus')
 
-/** The GPUs that need no file: a100, b200, h100, l4, t4. */
+/** The GPUs with a built-in description: a100, b200, h100, l4, t4. */
 export function knownGpus(): string[] {
   return readdirSync(gpuFolder)
     .filter(name => name.endsWith('.json'))
@@ -23,9 +24,9 @@ export function knownGpus(): string[] {
 }
 
 /**
- * cuDNN's description of a GPU: of one of {@link knownGpus}, or out of a JSON file.
+ * cuDNN's description of a GPU: one of {@link knownGpus}, or a JSON file.
  *
- * @throws ResidualError FILE_NOT_FOUND, GPU_INVALID for a file that is no JSON
+ * @throws ResidualError FILE_NOT_FOUND, GPU_INVALID for a file that is not JSON
  */
 export function readGpu(nameOrFile: string): string {
   const file = knownGpus().includes(nameOrFile) ? join(gpuFolder, `${nameOrFile}.json`) : nameOrFile
@@ -35,7 +36,7 @@ export function readGpu(nameOrFile: string): string {
   } catch (cause) {
     throw new ResidualError(
       'FILE_NOT_FOUND',
-      `'${nameOrFile}' is none of ${knownGpus().join(', ')} and cannot be read as a file: ${(cause as Error).message}`,
+      `'${nameOrFile}' is not one of ${knownGpus().join(', ')} and cannot be read as a file: ${(cause as Error).message}`,
       { cause },
     )
   }
@@ -48,16 +49,16 @@ export function readGpu(nameOrFile: string): string {
 }
 
 export interface CompileOptions {
-  /** As {@link readGpu} returns it. */
+  /** The description, from {@link readGpu}. */
   readonly gpu: string
   /** fp16 unless given. */
   readonly precision?: Precision
   readonly batch: number
-  /** The folder for the compiled plans: what `planCache` of a session is to be. Null: they are compiled and dropped. */
+  /** The folder for the compiled plans, to be passed to a session as `planCache`. Null: they are compiled and discarded. */
   readonly out: string | null
-  /** Threads that compile; all the process may use unless given. */
+  /** Number of compiling threads; as many as the process may use unless given. */
   readonly threads?: number
-  /** Ends the wait; the promise rejects with the signal's reason. What is being compiled then is compiled to its end. */
+  /** Ends the wait; the promise rejects with the signal's reason. Compilations already running still finish. */
   readonly signal?: AbortSignal
 }
 
@@ -70,32 +71,32 @@ const optionNames = {
   signal: true,
 } as const satisfies Names<CompileOptions>
 
-/** What became of one operation. */
+/** The result for one operation. */
 export interface CompileReport {
   readonly name: string
-  /** Whether cuDNN runs it, or a kernel of residual's own. */
+  /** Whether cuDNN runs it, or one of residual's own kernels. */
   readonly by: 'cuDNN' | 'residual'
-  /** Equal for operations that share a plan; null for residual's own. */
+  /** Equal for operations that share a plan; null for residual's own kernels. */
   readonly key: string | null
-  /** cuDNN's number of the engine. */
+  /** cuDNN's index of the engine. */
   readonly engine: number | null
   readonly workspaceBytes: number
-  /** Names of the kernels; none for engines that cuDNN has compiled already. */
+  /** Names of the kernels; empty for engines that ship compiled with cuDNN. */
   readonly kernels: readonly string[]
-  /** Whether all of the operation is one kernel; null where cuDNN does not say. */
+  /** Whether the whole operation is one kernel; null if cuDNN does not say. */
   readonly oneKernel: boolean | null
-  /** It was in the folder. */
+  /** Whether it was already in the folder. */
   readonly cached: boolean
-  /** Why cuDNN does not run a convolution, where it refused. */
+  /** Why cuDNN refused a convolution, if it did. */
   readonly refused: string | null
-  /** The plan as cuDNN describes it, JSON; null for residual's own. */
+  /** cuDNN's description of the plan, as JSON; null for residual's own kernels. */
   readonly json: string | null
 }
 
 /**
  * Compiles all convolutions of a plan for one batch size. Needs cuDNN but neither a GPU nor its driver.
  *
- * @throws ResidualError BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED; the signal's reason
+ * @throws ResidualError PLAN_INVALID, BACKEND_UNAVAILABLE, GPU_INVALID, PRECISION_UNSUPPORTED; the signal's reason
  */
 export async function compilePlan(plan: Plan, options: CompileOptions): Promise<CompileReport[]> {
   checkNames(options, optionNames)
@@ -106,6 +107,7 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
     throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
   checkInteger('batch', batch, 1, 65536)
   checkInteger('threads', threads, 1, 1024)
+  checkPlan(plan)
   const addon = loadCuda()
   const compiling = translatedLater(async () => {
     await addon.openLibraries(compileLibraries(dirname(addonPath('cuda'))))

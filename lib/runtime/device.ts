@@ -1,4 +1,4 @@
-// The devices that can compute here, and why the others cannot.
+// Devices: which are available, and why others are not.
 import { outOfRange, ResidualError } from '../errors.ts'
 import { runtimeLibraries } from './cuda/libraries.ts'
 import { loadCuda, loadNative, type NativeAddon, translatedLater } from './native.ts'
@@ -9,11 +9,11 @@ const choices: readonly DeviceChoice[] = ['auto', 'cpu', 'cuda']
 export interface BackendReport {
   readonly name: 'cpu' | 'cuda'
   readonly available: boolean
-  /** What it can use (instruction sets, best first; GPUs by index), or why it cannot be had. */
+  /** What it can use (instruction sets, best first; GPUs by index), or why it is unavailable. */
   readonly details: string
 }
 
-/** Every backend there is, with what it offers or lacks on this machine. Rejects with nothing. */
+/** Every backend, with what it offers or lacks on this machine. Never rejects. */
 export async function findBackends(): Promise<BackendReport[]> {
   const report = async (name: 'cpu' | 'cuda', find: () => Promise<string[]>): Promise<BackendReport> => {
     try {
@@ -31,15 +31,14 @@ export async function findBackends(): Promise<BackendReport[]> {
 export interface ResolvedDevice {
   readonly backend: 'cpu' | 'cuda'
   readonly addon: NativeAddon
-  /** Why `auto` did not take a GPU. */
+  /** Why `auto` did not choose a GPU. */
   readonly reason?: string
 }
 
 /**
- * The device that `choice` comes to: `auto` takes a GPU if there is one that can be used.
+ * Resolves `choice` to a device: `auto` chooses a GPU if a usable one exists.
  *
- * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE for one that cannot be had,
- * ADDON_NOT_BUILT
+ * @throws RangeError for a choice that does not exist, ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT
  */
 export async function resolveDevice(choice: DeviceChoice): Promise<ResolvedDevice> {
   if (!choices.includes(choice)) throw outOfRange(`one of ${choices.join(', ')}`, 'device', choice)
@@ -49,17 +48,19 @@ export async function resolveDevice(choice: DeviceChoice): Promise<ResolvedDevic
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
     if (choice === 'auto') return { backend: 'cpu', addon: loadNative(), reason: error.message }
-    throw new ResidualError(error.code, `The device 'cuda' cannot be had. ${error.message}`, { cause: error })
+    throw new ResidualError(error.code, `The device 'cuda' is unavailable. ${error.message}`, {
+      cause: error,
+    })
   }
 }
 
 interface Cuda {
   readonly addon: NativeAddon
-  /** Of this machine, at least one. */
+  /** The GPUs of this machine, at least one. */
   readonly gpus: string[]
 }
 
-let cuda: Promise<Cuda> | undefined // what came of opening it: that does not change while a process lives
+let cuda: Promise<Cuda> | undefined // the outcome of opening it, which does not change while the process lives
 
 function openCuda(): Promise<Cuda> {
   cuda ??= translatedLater(async () => {

@@ -1,4 +1,4 @@
-// How do a network's weights get onto its device? A few operations at a time: while one is read, others are folded and packed.
+// Loading a network's weights onto its device, a few operations at a time: one is read while others are folded and packed.
 import { type ErrorCode, ResidualError } from '../errors.ts'
 import type { Plan } from '../model/plan.ts'
 import {
@@ -14,20 +14,23 @@ import { Staging } from '../weights/staging.ts'
 import { storedOf } from '../weights/stored-source.ts'
 import { type NativeSession, translateError } from './native.ts'
 
-/** Operations under way together: each takes memory for its weights and a thread of libuv's four; one is left to others. */
+/**
+ * Operations loaded concurrently: each takes memory for its weights and one of libuv's four threads; one thread is left for other
+ * work.
+ */
 export const mostAtOnce = 3
 
 /**
- * Larger operations than this, in bytes of weights that are not read from a file in place, take turns in one memory: of wide networks
- * each lane's would be tens of MB.
+ * Operations with more staged weight bytes than this share one buffer in turn: in wide networks a buffer per lane would be tens
+ * of MB.
  */
 const mostOfALane = 4 << 20
 
 /**
- * Loads the weights of every operation, `atOnce` of them at a time. When it settles nothing is under way any more; of several
- * failures it rejects with that of the first operation.
+ * Loads the weights of every operation, `atOnce` at a time. Once it settles nothing is running any more; if several fail, it
+ * rejects with the error of the first operation.
  *
- * @throws ResidualError what {@link readOpWeights} throws, NON_FINITE for weights that come to no finite float32, OUT_OF_MEMORY,
+ * @throws ResidualError what {@link readOpWeights} throws, NON_FINITE for weights that are not finite as float32, OUT_OF_MEMORY,
  *   DEVICE_LOST; the signal's reason
  */
 export async function loadWeights(
@@ -63,15 +66,15 @@ export async function loadWeights(
   }
   await Promise.all(Array.from({ length: atOnce }, lane))
   signal?.throwIfAborted()
-  await storedOf(source)?.file.checkUnchanged?.() // or nothing that was read means anything
+  await storedOf(source)?.file.checkUnchanged?.() // otherwise nothing that was read can be trusted
   if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
 }
 
-/** Throws what `error`, of the addon, means: it knows a channel or a position, but no tensor and no file. */
+/** Throws a better error than the addon's `error`, which knows a channel or a position, but no tensor and no file. */
 async function explain(error: unknown, op: WeightedOp, source: WeightSource): Promise<never> {
   const cause = translateError(error)
   const name = weightName(op)
-  // Where a number is not finite, or the file not readable, as it stands, the source says so with the names.
+  // If a stored number is not finite or the file is not readable, the source reports it by name.
   if (cause instanceof ResidualError && tensorErrors.has(cause.code) && name !== null) await source.read(name)
   throw ofOperation(op, source, cause)
 }

@@ -1,4 +1,4 @@
-// Where is the native addon, and what does it offer?
+// The native addon: where it is, and its interface.
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -22,16 +22,19 @@ export interface ResizeGeometry {
   readonly cropHeight: number
   readonly cropWidth: number
   readonly filter: 'bilinear' | 'bicubic'
-  /** Nobody else has the array of pixels, which is read where it is; unless that is said it is copied. */
+  /** The caller does not share the array of pixels, so it is read in place; otherwise it is copied. */
   readonly exclusive?: boolean
 }
 
-/** One backend's session. C++ checks what is handed to it, with INTERNAL for what `Session` should have refused, and keeps copies. */
+/**
+ * One backend's session. C++ validates and copies its arguments, and reports INTERNAL for any that `Session` should have refused.
+ */
 export interface NativeSession {
   /**
-   * Multiplies each output channel of `stored`, of `layout` and `type`, by its scale and packs that. The arrays are copied; nobody
-   * may close the file until the promise settles. Throws or rejects with NON_FINITE, naming the channel; FILE_NOT_FOUND and CHECKPOINT_INVALID
-   * where the file cannot be read or ends before. Several operations may be loaded at once.
+   * Multiplies each output channel of `stored`, of `layout` and `type`, by its scale and packs the result. The arrays are
+   * copied; the file must stay open until the promise settles. Throws or rejects with NON_FINITE, naming the channel;
+   * FILE_NOT_FOUND and CHECKPOINT_INVALID if the file cannot be read or is too short. Several operations may be loaded
+   * concurrently.
    */
   loadWeights(
     op: number,
@@ -47,20 +50,22 @@ export interface NativeSession {
     input: Uint8Array | Float32Array,
     outputs: readonly OutputName[],
   ): Promise<{ [name in OutputName]?: Float32Array<ArrayBuffer> }>
-  /** Runs a batch and resolves to the milliseconds that each operation took. */
+  /** Runs a batch and resolves to the milliseconds of each operation. */
   profile(input: Uint8Array | Float32Array): Promise<Float64Array>
   dispose(): void
   description(): string
-  /** By operation of the plan: the names of the ways it could be computed, first the one in use. None where nothing is to choose. */
+  /** By operation of the plan: the names of its possible algorithms, the one in use first. Empty if there is no choice. */
   algorithms(): string[][]
 }
 
-/** What a session's backend is told; each looks at its own. `core::BackendOptions` is its twin. */
+/** Options of a session's backend; each backend reads its own. Must match `core::BackendOptions`. */
 export interface NativeOptions {
   readonly threads?: number
   readonly isa?: string
   readonly exact?: boolean
-  /** By operation of the plan, of those that `NativeSession.algorithms` lists; '' for its first, which does not depend on the machine. */
+  /**
+   * By operation of the plan, one that `NativeSession.algorithms` lists; '' for the first, which does not depend on the machine.
+   */
   readonly algorithms?: readonly string[]
   readonly deviceIndex?: number
   readonly precision?: string
@@ -70,22 +75,22 @@ export interface NativeOptions {
   readonly cacheFolder?: string
 }
 
-/** What became of one operation that was compiled ahead of time. `core::CompiledOp` is its twin. */
+/** The result of compiling one operation ahead of time. Must match `core::CompiledOp`. */
 export interface CompiledOp {
   /** Its index in the plan. */
   readonly op: number
-  /** Equal for operations that share a compiled plan; empty for kernels of the backend's own. */
+  /** Equal for operations that share a compiled plan; empty for the backend's own kernels. */
   readonly key: string
-  /** The compiled plan as cuDNN describes it; empty for kernels of the backend's own. */
+  /** cuDNN's description of the compiled plan; empty for the backend's own kernels. */
   readonly json: string
   readonly workspaceBytes: number
   /** Found in the cache folder. */
   readonly cached: boolean
-  /** Why cuDNN does not run it; empty where it does. */
+  /** Why cuDNN does not run it; empty if it does. */
   readonly reason: string
 }
 
-/** What a binary of `native/` exports. Errors carry a `code`; pass them through {@link translateError}. */
+/** The exports of a binary of `native/`. Errors carry a `code`; pass them through {@link translateError}. */
 export interface NativeAddon {
   readonly NativeSession: {
     /** Opens the device on this thread, which only the CPU is fast enough for. */
@@ -97,20 +102,26 @@ export interface NativeAddon {
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
   /** Instruction sets or GPUs this machine has, best first; GPUs only once {@link openDevices} has resolved. */
   capabilities(): string[]
-  /** FLOP/s of multiply-adds in registers: what a convolution's speed is set beside. `isa` may be empty: the best. */
+  /** FLOP/s of multiply-adds in registers, the yardstick for a convolution's speed. An empty `isa` means the best one. */
   multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
-  /** Opens the libraries that the backend is not linked with, off the event loop. To be done before anything else. */
+  /** Opens the libraries that the backend is not linked with, off the event loop. Must be called first. */
   openLibraries(candidates: LibraryCandidates): Promise<void>
-  /** The same, and resolves to what {@link capabilities} returns: to find a GPU takes its driver some 100 ms. */
+  /** The same, and resolves to what {@link capabilities} returns: the driver takes about 100 ms to find a GPU. */
   openDevices(candidates: LibraryCandidates): Promise<string[]>
   compileAhead(
     plan: Plan,
     options: { gpu: string; precision: string; batch: number; threads: number; cacheFolder: string },
   ): Promise<CompiledOp[]>
-  readonly info: { readonly backend: string; readonly compiler: string }
+  readonly info: {
+    readonly backend: string
+    readonly compiler: string
+    /** Its table of operations and its precisions, to be compared with ours. */
+    readonly operations: readonly object[]
+    readonly precisions: readonly object[]
+  }
 }
 
-/** A backend's binary: where `RESIDUAL_ADDON_DIR` or `RESIDUAL_CUDA_ADDON` (a file) says, or where the build puts it. */
+/** The path of a backend's binary: from `RESIDUAL_ADDON_DIR` or `RESIDUAL_CUDA_ADDON` (a file), or where the build puts it. */
 export function addonPath(backend: 'cpu' | 'cuda'): string {
   const { RESIDUAL_ADDON_DIR, RESIDUAL_CUDA_ADDON } = process.env
   return backend === 'cpu'
@@ -128,7 +139,7 @@ let cpuAddon: NativeAddon | undefined
 export function loadNative(): NativeAddon {
   cpuAddon ??= load(addonPath('cpu'), (problem, cause) => {
     const remedy =
-      'Build it with `npm rebuild residual` (in a clone: `npm run build`); that takes CMake and a C++17 compiler (GCC or Clang).'
+      'Build it with `npm rebuild residual` (in a clone: `npm run build`); this requires CMake and a C++17 compiler (GCC or Clang).'
     return new ResidualError('ADDON_NOT_BUILT', `${problem} ${remedy}`, { cause })
   })
   return cpuAddon
@@ -137,15 +148,15 @@ export function loadNative(): NativeAddon {
 let cudaAddon: NativeAddon | undefined
 
 /**
- * The CUDA backend's binary, loaded once; it opens no library of CUDA's by itself.
+ * The CUDA backend's binary, loaded once; it does not open CUDA's libraries by itself.
  *
  * @throws ResidualError BACKEND_UNAVAILABLE
  */
 export function loadCuda(): NativeAddon {
   cudaAddon ??= load(addonPath('cuda'), (problem, cause) => {
     const remedy =
-      'Build it with `npm run build:cuda` in the folder of the package; that takes CMake, a C++17 compiler, and Python with pip ' +
-      'where there is no CUDA 13 toolkit.'
+      'Build it with `npm run build:cuda` in the folder of the package; this requires CMake, a C++17 compiler, and Python with pip ' +
+      'if there is no CUDA 13 toolkit.'
     return new ResidualError('BACKEND_UNAVAILABLE', `${problem} ${remedy}`, { cause })
   })
   return cudaAddon
@@ -174,7 +185,7 @@ export function translated<T>(body: () => T): T {
   }
 }
 
-/** The same for what a promise of the addon rejects with. */
+/** Like {@link translated}, for rejections of promises. */
 export async function translatedLater<T>(body: () => Promise<T>): Promise<T> {
   try {
     return await body()
@@ -183,7 +194,7 @@ export async function translatedLater<T>(body: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Turns an error of the addon into a {@link ResidualError}; others are returned as they are. */
+/** Turns an error of the addon into a {@link ResidualError}; other errors are returned unchanged. */
 export function translateError(error: unknown): unknown {
   if (!types.isNativeError(error) || error instanceof ResidualError) return error
   const code = (error as { code?: unknown }).code

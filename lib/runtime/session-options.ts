@@ -1,50 +1,53 @@
-// How is a session to run? Its options, their defaults, and what is wrong with them.
+// Session options: defaults and validation.
 import { availableParallelism } from 'node:os'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
 import { cacheFolder } from '../files/cache-folder.ts'
 import type { DeviceChoice } from './device.ts'
 
-/** How a GPU keeps and multiplies numbers; sums are always float32. tf32 keeps float32 and multiplies ten bits of it. */
+/**
+ * How a GPU stores and multiplies numbers; sums are always float32. tf32 stores float32 and multiplies with a 10-bit mantissa.
+ */
 export const precisions = ['fp16', 'bf16', 'tf32', 'fp32'] as const
 export type Precision = (typeof precisions)[number]
 
 export interface SessionOptions {
-  /** `auto` takes the best device there is and says in `session.device` which that was. */
+  /** `auto` chooses the best available device; `session.device` says which. */
   readonly device?: DeviceChoice
-  /** CPU: threads that compute; all the process may use unless given. */
+  /** CPU: number of threads; as many as the process may use unless given. */
   readonly threads?: number
   /**
-   * CPU: compute convolutions as sums of their products and nothing else. Otherwise those where it is faster go through
-   * a transform (Winograd) that rounds more: logits within 1e-5 or so of the exact ones, relative to their norm. In networks of more
-   * than 400 MB of weights they do so only where `autotune` has it, for the memory.
+   * CPU: compute convolutions as plain sums of products. Otherwise some use a faster transform (Winograd) that rounds more:
+   * logits are within about 1e-5 of the exact ones, relative to their norm. In networks with more than 400 MB of weights only
+   * `autotune` chooses it, because of its memory.
    */
   readonly exact?: boolean
-  /** Batches larger than this are run in parts of at most this size. */
+  /** Larger batches are run in parts of at most this size. */
   readonly maxBatch?: number
-  /** CUDA: which GPU, as the driver numbers them; 0 unless given. */
+  /** CUDA: index of the GPU in the driver's order; 0 unless given. */
   readonly deviceIndex?: number
-  /** CUDA: fp16 unless given. The CPU computes in float32 whatever is asked for. */
+  /** CUDA: fp16 unless given. The CPU always computes in float32. */
   readonly precision?: Precision
   /**
-   * CUDA: the batch sizes that are compiled, each on first use; a batch is filled up to the next. Powers of two up to
-   * `maxBatch`, and that, unless given; then the largest takes the place of `maxBatch`.
+   * CUDA: the batch sizes to compile, each on first use; a batch is padded to the next size. By default powers of two up to
+   * `maxBatch`, and `maxBatch` itself; if given, the largest replaces `maxBatch`.
    */
   readonly batchSizes?: readonly number[]
   /**
-   * Time the candidates for every convolution and keep the fastest, instead of believing cuDNN or, on the CPU, a fixed table. A GPU
-   * does so on first use of a batch size, the CPU while the session is created and for batches of up to 8. What is chosen
-   * waits in `planCache`. It depends on the machine, and with it the last bits of results; never on what is batched together.
+   * Time the candidates for every convolution and keep the fastest, instead of trusting cuDNN's heuristics or, on the CPU, a
+   * fixed table. A GPU does so on first use of a batch size, the CPU while the session is created, with batches of up to 8.
+   * Choices are stored in `planCache`. They depend on the machine, and so do the last bits of results, but never on which images
+   * share a batch.
    */
   readonly autotune?: boolean
   /** CUDA: replay the network as one captured graph; true unless given. False queues every kernel anew. */
   readonly cudaGraph?: boolean
   /**
-   * The folder of compiled plans, and of what `autotune` chose on the CPU; null for none. Whoever can write to it decides what runs on
-   * the GPU.
+   * The folder for compiled plans, and for `autotune`'s choices on the CPU; null for none. Anyone who can write to it controls
+   * what runs on the GPU.
    */
   readonly planCache?: string | null
-  /** Ends the creation of the session; the promise rejects with the signal's reason. */
+  /** Cancels the creation of the session; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
@@ -66,7 +69,7 @@ export const defaultMaxBatch = 32
 const maxThreads = 1024
 const largestBatchSize = 65536
 
-/** All of them, with `batchSizes` ascending and distinct. */
+/** All options, with `batchSizes` ascending and distinct. */
 export type CheckedOptions = Required<Omit<SessionOptions, 'planCache' | 'signal'>> & {
   readonly planCache: string | null
   readonly signal: AbortSignal | undefined

@@ -1,8 +1,9 @@
-// A plan that is run: a session has its weights loaded once, runs batches in turn, and gives its memory back on dispose.
+// Sessions: weights are loaded once, batches run in turn, dispose frees the memory.
 import { types } from 'node:util'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { median } from '../base/statistics.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
+import { checkPlan } from '../model/check-plan.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { BatchSizes } from './batch-sizes.ts'
@@ -16,46 +17,46 @@ import {
   translateError,
 } from './native.ts'
 import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
-import { warnUnlessKept } from './tuning/choice-cache.ts'
+import { warnUnlessKept } from './tuning/algorithm-cache.ts'
 import { cpuAutotune } from './tuning/cpu-autotune.ts'
 import { Turns } from './turns.ts'
 
-const partBatches = 8 // CUDA: batches that go to the addon at once, to overlap copying and computing
+const partBatches = 8 // CUDA: batches passed to the addon per call, to overlap copying and computing
 
 export interface RunOptions<Name extends OutputName> {
-  /** What to return; logits and, if the network pools, features unless given. */
+  /** The outputs to return; by default logits and, if the network pools, features. */
   readonly outputs?: readonly Name[]
-  /** Keeps it from beginning, or a batch that is run in parts from going on; the promise rejects with the signal's reason. */
+  /** Cancels the run before it starts, or between the parts of a large batch; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
 const runNames = { outputs: true, signal: true } as const satisfies Names<RunOptions<OutputName>>
 
-/** Each output flat, row-major: logits and probabilities `[N,classes]`, features `[N,C]`, featureMaps `[N,H,W,C]`. */
+/** Each output as a flat row-major array: logits and probabilities `[N,classes]`, features `[N,C]`, featureMaps `[N,H,W,C]`. */
 export type Outputs<Name extends OutputName> = { readonly [name in Name]: Float32Array<ArrayBuffer> }
 
 export interface ProfileOptions {
-  /** Runs to take the medians of, after one that does not count; 10 unless given. */
+  /** Number of runs to take the median of, after a warm-up run; 10 unless given. */
   readonly runs?: number
-  /** Ends it before its next run; the promise rejects with the signal's reason. */
+  /** Cancels it before its next run; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }
 
 const profileNames = { runs: true, signal: true } as const satisfies Names<ProfileOptions>
 
-/** What one operation of the plan took. */
+/** The time of one operation of the plan. */
 export interface OpTime {
   readonly name: string
   readonly kind: Op['kind']
-  /** For the whole batch. 0 where it is computed along with another operation. */
+  /** For the whole batch. 0 if it is computed along with another operation. */
   readonly milliseconds: number
 }
 
 /**
- * Makes a plan ready to run: packs its weights for the device, those of a few operations at a time.
+ * Prepares a plan to run: packs its weights for the device, a few operations at a time.
  *
- * @throws ResidualError BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or what
- * reading the weights throws; the signal's reason
+ * @throws ResidualError PLAN_INVALID, BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or
+ *   whatever reading the weights throws; the signal's reason
  * @throws TypeError, RangeError for options that do not exist
  */
 export async function createSession(
@@ -66,6 +67,7 @@ export async function createSession(
   const checked = checkOptions(options)
   const { signal } = checked
   signal?.throwIfAborted()
+  checkPlan(plan)
   const native = await openNative(plan, checked)
   try {
     const atOnce = Math.min(checked.threads + 1, mostAtOnce) // one reads
@@ -77,15 +79,15 @@ export async function createSession(
   return new Session(plan, native)
 }
 
-/** A native session and what its users need to know of it. */
+/** A native session and its properties. */
 interface OpenNative {
   readonly session: NativeSession
   readonly device: SessionDevice
-  /** Images to hand over at once, at most. */
+  /** The most images per call. */
   readonly maxPart: number
-  /** Runs that may be under way together. */
+  /** Runs that may be in progress together. */
   readonly concurrency: number
-  /** Ascending, where those have to be compiled that are used. */
+  /** Ascending; empty if batch sizes need no compilation. */
   readonly batchSizes: readonly number[]
 }
 
@@ -123,12 +125,12 @@ export type SessionDevice =
       /** The instruction set in use. */
       readonly isa: string
       readonly threads: number
-      /** Why `device: 'auto'` did not take a GPU. */
+      /** Why `device: 'auto'` did not choose a GPU. */
       readonly reason?: string
     }
   | {
       readonly kind: 'cuda'
-      /** Of the GPU, by its driver. */
+      /** The GPU's name from the driver. */
       readonly name: string
       readonly index: number
       readonly precision: Precision
@@ -136,20 +138,20 @@ export type SessionDevice =
 
 /** A plan with its weights on a device. Made by {@link createSession}; open until {@link dispose}. */
 export class Session {
-  /** What computes. */
+  /** The device in use. */
   readonly device: SessionDevice
   /**
-   * How each operation of the plan is computed on the CPU: 'direct', or 'winograd2' or 'winograd4' by the size of their patches; null
-   * for one that is no sum of products, and on a GPU.
+   * The CPU algorithm of each operation of the plan: 'direct', or 'winograd2' or 'winograd4', named after the tile size; null
+   * for operations that are not sums of products, and on a GPU.
    */
   readonly algorithms: readonly (string | null)[]
-  /** Runs that may be under way together; more wait their turn. */
+  /** Runs that may be in progress together; more wait their turn. */
   readonly concurrency: number
   readonly #native: NativeSession
   readonly #maxPart: number
   readonly #batchSizes: BatchSizes
   readonly #turns: Turns
-  /** What was asked for and has not ended. */
+  /** Work that has not ended yet. */
   readonly #underWay = new Set<Promise<unknown>>()
   #closed: Promise<void> | undefined
 
@@ -168,12 +170,12 @@ export class Session {
   }
 
   /**
-   * Runs the network on a batch `[N,H,W,C]`: bytes, or floats that are normalised already. Runs are executed one after
-   * another (on a GPU copies of one overlap with another's computing, and a run whose batch size is yet to be compiled waits for that
-   * and lets others go first), off the event loop; `input` must stay as it is until the promise settles. The results are the caller's.
+   * Runs the network on a batch `[N,H,W,C]`: bytes, or normalised floats. Runs execute one after another (on a GPU one run's
+   * copies overlap another's computation, and a run whose batch size must be compiled first lets others pass), off the event loop;
+   * `input` must not change until the promise settles. The caller owns the results.
    *
    * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY, DEVICE_LOST
-   * @throws TypeError, RangeError for an input that is no batch of the plan's shape, or outputs it does not have
+   * @throws TypeError, RangeError for an input that is not a batch of the plan's shape, or outputs it does not have
    */
   async run<Name extends OutputName = 'logits' | 'features'>(
     input: Uint8Array | Float32Array,
@@ -195,11 +197,11 @@ export class Session {
   }
 
   /**
-   * How long each operation of the plan takes for a batch: the medians of several runs, in the plan's order. What a run does
-   * besides (copying the batch and the outputs) is not in it. `input` as of {@link run}.
+   * The time of each operation of the plan for a batch: medians of several runs, in the plan's order. Copying the batch and
+   * the outputs is not included. `input` as for {@link run}.
    *
    * @throws ResidualError BACKEND_UNAVAILABLE on a GPU, where operations overlap; SESSION_CLOSED, OUT_OF_MEMORY
-   * @throws TypeError, RangeError for an input that is no batch of the plan's shape, or `runs` below 1
+   * @throws TypeError, RangeError for an input that is not a batch of the plan's shape, or `runs` below 1
    */
   async profile(input: Uint8Array | Float32Array, options: ProfileOptions = {}): Promise<OpTime[]> {
     const batch = this.#checkInput(input)
@@ -212,14 +214,14 @@ export class Session {
       const times: number[][] = this.plan.ops.map(() => [])
       for (let run = -1; run < runs; run++) {
         const parts = await this.#inParts(pixels, batch, signal, part => this.#native.profile(part))
-        if (run < 0) continue // memory was taken and caches were cold
+        if (run < 0) continue // warm-up: memory was allocated and caches were cold
         for (const [op, all] of times.entries()) all.push(parts.reduce((sum, part) => sum + part[op]!, 0))
       }
       return this.plan.ops.map(({ name, kind }, op) => ({ name, kind, milliseconds: median(times[op]!) }))
     })
   }
 
-  /** Waits for the runs begun before, then frees all memory. Later runs are refused; calling it again does nothing. */
+  /** Waits for earlier runs, then frees all memory. Later runs are refused; calling it again does nothing. */
   dispose(): Promise<void> {
     this.#closed ??= Promise.all(this.#underWay).then(() => this.#native.dispose())
     return this.#closed
@@ -229,7 +231,7 @@ export class Session {
     return this.dispose()
   }
 
-  /** Begins `work` when it is its turn among what can begin: what a batch of `images` takes is compiled first, if any is run. */
+  /** Starts `work` in its turn, once the plans for a batch of `images` are compiled, if it runs one. */
   #inTurn<Result>(images: number | null, work: () => Promise<Result>): Promise<Result> {
     const compiling = images === null ? undefined : this.#batchSizes.missing(images)
     const result = compiling ? compiling.then(() => this.#turns.take(work)) : this.#turns.take(work)
@@ -238,7 +240,7 @@ export class Session {
     return result
   }
 
-  /** What `work` makes of each part of the batch. */
+  /** The results of `work` for each part of the batch. */
   async #inParts<Result>(
     input: Uint8Array | Float32Array,
     batch: number,
@@ -246,9 +248,9 @@ export class Session {
     work: (part: Uint8Array | Float32Array) => Promise<Result>,
   ): Promise<Result[]> {
     const perImage = elements(inputShape(this.plan))
-    // It was checked when the run was asked for; its owner may have transferred it since.
+    // The input was checked when it was passed; its owner may have transferred it since.
     if (input.length !== batch * perImage)
-      throw outOfRange('as many as at the call', 'elements in the input', input.length)
+      throw outOfRange('as many elements as when it was passed', 'the input', `${input.length} elements`)
     const results: Result[] = []
     try {
       for (let begin = 0; begin < batch; begin += this.#maxPart) {
@@ -262,9 +264,9 @@ export class Session {
     return results
   }
 
-  /** Images in the input of an open session. */
+  /** The number of images in an input; throws if the session is closed. */
   #checkInput(input: unknown): number {
-    if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create another one.')
+    if (this.#closed) throw new ResidualError('SESSION_CLOSED', 'The session is closed. Create a new one.')
     const shape = inputShape(this.plan)
     const what = `a Uint8Array or Float32Array [N,${shape.height},${shape.width},${shape.channels}]`
     if (!(types.isUint8Array(input) || types.isFloat32Array(input))) throw wrongType(what, 'the input', input)
@@ -279,7 +281,7 @@ export class Session {
 }
 
 /**
- * A copy of the names: their owner may change them while a run waits.
+ * A copy of the names, which their owner may change while a run waits.
  *
  * @throws TypeError, RangeError for names of outputs that the plan does not have
  */
@@ -292,7 +294,7 @@ export function checkOutputs<Name extends OutputName>(plan: Plan, outputs: reado
   return copy
 }
 
-/** The same numbers without what a subclass makes of its methods; a copy where other threads may write them while the run waits. */
+/** A plain view of the input, without a subclass's overrides; a copy if other threads may write to it while the run waits. */
 function plainView(input: Uint8Array | Float32Array): Uint8Array | Float32Array {
   const { buffer, byteOffset, length } = input
   if (types.isUint8Array(input))

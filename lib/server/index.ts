@@ -1,3 +1,3 @@
-// The public names of `residual/server`, nothing else.
+// The public API of `residual/server`.
 export type { Limits, LogLevel, ServeOptions } from './options.ts'
 export { type RunningServer, serve } from './server.ts'

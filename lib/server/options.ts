@@ -1,4 +1,4 @@
-// What can be told to a server, and what holds where nothing is said?
+// Server options: defaults and validation.
 import { availableParallelism } from 'node:os'
 import type { ModelOptions } from '../classifier.ts'
 import { checkInteger, outOfRange, wrongType } from '../errors.ts'
@@ -10,22 +10,22 @@ import {
 } from '../runtime/batching/batcher-options.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
 
-/** What a request may ask of the server. Beyond it the answer is an error, and nothing is kept. */
+/** Limits of the server. A request that exceeds one is answered with an error, and nothing of it is kept. */
 export interface Limits {
-  /** Of a request's body, as sent and once inflated. */
+  /** Largest request body, both as sent and inflated. */
   readonly bodyBytes: number
-  /** Of the JSON in it: parsing it is what holds up everyone else. */
+  /** Largest JSON in it: parsing delays all other requests. */
   readonly jsonBytes: number
-  /** Of all bodies held at a time. */
+  /** Limit of all bodies held at a time. */
   readonly heldBytes: number
   readonly pixelsPerPicture: number
   readonly picturesPerRequest: number
   readonly connections: number
-  /** For the headers of a request to arrive. */
+  /** Time for the headers of a request to arrive. */
   readonly headersTimeoutMs: number
-  /** For all of a request to arrive, and for all of its answer to be taken. */
+  /** Time for a whole request to arrive, and for its whole answer to be read. */
   readonly requestTimeoutMs: number
-  /** From a request that has arrived to its answer; a request may ask for less. */
+  /** Time from the arrival of a request to its answer; a request may ask for less. */
   readonly deadlineMs: number
 }
 
@@ -37,36 +37,36 @@ export const defaultLimits: Limits = {
   picturesPerRequest: 256,
   connections: 4096,
   headersTimeoutMs: 10_000,
-  requestTimeoutMs: 25_000, // less than a server may take to stop, so that it stops in time whatever a client does
+  requestTimeoutMs: 25_000, // less than the drain time, so that the server stops in time whatever a client does
   deadlineMs: 30_000,
 }
 
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-/** What is said of models holds for each of them. */
+/** Options of models apply to each of them. */
 export interface ServeOptions extends SessionOptions, ModelOptions, Omit<BatcherOptions, 'onBatch'> {
-  /** Names of bundled models or paths of `.safetensors` files. Requests that name none go to the first. */
+  /** Names of bundled or pulled models, or paths of checkpoints. Requests that name no model go to the first. */
   readonly models: readonly string[]
   /** The address to listen on; this machine only unless given. */
   readonly host?: string
-  /** 0 for any that is free. */
+  /** 0 for any free port. */
   readonly port?: number
-  /** Of the same protocol over gRPC; not served unless given. */
+  /** The port for the same protocol over gRPC; not served unless given. */
   readonly grpcPort?: number
   /** Sessions of each model. On the CPU they share the threads. */
   readonly instances?: number
-  /** Images that are decoded at a time. */
+  /** Images decoded at a time. */
   readonly decoders?: number
   readonly limits?: Partial<Limits>
-  /** How long requests that were accepted may take to finish once the server is told to stop. */
+  /** How long accepted requests may take to finish once the server is told to stop. */
   readonly drainMs?: number
   /**
-   * How long a connection on which nothing happens stays open once the server is told to stop: the next request may be on its
-   * way. 1000 unless given.
+   * How long an idle connection stays open once the server is told to stop, since the next request may be on its way. 1000
+   * unless given.
    */
   readonly graceMs?: number
-  /** Whether clients may have models loaded anew (`POST v2/repository/models/NAME/load`). */
+  /** Whether clients may reload models (`POST v2/repository/models/NAME/load`). */
   readonly repository?: boolean
   readonly logLevel?: LogLevel
 }
@@ -74,7 +74,7 @@ export interface ServeOptions extends SessionOptions, ModelOptions, Omit<Batcher
 export const defaultHost = '127.0.0.1'
 export const defaultPort = 8000
 export const defaultDrainMs = 30_000
-const defaultGraceMs = 1000 // no longer than most clients take from one request to the next
+const defaultGraceMs = 1000 // longer than most clients take between requests
 
 export interface CheckedServeOptions {
   readonly models: readonly string[]
@@ -146,7 +146,7 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   }
 }
 
-/** Those that {@link openModel} takes; it checks them itself. */
+/** The options of {@link openModel}, which checks them itself. */
 function modelOptionsIn(options: ServeOptions): ModelOptions {
   const names = [
     'labels',
@@ -158,7 +158,7 @@ function modelOptionsIn(options: ServeOptions): ModelOptions {
   return given(options, names)
 }
 
-/** Those that are a session's; it checks them itself. */
+/** The options of a session, which checks them itself. */
 function sessionOptions(options: ServeOptions): SessionOptions {
   const names = [
     'device',
@@ -191,13 +191,13 @@ function checkLimits(given: Partial<Limits>, maxQueue: number): Limits {
     checkInteger(name, value, 1, most[name as keyof Limits] ?? longestTimeoutMs)
   }
   if (limits.bodyBytes > limits.heldBytes)
-    // a body of that size would always be told to try again
+    // a body of that size would always be told to try again later
     throw outOfRange(`at most heldBytes (${limits.heldBytes})`, 'bodyBytes', limits.bodyBytes)
-  // More than can ever wait would always be refused, as if it were worth trying again.
+  // A larger request would always be refused, as if trying again could help.
   return { ...limits, picturesPerRequest: Math.min(limits.picturesPerRequest, maxQueue) }
 }
 
-/** Decoding and computing take threads of the same pool: decoding must never have them all. */
+/** Decoding and computing use the same thread pool: decoding must never occupy all of it. */
 function decodersBeside(sessions: number): number {
   const poolThreads = Number(process.env.UV_THREADPOOL_SIZE) || 4
   return Math.max(1, Math.min(availableParallelism(), poolThreads - sessions - 1))

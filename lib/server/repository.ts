@@ -1,4 +1,4 @@
-// Triton's extensions about models, the same for REST and gRPC: which there are, what they have done, and loading one anew.
+// Triton's model repository extensions, the same for REST and gRPC: index, statistics, reloading.
 import { ResidualError } from '../errors.ts'
 import { modelVersion } from './models/served-model.ts'
 import { invalid } from './protocol/tensor-values.ts'
@@ -22,7 +22,7 @@ export function repositoryIndex(service: Service, only: { readonly ready: boolea
 }
 
 /**
- * Of one model, or of all where no name is given.
+ * The statistics of one model, or of all if no name is given.
  *
  * @throws ResidualError MODEL_NOT_SERVED
  */
@@ -34,13 +34,13 @@ export function modelStatistics(service: Service, name?: string, version?: strin
 }
 
 /**
- * Loads a model anew from its file.
+ * Reloads a model from its file.
  *
- * @throws ResidualError PATH_NOT_FOUND where clients may not, REQUEST_INVALID for parameters, MODEL_NOT_SERVED, MODEL_LOAD_FAILED
+ * @throws ResidualError PATH_NOT_FOUND if clients may not, REQUEST_INVALID for parameters, MODEL_NOT_SERVED, MODEL_LOAD_FAILED
  */
 export async function loadAnew(service: Service, name: string, parameters: object): Promise<void> {
   if (!service.options.repository) {
-    const message = 'Clients may not have models loaded. Start the server with --repository to allow it.'
+    const message = 'Clients may not reload models. Start the server with --repository to allow it.'
     throw new ResidualError('PATH_NOT_FOUND', message)
   }
   const [parameter] = Object.keys(parameters)
@@ -53,7 +53,7 @@ export async function loadAnew(service: Service, name: string, parameters: objec
     await model.load()
   } catch (cause) {
     if (!(cause instanceof ResidualError)) throw cause
-    const message = `The model ${model.name} could not be loaded and stays as it was: ${cause.message}`
+    const message = `The model ${model.name} could not be reloaded and stays as it was: ${cause.message}`
     throw new ResidualError('MODEL_LOAD_FAILED', message, { cause })
   }
 }
@@ -64,7 +64,7 @@ export async function loadAnew(service: Service, name: string, parameters: objec
  * @throws ResidualError REQUEST_INVALID for any name
  */
 export function refuseRepository(name: string): void {
-  if (name !== '') throw invalid(`There is no repository '${name}': the server has one, without a name.`)
+  if (name !== '') throw invalid(`Unknown repository '${name}': the server's only repository has no name.`)
 }
 
 /** @throws ResidualError PATH_NOT_FOUND */

@@ -1,7 +1,7 @@
-// What a server says of itself.
+// The server's metadata: name, version, extensions.
 import { packageVersion } from '../base/package-version.ts'
 
-/** What the server tells of itself. */
+/** The server's metadata. */
 export function serverMetadata() {
   return { name: 'residual', version: packageVersion(), extensions }
 }

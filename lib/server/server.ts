@@ -1,4 +1,4 @@
-// How does a server live? It listens, becomes ready once its models are warm, and stops when what it accepted is done.
+// The life of a server: it listens, becomes ready once its models are warm, and stops once accepted requests are done.
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -12,10 +12,11 @@ import { Service } from './service.ts'
 import { startTracing } from './telemetry/tracing.ts'
 
 /**
- * Serves models over HTTP. Resolves once it listens and the models are warm; while they are not, `v2/health/ready` says so.
+ * Serves models over HTTP. Resolves once it listens and the models are warm; until then, `v2/health/ready` says that it is
+ * not ready.
  *
  * @throws TypeError, RangeError for options that do not exist
- * @throws ResidualError LISTEN_FAILED, or what loading a model throws
+ * @throws ResidualError LISTEN_FAILED, or whatever loading a model throws
  */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const service = new Service(checkServeOptions(options))
@@ -46,18 +47,18 @@ export class RunningServer {
     this.#connections = new Connections(app.server)
   }
 
-  /** Where it listens, such as `http://127.0.0.1:8000`. */
+  /** Its URL, such as `http://127.0.0.1:8000`. */
   get url(): string {
     const { address, family, port } = this.#app.server.address() as AddressInfo
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
   }
 
-  /** Where it listens for gRPC, if it does. */
+  /** Its gRPC port, if it serves gRPC. */
   get grpcPort(): number | undefined {
     return this.#grpc?.port
   }
 
-  /** The models it answers for, the first being that of requests that name none, and what computes each. */
+  /** The served models and their devices. The first is used for requests that name no model. */
   get models(): { readonly name: string; readonly device: SessionDevice | undefined }[] {
     return [...this.#service.models.values()].map(({ name, device }) => ({ name, device }))
   }
@@ -70,7 +71,7 @@ export class RunningServer {
   async open(): Promise<void> {
     const { host, port, grpcPort } = this.#service.options
     this.#endTracing = await startTracing(message => this.log.warn(message))
-    // Whoever asks meanwhile is told that the models are not ready.
+    // Requests that arrive meanwhile are told that the models are not ready.
     const listenTextResolver = (address: string) => `loading models for ${address}`
     await orListenError(this.#app.listen({ host, port, listenTextResolver }), host, port, '--port')
     if (grpcPort !== undefined) {
@@ -87,10 +88,10 @@ export class RunningServer {
   }
 
   /**
-   * Loads all models anew from their files, without losing a request. A model that cannot be loaded stays as it was, and the
-   * others are loaded all the same. Called again meanwhile, all are loaded once more afterwards.
+   * Reloads all models from their files without losing a request. A model that cannot be reloaded stays as it was; the others
+   * are reloaded all the same. If called again meanwhile, all are reloaded once more afterwards.
    *
-   * @throws ResidualError what loading the first model throws that cannot be loaded, once all have been tried
+   * @throws ResidualError the first model's error, once all have been tried
    */
   async reload(): Promise<void> {
     const failures: unknown[] = []
@@ -98,15 +99,15 @@ export class RunningServer {
       if (error === undefined) this.log.info({ model }, 'reloaded')
       else {
         failures.push(error)
-        this.log.error({ model, err: error }, 'could not be loaded anew and stays as it was')
+        this.log.error({ model, err: error }, 'could not be reloaded and stays as it was')
       }
     }
     if (failures.length > 0) throw failures[0]
   }
 
   /**
-   * Takes no more connections, answers what has been accepted, and frees everything. Resolves to whether all could be
-   * answered in time; what could not has its connection closed.
+   * Stops accepting connections, answers the accepted requests, and frees everything. Resolves to whether all could be answered
+   * in time; connections of the others are closed.
    */
   stop(): Promise<boolean> {
     this.#stopped ??= this.#stop()
@@ -121,13 +122,13 @@ export class RunningServer {
     const { server } = this.#app
     const { drainMs, graceMs, limits } = this.#service.options
     const until = performance.now() + drainMs
-    const quietMs = Math.min(graceMs, drainMs / 2) // with nothing to answer it ends in time
+    const quietMs = Math.min(graceMs, drainMs / 2) // ends in time if there is nothing to answer
     this.#service.drain()
-    // A body that stops in the middle is answered as one that is too slow while there is time for it.
+    // A body that stops in the middle is answered as too slow while there is still time.
     const lastChanceMs = Math.max(1, drainMs - 2 * checkMs(limits))
     server.requestTimeout = Math.min(server.requestTimeout, lastChanceMs)
-    server.headersTimeout = Math.min(server.headersTimeout, server.requestTimeout) // Node takes the longer for the request's
-    // The method of http.Server would cut connections on which a request may just be arriving.
+    server.headersTimeout = Math.min(server.headersTimeout, server.requestTimeout) // Node uses the longer one for the request
+    // http.Server's own method would close connections on which a request may be arriving.
     const closed = new Promise<boolean>(resolve =>
       NetServer.prototype.close.call(server, () => resolve(true)),
     )
@@ -145,13 +146,13 @@ export class RunningServer {
     }
     await closed
     await this.#app.close()
-    // Models that are being loaded are freed once they have been: nobody waits for that any longer than for a request.
+    // Models still loading are freed once they are done, but stopping waits no longer for that than for a request.
     await inTime(Promise.all([this.#service.close(), this.#endTracing?.()]), until - performance.now())
     return answered
   }
 }
 
-/** What `listening` comes to. @throws ResidualError LISTEN_FAILED */
+/** The result of `listening`. @throws ResidualError LISTEN_FAILED */
 async function orListenError<T>(
   listening: Promise<T>,
   host: string,
@@ -165,7 +166,7 @@ async function orListenError<T>(
   }
 }
 
-/** Whether `work` is done within `ms`. */
+/** Whether `work` finishes within `ms`. */
 async function inTime(work: Promise<unknown>, ms: number): Promise<boolean> {
   const done = new AbortController()
   const late = delay(Math.max(0, ms), false, { signal: done.signal }).catch(() => false)

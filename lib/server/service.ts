@@ -1,4 +1,4 @@
-// What happens to every request, whatever protocol brought it? It finds its model, has a deadline, and is measured.
+// What every request goes through, whatever its protocol: it finds its model, has a deadline, and is measured.
 
 import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'
@@ -17,31 +17,31 @@ import { deviceMemoryReader } from './telemetry/device-memory.ts'
 import { Metrics, type Protocol } from './telemetry/metrics.ts'
 import { traced } from './telemetry/tracing.ts'
 
-/** A request on its way: what it asks for, and who waits for it. */
+/** A request in progress: what it asks for, and its client. */
 export interface Call {
   readonly protocol: Protocol
   /** The first model unless given. */
   readonly model?: string | undefined
   readonly version?: string | undefined
-  /** Aborted when the client goes away. */
+  /** Aborted when the client disconnects. */
   readonly client: AbortSignal
-  /** Headers or metadata, which may name the span that this belongs to. */
+  /** Headers or metadata, which may name the parent span. */
   readonly carrier: object
 }
 
-/** What a request asks for, once it has been read. */
+/** What a parsed request asks for. */
 export interface Asked {
-  /** Less than the server allows, if the client said so. */
+  /** Less than the server's deadline, if the client asked for that. */
   readonly timeoutMs: number | undefined
 }
 
 export class Service {
   readonly metrics = new Metrics()
-  /** What is unpacked passes it: images and bodies. It takes threads, of which computing must find one. */
+  /** Limits the decoding of images and decompression of bodies, so that a thread is left for computing. */
   readonly unpacking: TaskLimit
   readonly decoder: ImageDecoder
   readonly jsonParser: JsonParser
-  /** What the bodies and messages of all requests may hold. */
+  /** The memory that all bodies and messages may hold. */
   readonly bodies: BodyBudget
   readonly models: ReadonlyMap<string, ServedModel>
   #deviceLost = false
@@ -73,12 +73,12 @@ export class Service {
     this.bodies = new BodyBudget(limits.bodyBytes, limits.heldBytes)
     this.jsonParser = new JsonParser(jsonThreads(), batcher.maxQueue)
     this.decoder = new ImageDecoder(this.unpacking, limits.pixelsPerPicture)
-    this.metrics.gauge('queue_pictures', 'Images that wait for a batch.', ['model'], async () =>
+    this.metrics.gauge('queue_pictures', 'Images waiting for a batch.', ['model'], async () =>
       [...models.values()].map(({ name, waiting }) => ({ labels: { model: name }, value: waiting })),
     )
     this.metrics.gauge(
       'decode_queue_pictures',
-      'Images and packed bodies that wait to be decoded.',
+      'Images and compressed bodies waiting to be decoded.',
       [],
       async () => [{ labels: {}, value: this.unpacking.waiting }],
     )
@@ -89,7 +89,7 @@ export class Service {
     )
   }
 
-  /** Aborted once the server is to stop: it is not ready any more, and answers what still comes. */
+  /** Aborted when the server is told to stop: it is no longer ready, but answers requests that still arrive. */
   get stopping(): AbortSignal {
     return this.#stopping.signal
   }
@@ -102,12 +102,12 @@ export class Service {
     this.#stopping.abort()
   }
 
-  /** Whether a model computes on a GPU. */
+  /** Whether any model runs on a GPU. */
   get #onGpu(): boolean {
     return [...this.models.values()].some(({ device }) => device?.kind === 'cuda')
   }
 
-  /** Whether it is worth while to go on: no process gets back a GPU that it has lost. */
+  /** Whether the process is still useful: one that lost its GPU never gets it back. */
   get live(): boolean {
     return !this.#deviceLost
   }
@@ -117,7 +117,7 @@ export class Service {
   }
 
   /**
-   * The model of that name, or of the one before `:INPUT`; the first if none is given.
+   * The model with that name, or with the part before `:INPUT`; the first if no name is given.
    *
    * @throws ResidualError MODEL_NOT_SERVED
    */
@@ -130,16 +130,16 @@ export class Service {
       const served = [...this.models.keys()].join(', ')
       throw new ResidualError(
         'MODEL_NOT_SERVED',
-        `There is no model '${name}'${version ? ` of version '${version}'` : ''}. The server has ${served}, each of version ${modelVersion}.`,
+        `Unknown model '${name}'${version ? `, version '${version}'` : ''}. The server has ${served}, each in version ${modelVersion}.`,
       )
     }
     return model
   }
 
   /**
-   * Has `read` read a request and `task` answer it, both within its deadline.
+   * Runs `read` to parse a request and `task` to answer it, both within its deadline.
    *
-   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or what either throws
+   * @throws ResidualError MODEL_NOT_SERVED, MODEL_NOT_READY, DEADLINE_EXCEEDED, REQUEST_ABORTED, or whatever either throws
    */
   async answer<Request extends Asked, T extends Done>(
     call: Call,
@@ -175,7 +175,7 @@ export class Service {
     }
   }
 
-  /** Loads all models, or loads them anew, one after the other, and tells what became of each. */
+  /** Loads or reloads all models, one after the other, and yields the outcome of each. */
   async *load(): AsyncGenerator<{ readonly model: string; readonly error?: unknown }> {
     for (const model of this.models.values())
       yield await model.load().then(
@@ -189,5 +189,5 @@ export class Service {
   }
 }
 
-/** Beside the threads that compute; one reads some 50 MB/s. */
+/** In addition to the computing threads; one parses about 50 MB/s. */
 const jsonThreads = () => Math.max(1, Math.min(4, availableParallelism() >> 1))

@@ -1,4 +1,4 @@
-// What does the `config.json` beside a checkpoint say of it? As transformers writes it, and as timm does for the hub.
+// A checkpoint's `config.json`, as transformers writes it, and timm for the hub.
 import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
 import type { Activation } from '../model/activation.ts'
@@ -6,7 +6,7 @@ import type { ResNetOptions } from '../model/resnet.ts'
 import { type Fields, flag, labels, malformed, object, positive } from './fields.ts'
 import { interpolationOf } from './preprocessor.ts'
 
-/** What others' files say of a network; each member only where they do. */
+/** What foreign files say about a network; members are absent if they do not say. */
 export interface Sidecar {
   readonly architecture?: Partial<ResNetOptions>
   readonly labels?: readonly string[]
@@ -15,9 +15,9 @@ export interface Sidecar {
 }
 
 /**
- * What `config.json` says. A file that is of neither library says nothing.
+ * The contents of `config.json`; empty for a file of neither library.
  *
- * @throws ResidualError MODEL_INVALID, CHECKPOINT_MISMATCH for networks that cannot be run though their tensors may fit
+ * @throws ResidualError MODEL_INVALID, CHECKPOINT_MISMATCH for networks that are not supported even though their tensors may fit
  */
 export function fromConfig(json: Fields['json'], file: string): Sidecar {
   if (json.model_type === 'resnet') return fromTransformers({ json, file })
@@ -31,7 +31,7 @@ function fromTransformers(fields: Fields): Sidecar {
   if (activation !== 'relu') throw cannotRun(file, `the activation ${quoted(activation)}`)
   if (flag(fields, 'downsample_in_first_stage', false)) throw cannotRun(file, 'a stride in the first stage')
   const named = labels(fields, 'id2label')
-  const isNamed = named && !named.every((label, i) => label === `LABEL_${i}`) // what transformers writes for no names
+  const isNamed = named && !named.every((label, i) => label === `LABEL_${i}`) // what transformers writes without names
   return {
     architecture: { stride: flag(fields, 'downsample_in_bottleneck', false) ? 'v1' : 'v1.5' },
     ...(isNamed && { labels: named }),
@@ -39,7 +39,7 @@ function fromTransformers(fields: Fields): Sidecar {
   }
 }
 
-/** By transformers' `problem_type`, which says what a network is trained for. */
+/** Activations by transformers' `problem_type`, which says what the network was trained for. */
 const problems: { readonly [type: string]: Activation } = {
   single_label_classification: 'softmax',
   multi_label_classification: 'sigmoid',
@@ -55,16 +55,16 @@ function problemOf({ json, file }: Fields): { activation?: Activation } {
 }
 
 /**
- * Those of timm's networks that are what we build, under today's names and those before timm 0.9. Others may have the same tensors
- * and compute something else with them. `c`, `d`, `s` and `t` have deep stems, which tensors tell.
+ * The timm networks that match ours, under current names and those before timm 0.9. Others may have the same tensors but
+ * compute something else. `c`, `d`, `s` and `t` have deep stems, which the tensors reveal.
  */
 const plainNames =
   /^((tv|ssl|swsl|ig|gluon)_)?(wide_)?resnex?t(18|34|50|101|152)[cdst]?(_(2|v1[bcds]|\d+x\d+d))?$/
 
-/** Arguments of timm's models that change nothing of what is computed from given tensors. */
+/** Arguments of timm's models that do not affect what is computed from given tensors. */
 const harmless = ['num_classes', 'in_chans', 'img_size', 'drop_rate', 'drop_path_rate', 'drop_block_rate']
 
-/** Arguments that change it unless they are what they are by default. Since 1.0.31 timm writes down some that nobody gave. */
+/** Arguments that affect it unless they have their default value. Since 1.0.31 timm writes some even if nobody set them. */
 const defaults: { readonly [argument: string]: readonly unknown[] } = {
   global_pool: ['avg', 'fastavg', 'fast'],
   output_stride: [32],
@@ -72,14 +72,14 @@ const defaults: { readonly [argument: string]: readonly unknown[] } = {
 
 function fromTimm({ json, file }: Fields, name: string): Sidecar {
   if (!plainNames.test(name)) throw cannotRun(file, `the architecture ${quoted(name)} of timm`)
-  // Before there were `model_args`, and beside them still, the pooling lies at the top.
+  // The pooling is at the top level, even now that there are `model_args`.
   const pooling = json.global_pool === undefined ? {} : { global_pool: json.global_pool }
   const given: object = { ...pooling, ...object({ json, file }, 'model_args') }
   for (const [argument, value] of Object.entries(given)) {
     if (harmless.includes(argument) || defaults[argument]?.includes(value)) continue
     throw cannotRun(file, `the model argument ${quoted(argument)}: ${quoted(value)}`)
   }
-  // Before timm 0.9 what is in `pretrained_cfg` lay beside it.
+  // Before timm 0.9 the members of `pretrained_cfg` were at the top level.
   const fields = { json: { ...json, ...object({ json, file }, 'pretrained_cfg') }, file }
   const { mean, std, interpolation } = fields.json
   const preprocessing = parsePreprocessing(
@@ -106,13 +106,10 @@ function timmSteps(fields: Fields): Step[] {
     return [{ resize: { shorterSide: enlarged(height) } }, { crop }]
   throw new ResidualError(
     'MODEL_INVALID',
-    `${fields.file} asks for a crop that there is none of here: ${quoted(mode)} to ${quoted(size)}.`,
+    `${fields.file} asks for an unsupported crop: ${quoted(mode)} to ${quoted(size)}.`,
   )
 }
 
 function cannotRun(file: string, what: string): ResidualError {
-  return new ResidualError(
-    'CHECKPOINT_MISMATCH',
-    `${file} tells of a network that cannot be run: it has ${what}.`,
-  )
+  return new ResidualError('CHECKPOINT_MISMATCH', `${file} describes an unsupported network: it has ${what}.`)
 }

@@ -1,5 +1,4 @@
-// The classes of ImageNet-1k in the order in which every framework numbers them: WordNet's number of each, and a short name, as
-// torchvision has them.
+// The classes of ImageNet-1k in the order every framework uses: WordNet id, and torchvision's short name.
 
 const lines = `
 n01440764 tench

@@ -1,9 +1,9 @@
-// What does Hugging Face's `preprocessor_config.json` say of images? As transformers' image processors read it.
+// Hugging Face's `preprocessor_config.json`, read as transformers' image processors read it.
 import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
 import { type Fields, flag, malformed, positive } from './fields.ts'
 
-/** By the number that Pillow has for a filter, and by its name in timm. */
+/** By Pillow's number of a filter, and by its name in timm. */
 const filters = new Map<unknown, Preprocessing['interpolation']>([
   [2, 'bilinear'],
   [3, 'bicubic'],
@@ -11,7 +11,7 @@ const filters = new Map<unknown, Preprocessing['interpolation']>([
   ['bicubic', 'bicubic'],
 ])
 
-/** ConvNextImageProcessor, which the ResNets have, does not crop what is at least this large. */
+/** ConvNextImageProcessor, which ResNets use, does not crop sizes from this on. */
 const squashedFrom = 384
 
 /**
@@ -24,7 +24,7 @@ export function fromPreprocessorConfig(json: Fields['json'], file: string): Prep
   const steps = stepsOf(fields)
   const range = flag(fields, 'do_rescale', true) ? 255 * positive(fields, 'rescale_factor', 1 / 255) : 255
   const normalises = flag(fields, 'do_normalize', true)
-  if (flag(fields, 'do_pad', false)) throw malformed(file, 'do_pad', true, 'what can be done here')
+  if (flag(fields, 'do_pad', false)) throw malformed(file, 'do_pad', true, 'false, the only supported value')
   return parsePreprocessing(
     {
       steps,
@@ -40,19 +40,19 @@ export function fromPreprocessorConfig(json: Fields['json'], file: string): Prep
 
 const perChannel = (value: unknown) => (typeof value === 'number' ? [value, value, value] : value)
 
-/** @throws ResidualError MODEL_INVALID for filters that there are none of here */
+/** @throws ResidualError MODEL_INVALID for unsupported filters */
 export function interpolationOf(filter: unknown, file: string): Preprocessing['interpolation'] {
   const found = filters.get(filter)
   if (found) return found
-  const problem = `${file} asks for the interpolation ${quoted(filter)}`
-  throw new ResidualError('MODEL_INVALID', `${problem}; there are bilinear and bicubic.`)
+  const problem = `${file} asks for the unsupported interpolation ${quoted(filter)}`
+  throw new ResidualError('MODEL_INVALID', `${problem}; supported are bilinear and bicubic.`)
 }
 
 function stepsOf(fields: Fields): Step[] {
   const { json, file } = fields
   const cropSize = json.crop_size ?? undefined
   const crops = flag(fields, 'do_center_crop', cropSize !== undefined)
-  // A processor that knows a crop fraction, or says nothing of crops and takes a shorter side, is ConvNeXt's.
+  // A processor with a crop fraction, or with a shorter side and no mention of crops, is ConvNeXt's.
   const convNext = (json.crop_pct ?? undefined) !== undefined || !crops
   const steps: Step[] = []
   if (flag(fields, 'do_resize', true)) {
@@ -93,7 +93,7 @@ function cropOf(size: unknown, file: string): Extent {
 
 const pick = ({ height, width }: Extent): Extent => ({ height, width })
 
-/** Of those that are given: transformers writes null for others. */
+/** The keys that are set: transformers writes null for others. */
 function keysOf(size: unknown): string {
   const given = Object.entries(size ?? {}).filter(([, value]) => value !== null)
   return given

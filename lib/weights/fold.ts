@@ -1,4 +1,4 @@
-// How does batch normalisation disappear into the convolution before it? Into a factor and a bias per output channel.
+// Folding a batch norm into the convolution before it: a scale and a bias per output channel.
 import { ResidualError } from '../errors.ts'
 
 /** The tensors of one batch normalisation, `[K]` each. */
@@ -10,17 +10,17 @@ export interface BatchNormTensors {
   readonly epsilon: number
 }
 
-/** What each output channel's weights are multiplied by, and what is added: `[K]` both. */
+/** The scale and the bias of each output channel, `[K]` both. */
 export interface ChannelFactors {
   readonly scale: Float64Array
   readonly bias: Float32Array
 }
 
 /**
- * `scale = weight / sqrt(variance + epsilon)`, and `bias - mean * scale`, which is rounded once; all in float64. Without `bn`
- * they are 1 and 0. What multiplies by `scale` is `core::StoredWeights`, or {@link scaleChannels}.
+ * The scale `weight / sqrt(variance + epsilon)` and the bias `bias - mean * scale`, rounded once; all in float64. Without
+ * `bn` they are 1 and 0. `core::StoredWeights` or {@link scaleChannels} multiply by the scale.
  *
- * @throws ResidualError NON_FINITE where a scale or a bias comes to no finite number
+ * @throws ResidualError NON_FINITE if a scale or a bias is not finite
  */
 export function foldBatchNorm(channels: number, bn: BatchNormTensors | null): ChannelFactors {
   const scale = new Float64Array(channels).fill(1)
@@ -38,10 +38,10 @@ export function foldBatchNorm(channels: number, bn: BatchNormTensors | null): Ch
 }
 
 /**
- * `weight`, `[K,...]`, with each channel multiplied by its scale, in float64 and rounded once: a new array. For what is run,
- * `core::StoredWeights` does the same.
+ * A new array: `weight`, `[K,...]`, with each channel multiplied by its scale in float64 and rounded once. When a network
+ * runs, `core::StoredWeights` does the same.
  *
- * @throws ResidualError NON_FINITE where a product is no finite float32
+ * @throws ResidualError NON_FINITE if a product is not finite as float32
  */
 export function scaleChannels(weight: Float32Array, scale: Float64Array): Float32Array {
   const length = weight.length / scale.length
@@ -49,6 +49,9 @@ export function scaleChannels(weight: Float32Array, scale: Float64Array): Float3
     const k = Math.floor(i / length)
     const scaled = Math.fround(value * scale[k]!)
     if (Number.isFinite(scaled)) return scaled
-    throw new ResidualError('NON_FINITE', `A weight of channel ${k} comes to ${scaled}.`)
+    throw new ResidualError(
+      'NON_FINITE',
+      `A weight of channel ${k} becomes ${scaled} when the batch norm is folded in.`,
+    )
   })
 }

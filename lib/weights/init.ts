@@ -1,4 +1,4 @@
-// What are the weights of a network that has no checkpoint? Random, and the same for the same seed everywhere.
+// Initial weights for a network without a checkpoint: random, and the same for the same seed everywhere.
 import { checkInteger } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import { product } from '../model/product.ts'
@@ -6,8 +6,8 @@ import { tensorNotFound, type WeightSource } from './source.ts'
 
 /**
  * Seeded weights: convolutions normal with standard deviation `sqrt(2 / (R * S * C))` (He et al.,
- * https://arxiv.org/abs/1502.01852, with C the input channels of a group), batch norms the identity, linear weights
- * uniform within `1 / sqrt(C)`, biases 0. A tensor depends on the seed and its name alone.
+ * https://arxiv.org/abs/1502.01852, with C the input channels of a group), batch norms the identity, linear weights uniform
+ * within `1 / sqrt(C)`, biases 0. A tensor depends only on the seed and its name.
  */
 export function initialise(parameters: readonly Parameter[], seed: number): WeightSource {
   checkInteger('seed', seed, 0)
@@ -30,7 +30,7 @@ function values({ role, shape }: Parameter, random: () => number): Float32Array 
   switch (role) {
     case 'convWeight': {
       const std = Math.sqrt(2 / (shape[1]! * shape[2]! * shape[3]!))
-      // Box and Muller: two uniform numbers give two independent normal ones.
+      // Box-Muller: two uniform numbers give two independent normal ones.
       for (let i = 0; i < result.length; i += 2) {
         const radius = std * Math.sqrt(-2 * Math.log(1 - random()))
         const angle = 2 * Math.PI * random()
@@ -64,6 +64,6 @@ function uniform(seed: number, name: string): () => number {
     c = ((c << 21) | (c >>> 11)) + result
     return result >>> 0
   }
-  for (let i = 0; i < 15; i++) next() // until the seed has reached every bit
+  for (let i = 0; i < 15; i++) next() // until the seed has affected every bit
   return () => next() / 2 ** 32
 }

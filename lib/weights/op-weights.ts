@@ -1,9 +1,11 @@
-// Which numbers does one operation of a plan compute with?
+// The weights of one operation of a plan.
 import { types } from 'node:util'
 import { ResidualError, wrongType } from '../errors.ts'
-import type { ConvOp, LinearOp, Op, Plan } from '../model/plan.ts'
+import { type ConvOp, type LinearOp, type Op, rowOf } from '../model/ops.ts'
+import type { Plan } from '../model/plan.ts'
 import { product } from '../model/product.ts'
 import type { FilePlace } from './checkpoint/checkpoint-file.ts'
+import type { StoredTensor } from './checkpoint/stored-tensor.ts'
 import { type ChannelFactors, foldBatchNorm, scaleChannels } from './fold.ts'
 import type { WeightSource } from './source.ts'
 import type { Staging } from './staging.ts'
@@ -14,22 +16,22 @@ import type { StoredType } from './tensors/stored-type.ts'
 export type WeightedOp = ConvOp | LinearOp
 
 export function takesWeights(op: Op): op is WeightedOp {
-  return op.kind === 'conv' || op.kind === 'linear'
+  return rowOf(op).weighted === true
 }
 
-/** `[K,C/groups,R,S]`, PyTorch's order; of a linear operation `[K,C]`. */
+/** `[K,C/groups,R,S]`, PyTorch's order; `[K,C]` for a linear operation. */
 export function weightShape(plan: Plan, op: WeightedOp): readonly number[] {
   const [channels, inputs] = [plan.values[op.dst]!.channels, plan.values[op.src]!.channels]
   return op.kind === 'linear' ? [channels, inputs] : [channels, inputs / op.groups, op.kernel, op.kernel]
 }
 
-/** The tensor that `op` multiplies by; null where each channel passes as it is. */
+/** The name of the tensor that `op` multiplies by; null if each channel passes unchanged. */
 export function weightName(op: WeightedOp): string | null {
   if (op.kind === 'linear') return `${op.name}.weight`
   return op.convName === null ? null : `${op.convName}.weight`
 }
 
-/** What the addon takes of one operation: see `NativeSession.loadWeights`. */
+/** One operation's weights as the addon takes them: see `NativeSession.loadWeights`. */
 export interface OpWeights extends ChannelFactors {
   /** {@link weightShape}, in this layout and of this type: in memory, or in a file that must stay open and may have changed. */
   readonly stored: Uint8Array | FilePlace
@@ -37,16 +39,18 @@ export interface OpWeights extends ChannelFactors {
   readonly type: StoredType
 }
 
-/** Bytes that {@link readOpWeights} needs of memory: as float32, unless they stay in a file. */
+/** Bytes that {@link readOpWeights} needs of memory: none for weights that stay in a file, else those of float32. */
 export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): number {
-  return locate(op, source)?.inFile ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
+  return locate(op, source)?.stored ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
 }
 
 /**
- * One operation's weights: where they lie in a file as they are stored, from elsewhere as float32 in `staging`.
+ * The weights of one operation, from the first of these that applies: their place in a file that the addon reads itself, in the
+ * file's type and layout; float32 in `staging` read from that file, in its layout; float32 in `staging` read from the source,
+ * which is spread over the window if it is averaged; ones, if each channel passes unchanged.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, NON_FINITE for a batch normalisation that comes to no
- *   finite numbers, OUT_OF_MEMORY, or whatever reading throws
+ * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, NON_FINITE for a batch norm that does not give finite
+ *   numbers, OUT_OF_MEMORY, or whatever reading throws
  */
 export async function readOpWeights(
   plan: Plan,
@@ -54,27 +58,58 @@ export async function readOpWeights(
   source: WeightSource,
   staging: Staging,
 ): Promise<OpWeights> {
-  const [shape, name, located] = [weightShape(plan, op), weightName(op), locate(op, source)]
-  const { layout = 'KCRS', inFile } = located ?? {}
-  if (inFile) {
-    checkStated(name!, source, product(shape))
-    await inFile.check?.()
-    const factors = await readFactors(op, source, shape[0]!)
-    return { stored: inFile.place, layout, type: inFile.type, ...factors }
+  const shape = weightShape(plan, op)
+  const name = weightName(op) ?? op.name
+  const { layout, stored, read }: Located = locate(op, source) ?? {
+    layout: 'KCRS',
+    stored: undefined,
+    read: into => readWeight(plan, op, source, into),
   }
-  const length = product(shape)
-  const memory = staging.take(length * Float32Array.BYTES_PER_ELEMENT, op.name)
-  const target = new Float32Array(memory.buffer, memory.byteOffset, length)
-  const weight = await (located ? located.read(target) : readWeight(plan, op, source, target))
-  checkNumbers(name ?? op.name, source, weight, length)
-  if (weight !== target) target.set(weight) // also what the source has kept for itself
-  return { stored: memory, layout, type: 'F32', ...(await readFactors(op, source, shape[0]!)) }
+  const weights = stored
+    ? await checkedInPlace(name, source, stored, product(shape))
+    : await readStaged(
+        name,
+        source,
+        read,
+        staging.take(product(shape) * Float32Array.BYTES_PER_ELEMENT, op.name),
+      )
+  return { ...weights, layout, ...(await readFactors(op, source, shape[0]!)) }
+}
+
+/** Weights that stay in their file. */
+async function checkedInPlace(
+  name: string,
+  source: WeightSource,
+  { place, type, check }: StoredTensor,
+  length: number,
+): Promise<Pick<OpWeights, 'stored' | 'type'>> {
+  checkStated(name, source, length)
+  await check?.()
+  return { stored: place, type }
+}
+
+/** Weights as float32 in `memory`. */
+async function readStaged(
+  name: string,
+  source: WeightSource,
+  read: Located['read'],
+  memory: Uint8Array<ArrayBuffer>,
+): Promise<Pick<OpWeights, 'stored' | 'type'>> {
+  const target = new Float32Array(
+    memory.buffer,
+    memory.byteOffset,
+    memory.length / Float32Array.BYTES_PER_ELEMENT,
+  )
+  const weight = await read(target)
+  checkNumbers(name, source, weight, target.length)
+  if (weight !== target) target.set(weight) // sources may ignore `into`, and keep the result
+  return { stored: memory, type: 'F32' }
 }
 
 /**
- * The numbers of one operation as they are run, in arrays that the caller owns: {@link weightShape} and `[K]`, float32.
+ * One operation's weights with the batch norm folded in, in arrays that the caller owns: {@link weightShape} and `[K]`, float32.
  *
- * @throws ResidualError what {@link readOpWeights} throws, NON_FINITE for weights that come to no finite float32
+ * @throws ResidualError what {@link readOpWeights} throws, NON_FINITE for weights that are not finite as float32
  */
 export async function readFolded(
   plan: Plan,
@@ -91,7 +126,7 @@ export async function readFolded(
   }
 }
 
-/** In {@link weightShape}, before anything is folded into it. */
+/** The source's weights in {@link weightShape}, before anything is folded into them. */
 async function readWeight(
   plan: Plan,
   op: WeightedOp,
@@ -109,7 +144,7 @@ async function readWeight(
   return pixels === 1 ? own : spread(own, pixels)
 }
 
-/** Over how many pixels the weights of the tensor are spread. */
+/** The number of pixels that the tensor's weights are spread over. */
 const windowOf = (op: WeightedOp) => (op.kind === 'conv' && op.averaged ? op.kernel ** 2 : 1)
 
 /** `[K,C,1,1]` as `[K,C,R,S]` of `pixels` equal weights. */
@@ -120,22 +155,33 @@ function spread(weight: Float32Array, pixels: number): Float32Array {
   )
 }
 
-/** How the tensor that an operation multiplies by is had in the layout that the source's file has for it, if it has it. */
-function locate(op: WeightedOp, source: WeightSource) {
-  const [weight, { file, locate } = {}] = [weightName(op), storedOf(source)]
-  const found = weight === null || windowOf(op) !== 1 ? undefined : locate?.(weight)
-  if (!file || !found || !file.tensors.has(found.name)) return undefined
-  const { name, layout } = found
-  const read = (into: Float32Array) => file.read(name, into)
-  return { layout, inFile: file.stored?.(name), read }
+/** Weights in a file, in some layout. */
+interface Located {
+  readonly layout: WeightLayout
+  /** Where the addon can read them itself. */
+  readonly stored: StoredTensor | undefined
+  /** Reads them as float32, into `into` if possible. */
+  readonly read: (into: Float32Array) => Promise<Float32Array>
 }
 
-/** What the batch normalisation of an operation comes to, or its bias. */
+/** Locates an operation's weights and their layout in the source's file, if that has them unchanged. */
+function locate(op: WeightedOp, source: WeightSource): Located | undefined {
+  const [name, { file, locate: find } = {}] = [weightName(op), storedOf(source)]
+  const found = name === null || windowOf(op) !== 1 ? undefined : find?.(name)
+  if (!file || !found || !file.tensors.has(found.name)) return undefined
+  return {
+    layout: found.layout,
+    stored: file.stored?.(found.name),
+    read: into => file.read(found.name, into),
+  }
+}
+
+/** The scale and bias of an operation's channels, from its batch norm or its own bias. */
 async function readFactors(op: WeightedOp, source: WeightSource, channels: number): Promise<ChannelFactors> {
   return channelFactors(op, channels, await readVectors(op, source, channels), source)
 }
 
-/** As {@link vectorNames} has them. */
+/** The tensors named by {@link vectorNames}, in that order. */
 async function readVectors(op: WeightedOp, source: WeightSource, channels: number): Promise<Float32Array[]> {
   const names = vectorNames(op)
   const { file, locate } = storedOf(source) ?? {}
@@ -150,7 +196,7 @@ async function readVectors(op: WeightedOp, source: WeightSource, channels: numbe
   return vectors
 }
 
-/** What a channel has one number of: the bias of a linear operation, the batch normalisation of a convolution. */
+/** The tensors with one number per channel: a linear operation's bias, a convolution's batch norm. */
 function vectorNames(op: WeightedOp): string[] {
   if (op.kind === 'linear') return [`${op.name}.bias`]
   const leaves = op.batchNorm ? ['weight', 'bias', 'running_mean', 'running_var'] : []
@@ -160,7 +206,7 @@ function vectorNames(op: WeightedOp): string[] {
 function channelFactors(
   op: WeightedOp,
   channels: number,
-  vectors: readonly Float32Array[], // as vectorNames has them
+  vectors: readonly Float32Array[], // in the order of vectorNames
   source: WeightSource,
 ): ChannelFactors {
   if (op.kind === 'linear') {
@@ -178,19 +224,19 @@ function channelFactors(
   }
 }
 
-/** Says in which operation numbers come to nothing finite; other errors are returned as they are. */
+/** Names the operation in an error about numbers that are not finite; other errors are returned unchanged. */
 export function ofOperation(op: WeightedOp, source: WeightSource, cause: unknown): unknown {
   if (!(cause instanceof ResidualError && cause.code === 'NON_FINITE')) return cause
   return new ResidualError(cause.code, `'${op.name}' of ${source.description}: ${cause.message}`, { cause })
 }
 
-/** Before anything is read, of what is not looked at when it is. */
+/** A check of the stated size, for tensors that are not inspected when they are read. */
 function checkStated(name: string, source: WeightSource, expected: number): void {
   const shape = source.shape(name)
-  if (shape) checkLength(name, source, product(shape), expected) // where there is none reading says so
+  if (shape) checkLength(name, source, product(shape), expected) // a missing one is reported when it is read
 }
 
-/** A source may be anybody's: what it gives is looked at. */
+/** A source may be the caller's own, so its results are checked. */
 function checkNumbers(name: string, source: WeightSource, data: unknown, expected: number): void {
   if (!types.isFloat32Array(data))
     throw wrongType('a Float32Array', `'${name}' of ${source.description}`, data)
@@ -201,6 +247,6 @@ function checkLength(name: string, source: WeightSource, length: number, expecte
   if (length === expected) return
   throw new ResidualError(
     'CHECKPOINT_MISMATCH',
-    `'${name}' of ${source.description} has ${length} values, not the ${expected} the network takes.`,
+    `'${name}' of ${source.description} has ${length} values instead of the ${expected} the network needs.`,
   )
 }

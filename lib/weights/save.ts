@@ -1,4 +1,4 @@
-// How does a network with its weights become a safetensors file? Under our names, as it was trained or as it is run.
+// Saving a network with its weights as safetensors, under our names, as trained or as run.
 
 import { checkNames, type Names } from '../base/options.ts'
 import type { Network } from '../model/graph.ts'
@@ -14,18 +14,18 @@ import { readFolded, takesWeights, type WeightedOp, weightShape } from './op-wei
 import type { WeightSource } from './source.ts'
 
 export interface SaveOptions extends WriteOptions {
-  /** With batch norms folded into the convolutions, which have biases instead. */
+  /** Fold batch norms into the convolutions, which then have biases. */
   readonly folded?: boolean
 }
 
 export const saveOptionNames = { ...writeOptionNames, folded: true } as const satisfies Names<SaveOptions>
 
-const anySide = 1024 // of images: what is folded does not depend on it, and no network is too deep for it
+const anySide = 1024 // of images: folding does not depend on it, and it is large enough for any network
 
 /**
- * Writes all tensors of `network` to `path`, one at a time, so that no more than one operation's are in memory.
+ * Writes all tensors of `network` to `path`, with only one operation's in memory at a time.
  *
- * @throws ResidualError what reading the weights throws, and {@link writeSafetensors}
+ * @throws ResidualError whatever reading the weights or {@link writeSafetensors} throws
  */
 export async function saveNetwork(
   path: string,
@@ -43,7 +43,7 @@ function trainedTensors(network: Network, weights: WeightSource): DeferredTensor
   return parametersOf(network).map(({ name, shape }) => ({ name, shape, read: () => weights.read(name) }))
 }
 
-/** As a checkpoint has it: the pool before it has no weights. */
+/** The operation as in a checkpoint: the pool before it has no weights. */
 function withoutAverage(op: WeightedOp): WeightedOp {
   if (op.kind !== 'conv' || !op.averaged) return op
   const { averaged: _, ...convolution } = op
@@ -56,7 +56,7 @@ function foldedTensors(network: Network, weights: WeightSource): DeferredTensor[
   return plan.ops.filter(takesWeights).flatMap((lowered: WeightedOp) => {
     const op = withoutAverage(lowered)
     const shape = weightShape(plan, op)
-    let bias: Float32Array | undefined // had with the weights, which are written just before it
+    let bias: Float32Array | undefined // read with the weights, which are written just before it
     return [
       {
         name: `${op.name}.weight`,

@@ -1,4 +1,4 @@
-// Where do tensors come from? A checkpoint, an initialisation or memory; and are they the ones a network wants?
+// Weight sources: named tensors from a checkpoint, an initialisation or memory, checked against a network's parameters.
 import { types } from 'node:util'
 import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
@@ -6,16 +6,16 @@ import { product } from '../model/product.ts'
 
 /** Named float32 tensors, read one at a time. */
 export interface WeightSource {
-  /** For messages: a path, say. */
+  /** For messages, such as a path. */
   readonly description: string
   names(): Iterable<string>
-  /** Undefined where there is no tensor of that name. */
+  /** Undefined if there is no tensor of that name. */
   shape(name: string): readonly number[] | undefined
-  /** What the file calls it, or would call it, if that may be another name. */
+  /** The file's own name for it, if that may differ. */
   origin?(name: string): string | undefined
   /**
-   * The caller owns the result, which may be `into` where that is as long; whoever does not care for it takes less memory. Throws
-   * ResidualError TENSOR_NOT_FOUND and what the reader throws.
+   * The caller owns the result, which may be `into` if that has the right length. Sources may ignore `into`; using it saves
+   * memory. Throws ResidualError TENSOR_NOT_FOUND and whatever the reader throws.
    */
   read(name: string, into?: Float32Array): Promise<Float32Array>
 }
@@ -29,7 +29,7 @@ export interface Tensor {
 /**
  * Tensors in memory. They are copied when they are read.
  *
- * @throws TypeError, RangeError where the data of one is not a Float32Array as long as its shape says
+ * @throws TypeError, RangeError if a tensor's data is not a Float32Array of its shape's length
  */
 export function fromTensors(
   tensors: ReadonlyMap<string, Tensor>,
@@ -59,10 +59,10 @@ export function tensorNotFound(name: string, where: string): ResidualError {
 const listed = 20 // names of each kind in a message
 
 /**
- * Checks that `source` has exactly the tensors a network wants. PyTorch's counters `*.num_batches_tracked` may be there.
+ * Checks that `source` has exactly the tensors a network needs. PyTorch's counters `*.num_batches_tracked` are allowed.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH naming what is missing, too many or of the wrong shape: of each kind 20 in the
- *   message, all in its `cause`, `{missing, extra, misshapen}`
+ * @throws ResidualError CHECKPOINT_MISMATCH naming missing and unexpected tensors and those of the wrong shape: up to 20 of each
+ *   in the message, all in its `cause`, `{missing, extra, misshapen}`
  */
 export function checkParameters(parameters: readonly Parameter[], source: WeightSource): void {
   const wanted = new Set(parameters.map(({ name }) => name))
@@ -81,7 +81,7 @@ export function checkParameters(parameters: readonly Parameter[], source: Weight
     return [`${shown(name)} [${found.join(',')}] instead of [${shape.join(',')}]`]
   })
   if (missing.length + extra.length + misshapen.length === 0) return
-  const parts = [list('missing', missing), list('not expected', extra), list('of another shape', misshapen)]
+  const parts = [list('missing', missing), list('unexpected', extra), list('of another shape', misshapen)]
   throw new ResidualError(
     'CHECKPOINT_MISMATCH',
     `${source.description} does not fit the network: ${parts.filter(Boolean).join('; ')}. ` +

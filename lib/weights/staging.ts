@@ -1,14 +1,14 @@
-// Where do weights lie between file and backend? In memory that one operation after another uses.
+// Staging memory between file and backend, reused by one operation after another.
 import { ResidualError } from '../errors.ts'
 
 export class Staging {
   #memory: Uint8Array<ArrayBuffer> = new Uint8Array(0)
 
-  /** `usualBytes` are what most will need at most: allocated at the first use, and touched as far as they are used. */
+  /** `usualBytes` is enough for most operations: allocated at first use, and touched only as far as it is used. */
   constructor(private readonly usualBytes: number) {}
 
   /**
-   * Memory for the weights of `name`, until the next call; it begins where every type is aligned.
+   * Memory for the weights of `name`, valid until the next call and aligned for every type.
    *
    * @throws ResidualError OUT_OF_MEMORY
    */
@@ -17,7 +17,7 @@ export class Staging {
       try {
         this.#memory = new Uint8Array(Math.max(bytes, this.usualBytes))
       } catch (cause) {
-        const problem = `The weights of '${name}' take ${bytes} bytes, more than can be had`
+        const problem = `The weights of '${name}' need ${bytes} bytes, more than is available`
         throw new ResidualError('OUT_OF_MEMORY', `${problem}.`, { cause })
       }
     }

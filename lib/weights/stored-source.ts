@@ -1,21 +1,21 @@
-// Which tensors can the addon read from their files itself, as they lie there?
+// Tensors that the addon can read from their file itself, exactly as they are stored.
 import type { Checkpoint } from './checkpoint/checkpoint.ts'
 import type { WeightSource } from './source.ts'
 
-/** In which order weights lie: PyTorch's, `[K,C,R,S]`, or that of Keras, `[R,S,C,K]`, which for a matrix is `[C,K]`. */
+/** The dimension order of weights: PyTorch's, `[K,C,R,S]`, or Keras', `[R,S,C,K]`, which for a matrix is `[C,K]`. */
 export type WeightLayout = 'KCRS' | 'RSCK'
 
-/** What a source makes its tensors of. */
+/** The file that a source reads its tensors from. */
 export interface StoredTensors {
   readonly file: Checkpoint
-  /** The tensor of the file that is, in some layout, just that of the name; undefined for others. */
+  /** The tensor in the file that equals the one named, in some layout; undefined if it is not stored as such. */
   readonly locate: (name: string) => { readonly name: string; readonly layout: WeightLayout } | undefined
 }
 
-/** By the source made of it. A source made of such a one, with a `read` of its own, is another object and not in here. */
+/** By source. A wrapper around a source, with a `read` of its own, is another object and so not in here. */
 const stored = new WeakMap<WeightSource, StoredTensors>()
 
-/** Remembers that `source` does nothing but read what `tensors` locates. */
+/** Records that `source` only reads what `tensors` locates. */
 export function keepStored(source: WeightSource, tensors: StoredTensors): void {
   stored.set(source, tensors)
 }

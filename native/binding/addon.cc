@@ -3,6 +3,7 @@
 
 #include "binding/compile.h"
 #include "binding/errors.h"
+#include "binding/operations.h"
 #include "binding/promise_worker.h"
 #include "binding/resize.h"
 #include "binding/session.h"
@@ -89,6 +90,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   const Napi::Object info = Napi::Object::New(env);
   info.Set("backend", core::backend_name());
   info.Set("compiler", __VERSION__);
+  info.Set("operations", operations(env));
+  info.Set("precisions", precisions(env));
   exports.Set("info", info);
   return exports;
 }

@@ -5,16 +5,6 @@
 namespace residual::binding {
 namespace {
 
-constexpr struct {
-  const char* name;
-  core::OpKind kind;
-} kKinds[] = {
-    {"normalize", core::OpKind::kNormalize}, {"conv", core::OpKind::kConv},
-    {"maxPool", core::OpKind::kMaxPool},     {"avgPool", core::OpKind::kAvgPool},
-    {"linear", core::OpKind::kLinear},       {"softmax", core::OpKind::kSoftmax},
-    {"sigmoid", core::OpKind::kSigmoid},
-};
-
 constexpr int64_t kMostInteger = 1'000'000'000;
 constexpr size_t kMostOps = size_t(1) << 16;  // and values: ResNet-152 has 160
 
@@ -38,9 +28,21 @@ std::vector<float> floats(const Napi::Object& of, const char* member) {
 }
 
 core::OpKind kind(const std::string& name) {
-  for (const auto& entry : kKinds)
-    if (name == entry.name) return entry.kind;
+  for (const core::OpRow& row : core::kOps)
+    if (name == row.name) return row.kind;
   named("operations").refuse("include the unknown kind '" + name + "'");
+}
+
+core::Precision precision(const std::string& name) {
+  for (int i = 0; i < core::kPrecisionCount; i++)
+    if (name == core::kPrecisions[i].name) return static_cast<core::Precision>(i);
+  named("values").refuse("include the unknown precision '" + name + "'");
+}
+
+void read_attribute(const Napi::Object& from, const core::Attribute& attribute, core::Op& op) {
+  if (attribute.integer) op.*attribute.integer = integer(from, attribute.name);
+  if (attribute.flag) op.*attribute.flag = boolean(from.Get(attribute.name), named(attribute.name));
+  if (attribute.floats) op.*attribute.floats = floats(from, attribute.name);
 }
 
 core::Op read_op(const Napi::Object& from) {
@@ -48,24 +50,28 @@ core::Op read_op(const Napi::Object& from) {
   op.kind = kind(string(from.Get("kind"), named("kind")));
   op.name = string(from.Get("name"), named("name"));
   op.dst = index(from.Get("dst"), "dst");
-  if (op.kind == core::OpKind::kNormalize) {
-    op.mean = floats(from, "mean");
-    op.std = floats(from, "std");
-    return op;
+  const core::OpRow& row = core::row_of(op.kind);
+  for (const core::Operand& operand : row.operands) {
+    if (!operand.name) break;
+    const Napi::Value value = from.Get(operand.name);
+    if (!operand.optional || !value.IsNull()) op.*operand.value = index(value, operand.name);
   }
-  op.src = index(from.Get("src"), "src");
-  if (op.kind == core::OpKind::kConv || op.kind == core::OpKind::kMaxPool) {
-    op.kernel = integer(from, "kernel");
-    op.stride = integer(from, "stride");
-    op.padding = integer(from, "padding");
-  }
-  if (op.kind == core::OpKind::kConv) {
-    op.groups = integer(from, "groups");
-    op.relu = boolean(from.Get("relu"), named("relu"));
-    const Napi::Value residual = from.Get("residual");
-    if (!residual.IsNull()) op.residual = index(residual, "residual");
-  }
+  for (const core::Attribute& attribute : row.attributes)
+    if (attribute.name) read_attribute(from, attribute, op);
   return op;
+}
+
+core::Value read_value(const Napi::Object& from) {
+  core::Value value;
+  value.height = integer(from, "height");
+  value.width = integer(from, "width");
+  value.channels = integer(from, "channels");
+  const Napi::Value its_precision = from.Get("precision"), scale = from.Get("scale");
+  if (!its_precision.IsUndefined()) value.precision = precision(string(its_precision, named("precision")));
+  if (!scale.IsUndefined()) value.scale = static_cast<float>(number(scale, named("scale")));
+  if (scale.IsUndefined() == core::row_of(value.precision).scaled)
+    named("scale").refuse(scale.IsUndefined() ? "is missing" : "is given for a precision without one");
+  return value;
 }
 
 }  // namespace
@@ -73,11 +79,8 @@ core::Op read_op(const Napi::Object& from) {
 core::Plan read_plan(const Napi::Value& value) {
   const Napi::Object from = object(value, named("root"));
   core::Plan plan;
-  for (const Napi::Value& each : elements(from.Get("values"), named("values"), kMostOps)) {
-    const Napi::Object shape = object(each, named("value"));
-    const int height = integer(shape, "height"), width = integer(shape, "width");
-    plan.values.push_back({height, width, integer(shape, "channels")});
-  }
+  for (const Napi::Value& each : elements(from.Get("values"), named("values"), kMostOps))
+    plan.values.push_back(read_value(object(each, named("value"))));
   for (const Napi::Value& each : elements(from.Get("ops"), named("ops"), kMostOps))
     plan.ops.push_back(read_op(object(each, named("operation"))));
   const Napi::Object outputs = object(from.Get("outputs"), named("outputs"));

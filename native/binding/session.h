@@ -5,8 +5,12 @@
 
 #include <memory>
 
+#include "binding/session_state.h"
+
 namespace residual::binding {
 
+// Every method reads its arguments by session_arguments.h before anything else happens, and hands the work to
+// a thread with what it read.
 class NativeSession final : public Napi::ObjectWrap<NativeSession> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
@@ -15,7 +19,6 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   void Finalize(Napi::BasicEnv env) override;
 
  private:
-  struct State;     // shared with the work in flight, so that it outlives this object
   struct Instance;  // what there is once an environment
 
   static Napi::Value open_session(const Napi::CallbackInfo& info);
@@ -30,11 +33,15 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   // Throws INTERNAL.
   static void check_this(const Napi::CallbackInfo& info);
   // Throws INTERNAL for another `this`, SESSION_CLOSED.
-  std::shared_ptr<State> open(const Napi::CallbackInfo& info) const;
+  std::shared_ptr<SessionState> open(const Napi::CallbackInfo& info) const;
+  // A promise of what `resolve(env)` returns once `work()` is done on another thread.
+  template <typename Work, typename Resolve>
+  Napi::Value start(const Napi::CallbackInfo& info, const std::shared_ptr<SessionState>& state, Work work,
+                    Resolve resolve);
   void report_memory(Napi::BasicEnv env, size_t bytes);
 
-  std::shared_ptr<State> state_;
-  size_t reported_bytes_ = 0;  // as last reported to V8
+  std::shared_ptr<SessionState> state_;  // null once disposed of
+  size_t reported_bytes_ = 0;            // as last reported to V8
 };
 
 }  // namespace residual::binding

@@ -120,19 +120,34 @@ core::BackendOptions read_options(const Napi::Value& value, const core::Plan& pl
   return options;
 }
 
-GivenWeights read_weights(const Napi::CallbackInfo& info, const std::string& op,
-                          const core::WeightShape& shape) {
-  const std::string of = " of the weights of '" + op + "'";
+std::vector<int> read_outputs(const Napi::Value& value, const core::Plan& plan) {
+  std::vector<int> outputs;
+  for (const std::string& name : strings(value, {"The list of outputs"}, /*most=*/100)) {
+    int output = 0;
+    while (output < core::kOutputCount && name != core::kOutputNames[output]) output++;
+    if (output == core::kOutputCount || plan.outputs[output] == core::kNone)
+      internal("The plan has no output '", name, "'.");
+    outputs.push_back(output);
+  }
+  return outputs;
+}
+
+GivenWeights read_weights(const Napi::CallbackInfo& info, const core::Plan& plan) {
+  GivenWeights given;
+  given.op = integer(info[0], {"The index of an operation"}, 0, int64_t(plan.ops.size()) - 1);
+  const core::Op& target = plan.ops[given.op];
+  given.shape = core::weight_shape(plan, target);
+  if (given.shape.count() == 0) internal("Operation '", target.name, "' takes no weights.");
+  const std::string of = " of the weights of '" + target.name + "'";
   const std::string layout = string(info[2], {"The layout" + of});
   if (layout != "KCRS" && layout != "RSCK") internal("The layout", of, " is unknown.");
   const auto type = core::stored_type(string(info[3], {"The type" + of}));
   if (!type) internal("The type", of, " is unknown.");
-  GivenWeights given;
   given.type = *type;
-  read_place(info[1], shape.count() * core::bytes_of(*type), op, given);
+  read_place(info[1], given.shape.count() * core::bytes_of(*type), target.name, given);
   given.place.layout = layout == "RSCK" ? core::WeightLayout::kRSCK : core::WeightLayout::kKCRS;
-  given.scale = per_channel<double>(info[4], napi_float64_array, shape.outputs, op, "factor");
-  given.bias = per_channel<float>(info[5], napi_float32_array, shape.outputs, op, "bias");
+  given.scale = per_channel<double>(info[4], napi_float64_array, given.shape.outputs, target.name, "factor");
+  given.bias = per_channel<float>(info[5], napi_float32_array, given.shape.outputs, target.name, "bias");
   return given;
 }
 

@@ -4,7 +4,7 @@
 #include <napi.h>
 
 #include <memory>
-#include <string>
+#include <vector>
 
 #include "core/backend.h"
 #include "core/stored_weights.h"
@@ -25,8 +25,13 @@ Batch read_batch(const Napi::Value& value, const core::Plan& plan);
 // Options as lib/runtime/native.ts describes them; absent ones keep their defaults.
 core::BackendOptions read_options(const Napi::Value& value, const core::Plan& plan);
 
+// Of run(): the requested outputs, by core::Output, each of which the plan has. Throws INTERNAL.
+std::vector<int> read_outputs(const Napi::Value& value, const core::Plan& plan);
+
 // The weights of one operation, in our own memory or in a file.
 struct GivenWeights {
+  size_t op = 0;  // its index in the plan
+  core::WeightShape shape;
   std::shared_ptr<std::byte[]> memory;
   core::WeightPlace place;
   core::StoredType type = core::StoredType::kF32;
@@ -34,9 +39,8 @@ struct GivenWeights {
   std::shared_ptr<float[]> bias;    // [K]
 };
 
-// Reads the arguments of loadWeights() after the first, for operation `op`, which takes weights of `shape`.
-// Throws NON_FINITE for a factor or a bias that is not finite, INTERNAL otherwise.
-GivenWeights read_weights(const Napi::CallbackInfo& info, const std::string& op,
-                          const core::WeightShape& shape);
+// Reads the arguments of loadWeights(), for an operation that takes weights. Throws NON_FINITE for a factor
+// or a bias that is not finite, INTERNAL otherwise.
+GivenWeights read_weights(const Napi::CallbackInfo& info, const core::Plan& plan);
 
 }  // namespace residual::binding

@@ -10,8 +10,7 @@ std::vector<Lifetime> lifetimes(const Plan& plan) {
   for (int i = 0; i < static_cast<int>(plan.ops.size()); i++) {
     const Op& op = plan.ops[i];
     result[op.dst] = {i, i};
-    if (op.src != kNone) result[op.src].end = i;
-    if (op.residual != kNone) result[op.residual].end = i;
+    for (const int value : Reads(op)) result[value].end = i;
   }
   for (const int output : plan.outputs)
     if (output != kNone) result[output].end = static_cast<int>(plan.ops.size());

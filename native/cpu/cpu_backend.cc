@@ -72,6 +72,7 @@ class CpuBackend final : public core::Backend {
         kernels_(select_kernels(options.isa)),
         convs_(plan_.ops.size()),
         pool_(options.threads) {
+    core::require_fp32(plan_, "for which the CPU backend has no kernels. Leave the value's precision out.");
     const Precedence precedence = precedence_of(plan_, options.exact);
     for (size_t i = 0; i < plan_.ops.size(); i++)
       algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], kernels_, precedence,
@@ -132,8 +133,7 @@ class CpuBackend final : public core::Backend {
       for (int i = level.begin; i < level.end; i++) {
         const core::Op& op = plan_.ops[i];
         if (convs_[i]) size = size.max(convs_[i]->workspace_size(level.images, pool_.threads()));
-        if (op.kind == OpKind::kMaxPool)
-          size = size.max({/*shared=*/0, /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)});
+        size = size.max(light_op_workspace(op));
       }
     workspace_ = Workspace(pool_.threads(), size);
     arena_ = AlignedBuffer(slices_.arena_floats());
@@ -165,38 +165,25 @@ class CpuBackend final : public core::Backend {
   }
 
   void run_ops(const core::Input& input, const Slices::Level& level, Range images) {
-    const int begin = images.begin, batch = images.size();
     clock_.start();
     for (int i = level.begin; i < level.end; i++) {
-      const core::Op& op = plan_.ops[i];
-      float* dst = at(op.dst, level);
-      const float* src = read(op.src, input, level, images);
-      switch (op.kind) {
-        case OpKind::kNormalize: {
-          const size_t elements = plan_.dst(op).elements();
-          if (!input.floats)
-            normalize(dst, input.bytes + begin * elements, op, plan_.dst(op), batch, kernels_, pool_);
-          break;
-        }
-        case OpKind::kConv:
-        case OpKind::kLinear:
-          convs_[i]->run(dst, src, read(op.residual, input, level, images), batch, pool_, workspace_);
-          break;
-        case OpKind::kMaxPool:
-          max_pool(dst, src, op, plan_.dst(op), plan_.src(op), batch, kernels_, pool_, workspace_);
-          break;
-        case OpKind::kAvgPool:
-          avg_pool(dst, src, plan_.src(op), batch, kernels_, pool_);
-          break;
-        case OpKind::kSoftmax:
-          softmax(dst, src, plan_.src(op).channels, batch * plan_.src(op).height * plan_.src(op).width);
-          break;
-        case OpKind::kSigmoid:
-          sigmoid(dst, src, batch * plan_.src(op).elements());
-          break;
-      }
+      if (!(i == 0 && input.floats)) run_op(i, input, level, images);  // those are what normalize makes
       clock_.lap(i);
     }
+  }
+
+  void run_op(int index, const core::Input& input, const Slices::Level& level, Range images) {
+    const core::Op& op = plan_.ops[index];
+    float* const dst = at(op.dst, level);
+    if (convs_[index])
+      return convs_[index]->run(dst, read(op.src, input, level, images),
+                                read(op.residual, input, level, images), images.size(), pool_, workspace_);
+    LightOp light = {plan_, op, images.size(), dst, {}, nullptr};
+    if (index == 0) light.bytes = input.bytes + images.begin * plan_.dst(op).elements();
+    const core::OpRow& row = core::row_of(op.kind);
+    for (size_t i = 0; i < row.operands.size(); i++)
+      if (row.operands[i].name) light.operands[i] = read(op.*row.operands[i].value, input, level, images);
+    run_light_op(light, kernels_, pool_, workspace_);
   }
 
   mutable std::mutex mutex_;  // one thing at a time: a run uses every thread already

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
+#include "core/error.h"
 #include "cpu/ranges.h"
 
 namespace residual::cpu {
@@ -10,25 +12,29 @@ namespace {
 
 constexpr int kTasksPerThread = 4;
 
-}  // namespace
-
-void normalize(float* dst, const uint8_t* src, const core::Op& op, const core::Shape& shape, int batch,
-               const Kernels& kernels, ThreadPool& pool) {
+// dst = (src / 255 - mean) / std
+void normalize(const LightOp& light, const Kernels& kernels, ThreadPool& pool) {
+  const core::Op& op = light.op;
+  const core::Shape& shape = light.plan.dst(op);
   const int channels = shape.channels;
   std::vector<float> scale(channels), shift(channels);
   for (int c = 0; c < channels; c++) {
     scale[c] = static_cast<float>(1.0 / (255.0 * op.std[c]));
     shift[c] = static_cast<float>(-double(op.mean[c]) / op.std[c]);
   }
-  pool.run(batch, [&](int n, int) {
+  pool.run(light.batch, [&](int n, int) {
     const size_t at = n * shape.elements();
-    kernels.normalize(dst + at, src + at, scale.data(), shift.data(), shape.elements() / channels, channels);
+    kernels.normalize(light.dst + at, light.bytes + at, scale.data(), shift.data(),
+                      shape.elements() / channels, channels);
   });
 }
 
-void max_pool(float* dst, const float* src, const core::Op& op, const core::Shape& dst_shape,
-              const core::Shape& src_shape, int batch, const Kernels& kernels, ThreadPool& pool,
-              Workspace& workspace) {
+// The maximum over each window; padding never wins.
+void max_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
+  const core::Op& op = light.op;
+  const core::Shape &src_shape = light.plan.src(op), &dst_shape = light.plan.dst(op);
+  float* const dst = light.dst;
+  const float* const src = light.src();
   const int channels = src_shape.channels;
   const auto row = [&](int n, int y, const float** taps) {
     const int top = y * op.stride - op.padding;
@@ -50,7 +56,7 @@ void max_pool(float* dst, const float* src, const core::Op& op, const core::Shap
       kernels.maximum(to, taps, count, channels);
     }
   };
-  const int rows = batch * dst_shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
+  const int rows = light.batch * dst_shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
   pool.run(tasks, [&](int task, int worker) {
     const auto taps = static_cast<const float**>(workspace.of(worker));
     for (int i = part_begin(rows, tasks, task); i < part_begin(rows, tasks, task + 1); i++)
@@ -58,16 +64,22 @@ void max_pool(float* dst, const float* src, const core::Op& op, const core::Shap
   });
 }
 
-void avg_pool(float* dst, const float* src, const core::Shape& shape, int batch, const Kernels& kernels,
-              ThreadPool& pool) {
-  pool.run(batch, [&](int n, int) {
-    kernels.mean(dst + size_t(n) * shape.channels, src + n * shape.elements(), shape.height * shape.width,
-                 shape.channels);
+// The mean over all pixels.
+void avg_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool) {
+  const core::Shape& shape = light.plan.src(light.op);
+  pool.run(light.batch, [&](int n, int) {
+    kernels.mean(light.dst + size_t(n) * shape.channels, light.src() + n * shape.elements(),
+                 shape.height * shape.width, shape.channels);
   });
 }
 
-void softmax(float* dst, const float* src, int channels, int batch) {
-  for (int n = 0; n < batch; n++, dst += channels, src += channels) {
+// exp(x) over its sum, the largest subtracted first. Per pixel in double: a pixel is short.
+void softmax(const LightOp& light) {
+  const core::Shape& shape = light.plan.src(light.op);
+  const int channels = shape.channels, pixels = light.batch * shape.height * shape.width;
+  float* dst = light.dst;
+  const float* src = light.src();
+  for (int p = 0; p < pixels; p++, dst += channels, src += channels) {
     const double largest = *std::max_element(src, src + channels);
     double sum = 0;
     for (int c = 0; c < channels; c++) sum += std::exp(src[c] - largest);
@@ -75,8 +87,58 @@ void softmax(float* dst, const float* src, int channels, int batch) {
   }
 }
 
-void sigmoid(float* dst, const float* src, size_t count) {
-  for (size_t i = 0; i < count; i++) dst[i] = static_cast<float>(1 / (1 + std::exp(-double(src[i]))));
+// 1 / (1 + exp(-x)), in double.
+void sigmoid(const LightOp& light) {
+  const size_t count = light.batch * light.plan.src(light.op).elements();
+  for (size_t i = 0; i < count; i++)
+    light.dst[i] = static_cast<float>(1 / (1 + std::exp(-double(light.src()[i]))));
+}
+
+// dst = src * gate; a task takes some rows of pixels.
+void channel_gate(const LightOp& light, ThreadPool& pool) {
+  const core::Shape& shape = light.plan.dst(light.op);
+  const float* const gate = light.operands[1];  // [N,C]
+  const int channels = shape.channels, row_floats = shape.width * channels;
+  const int rows = light.batch * shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
+  pool.run(tasks, [&](int task, int) {
+    for (int row = part_begin(rows, tasks, task); row < part_begin(rows, tasks, task + 1); row++) {
+      const float* const factors = gate + size_t(row / shape.height) * channels;
+      const float* src = light.src() + size_t(row) * row_floats;
+      float* dst = light.dst + size_t(row) * row_floats;
+      for (int x = 0; x < shape.width; x++, src += channels, dst += channels)
+        for (int c = 0; c < channels; c++) dst[c] = src[c] * factors[c];
+    }
+  });
+}
+
+}  // namespace
+
+void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
+  switch (light.op.kind) {
+    case core::OpKind::kNormalize:
+      return normalize(light, kernels, pool);
+    case core::OpKind::kMaxPool:
+      return max_pool(light, kernels, pool, workspace);
+    case core::OpKind::kAvgPool:
+      return avg_pool(light, kernels, pool);
+    case core::OpKind::kSoftmax:
+      return softmax(light);
+    case core::OpKind::kSigmoid:
+      return sigmoid(light);
+    case core::OpKind::kChannelGate:
+      return channel_gate(light, pool);
+    case core::OpKind::kConv:
+    case core::OpKind::kLinear:
+      break;
+  }
+  throw core::Error(core::ErrorCode::kInternal,
+                    "'" + light.op.name + "' is not an operation without weights.");
+}
+
+WorkspaceSize light_op_workspace(const core::Op& op) {
+  if (op.kind != core::OpKind::kMaxPool) return {};
+  return {/*shared=*/0,
+          /*per_worker=*/size_t(op.kernel) * op.kernel * sizeof(void*)};  // pointers to its taps
 }
 
 }  // namespace residual::cpu

@@ -1,5 +1,7 @@
-// The plan's lighter operations on the CPU: everything but convolutions and linear layers.
+// The operations without weights on the CPU.
 #pragma once
+
+#include <array>
 
 #include "core/plan.h"
 #include "cpu/kernels.h"
@@ -8,29 +10,22 @@
 
 namespace residual::cpu {
 
-// dst = (src / 255 - mean) / std
-void normalize(float* dst,          // [N,H,W,C]
-               const uint8_t* src,  // [N,H,W,C]
-               const core::Op& op, const core::Shape& shape, int batch, const Kernels& kernels,
-               ThreadPool& pool);
+// One such operation on `batch` images.
+struct LightOp {
+  const core::Plan& plan;
+  const core::Op& op;
+  int batch;
+  float* dst;                                              // [N,H,W,C]
+  std::array<const float*, core::kMostOperands> operands;  // in the order of the op's row; null where absent
+  const uint8_t* bytes;                                    // of normalize, [N,H,W,C]: the session's input
 
-// The maximum over each window; padding never counts. Needs kernel * kernel pointers of workspace per worker.
-void max_pool(float* dst,        // [N,dst.height,dst.width,C]
-              const float* src,  // [N,src.height,src.width,C]
-              const core::Op& op, const core::Shape& dst_shape, const core::Shape& src_shape, int batch,
-              const Kernels& kernels, ThreadPool& pool, Workspace& workspace);
+  const float* src() const { return operands[0]; }
+};
 
-// The mean over all pixels.
-void avg_pool(float* dst,        // [N,C]
-              const float* src,  // [N,H,W,C]
-              const core::Shape& shape, int batch, const Kernels& kernels, ThreadPool& pool);
+// Computes it; a kind with weights is none of these.
+void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace);
 
-// exp(x) divided by its sum, with the maximum subtracted first. In double: rows are short.
-void softmax(float* dst,        // [N,C]
-             const float* src,  // [N,C]
-             int channels, int batch);
-
-// 1 / (1 + exp(-x)), in double.
-void sigmoid(float* dst, const float* src, size_t count);
+// What computing it needs.
+WorkspaceSize light_op_workspace(const core::Op& op);
 
 }  // namespace residual::cpu

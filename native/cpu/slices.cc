@@ -12,11 +12,9 @@ namespace {
 constexpr size_t kSliceBytes = size_t(8) << 20;
 
 int wanted_images(const core::Plan& plan, const core::Op& op, int threads) {
-  size_t elements = plan.dst(op).elements();
-  if (op.src != core::kNone) elements += plan.src(op).elements();
-  if (op.residual != core::kNone) elements += plan.values[op.residual].elements();
+  const size_t bytes = core::activation_bytes(plan, op);
   int images = Slices::kMostImages;
-  while (images > 1 && images * elements * sizeof(float) > kSliceBytes * threads) images /= 2;
+  while (images > 1 && images * bytes > kSliceBytes * threads) images /= 2;
   return images;
 }
 
@@ -58,8 +56,7 @@ void Slices::plan_memory(const core::Plan& plan) {
     const int level = level_of(i);
     lives[op.dst] = {i, i};
     room_[op.dst] = level;
-    for (const int read : {op.src, op.residual}) {
-      if (read == core::kNone) continue;
+    for (const int read : core::Reads(op)) {
       lives[read].end = i;
       if (room_[read] == level) continue;
       room_[read] = level;

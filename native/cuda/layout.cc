@@ -12,26 +12,34 @@ std::vector<bool> float_values(const core::Plan& plan) {
   std::vector<bool> result(plan.values.size(), false);
   for (const core::Op& op : plan.ops)
     if (op.kind == core::OpKind::kLinear || core::is_activation(op.kind)) result[op.dst] = true;
-  for (const core::Op& op : plan.ops) {
-    if (op.src != core::kNone && !core::is_activation(op.kind)) result[op.src] = false;
-    if (op.residual != core::kNone) result[op.residual] = false;
-  }
+  for (const core::Op& op : plan.ops)
+    if (!core::is_activation(op.kind))
+      for (const int value : core::Reads(op)) result[value] = false;
   return result;
+}
+
+// What the session's precision makes of a value.
+core::Precision stored_as(Precision precision) {
+  return precision == Precision::kFp16   ? core::Precision::kFp16
+         : precision == Precision::kBf16 ? core::Precision::kBf16
+                                         : core::Precision::kFp32;
 }
 
 }  // namespace
 
 Layout::Layout(const core::Plan& plan, Precision precision) : plan_(plan), precision_(precision) {
-  const bool narrow = storage_type(precision) != CUDNN_DATA_FLOAT;
-  const int lanes = narrow ? 8 : 4;
+  core::require_fp32(
+      plan, "but on CUDA the session's option decides how values are kept. Leave the value's precision out.");
+  const core::Precision stored = stored_as(precision);
+  const int lanes = stored == core::Precision::kFp32 ? 4 : 8;
   const std::vector<bool> floats = float_values(plan);
   std::vector<size_t> sizes;
   for (size_t i = 0; i < plan.values.size(); i++) {
     const core::Shape& shape = plan.values[i];
     ValueLayout value;
     value.padded = (shape.channels + lanes - 1) / lanes * lanes;
-    value.is_float = floats[i];
-    value.bytes = size_t(shape.height) * shape.width * value.padded * (narrow && !value.is_float ? 2 : 4);
+    value.precision = floats[i] ? core::Precision::kFp32 : stored;
+    value.bytes = size_t(shape.height) * shape.width * value.padded * core::row_of(value.precision).bytes;
     sizes.push_back(value.bytes);
     values_.push_back(value);
   }
@@ -69,7 +77,7 @@ ConvSpec Layout::spec(const core::Op& op, int batch) const {
   spec.scale = precision_ == Precision::kFp16;  // see weights.h
   spec.residual = op.residual != core::kNone;
   spec.relu = op.relu;
-  spec.float_dst = values_[op.dst].is_float && storage_type(precision_) != CUDNN_DATA_FLOAT;
+  spec.float_dst = values_[op.dst].is_float() && storage_type(precision_) != CUDNN_DATA_FLOAT;
   spec.precision = precision_;
   return spec;
 }

@@ -11,9 +11,11 @@ namespace residual::cuda {
 
 struct ValueLayout {
   int padded = 0;  // channels in memory: a multiple of 16 bytes; the padding is always zero
-  // float32 rather than the precision's type: a value that only activations or the caller read
-  bool is_float = false;
+  // That of the session; float32 for a value that only activations or the caller read.
+  core::Precision precision = core::Precision::kFp32;
   size_t bytes = 0;  // of one image
+
+  bool is_float() const { return precision == core::Precision::kFp32; }
 };
 
 // How a conv op is run.

@@ -10,8 +10,7 @@ PlannedConvs planned_convs(const core::Plan& plan, const Layout& layout, int bat
   std::map<std::string, size_t> known;
   for (size_t i = 0; i < plan.ops.size(); i++) {
     const core::Op& op = plan.ops[i];
-    const bool conv = op.kind == core::OpKind::kConv || op.kind == core::OpKind::kLinear;
-    if (!conv || layout.method(op) != ConvMethod::kCudnn) continue;
+    if (!core::row_of(op.kind).weighted || layout.method(op) != ConvMethod::kCudnn) continue;
     const ConvSpec spec = layout.spec(op, batch);
     const auto [found, is_new] = known.try_emplace(spec.key(), result.specs.size());
     if (is_new) result.specs.push_back(spec);

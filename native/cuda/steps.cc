@@ -78,8 +78,7 @@ std::vector<bool> needed_ops(const core::Plan& plan, OutputMask mask) {
     const core::Op& op = plan.ops[i];
     if (!values[op.dst]) continue;
     ops[i] = true;
-    if (op.src != core::kNone) values[op.src] = true;
-    if (op.residual != core::kNone) values[op.residual] = true;
+    for (const int value : core::Reads(op)) values[value] = true;
   }
   return ops;
 }
@@ -114,7 +113,7 @@ Step StepBuilder::convolution(const core::Op& op, const OpWeights& weights,
       args.padded = layout.value(op.dst).padded;
       args.relu = op.relu;
       step.kernel = launch_of<Pointwise<T>>(args);
-    } else if (layout.value(op.dst).is_float) {
+    } else if (layout.value(op.dst).is_float()) {
       step.kernel =
           direct_conv<T, float>(network_.plan, layout, op, weights, batch_, at(op.dst), at(op.src), residual);
     } else {
@@ -128,14 +127,13 @@ Step StepBuilder::convolution(const core::Op& op, const OpWeights& weights,
 Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const {
   const core::Op& op = network_.plan.ops[index];
   const Layout& layout = network_.layout;
-  if (op.kind == core::OpKind::kConv || op.kind == core::OpKind::kLinear)
-    return convolution(op, network_.weights[index], std::move(plan));
+  if (core::row_of(op.kind).weighted) return convolution(op, network_.weights[index], std::move(plan));
 
   const core::Shape &from = network_.plan.src(op), &to = network_.plan.dst(op);
   Step step;
   step.op = op.name;
   // Activations read float32 where nothing else reads the logits.
-  const Precision precision = layout.value(op.src).is_float ? Precision::kFp32 : layout.precision();
+  const Precision precision = layout.value(op.src).is_float() ? Precision::kFp32 : layout.precision();
   with_storage(precision, [&](auto zero) {
     using T = decltype(zero);
     if (op.kind == core::OpKind::kMaxPool) {
@@ -160,9 +158,18 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
       args.pixels = from.height * from.width;
       args.padded = layout.value(op.dst).padded;
       step.kernel = launch_of<AvgPool<T>>(args);
-    } else if (op.kind == core::OpKind::kSoftmax && layout.value(op.dst).is_float) {
+    } else if (op.kind == core::OpKind::kChannelGate) {
+      typename ChannelGate<T>::Args args{};
+      args.dst = typed<T>(at(op.dst));
+      args.src = typed<T>(at(op.src));
+      args.gate = typed<T>(at(op.gate));
+      args.batch = batch_;
+      args.pixels = to.height * to.width;
+      args.padded = layout.value(op.dst).padded;
+      step.kernel = launch_of<ChannelGate<T>>(args);
+    } else if (op.kind == core::OpKind::kSoftmax && layout.value(op.dst).is_float()) {
       step.kernel = activation<Softmax<T>, T>(network_.plan, layout, op, batch_, at(op.dst), at(op.src));
-    } else if (op.kind == core::OpKind::kSigmoid && layout.value(op.dst).is_float) {
+    } else if (op.kind == core::OpKind::kSigmoid && layout.value(op.dst).is_float()) {
       step.kernel = activation<Sigmoid<T>, T>(network_.plan, layout, op, batch_, at(op.dst), at(op.src));
     }
   });
@@ -200,7 +207,7 @@ Step StepBuilder::output(int output, void* dst) const {
   const ValueLayout& layout = network_.layout.value(value);
   Step step;
   step.op = std::string("output '") + core::kOutputNames[output] + "'";
-  with_storage(layout.is_float ? Precision::kFp32 : network_.layout.precision(), [&](auto zero) {
+  with_storage(layout.is_float() ? Precision::kFp32 : network_.layout.precision(), [&](auto zero) {
     using T = decltype(zero);
     step.kernel =
         launch_of<Export<T>>({typed<float>(dst), typed<T>(at(value)),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { greatest } from '../../lib/base/top-k.ts'
+import { topIndices } from '../../lib/base/top-k.ts'
 import { seeded } from '../support/files.ts'
 
 /** By sorting all of them. */
@@ -8,14 +8,14 @@ const sorted = (values: Float32Array, count: number) =>
     .sort((a, b) => values[b]! - values[a]! || a - b)
     .slice(0, count)
 
-describe('the greatest values', () => {
+describe('the largest values', () => {
   it('are those that sort first, with ties in order', () => {
     const random = seeded(5)
     for (const length of [1, 2, 3, 10, 257, 1000])
       for (const distinct of [1, 3, 50, 1e6]) {
         const values = Float32Array.from({ length }, () => Math.floor(random() * distinct))
         for (const count of [1, 2, 5, length - 1, length, length + 3])
-          if (count > 0) expect(greatest(values, count)).toEqual(sorted(values, count))
+          if (count > 0) expect(topIndices(values, count)).toEqual(sorted(values, count))
       }
   })
 
@@ -28,7 +28,7 @@ describe('the greatest values', () => {
         return Reflect.get(target, name)
       },
     })
-    expect(greatest(counted, 5)).toEqual(sorted(values, 5))
+    expect(topIndices(counted, 5)).toEqual(sorted(values, 5))
     expect(reads).toBeLessThan(6 * values.length)
   })
 })

@@ -106,7 +106,7 @@ describe('benchmark', () => {
         results: [{ engine: 'alone', startMs: { median: 7 }, peakBytes: 2 ** 20 }],
         failures: [
           { engine: 'closed', reason: 'no such model' },
-          { engine: 'fake', reason: 'A start failed: cannot import' },
+          { engine: 'fake', reason: 'A cold start failed: cannot import' },
         ],
       },
     ])

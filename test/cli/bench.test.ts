@@ -20,7 +20,7 @@ describe('residual bench', () => {
   it('measures residual alone if onnxruntime is not installed, and says how to get it', async () => {
     const { code, stdout, stderr } = await residual(folder, ['bench', ...shortly])
     expect(code).toBe(0)
-    expect(stderr).toMatch(/no onnxruntime-node to compare with .*npm install onnxruntime-node/)
+    expect(stderr).toMatch(/onnxruntime-node is not available to compare with .*npm install onnxruntime-node/)
     expect(stdout).toMatch(
       /^resnet50-cifar10 +1 +1 +residual +[\d.]+ \([\d.]+-[\d.]+\) +[\d.]+ +\d+ +\d+ %$/m,
     )

@@ -79,7 +79,7 @@ describe('residual convert', () => {
   ])('writes a file that computes the same, with %j', async (flags, tolerance) => {
     const { code, stdout } = await residual('convert', 'resnet50-cifar10', 'out.safetensors', ...flags)
     expect(code).toBe(0)
-    expect(stdout).toMatch(/^out\.safetensors: resnet50 of 10 classes/)
+    expect(stdout).toMatch(/^out\.safetensors: resnet50, 10 classes/)
     const [expected, found] = [await probability('resnet50-cifar10'), await probability('out.safetensors')]
     expect(found.label).toBe('ship')
     expect(Math.abs(found.probability - expected.probability)).toBeLessThan(tolerance)

@@ -58,7 +58,7 @@ describe('residual classify', () => {
     expect(stdout).toMatch(/ship\.jpg .*ship/)
     expect(stderr).toMatch(/broken\.jpg cannot be decoded: .*\[DECODE_FAILED\]/)
     expect(stderr).toMatch(/missing\.jpg cannot be read: .*\[FILE_NOT_FOUND\]/)
-    expect(stderr).toMatch(/nothing-\*\.jpg leads to no images\. \[FILE_NOT_FOUND\]/)
+    expect(stderr).toMatch(/No images found at \S*nothing-\*\.jpg\. \[FILE_NOT_FOUND\]/)
     expect(stderr).toMatch(/3 of 4 could not be classified/)
     const json = JSON.parse((await residual([...args, '--json'])).stdout)
     expect(json.map((r: { error?: { code: string } }) => r.error?.code)).toEqual([
@@ -89,7 +89,10 @@ describe('residual classify', () => {
     [['classify', 'x.jpg', '--top-k', '0'], /whole number above 0/],
     [['classify', 'x.jpg', '--device', 'tpu'], /Allowed choices are auto, cpu, cuda/],
     [['classify', 'x.jpg', '--device', 'cuda'], /\[BACKEND_UNAVAILABLE\]/],
-    [['classify', 'x.jpg', '--model', 'resnet99'], /neither a file 'resnet99'.*\[MODEL_NOT_FOUND\]/],
+    [
+      ['classify', 'x.jpg', '--model', 'resnet99'],
+      /There is no file 'resnet99', no bundled model .*\[MODEL_NOT_FOUND\]/,
+    ],
     [['classify', 'x.jpg', '--model', 'broken.safetensors'], /\[FILE_NOT_FOUND\]/],
     [['classify', 'x.jpg', '--threads', '99999'], /threads/],
     [['clasify', 'x.jpg'], /unknown command.*classify/s],

@@ -106,13 +106,19 @@ describe('preprocessing on the command line', () => {
     [['--channels', 'GBR'], 'Allowed choices are RGB, BGR'],
     [['--interpolation', 'nearest'], 'Allowed choices are bilinear, bicubic'],
     [['--crop-fraction', '1.5'], 'Expected a number above 0, up to 1'],
-    [['--crop-fraction', '1e-9'], 'which is not known. [MODEL_INVALID]'],
+    [
+      ['--crop-fraction', '1e-9'],
+      'has the invalid step {"resize":{"shorterSide":63999999999}}. [MODEL_INVALID]',
+    ],
     [['--crop-fraction', '1', '--steps', 'crop 64'], 'cannot be used with option'],
     [['--steps', 'flip'], "Expected steps such as 'resize 256, crop 224x224'"],
     [['--steps', ''], 'Expected steps such as'],
-    [['--steps', 'resize 64'], 'leaves the size open. [MODEL_INVALID]'],
-    [['--steps', 'crop 0'], 'which is not known. [MODEL_INVALID]'],
-    [['--steps', 'crop 999999999'], 'which is not known. [MODEL_INVALID]'],
+    [['--steps', 'resize 64'], 'leaves the size undetermined. [MODEL_INVALID]'],
+    [['--steps', 'crop 0'], 'has the invalid step {"crop":{"height":0,"width":0}}. [MODEL_INVALID]'],
+    [
+      ['--steps', 'crop 999999999'],
+      'has the invalid step {"crop":{"height":999999999,"width":999999999}}. [MODEL_INVALID]',
+    ],
   ])('is refused if it is invalid: %j', async (args, message) => {
     const { code, stderr } = await residual('classify', ship, ...args)
     expect(code).toBe(1)

@@ -38,7 +38,7 @@ describe('residual pull', () => {
     }
     if (child.exitCode === null) await once(child, 'exit')
     expect(child.exitCode).toBe(130)
-    expect(stderr).toContain('goes on from there')
+    expect(stderr).toContain('the same command resumes it')
 
     const { code, stdout } = await residual(folder, ['pull', 'somebody/cifar'])
     const path = join(folder, 'models', 'somebody--cifar.safetensors')

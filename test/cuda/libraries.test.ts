@@ -166,7 +166,9 @@ describe.skipIf(missing)('residual compile', () => {
     expect((await residual(at(wrong))).stderr).toMatch(/not a description of a GPU.*\[GPU_INVALID\]/s)
     writeFileSync(wrong, 'no JSON')
     expect((await residual(at(wrong))).stderr).toMatch(/is not JSON.*\[GPU_INVALID\]/s)
-    expect((await residual(at('h200'))).stderr).toMatch(/'h200' is none of a100, b200.*\[FILE_NOT_FOUND\]/s)
+    expect((await residual(at('h200'))).stderr).toMatch(
+      /'h200' is not one of a100, b200.*\[FILE_NOT_FOUND\]/s,
+    )
     const bf16 = await residual([...at('t4'), '--precision', 'bf16'])
     expect(bf16.stderr).toMatch(/bf16 needs.*8\.0.*7\.5.*\[PRECISION_UNSUPPORTED\]/)
     expect((await residual([...at('t4'), '--batch', '1,x'])).stderr).toMatch(/whole number above 0/)

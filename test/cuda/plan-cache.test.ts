@@ -148,7 +148,7 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
         expect.objectContaining({
           code: 'FILE_WRITE_FAILED',
           message: expect.stringMatching(
-            /^What autotune times cannot be kept in \/proc\/nowhere: .*planCache/,
+            /^Autotune cannot store its timings in \/proc\/nowhere: .*planCache/,
           ),
         }),
       ],

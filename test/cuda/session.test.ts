@@ -1,7 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createSession, type OutputName, type SessionOptions, type WeightSource } from '../../lib/index.ts'
+import {
+  createSession,
+  type OutputName,
+  type PlanValue,
+  type SessionOptions,
+  type WeightSource,
+} from '../../lib/index.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
 import { weightsInRSCK } from '../support/layouts.ts'
@@ -141,6 +147,15 @@ describe.skipIf(noTwin)('a session on a GPU', () => {
     await expect(onGpu({ precision: 'bf16' }, { gpu: 't4' })).rejects.toEqual(coded('PRECISION_UNSUPPORTED'))
     await using session = await onGpu({ precision: 'fp16' }, { gpu: 't4' })
     expect((await session.run(tinyBytes(1))).logits).toHaveLength(4)
+  })
+
+  it('refuses a plan that says how a value is kept: there its own option decides', async () => {
+    const values = tinyPlan.values.with(1, { ...tinyPlan.values[1]!, precision: 'bf16' } as PlanValue)
+    const refused = createSession({ ...tinyPlan, values }, tinyWeights, { ...useTwin(), precision: 'bf16' })
+    await expect(refused).rejects.toEqual(coded('PRECISION_UNSUPPORTED'))
+    await expect(refused).rejects.toThrow(
+      /'block\.conv1' writes bf16, but on CUDA the session's option decides/,
+    )
   })
 
   it('times the candidates if asked to, with the same result', async () => {

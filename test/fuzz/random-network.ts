@@ -2,6 +2,7 @@
 import {
   add,
   batchNorm,
+  channelGate,
   conv,
   convBN,
   globalAvgPool,
@@ -78,6 +79,7 @@ function randomLayer(pick: Picker, x: Value, size: Size, i: number): Layer {
     'relu',
     'maxPool',
     'means',
+    'channelGate',
   ])
   const windowed = (kernel: number, stride: number, padding: number): Size => ({
     height: Math.floor((size.height + 2 * padding - kernel) / stride) + 1,
@@ -102,6 +104,16 @@ function randomLayer(pick: Picker, x: Value, size: Size, i: number): Layer {
         value: localAvgPool(x, { kernel }),
         size: windowed(kernel, kernel, 0),
         title: `means over ${kernel}`,
+      }
+    }
+    case 'channelGate': {
+      const pooled = globalAvgPool(x)
+      const options = { names: { conv: `g${i}`, bn: `h${i}` }, channels: x.channels, kernel: 1 }
+      const learnt = pick.below(2) === 0
+      return {
+        value: channelGate(x, learnt ? convBN(pooled, options) : pooled),
+        size,
+        title: `gate${learnt ? ' learnt' : ''}`,
       }
     }
     case 'residual': {

@@ -242,24 +242,32 @@ describe('decode refuses', () => {
   const heic = Buffer.from([...[0, 0, 0, 16], ...Buffer.from('ftypheic'), 0, 0, 0, 0])
 
   it.each([
-    ['a truncated JPEG', async () => half(await photograph().jpeg().toBuffer()), 'the JPEG ends early'],
-    ['a truncated PNG', async () => half(await photograph().png().toBuffer()), 'the PNG ends early'],
-    ['a truncated GIF', async () => half(await photograph().gif().toBuffer()), 'the GIF ends early'],
-    ['a truncated WebP', async () => half(await photograph().webp().toBuffer()), 'the WebP ends early'],
-    ['the header of a PNG alone', async () => png.subarray(0, 33), 'the PNG ends early'],
+    ['a truncated JPEG', async () => half(await photograph().jpeg().toBuffer()), 'the JPEG is truncated'],
+    ['a truncated PNG', async () => half(await photograph().png().toBuffer()), 'the PNG is truncated'],
+    ['a truncated GIF', async () => half(await photograph().gif().toBuffer()), 'the GIF is truncated'],
+    ['a truncated WebP', async () => half(await photograph().webp().toBuffer()), 'the WebP is truncated'],
+    ['the header of a PNG alone', async () => png.subarray(0, 33), 'the PNG is truncated'],
     ['a damaged PNG', async () => damaged(await photograph().png().toBuffer()), 'the PNG is damaged'],
     ['text', async () => Buffer.from('This is no image, however long one looks at it.'), 'it is text'],
     ['no bytes', async () => new Uint8Array(0), 'it is empty'],
-    ['zeros', async () => new Uint8Array(1000), 'it is none of JPEG, PNG, WebP, GIF, TIFF, AVIF'],
+    [
+      'zeros',
+      async () => new Uint8Array(1000),
+      'it is not in a supported format (JPEG, PNG, WebP, GIF, TIFF, AVIF)',
+    ],
     ['a drawing', async () => Buffer.from(svg), 'it is SVG'],
-    ['a drawing, packed', async () => gzipSync(svg), 'it is none of JPEG'],
-    ['BMP', async () => Buffer.from('BM\0\0\0\0\0\0'), 'it is BMP, which is not decoded. Convert it to PNG'],
-    ['HEIC', async () => heic, 'it is HEIC, which is not decoded. Convert it to JPEG'],
-    ['a page', async () => Buffer.from('<!DOCTYPE html><html>404</html>'), 'it is a page of HTML'],
+    ['a drawing, packed', async () => gzipSync(svg), 'it is not in a supported format (JPEG, '],
+    [
+      'BMP',
+      async () => Buffer.from('BM\0\0\0\0\0\0'),
+      'it is BMP, which is not supported. Convert it to PNG',
+    ],
+    ['HEIC', async () => heic, 'it is HEIC, which is not supported. Convert it to JPEG'],
+    ['a page', async () => Buffer.from('<!DOCTYPE html><html>404</html>'), 'it is an HTML page'],
     [
       'a pointer',
       async () => Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:1\n'),
-      'it is a pointer of Git LFS',
+      'it is a Git LFS pointer',
     ],
   ])('%s', async (_, make, reason) => {
     const bytes = await make()
@@ -279,11 +287,11 @@ describe('decode refuses', () => {
   it('each image for its own reason, however many are refused at once', async () => {
     const jpeg = await photograph().jpeg().toBuffer()
     const kinds = [
-      [half(jpeg), 'the JPEG ends early.'],
-      [half(await photograph().png().toBuffer()), 'the PNG ends early.'],
-      [damaged(await photograph().png().toBuffer()), 'the PNG is damaged, or of a kind that is not decoded.'],
-      [half(await photograph().webp().toBuffer()), 'the WebP ends early.'],
-      [half(await photograph().tiff().toBuffer()), 'the TIFF is damaged, or of a kind that is not decoded.'],
+      [half(jpeg), 'the JPEG is truncated.'],
+      [half(await photograph().png().toBuffer()), 'the PNG is truncated.'],
+      [damaged(await photograph().png().toBuffer()), 'the PNG is damaged or uses an unsupported feature.'],
+      [half(await photograph().webp().toBuffer()), 'the WebP is truncated.'],
+      [half(await photograph().tiff().toBuffer()), 'the TIFF is damaged or uses an unsupported feature.'],
       [jpeg, 'nothing'],
     ] as const
     const all = Array.from({ length: 60 }, (_, i) => kinds[i % kinds.length]!)

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import {
   add,
   batchNorm,
+  channelGate,
   conv,
   convBN,
   formatPlan,
@@ -112,6 +113,33 @@ describe('lower', () => {
     const x = conv(input(), { name: 'c', channels: 4, kernel: 1 })
     const plan = lower(ending(add(x, x)), small)
     expect(convs(plan).map(op => names(plan, op).residual)).toEqual([null, 'c'])
+  })
+
+  it('multiplies channels by what is 1x1 and as many channels, and shows by what', () => {
+    const x = conv(input(), { name: 'c', channels: 4, kernel: 3 })
+    const plan = lower(ending(channelGate(x, globalAvgPool(x))), small)
+    expect(kinds(plan)).toEqual([
+      'normalize',
+      'conv',
+      'avgPool',
+      'channelGate',
+      'avgPool',
+      'linear',
+      'softmax',
+    ])
+    expect(plan.ops[3]).toEqual({ kind: 'channelGate', name: 'channelgate3', src: 1, gate: 2, dst: 3 })
+    expect(opCost(plan, plan.ops[3]!)).toEqual({
+      flops: 8 * 8 * 4,
+      weightBytes: 0,
+      activationBytes: (2 * 8 * 8 * 4 + 4) * 4,
+    })
+    expect(formatPlan(plan)).toMatch(/^channelgate3 +channelGate +8x8x4 +8x8x4 +\* avgpool2 +0\.00/m)
+    const y = input()
+    expect(() => lower(ending(channelGate(y, relu(y))), small)).toThrow(
+      /1x1x3 for the gate of 'channelgate2' .*8x8x3/,
+    )
+    expect(() => channelGate(x, input(4))).toThrow(TypeError)
+    expect(() => channelGate(x, conv(x, { name: 'd', channels: 3, kernel: 1 }))).toThrow(/4 channels/)
   })
 
   it('leaves out layers that no output depends on, and fuses as if they were not there', () => {

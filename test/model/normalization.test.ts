@@ -40,7 +40,7 @@ describe('the normalisation of a plan', () => {
   })
 
   it('has the same limits as in C++', () => {
-    const header = readFileSync(join(packageRoot, 'native', 'core', 'plan.h'), 'utf8')
+    const header = readFileSync(join(packageRoot, 'native', 'core', 'ops.h'), 'utf8')
     const limit = (name: string) => Number(header.match(new RegExp(`${name} = ([\\de.-]+)f`))![1])
     expect([limit('kLeastStd'), limit('kMostStd'), limit('kMostMean')]).toEqual([leastStd, mostStd, mostMean])
   })

@@ -123,8 +123,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'a residual’s slot given away too early',
     file: 'core/memory_plan.cc',
-    find: 'if (op.residual != kNone) result[op.residual].end = i;',
-    replace: '',
+    find: 'for (const int value : Reads(op)) result[value].end = i;',
+    replace: 'if (op.src != kNone) result[op.src].end = i;',
   },
   {
     title: 'every offset off by 16 bytes',
@@ -147,7 +147,7 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'float32 logits taken for fp16',
     file: layout,
-    find: 'spec.float_dst = values_[op.dst].is_float && storage_type(precision_) != CUDNN_DATA_FLOAT;',
+    find: 'spec.float_dst = values_[op.dst].is_float() && storage_type(precision_) != CUDNN_DATA_FLOAT;',
     replace: 'spec.float_dst = false;',
   },
   {
@@ -215,6 +215,12 @@ export const mutations: readonly Mutation[] = [
   },
   // Parts of batches.
   {
+    title: 'a sigmoid of the negated logit',
+    file: kernels('sigmoid'),
+    find: 'expf(-to_float(src[c]))',
+    replace: 'expf(to_float(src[c]))',
+  },
+  {
     title: 'every part of a batch takes the first images',
     file: backend,
     find: 'source + begin * image, part.count * image',
@@ -234,10 +240,16 @@ export const mutations: readonly Mutation[] = [
     replace: 'result',
   },
   {
-    title: 'a residual not computed where nothing else needs it',
+    title: "the first image's gate taken for all",
+    file: kernels('channel_gate'),
+    find: 'a.gate + n * a.padded + item % vectors',
+    replace: 'a.gate + 0 * n + item % vectors',
+  },
+  {
+    title: 'a residual or a gate not computed where nothing else needs it',
     file: steps,
-    find: 'if (op.residual != core::kNone) values[op.residual] = true;',
-    replace: '',
+    find: 'for (const int value : core::Reads(op)) values[value] = true;',
+    replace: 'if (op.src != core::kNone) values[op.src] = true;',
   },
   // Opening and compiling.
   {
@@ -249,8 +261,8 @@ export const mutations: readonly Mutation[] = [
   {
     title: 'the device opened on the event loop',
     file: session,
-    find: '[plan, options, state] { *state = std::make_shared<State>(std::move(*plan), options); }',
-    replace: '(*state = std::make_shared<State>(std::move(*plan), options), [] {})',
+    find: '[plan, options, state] { *state = std::make_shared<SessionState>(std::move(*plan), options); }',
+    replace: '(*state = std::make_shared<SessionState>(std::move(*plan), options), [] {})',
   },
   {
     title: 'a batch size that is ready waits for one that is compiled',

@@ -110,7 +110,7 @@ describe('pull', () => {
 
   it.each(['HF_HUB_OFFLINE', 'RESIDUAL_OFFLINE'])('makes no requests with %s=1', async variable => {
     process.env[variable] = '1'
-    await expect(pull(name, quick)).rejects.toEqual(coded('OFFLINE', 'not pulled before'))
+    await expect(pull(name, quick)).rejects.toEqual(coded('OFFLINE', 'has not been pulled'))
     expect(server.requests).toHaveLength(0)
   })
 
@@ -206,7 +206,7 @@ describe('a network that breaks', () => {
     expect(ranges()).toEqual([undefined, 'bytes=90000-', 'bytes=90000-'])
     server.next.push(() => {})
     const failing = pull('somebody/slow', { ...quick, retries: 0, stallMs: 50 })
-    await expect(failing).rejects.toEqual(coded('DOWNLOAD_FAILED', 'nothing came for 0.05 s'))
+    await expect(failing).rejects.toEqual(coded('DOWNLOAD_FAILED', 'no data for 0.05 s'))
   })
 
   it('is patient with a connection that is slow', async () => {
@@ -301,7 +301,9 @@ describe('a server that lies', () => {
     server.next.push((_, response) =>
       response.writeHead(200, hubHeaders(bytes, { 'x-linked-size': '1000' })).end(bytes),
     )
-    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'more came than the 1000 bytes'))
+    await expect(pull(name, quick)).rejects.toEqual(
+      coded('DOWNLOAD_FAILED', 'sent more than the expected 1000 bytes'),
+    )
     expect(existsSync(part())).toBe(false)
   })
 
@@ -319,9 +321,9 @@ describe('a server that lies', () => {
     const send = (body: Buffer, headers: { [name: string]: string }) =>
       server.next.push((_, response) => response.writeHead(200, hubHeaders(bytes, headers)).end(body))
     send(zipped, { 'content-encoding': 'br' })
-    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'encoded as br'))
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'content encoding br'))
     send(gzipSync(Buffer.alloc(10_000_000)), { 'content-encoding': 'gzip', 'x-linked-size': '200000' })
-    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'more came'))
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'sent more than'))
     send(zipped.subarray(0, 100_000), { 'content-encoding': 'gzip' }) // broken off: nothing to continue
     send(zipped, { 'content-encoding': 'gzip', 'content-length': `${zipped.length}` })
     await expectPulled(await pull(name, quick))
@@ -335,8 +337,8 @@ describe('a server that lies', () => {
     [404, 'RepoNotFound', 'no such repository, or it is not public'],
     [401, 'RepoNotFound', 'no such repository, or it is not public'],
     [401, undefined, 'no such repository, or it is not public'],
-    [401, 'GatedRepo', 'terms to be accepted'],
-    [403, 'GatedRepo', 'terms to be accepted'],
+    [401, 'GatedRepo', 'Accept its terms'],
+    [403, 'GatedRepo', 'Accept its terms'],
     [403, undefined, 'HF_TOKEN'],
     [400, undefined, '400'],
   ] as const)('is asked once where it answers %i, %s, and leaves nothing', async (status, code, message) => {
@@ -362,7 +364,7 @@ describe('a server that lies', () => {
 
   it('is given up on after the allowed number of tries', async () => {
     for (let i = 0; i < 3; i++) server.next.push((_, response) => response.writeHead(500).end())
-    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'given up after 3 tries'))
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'gave up after 3 attempts'))
     expect(server.requests).toHaveLength(3)
   })
 })
@@ -437,8 +439,8 @@ describe('the way there', () => {
     ['/loop', 'more than 8 times'],
     ['http://example.invalid/x', 'not https'],
     ['file:///etc/passwd', 'not https'],
-    ['http://[', 'no address'],
-    [undefined, 'to nowhere'],
+    ['http://[', 'not a valid URL'],
+    [undefined, 'without a location'],
   ])('does not follow redirects to %s', async (location, message) => {
     for (let i = 0; i < 9; i++)
       server.next.push((_, response) => response.writeHead(302, { ...(location && { location }) }).end())
@@ -475,7 +477,7 @@ describe('the way there', () => {
 
   it('reports a mirror that is not an address', async () => {
     process.env.HF_ENDPOINT = 'hub'
-    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'Look at HF_ENDPOINT'))
+    await expect(pull(name, quick)).rejects.toEqual(coded('DOWNLOAD_FAILED', 'Check HF_ENDPOINT'))
   })
 
   it('uses the mirror for the registry as well', () => {

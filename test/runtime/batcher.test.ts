@@ -248,7 +248,7 @@ describe('a batcher', () => {
       await first
       await finish(batches, 1)
       expect(await Promise.all(waiting)).toEqual([
-        'Expected as many elements as at the call for the input but received "0 elements"',
+        'Expected as many elements as when it was passed for the input but received "0 elements"',
         ...Array(others).fill(4),
       ])
       await batcher.close()
@@ -269,7 +269,7 @@ describe('a batcher', () => {
     const closed = batcher.close()
     await finish(batches, 0)
     await first
-    expect(await gone).toMatch(/as many elements as at the call/)
+    expect(await gone).toMatch(/as many elements as when it was passed/)
     await finish(batches, 1)
     expect((await last).outputs.logits).toHaveLength(4)
     await closed

@@ -15,7 +15,7 @@ import {
 import type { Op } from '../../lib/model/plan.ts'
 import { loadNative, type NativeAddon, type NativeOptions } from '../../lib/runtime/native.ts'
 import type { SessionOptions } from '../../lib/runtime/session-options.ts'
-import { choicesFile } from '../../lib/runtime/tuning/choice-cache.ts'
+import { choiceKey, choicesFile } from '../../lib/runtime/tuning/algorithm-cache.ts'
 import { CpuAutotune } from '../../lib/runtime/tuning/cpu-autotune.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
@@ -166,6 +166,36 @@ const changed = (change: (choice: string) => string): CacheFile => {
   }
 }
 
+const side = { height: 16, width: 16, channels: 16 }
+/** Of the plan's first convolution that can be computed in several ways. */
+const firstKey = choiceKey({
+  src: side,
+  dst: side,
+  kernel: 3,
+  stride: 1,
+  padding: 1,
+  groups: 1,
+  residual: false,
+  relu: true,
+})
+
+describe('the key of a choice', () => {
+  it('is that of the members, whatever their order, at every depth', () => {
+    const { channels, ...rest } = side
+    expect(choiceKey({ b: [1, 2], a: side })).toBe(choiceKey({ a: { channels, ...rest }, b: [1, 2] }))
+    const keys = [
+      { a: side },
+      { a: { ...side, width: 1 } },
+      { a: side, b: 1 },
+      { a: side, b: '1' },
+      { b: [1, 2] },
+      { b: [2, 1] },
+    ]
+    expect(new Set(keys.map(choiceKey)).size).toBe(keys.length)
+    expect(choiceKey(side)).toMatch(/^[0-9a-f]{16}$/)
+  })
+})
+
 describe('choosing by timing on the CPU', () => {
   it.each(['direct', 'winograd2', 'winograd4'])('picks %s when it is the fastest', async favourite => {
     const { addon, timed, open } = favouring(favourite)
@@ -187,7 +217,7 @@ describe('choosing by timing on the CPU', () => {
     const { addon, timed } = favouring('direct')
     await choose(addon)
     const names = Object.keys(read().choices)
-    expect(names[0]).toBe('16x16x16 -> 16x16x16, 3x3 pad 1, 1 groups relu')
+    expect(names[0]).toBe(firstKey)
     expect(names.length).toBeLessThan(hasChoice.filter(has => has).length)
     expect(timed).toHaveLength(names.length * /*ways=*/ 3 * /*rounds=*/ 8)
     const basic = resnet({ layers: 18, width: 0.25 })
@@ -248,7 +278,7 @@ describe('choosing by timing on the CPU', () => {
   it('times only what the file lacks, and adds it', async () => {
     await choose(favouring('winograd2').addon)
     const { machine, choices } = read()
-    const { '16x16x16 -> 16x16x16, 3x3 pad 1, 1 groups relu': left, ...rest } = choices
+    const { [firstKey]: left, ...rest } = choices
     expect(left).toBe('winograd2')
     writeFileSync(pathOf(), JSON.stringify({ machine, choices: { ...rest, 'of another network': 'fft' } }))
     const { addon, timed } = favouring('direct')
@@ -259,7 +289,7 @@ describe('choosing by timing on the CPU', () => {
     expect(read().choices).toEqual({
       ...rest,
       'of another network': 'fft',
-      '16x16x16 -> 16x16x16, 3x3 pad 1, 1 groups relu': 'direct',
+      [firstKey]: 'direct',
     })
   })
 

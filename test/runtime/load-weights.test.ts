@@ -237,7 +237,7 @@ describe('weights', () => {
       const source = fromTensors(probeTensors({ 'fc.bias': one([value]) }), 'a test')
       await expect(createSession(small, source)).rejects.toMatchObject({
         code: 'NON_FINITE',
-        message: `'fc.bias' in a test holds ${shown} at index 0.`,
+        message: `'fc.bias' in a test is ${shown} at index 0.`,
       })
     }
   })
@@ -255,7 +255,7 @@ describe('weights', () => {
     await using file = await openSafetensors(path)
     await expect(createSession(small, fromSafetensors(file))).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: `'c.weight' in ${path} holds -Infinity at index 2.`,
+      message: `'c.weight' in ${path} is -Infinity at index 2.`,
     })
   })
 
@@ -284,7 +284,7 @@ describe('weights', () => {
     await using file = await openSafetensors(path)
     await expect(createSession(small, fromSafetensors(file), { threads: 4 })).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: `'c.weight' in ${path} holds NaN at index 0.`,
+      message: `'c.weight' in ${path} is NaN at index 0.`,
     })
   })
 

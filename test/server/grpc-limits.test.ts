@@ -173,7 +173,7 @@ describe('gRPC', () => {
     expect(
       Buffer.concat(data)
         .toString()
-        .match(/There is no model ''/g),
+        .match(/Unknown model ''/g),
     ).toHaveLength(3)
   })
 

@@ -59,12 +59,12 @@ describe('large JSON', () => {
     [
       'values that are none',
       { name: 'pixels', datatype: 'UINT8', shape: [50_000], data: values(50_000, i => i) },
-      /at 256 that is no integer/,
+      /^Element 256 .* must be an integer from 0 to 255/,
     ],
     [
       'text that is not base64',
       { name: 'pictures', datatype: 'BYTES', shape: [1], data: ['!'.repeat(100_000)] },
-      /not text in base64/,
+      /must be a base64 string/,
     ],
   ])('with %s is refused as if it were small', async (_, input, message) => {
     await expect(parse(typeof input === 'string' ? input : { inputs: [input] })).rejects.toMatchObject({
@@ -100,7 +100,7 @@ describe('large JSON', () => {
     async (_, request) => {
       await expect(parse(request)).rejects.toMatchObject({
         code: 'REQUEST_TOO_LARGE',
-        message: expect.stringMatching(/more than 65536 bytes besides the data of tensors/),
+        message: expect.stringMatching(/more than 65536 bytes besides tensor data/),
       })
     },
   )
@@ -112,12 +112,12 @@ describe('large JSON', () => {
     ['a tensor of five extents, small', '{"inputs":[{"name":"pixels","data":[[[[[0]]]]]}]}'],
   ])('nested deeper than any tensor is refused before it takes memory: %s', async (_, text) => {
     const parsing = vi.spyOn(JSON, 'parse')
-    expect(() => parseObject(text)).toThrow(/nested more than 7 deep/)
+    expect(() => parseObject(text)).toThrow(/nested more than 7 levels deep/)
     expect(parsing).not.toHaveBeenCalled() // it would make objects of gigabytes
     parsing.mockRestore()
     await expect(parseRequest(Buffer.from(text), undefined, limits, parser, never)).rejects.toMatchObject({
       code: 'REQUEST_INVALID',
-      message: expect.stringMatching(/^The JSON is nested more than 7 deep, at character \d+\./),
+      message: expect.stringMatching(/^The JSON is nested more than 7 levels deep at character \d+\./),
     })
   })
 

@@ -284,7 +284,9 @@ describe('a server', () => {
     expect(await post(loadUrl, '')).toMatchObject({
       status: 500,
       json: {
-        error: expect.stringMatching(/could not be loaded and stays as it was: .*again.*MODEL_LOAD_FAILED/s),
+        error: expect.stringMatching(
+          /could not be reloaded and stays as it was: .*again.*MODEL_LOAD_FAILED/s,
+        ),
       },
     })
     await delay(50)

@@ -129,14 +129,14 @@ describe('limits', () => {
     const many = await infer(server, 7) // no more than can wait, whatever else is allowed
     expect([many.status, many.json.error]).toEqual([
       413,
-      expect.stringMatching(/7 images, over the limit of 6/),
+      expect.stringMatching(/7 images, more than the limit of 6/),
     ])
     const long = await inferJson(server, { inputs: [{ ...input(1), data: [...pixels(1)] }] })
-    expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/over the limit of 1000/)])
+    expect([long.status, long.json.error]).toEqual([413, expect.stringMatching(/exceeds the limit of 1000/)])
     const large = await infer(server, 9)
     expect([large.status, large.json.error]).toEqual([
       413,
-      expect.stringMatching(/over the limit of 100000 bytes/),
+      expect.stringMatching(/exceeds the limit of 100000 bytes/),
     ])
   })
 

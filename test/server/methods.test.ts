@@ -29,7 +29,7 @@ describe('HTTP', () => {
       allow,
       'METHOD_NOT_ALLOWED',
     ])
-    expect(json.error).toBe(`${method} is not a method of ${path}, which has ${allow}. [METHOD_NOT_ALLOWED]`)
+    expect(json.error).toBe(`${path} does not support ${method}, only ${allow}. [METHOD_NOT_ALLOWED]`)
     const options = await ask(server.url + path, { method: 'OPTIONS' })
     expect([options.status, options.headers.get('Allow')]).toEqual([204, allow])
   })

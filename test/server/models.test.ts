@@ -152,7 +152,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
 
   it('an unserved model is not found', async () => {
     const outcome = { status: statusOf[404], code: 'MODEL_NOT_SERVED' }
-    const text = expect.stringMatching(/^There is no model 'other'.*has resnet50-cifar10, copy/)
+    const text = expect.stringMatching(/^Unknown model 'other'.*has resnet50-cifar10, copy/)
     expect(await protocol.metadata('other')).toEqual({ ...outcome, text })
     expect(await protocol.config('other')).toEqual({ ...outcome, text })
     expect(await protocol.statistics('other')).toEqual({ ...outcome, text })
@@ -270,7 +270,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
     expect(await protocol.index({ repository_name: 'other' })).toEqual({
       status: statusOf[400],
       code: 'REQUEST_INVALID',
-      text: expect.stringMatching(/^There is no repository 'other'/),
+      text: expect.stringMatching(/^Unknown repository 'other'/),
     })
   })
 
@@ -287,7 +287,7 @@ describe.each(Object.entries(protocols))('over %s', (_, protocol) => {
       status: statusOf[500],
       code: 'MODEL_LOAD_FAILED',
       text: expect.stringMatching(
-        /^The model copy could not be loaded and stays as it was: .*copy\.safetensors/,
+        /^The model copy could not be reloaded and stays as it was: .*copy\.safetensors/,
       ),
     })
     expect((await protocol.infer('copy', pixelInput)).outputs).toHaveLength(3)
@@ -335,7 +335,7 @@ describe('over gRPC', () => {
     const both = { repository_name: 'mine', model_name: 'copy' }
     await expect(inference.call('RepositoryModelLoad', both)).rejects.toMatchObject({
       code: status.INVALID_ARGUMENT,
-      details: expect.stringMatching(/^There is no repository 'mine'/),
+      details: expect.stringMatching(/^Unknown repository 'mine'/),
     })
     expect(await inference.call('RepositoryModelLoad', { repository_name: 'copy' })).toEqual({
       model_name: 'copy',
@@ -350,7 +350,7 @@ describe('over gRPC', () => {
       expect(await health.call('Check', { service })).toEqual({ status: 'SERVING' })
     await expect(health.call('Check', { service: 'other' })).rejects.toMatchObject({
       code: status.NOT_FOUND,
-      details: expect.stringMatching(/^There is no service 'other'/),
+      details: expect.stringMatching(/^Unknown service 'other'/),
     })
     const told: string[] = []
     const watching = ['', 'other'].map(
@@ -413,15 +413,17 @@ describe('over REST', () => {
   })
 
   it.each([
-    ['a BMP', Buffer.from('BM6\0\0\0')],
-    ['an SVG', Buffer.from('<?xml version="1.0"?><svg/>')],
-    ['HEIF', Buffer.from('\0\0\0\x18ftypheic')],
-    ['a page of HTML', Buffer.from('\n<!doctype html>')],
-  ])('an image that is %s is reported as such', async (name, image) => {
+    ['it is BMP, which is not supported. Convert it to PNG', Buffer.from('BM6\0\0\0')],
+    ['it is ICO, which is not supported. Convert it to PNG', Buffer.of(0, 0, 1, 0, 1, 0)],
+    [
+      'it is SVG, which is not supported because it can contain scripts. Render it to PNG first',
+      Buffer.from('<?xml version="1.0"?><svg/>'),
+    ],
+    ['it is HEIC, which is not supported. Convert it to JPEG', Buffer.from('\0\0\0\x18ftypheic')],
+    ['it is an HTML page, not an image', Buffer.from('\n<!doctype html>')],
+  ])('an image is refused by what it is: %s', async (what, image) => {
     const { json } = await post(`${server.url}/classify`, image)
-    expect(json.error).toBe(
-      `The image of ${image.length} bytes is ${name}, which is none of JPEG, PNG, WebP, GIF, TIFF, AVIF. [DECODE_FAILED]`,
-    )
+    expect(json.error).toBe(`the image of ${image.length} bytes cannot be decoded: ${what}. [DECODE_FAILED]`)
   })
 
   it('NAME:INPUT also accepts tensors in binary', async () => {

@@ -134,7 +134,9 @@ describe('infer', () => {
     const { status, json } = await inferJson(server, { inputs: [{ ...input, data: [...values] }] })
     expect([status, json.error]).toEqual([
       400,
-      expect.stringMatching(/^The output 'logits' is -?(NaN|Infinity) at \d+, which JSON cannot write/),
+      expect.stringMatching(
+        /^Element \d+ of the output 'logits' is -?(NaN|Infinity), which JSON cannot represent/,
+      ),
     ])
     const parameters = { binary_data_output: true }
     const binary = await inferBinary(server, { parameters, inputs: [input] }, bytesOf(values))
@@ -265,11 +267,11 @@ describe('an invalid request', () => {
   const oneImage = { ...imageInput, shape: [1] }
   it.each<[string, unknown, RegExp]>([
     ['no object', [], /not a JSON object/],
-    ['no inputs', {}, /'inputs' is no list/],
+    ['no inputs', {}, /'inputs' must be a list/],
     ['an empty list of inputs', { inputs: [] }, /0 inputs/],
     ['two inputs', { inputs: [...good.inputs, ...good.inputs] }, /2 inputs/],
-    ['an input without a name', { inputs: [{ data }] }, /no name/],
-    ['an input that is null', { inputs: [null] }, /no name/],
+    ['an input without a name', { inputs: [{ data }] }, /Every input must have a 'name'/],
+    ['an input that is null', { inputs: [null] }, /Every input must have a 'name'/],
     [
       'an unknown input',
       { inputs: [{ ...pixelInput, name: 'image', data }] },
@@ -282,24 +284,24 @@ describe('an invalid request', () => {
     ['no images', { inputs: [{ ...pixelInput, shape: [0, 64, 64, 3], data: [] }] }, /shape \[0,64,64,3\]/],
     ['an enormous shape', { inputs: [{ ...pixelInput, shape: [1e15, 64, 64, 3], data }] }, /limit/],
     ['too few values', { inputs: [{ ...pixelInput, data: data.slice(1) }] }, /24575 values/],
-    ['no data', { inputs: [pixelInput] }, /data .* no list/],
+    ['no data', { inputs: [pixelInput] }, /'data' .* must be a list/],
     [
       'values that are no bytes',
       { inputs: [{ ...pixelInput, data: [256, ...data.slice(1)] }] },
-      /at 0 .* 0 to 255/,
+      /Element 0 .* 0 to 255/,
     ],
     [
       'values that are no numbers',
       { inputs: [{ ...pixelInput, data: ['1', ...data.slice(1)] }] },
-      /at 0 .* 0 to 255/,
+      /Element 0 .* 0 to 255/,
     ],
-    ['fractions as bytes', { inputs: [{ ...pixelInput, data: [...data.slice(1), 0.5] }] }, /at 24575/],
+    ['fractions as bytes', { inputs: [{ ...pixelInput, data: [...data.slice(1), 0.5] }] }, /Element 24575 /],
     [
       'floats beyond float32',
       { inputs: [{ ...tensorInput, data: [1e300, ...data.slice(1)] }] },
-      /at 0 .* not finite/,
+      /Element 0 .* must be finite/,
     ],
-    ['nulls for floats', { inputs: [{ ...tensorInput, data: [null, ...data.slice(1)] }] }, /not finite/],
+    ['nulls for floats', { inputs: [{ ...tensorInput, data: [null, ...data.slice(1)] }] }, /must be finite/],
     [
       'nested data of another shape',
       { inputs: [{ ...pixelInput, data: [[1, 2], [3]] }] },
@@ -311,12 +313,12 @@ describe('an invalid request', () => {
     [
       'binary data that are not there',
       { inputs: [{ ...pixelInput, parameters: { binary_data_size: 5 } }] },
-      /no header Inference-Header-Content-Length/,
+      /requires the header Inference-Header-Content-Length/,
     ],
     ['an unknown output', { ...good, outputs: [{ name: 'featureMaps' }] }, /no output 'featureMaps'/],
     ['an output twice', { ...good, outputs: [{ name: 'logits' }, { name: 'logits' }] }, /twice/],
-    ['outputs that are no list', { ...good, outputs: 'logits' }, /'outputs' is no list/],
-    ['an output that is a name', { ...good, outputs: ['logits'] }, /no name/],
+    ['outputs that are no list', { ...good, outputs: 'logits' }, /'outputs' must be a list/],
+    ['an output that is a name', { ...good, outputs: ['logits'] }, /Every output must have a 'name'/],
     [
       'no number of classes',
       { ...good, outputs: [{ name: 'logits', parameters: { classification: 'all' } }] },
@@ -324,7 +326,7 @@ describe('an invalid request', () => {
     ],
     ['an id that is a number', { ...good, id: 7 }, /'id'/],
     ['parameters that are nested', { ...good, parameters: { deep: { deeper: [] } } }, /parameters/],
-    ['a flag that is a number', { ...good, parameters: { binary_data_output: 1 } }, /neither true nor false/],
+    ['a flag that is a number', { ...good, parameters: { binary_data_output: 1 } }, /must be true or false/],
     ['a timeout that is none', { ...good, parameters: { timeout: -1 } }, /microseconds/],
   ])('with %s says so', async (_, request, message) => {
     const { status, json, headers } = await inferJson(server, request as object)
@@ -370,14 +372,14 @@ describe('an invalid request', () => {
       pixelInput,
       pixels,
       { 'Inference-Header-Content-Length': '-5' },
-      /no number up to/,
+      /must be a number up to/,
     ],
     [
       'a length beyond the body',
       pixelInput,
       pixels,
       { 'Inference-Header-Content-Length': '999999' },
-      /no number up to/,
+      /must be a number up to/,
     ],
     ['a length within the JSON', pixelInput, pixels, { 'Inference-Header-Content-Length': '20' }, /not JSON/],
     ['floats cut off', tensorInput, new Uint8Array(7), {}, /has 7 bytes/],
@@ -386,7 +388,7 @@ describe('an invalid request', () => {
       tensorInput,
       bytesOf(new Float32Array(2 * imageBytes).fill(Number.NaN)),
       {},
-      /not finite/,
+      /must be finite/,
     ],
     [
       'an element longer than the rest',
@@ -395,7 +397,7 @@ describe('an invalid request', () => {
       {},
       /4294967295 bytes where 1/,
     ],
-    ['half a length', imageInput, Buffer.from([1, 0]), {}, /half a length/],
+    ['half a length', imageInput, Buffer.from([1, 0]), {}, /a truncated length/],
     ['one element of two', imageInput, bytesTensor(Buffer.from('x')), {}, /1 elements/],
     [
       'an element too many',
@@ -409,14 +411,14 @@ describe('an invalid request', () => {
       imageInput,
       bytesTensor(Buffer.from('x'), Buffer.from('y')),
       {},
-      /none of JPEG, PNG.*DECODE_FAILED/,
+      /it is text, not an image.*DECODE_FAILED/,
     ],
     [
       'a body that is not packed',
       pixelInput,
       pixels,
       { 'Content-Encoding': 'gzip' },
-      /not what its content encoding/,
+      /The body is not valid gzip data/,
     ],
   ])('in binary with %s says so', async (_, input, tensor, extra, message) => {
     const { body, headers } = binaryRequest({ inputs: [input] }, tensor)
@@ -428,7 +430,9 @@ describe('an invalid request', () => {
   it('with an unknown encoding is told which ones are accepted', async () => {
     const { status, json, headers } = await post(inferUrl(server), pixels, { 'Content-Encoding': 'br' })
     expect([status, headers.get('Accept-Encoding')]).toEqual([415, 'gzip, deflate'])
-    expect(json.error).toMatch(/'br' is none of gzip, deflate\. \[ENCODING_UNSUPPORTED\]$/)
+    expect(json.error).toMatch(
+      /'br' is not supported; supported are gzip, deflate\. \[ENCODING_UNSUPPORTED\]$/,
+    )
   })
 
   it('with bytes that belong to no input, or with an input given twice, says so', async () => {
@@ -437,7 +441,7 @@ describe('an invalid request', () => {
     expect(longer.json.error).toMatch(/1 bytes after the last input/)
     const both = binaryRequest({ inputs: [{ ...pixelInput, data: [1] }] }, pixels)
     expect((await post(inferUrl(server), both.body, both.headers)).json.error).toMatch(
-      /in JSON and in binary/,
+      /in JSON or in binary, not both/,
     )
   })
 

@@ -26,12 +26,12 @@ describe('residual serve that cannot listen', () => {
     [
       'a port in use',
       () => ['--port', port],
-      /127\.0\.0\.1:\d+: another program listens there\. .* --port\./,
+      /127\.0\.0\.1:\d+: another program is listening there\. .* --port\./,
     ],
     [
       'a port in use for gRPC',
       () => ['--port', '0', '--grpc-port', port],
-      /127\.0\.0\.1:\d+: another program listens there\. .* --grpc-port\./,
+      /127\.0\.0\.1:\d+: another program is listening there\. .* --grpc-port\./,
     ],
     [
       'an address of another machine',

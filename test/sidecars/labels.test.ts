@@ -37,7 +37,7 @@ describe("ImageNet's names", () => {
     expect([model.labels[207], model.labelsFrom]).toEqual(['golden retriever', 'imagenet'])
     const { stdout, stderr } = await residual(folder, ['classify', '--model', path, '--top-k', '1', ship])
     expect(stdout).toContain('golden retriever')
-    expect(stderr).toContain('called as in ImageNet-1k')
+    expect(stderr).toContain('using ImageNet-1k labels')
     const inspected = await residual(folder, ['inspect', path])
     expect(inspected.stdout).toMatch(/^classes +1000: tench, goldfish, .*\(ImageNet-1k's/m)
     const mine = Array.from({ length: 1000 }, (_, i) => `mine ${i}`)
@@ -96,11 +96,11 @@ describe('labels', () => {
 
   it.each<[unknown, string, string]>([
     [['a', 'b'], 'MODEL_INVALID', '2 labels for the 3 classes'],
-    [{ 0: 'a', 1: 'b', 3: 'c' }, 'MODEL_INVALID', 'have no number 2'],
-    [{ a: 'b' }, 'MODEL_INVALID', 'have no number 0'],
-    [['a', 7, 'c'], 'MODEL_INVALID', 'have 7 as number 1'],
-    [['a', '', 'c'], 'MODEL_INVALID', 'as number 1'],
-    [{}, 'MODEL_INVALID', 'are none'],
+    [{ 0: 'a', 1: 'b', 3: 'c' }, 'MODEL_INVALID', 'have none with index 2'],
+    [{ a: 'b' }, 'MODEL_INVALID', 'have none with index 0'],
+    [['a', 7, 'c'], 'MODEL_INVALID', 'have 7 at index 1'],
+    [['a', '', 'c'], 'MODEL_INVALID', 'at index 1'],
+    [{}, 'MODEL_INVALID', 'are empty'],
     [7, 'MODEL_INVALID', 'are 7'],
     ['missing.txt', 'FILE_NOT_FOUND', 'does not exist'],
   ])('that do not match the number of classes are refused: %j', async (labels, code, message) => {
@@ -136,8 +136,8 @@ describe('a record', () => {
   it.each([
     [{ lables: ['a', 'b', 'c'] }, '"lables", which is not one of architecture, labels'],
     [{ architecture: { widht: 2 } }, '"widht", which is not one of layers'],
-    [{ preprocessing: { step: [] } }, '"step", which is not known'],
-    [{ labels: ['a', 7, 'c'] }, 'have 7 as number 1'],
+    [{ preprocessing: { step: [] } }, 'has the unknown member "step"'],
+    [{ labels: ['a', 7, 'c'] }, 'have 7 at index 1'],
   ])('with a typo is refused: %j', async (record, message) => {
     const path = await saved(3, 'typo.safetensors')
     writeFileSync(file('typo.json'), JSON.stringify(record))

@@ -97,6 +97,13 @@ async function runLayer(
       return { shape: src.shape, data: src.data.map(value => Math.max(value, 0)) }
     case 'add':
       return { shape: src.shape, data: src.data.map((value, i) => value + tensors[layer.other]!.data[i]!) }
+    case 'channelGate': {
+      const [gate, perImage] = [tensors[layer.gate]!.data, elements(src.shape)]
+      const data = src.data.map(
+        (value, i) => value * gate[Math.floor(i / perImage) * channels + (i % channels)]!,
+      )
+      return { shape: src.shape, data }
+    }
     case 'avgPool': {
       const pixels = src.shape.height * src.shape.width
       const data = new Float64Array(n * channels)

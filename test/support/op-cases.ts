@@ -5,6 +5,7 @@ import type { Network, Value } from '../../lib/model/graph.ts'
 import {
   add,
   batchNorm,
+  channelGate,
   conv,
   convBN,
   globalAvgPool,
@@ -175,6 +176,44 @@ export const opCases: readonly OpCase[] = [
   opCase('convolution without batch norm', [4, 4, 6], x =>
     relu(conv(x, { name: 'c', channels: 12, kernel: 3 })),
   ),
+  // Gates per channel: of several widths, batches that are cut, gates that are read by something else as well.
+  ...(
+    [
+      [1, 1, 1, 1],
+      [5, 3, 7, 2],
+      [6, 9, 64, 3],
+      [4, 5, 19, 5],
+    ] as const
+  ).map(([height, width, channels, batch]) =>
+    opCase(
+      `squeeze and excitation of ${channels} channels on ${height}x${width}`,
+      [height, width, channels],
+      x => {
+        const squeezed = relu(conv(globalAvgPool(x), { name: 'squeeze', channels: 3, kernel: 1 }))
+        return channelGate(x, convBN(squeezed, { names, channels, kernel: 1 }))
+      },
+      { batch },
+    ),
+  ),
+  opCase(
+    'a gate on 200x200',
+    [200, 200, 3],
+    x => {
+      const y = convBN(x, { names, channels: 48, kernel: 1 })
+      return channelGate(y, globalAvgPool(y))
+    },
+    { batch: 3 },
+  ),
+  opCase(
+    'a linear layer between others',
+    [5, 4, 12],
+    x => {
+      const squeezed = relu(linear(globalAvgPool(x), { name: 'squeeze', classes: 5 }))
+      return channelGate(x, linear(squeezed, { name: 'excite', classes: 12 }))
+    },
+    { batch: 2 },
+  ),
+  opCase('a pixel gated by itself', [1, 1, 10], x => channelGate(relu(x), relu(x)), { batch: 2 }),
   // Blocks.
   opCase('basic blocks', [9, 9, 8], x => {
     const y = basicBlock(x, { name: 'one', inner: 16, channels: 16, stride: 2 })

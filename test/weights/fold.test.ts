@@ -88,8 +88,8 @@ describe('scaleChannels', () => {
   })
 
   it.each([
-    ['not finite', [1, Number.NaN], [1, 1], 'channel 1 comes to NaN'],
-    ['beyond float32', [1, 3e38], [1, -2], 'channel 1 comes to -Infinity'],
+    ['not finite', [1, Number.NaN], [1, 1], 'channel 1 becomes NaN'],
+    ['beyond float32', [1, 3e38], [1, -2], 'channel 1 becomes -Infinity'],
   ])('refuses weights that are %s', (_, weight, scale, message) => {
     const scaling = () => scaleChannels(new Float32Array(weight), new Float64Array(scale))
     expect(scaling).toThrow(expect.objectContaining({ code: 'NON_FINITE' }))

@@ -48,7 +48,7 @@ describe('checkParameters', () => {
   it('lists all that is missing, too many and of another shape at once', () => {
     const shapes = { 'conv.weight': [2, 1, 3, 3], 'bn.weight': [3], extra: [1], 'extra.too': [] }
     expect(complaint(wanted, shapes)).toBe(
-      'model.safetensors does not fit the network: 1 missing (bn.bias); 2 not expected (extra, extra.too); ' +
+      'model.safetensors does not fit the network: 1 missing (bn.bias); 2 unexpected (extra, extra.too); ' +
         '2 of another shape (conv.weight [2,1,3,3] instead of [2,1,1,1], bn.weight [3] instead of [2]). ' +
         'Check the number of layers, the width and the number of classes.',
     )
@@ -85,7 +85,7 @@ describe('checkParameters', () => {
     expect(missing).toContain(`${parameters[19]!.name} and ${parameters.length - 20} more). `)
     expect(missing).not.toContain(parameters[20]!.name)
     const extra = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`extra${i}`, [1]]))
-    expect(complaint([], extra)).toMatch(/: 20 not expected \(extra0,.*, extra19\)\. /)
+    expect(complaint([], extra)).toMatch(/: 20 unexpected \(extra0,.*, extra19\)\. /)
   })
 })
 

@@ -204,7 +204,7 @@ describe('A network', () => {
     zip[damaged]! ^= 1
     await expect(logitsOf(written('damaged.pth', zip))).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining(`'model/data/${at}' in it is damaged`),
+      message: expect.stringContaining(`its 'model/data/${at}' is damaged`),
     })
   })
 })

@@ -1,4 +1,4 @@
-// The files that `residual classify --cam` writes: one for each image, and none in the place of an image.
+// The files that `residual classify --cam` writes: one per image, never on top of an input.
 import { statSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename, extname, join, parse } from 'node:path'
@@ -6,10 +6,10 @@ import { outOfRange, ResidualError } from '../../errors.ts'
 import type { Input } from './inputs.ts'
 
 /**
- * A function that names the file of each input, asked for in order: `out.png` for a single one, or for several `out-NAME.png`, with
- * numbers where names meet.
+ * A function that names the file of each input, called in order: `out.png` for a single input, `out-NAME.png` for several,
+ * numbered where names collide.
  *
- * @throws RangeError for a name that does not end as that of a PNG, ResidualError FILE_WRITE_FAILED for that of an image
+ * @throws RangeError for a name that does not end in `.png`, ResidualError FILE_WRITE_FAILED for that of an input
  */
 export async function camFiles(out: string, inputs: readonly Input[]): Promise<(input: Input) => string> {
   if (!/\.png$/i.test(out)) throw outOfRange('a name that ends in .png', '--cam', out)
@@ -28,8 +28,8 @@ export async function camFiles(out: string, inputs: readonly Input[]): Promise<(
     return () => out
   }
   const { dir, name } = parse(out)
-  const last = new Map<string, number>() // of each stem: thousands may have the same
-  const used = new Set<string>() // in small letters: some file systems do not tell them apart
+  const last = new Map<string, number>() // number by stem: thousands may share one
+  const used = new Set<string>() // in lower case: some file systems ignore case
   return input => {
     const stem = input.name === '-' ? 'stdin' : basename(input.name, extname(input.name))
     for (let number = (last.get(stem) ?? 0) + 1; ; number++) {

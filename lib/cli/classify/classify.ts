@@ -1,4 +1,4 @@
-// `residual classify`: print which classes images show.
+// `residual classify`: print the classes that images show.
 import cliProgress from 'cli-progress'
 import { type Classifier, defaultTopK, load } from '../../classifier.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
@@ -31,11 +31,11 @@ export interface ClassifyArguments extends ModelArguments {
 
 type Result = ImageResult<'probabilities' | 'featureMaps'>
 
-const manyImages = 16 // from here on a terminal gets a progress bar
+const manyImages = 16 // from this many on, a terminal gets a progress bar
 
 /**
- * Prints a line per image as its batch is done, errors on standard error. Resolves to 1 if there were any, else 0; stopped by a signal
- * it prints what was done till then, and resolves to what a shell makes of the signal.
+ * Prints a line per image as its batch finishes, errors on standard error. Resolves to 1 if there were errors, else 0. If
+ * stopped by a signal, it prints what was done so far and resolves to the shell's exit code for the signal.
  */
 export async function classify(paths: readonly string[], options: ClassifyArguments): Promise<number> {
   const { inputs, failures } = await findInputs(paths)
@@ -57,17 +57,18 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
     const { activation, labels, labelsFrom } = classifier
     if (labelsFrom === 'imagenet')
       warn(
-        'residual: the classes are called as in ImageNet-1k, for there are 1000 and nothing names them; --labels FILE does',
+        'residual: using ImageNet-1k labels: the model has 1000 classes and no labels of its own; --labels FILE sets others',
       )
     const { topK = threshold === undefined ? defaultTopK : labels.length } = options
-    const asked = threshold === undefined ? `top ${topK}` : `classes from ${amount(threshold, activation)} on`
+    const asked =
+      threshold === undefined ? `top ${topK}` : `classes of at least ${amount(threshold, activation)}`
     const names = inputs.map(({ name }) => name)
     const report = options.json
       ? jsonReport(activation)
       : tableReport(names, asked, activation, /*held=*/ isLong && process.stdout.isTTY)
     for (const { path, error } of failures) report.failure(path, error)
     bar?.start(inputs.length, 0)
-    stop.signal.addEventListener('abort', () => bar?.stop(), { once: true }) // it has the cursor and the wrapping of lines
+    stop.signal.addEventListener('abort', () => bar?.stop(), { once: true }) // it controls the cursor and line wrapping
     const sources = inputs.map(({ source }) => source)
     const outputs = camFile ? (['probabilities', 'featureMaps'] as const) : (['probabilities'] as const)
     const results = classifier.each(sources, { batch, outputs, signal: stop.signal })
@@ -80,7 +81,7 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
           const { probabilities } = result.outputs
           const predictions = classifier.top(probabilities, topK, threshold)
           const cam = camFile?.(input)
-          // The map is of the likeliest class, also where a threshold leaves none.
+          // The map shows the most likely class, even if it is below the threshold.
           if (cam)
             await writeCam(cam, classifier, result, classifier.top(probabilities, 1)[0]!.index, stop.signal)
           report.success(input.name, predictions, result.ms, cam)

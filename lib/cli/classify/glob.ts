@@ -1,16 +1,19 @@
-// The files that a glob pattern means.
+// The files that match a glob pattern.
 import type { Dirent } from 'node:fs'
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { alternatives, isPattern, matcher } from './pattern.ts'
 
-/** The files that a pattern means, in order, each once. Links to folders are followed where the pattern names them, not by `**`. */
+/**
+ * The files that match a pattern, in order, each once. Links to folders are followed where the pattern names them, but not by
+ * `**`.
+ */
 export async function filesOf(pattern: string): Promise<string[]> {
   const found = new Set<string>()
   for (const alternative of alternatives(pattern)) await search(alternative, found)
   return [...found].sort()
 }
 
-/** A folder, and the part of the pattern that is yet to be met within it. */
+/** A folder, and the part of the pattern still to be matched within it. */
 interface State {
   readonly folder: string // '' or with a slash at its end
   readonly segment: number
@@ -19,7 +22,7 @@ interface State {
 async function search(pattern: string, found: Set<string>): Promise<void> {
   const segments = pattern.split('/').filter((segment, i, all) => segment !== '**' || all[i - 1] !== '**')
   const open: State[] = [{ folder: '', segment: 0 }]
-  const seen = new Set<string>() // several `**` would come to the same again and again
+  const seen = new Set<string>() // several `**` would reach the same state repeatedly
   for (let state = open.pop(); state; state = open.pop()) {
     const { folder, segment } = state
     const key = `${segment} ${folder}`
@@ -37,7 +40,7 @@ async function search(pattern: string, found: Set<string>): Promise<void> {
       continue
     }
     const matches = text === '**' ? undefined : matcher(text)
-    if (!matches && !isLast) open.push({ folder, segment: segment + 1 }) // by no folder at all
+    if (!matches && !isLast) open.push({ folder, segment: segment + 1 }) // matching no folder at all
     const entries = await readdir(folder || '.', { withFileTypes: true }).catch(() => [])
     for (const entry of entries) {
       const isHidden = entry.name.startsWith('.')
@@ -51,7 +54,7 @@ async function search(pattern: string, found: Set<string>): Promise<void> {
   }
 }
 
-/** A link that leads nowhere is one, too: reading it says what is wrong. */
+/** A dangling link counts as a file: reading it reports the error. */
 async function isFile(path: string): Promise<boolean> {
   const found = await stat(path)
     .catch(() => lstat(path))

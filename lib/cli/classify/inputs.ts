@@ -1,4 +1,4 @@
-// The images that the paths on a command line mean.
+// The images named by the paths on a command line.
 import { createReadStream, type Dirent, type Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { ResidualError } from '../../errors.ts'
@@ -6,13 +6,13 @@ import { mostFileBytes } from '../../image/read-image.ts'
 import { filesOf } from './glob.ts'
 import { isPattern } from './pattern.ts'
 
-/** An image to read: where from, and what to call it. */
+/** An image to read, and its name for messages. */
 export interface Input {
   readonly name: string
   readonly source: string | Uint8Array
 }
 
-/** A path that means no image, and why. */
+/** A path without images, and the reason. */
 export interface Failure {
   readonly path: string
   readonly error: Error
@@ -23,12 +23,12 @@ export interface Found {
   readonly failures: readonly Failure[]
 }
 
-/** Of images, also of kinds that are not decoded: those are told, not passed over. */
+/** Extensions of images, including unsupported formats, which are reported rather than skipped. */
 const imageName = /\.(?:jpe?g|jpe|jfif|pjpe?g|pjp|png|webp|gif|tiff?|avif|avifs|heic|heif|bmp|jxl|jp2)$/i
 
 /**
- * The images meant by `paths`, in that order: files as they are, folders searched through and through for files with an
- * image's extension, glob patterns, and `-` for the bytes on standard input. A pipe is read at once, as it can be read but once.
+ * The images named by `paths`, in that order: files, folders searched recursively for files with an image's extension, glob
+ * patterns, and `-` for standard input. A pipe is read immediately, since it can be read only once.
  */
 export async function findInputs(paths: readonly string[]): Promise<Found> {
   const inputs: Input[] = []
@@ -47,7 +47,7 @@ export async function findInputs(paths: readonly string[]): Promise<Found> {
       fail(path, error)
     }
     if (inputs.length + failures.length === before)
-      fail(path, new ResidualError('FILE_NOT_FOUND', `${path} leads to no images.`))
+      fail(path, new ResidualError('FILE_NOT_FOUND', `No images found at ${path}.`))
   }
   return { inputs, failures }
 }
@@ -63,18 +63,18 @@ async function* expand(path: string, fail: Fail): AsyncGenerator<Input> {
     for (const file of files) yield { name: file, source: file }
   } else if (found && !found.isFile())
     yield { name: path, source: await readAll(createReadStream(path), path) }
-  else yield { name: path, source: path } // reading it will say what is wrong, if anything
+  else yield { name: path, source: path } // reading it reports any error
 }
 
 /**
- * The files below a folder that are called like images, sorted, without hidden ones. Links are followed, but no folder is entered
- * twice, so that a link to one above it is harmless. A link that leads nowhere is a file that cannot be read.
+ * The files below a folder with an image's extension, sorted, except hidden ones. Links are followed, but no folder is entered
+ * twice, so a link to a parent is harmless. A dangling link counts as an unreadable file.
  */
 async function imagesIn(root: string, found: Stats, fail: Fail): Promise<string[]> {
   const images: string[] = []
   const entered = new Set([identity(found)])
   const folders = [root.replace(/[/\\]+$/, '') || root]
-  const links: string[] = [] // to folders: entered last, as those within the folder have the better names
+  const links: string[] = [] // to folders: entered last, because real paths make better names
   const enter = async (path: string) => {
     const key = await stat(path).then(identity, () => path)
     if (!entered.has(key)) folders.push(path)
@@ -115,14 +115,14 @@ const leadsToFolder = (path: string) =>
 
 const identity = ({ dev, ino }: Stats) => `${dev}:${ino}`
 
-/** What comes from a pipe. */
+/** All data from a pipe. */
 async function readAll(stream: NodeJS.ReadableStream, name: string): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of stream) {
     size += chunk.length
     if (size > mostFileBytes) {
-      const problem = `${name} has more than the ${mostFileBytes} bytes that are read`
+      const problem = `${name} is larger than the limit of ${mostFileBytes} bytes`
       throw new ResidualError('PICTURE_TOO_LARGE', `${problem}. Reduce it first.`)
     }
     chunks.push(chunk as Buffer)

@@ -1,15 +1,15 @@
-// Glob patterns: `*`, `?`, `[a-z]`, `{a,b}`, `{1..9}` and `**`; a backslash takes a meaning away. Names that begin with a dot are met only
-// by patterns that do. Matching takes no longer than the pattern's length times the name's, whatever they are.
+// Glob patterns: `*` and `**`, a question mark for any one character, `[a-z]`, `{a,b}` and `{1..9}`; a backslash escapes. Names that
+// begin with a dot are matched only by patterns that do. Matching takes time proportional to the pattern's length times the name's.
 import { outOfRange } from '../../errors.ts'
 
-/** Whether a path is a pattern: whether it has a character in it that means more than itself. */
+/** Whether a path is a pattern: whether it contains a special character. */
 export function isPattern(path: string): boolean {
   return /[*?[{]/.test(path.replace(/\\./gs, ''))
 }
 
 const mostAlternatives = 1000
 
-/** A pattern without braces for every choice in them. */
+/** The patterns without braces, one for every combination of alternatives. */
 export function alternatives(pattern: string): string[] {
   const done: string[] = []
   const open = [pattern]
@@ -21,12 +21,12 @@ export function alternatives(pattern: string): string[] {
       for (const choice of choices(braces.text)) open.push(before + choice + after)
     }
     if (open.length + done.length > mostAlternatives)
-      throw outOfRange(`at most ${mostAlternatives} choices in braces`, 'the pattern', pattern)
+      throw outOfRange(`at most ${mostAlternatives} alternatives in braces`, 'the pattern', pattern)
   }
   return done
 }
 
-/** The first braces that have none within; such as hold no choice mean themselves. */
+/** The first innermost braces; braces without alternatives are literal. */
 function innermost(pattern: string): { begin: number; end: number; text: string } | undefined {
   let begin = -1
   for (let at = 0; at < pattern.length; at++) {
@@ -53,13 +53,13 @@ function choices(text: string): string[] {
 
 type Part = '*' | ((character: string) => boolean)
 
-/** Whether a name is met by one segment of a pattern. */
+/** A test of names against one segment of a pattern. */
 export function matcher(segment: string): (name: string) => boolean {
   const parts = parse(segment)
   return name => {
     const characters = [...name]
     let [part, at] = [0, 0]
-    let [star, from] = [-1, 0] // the last one, and where what follows it was tried
+    let [star, from] = [-1, 0] // the last star, and where the text after it was tried
     while (at < characters.length) {
       const wanted = parts[part]
       if (wanted === '*') {
@@ -69,7 +69,7 @@ export function matcher(segment: string): (name: string) => boolean {
         part++
         at++
       } else if (star >= 0) {
-        // Only the last star need take more: what an earlier one could take, it can.
+        // Only the last star needs to match more: whatever an earlier star could match, it can.
         part = star + 1
         at = ++from
       } else return false
@@ -102,7 +102,7 @@ function parse(segment: string): Part[] {
   return parts
 }
 
-/** The bracket that closes a class: not the first in it, which is one of its characters. */
+/** The bracket that closes a class: one directly after the opening is a member of the class. */
 function endOfClass(characters: readonly string[], begin: number): number | undefined {
   const first = begin + (/[!^]/.test(characters[begin + 1] ?? '') ? 2 : 1)
   const end = characters.indexOf(']', first + 1)

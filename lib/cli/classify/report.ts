@@ -10,19 +10,19 @@ import { say, warn, write } from '../terminal/print.ts'
 export interface Report {
   success(name: string, predictions: readonly Prediction[], ms: number, cam: string | undefined): void
   failure(name: string, error: Error): void
-  /** Prints what is left to print. `stopped` is where not all had their turn. Returns whether any failed. */
+  /** Prints the rest. `stopped`: not all images were processed. Returns whether any failed. */
   end(stopped: boolean): boolean
 }
 
-/** A probability as people read it. A logit is no share of anything. */
+/** A probability in per cent, or a logit as a plain number. */
 export const amount = (probability: number, activation: Activation): string =>
   activation === 'none' ? probability.toPrecision(4) : `${(100 * probability).toFixed(1)} %`
 
-const widest = 60 // of names: a longer one moves its own row only
+const widest = 60 // column width of names: a longer one only shifts its own row
 
 /**
- * @param asked what was asked for, for the head of the table
- * @param held on a terminal that shows a progress bar, lines wait for its end
+ * @param asked what was requested, for the table's heading
+ * @param held on a terminal with a progress bar, lines wait until it ends
  */
 export function tableReport(
   names: Iterable<string>,
@@ -66,7 +66,7 @@ export function tableReport(
   }
 }
 
-/** A JSON array, its elements on lines of their own so that it can be read while it is written. */
+/** A JSON array with one element per line, so that it can be read while it is being written. */
 export function jsonReport(activation: Activation): Report {
   let separator = '[\n'
   let done = 0

@@ -1,4 +1,4 @@
-// `residual inspect`: what is in this file?
+// `residual inspect`: describe the contents of a checkpoint.
 
 import { stat } from 'node:fs/promises'
 import { ResidualError } from '../../errors.ts'
@@ -19,7 +19,7 @@ export interface InspectArguments extends ModelArguments {
   readonly json?: boolean
 }
 
-/** Resolves to 1 where the file holds no network that can be run. */
+/** Resolves to 1 if the file does not hold a supported network. */
 export async function inspect(model: string, options: InspectArguments): Promise<number> {
   const { stats, json } = options
   const found = findModel(model)

@@ -1,7 +1,7 @@
 // An inspection as text for a terminal.
 import type { Preprocessing } from '../../image/preprocess.ts'
 import { alignColumns } from '../../model/format-plan.ts'
-import { stepsText } from '../options/steps.ts'
+import { stepsText } from '../options/preprocessing-steps.ts'
 import type { InspectedNetwork, Inspection, TensorStats } from './inspection.ts'
 
 export function inspectionText({ path, format, bytes, sha256, tensors, network, stats }: Inspection): string {
@@ -23,10 +23,11 @@ const labelsShown = 5
 
 function networkRows(network: InspectedNetwork): string[][] {
   const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = network
-  const whose = labelsFrom === 'imagenet' ? " (ImageNet-1k's, for there are 1000 and nothing names them)" : ''
+  const whose =
+    labelsFrom === 'imagenet' ? " (ImageNet-1k's, assumed because there are 1000 and the model has none)" : ''
   const more = labels.length > labelsShown ? ', ...' : ''
   return [
-    ['scheme', prefix === '' ? scheme : `${scheme}, behind ${prefix}`],
+    ['scheme', prefix === '' ? scheme : `${scheme}, prefix ${prefix}`],
     [
       'architecture',
       Object.entries(architecture)

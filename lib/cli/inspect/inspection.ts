@@ -1,11 +1,11 @@
-// What `residual inspect` finds out about a file.
+// The result of `residual inspect`.
 import type { Preprocessing } from '../../image/preprocess.ts'
 import type { Activation } from '../../model/activation.ts'
 import type { ResNetOptions } from '../../model/resnet.ts'
 import type { OpenModel } from '../../open-model.ts'
 import type { Summary } from '../../weights/tensors/summary.ts'
 
-/** What is known of a file, whether or not a network is in it. */
+/** What is known about a file, whether or not it holds a network. */
 export interface Inspection {
   readonly path: string
   readonly format: string
@@ -16,7 +16,7 @@ export interface Inspection {
   /** By dtype. */
   readonly tensors: { readonly [dtype: string]: { readonly tensors: number; readonly numbers: number } }
   readonly network: InspectedNetwork | { readonly problem: string; readonly code: string }
-  /** With `stats`: of each tensor that weights can be. */
+  /** With `stats`: one entry per tensor of a type that weights can have. */
   readonly stats?: readonly TensorStats[]
 }
 

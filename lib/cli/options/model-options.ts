@@ -1,4 +1,4 @@
-// Options of the command line that say of a model what its file does not, or stand in for what it says.
+// Command-line options that describe a model: they add to what its file says, or override it.
 import { type Command, Option } from 'commander'
 import { type Activation, activations } from '../../model/activation.ts'
 import type { ModelOptions } from '../../open-model.ts'
@@ -9,7 +9,7 @@ import {
   replacingGroup,
 } from './preprocessing-options.ts'
 
-/** Of every command that takes a model. */
+/** The arguments of every command that takes a model. */
 export interface NetworkArguments {
   readonly activation?: Activation
   readonly prefix?: string
@@ -20,31 +20,31 @@ export interface ModelArguments extends NetworkArguments, PreprocessingArguments
   readonly labels?: string
 }
 
-/** Gives a command the options that {@link NetworkArguments} are made of. */
+/** Adds the options for {@link NetworkArguments} to a command. */
 export function networkOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--activation <activation>', 'what makes probabilities of the logits')
+      new Option('--activation <activation>', 'activation that turns logits into probabilities')
         .choices([...activations])
         .helpGroup(replacingGroup),
     )
     .addOption(
       new Option(
         '--prefix <names>',
-        'what the names of the network begin with, where the file holds more than one',
+        "prefix of the network's tensor names, if the file holds more than one network",
       ).helpGroup(replacingGroup),
     )
 }
 
-/** Gives a command the options that {@link ModelArguments} are made of. */
+/** Adds the options for {@link ModelArguments} to a command. */
 export function modelOptions(command: Command): Command {
-  const labels = 'names of the classes: a list, an object by number, or a name in each line'
+  const labels = 'file of class labels: a JSON list, a JSON object by index, or one label per line'
   return preprocessingOptions(
     networkOptions(command).addOption(new Option('--labels <file>', labels).helpGroup(replacingGroup)),
   )
 }
 
-/** What was given of them, for `openModel` and what is built on it. */
+/** The given arguments as options of `openModel` and its callers. */
 export function networkOptionsOf({ activation, prefix }: NetworkArguments): ModelOptions {
   return { ...(activation !== undefined && { activation }), ...(prefix !== undefined && { prefix }) }
 }

@@ -1,4 +1,4 @@
-// Which numbers may stand on a command line?
+// Parsers of numbers on the command line.
 import { InvalidArgumentError } from 'commander'
 
 /** Separated by commas. */
@@ -13,7 +13,7 @@ export function positive(text: string): number {
   return value
 }
 
-/** Not whole ones only. */
+/** Fractions allowed. */
 export function positiveSeconds(text: string): number {
   const value = Number(text)
   if (!(value > 0 && value < 1e6)) throw new InvalidArgumentError('Expected a number of seconds above 0.')
@@ -28,7 +28,7 @@ export function index(text: string): number {
   return value
 }
 
-/** Not whole ones only. */
+/** Fractions allowed. */
 export function positiveNumber(text: string): number {
   const value = Number(text)
   if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('Expected a number above 0.')

@@ -1,9 +1,9 @@
-// What `residual serve` says on a terminal once it answers: where, for which models, on what, and how to stop it.
+// The banner of `residual serve`: its addresses, models and device, and how to stop it.
 import { packageVersion } from '../../base/package-version.ts'
 import type { SessionDevice } from '../../runtime/session.ts'
 import type { RunningServer } from '../../server/index.ts'
 
-/** Addresses that stand for all of a machine's, as URLs have them. */
+/** Addresses that mean all of a machine's, as written in URLs. */
 const everyAddress: readonly string[] = ['0.0.0.0', '[::]']
 const loopback: readonly string[] = ['127.0.0.1', '[::1]']
 
@@ -19,21 +19,21 @@ export function serveBanner({
   place.hostname = host
   const page = place.href
   return [
-    `residual ${packageVersion()} serves`,
+    `residual ${packageVersion()} is serving`,
     ...models.map(({ name, device }) => `  ${name} on ${deviceText(device)}`),
     '',
     `  ${page}  a page to drop images on`,
     `  curl --data-binary @photo.jpg ${page}classify`,
     ...(grpcPort === undefined ? [] : [`  ${host}:${grpcPort}  gRPC`]),
     '',
-    ...(isEvery ? ['It listens on all addresses of this machine: whoever reaches it can use it.'] : []),
-    'Press Ctrl+C to stop it; what it has accepted is answered first.',
+    ...(isEvery ? ['It listens on all addresses of this machine: anyone who can reach it can use it.'] : []),
+    'Press Ctrl+C to stop; accepted requests are answered first.',
     '',
   ].join('\n')
 }
 
 function deviceText(device: SessionDevice | undefined): string {
-  if (!device) return 'a device that is not known yet'
+  if (!device) return 'a device not known yet'
   if (device.kind === 'cuda') return `${device.name} (GPU ${device.index}, ${device.precision})`
   return `the CPU (${device.isa}, ${device.threads} ${device.threads === 1 ? 'thread' : 'threads'})`
 }

@@ -1,4 +1,4 @@
-// `residual serve`: answer for models over HTTP and gRPC until told to stop.
+// `residual serve`: serve models over HTTP and gRPC until stopped.
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import type { RunningServer, ServeOptions } from '../../server/index.ts'
@@ -7,7 +7,7 @@ import { type ModelArguments, modelOptionsOf } from '../options/model-options.ts
 import { sayAll } from '../terminal/print.ts'
 import { serveBanner } from './banner.ts'
 
-/** What the command line says; see `main.ts`. */
+/** The arguments of the command; see `main.ts`. */
 export interface ServeArguments
   extends Omit<ServeOptions, 'models' | 'maxQueue' | 'limits' | keyof ModelArguments>,
     ModelArguments {
@@ -23,21 +23,21 @@ export interface ServeArguments
 /** Serves until SIGTERM or SIGINT. Resolves to 0 if everything accepted was answered, else 1. A second signal exits at once. */
 export async function serveUntilStopped(args: ServeArguments): Promise<number> {
   collectSeldom()
-  const { serve } = await import('../../server/index.ts') // what only a server needs is not loaded for other commands
+  const { serve } = await import('../../server/index.ts') // other commands do not load what only a server needs
   const stopSignal = nextSignal()
   let reloadWanted = false
   let onReload = () => {
-    reloadWanted = true // the models that are being loaded may have been read before they changed
+    reloadWanted = true // the models being loaded may have been read before they changed
   }
   process.on('SIGHUP', () => onReload())
   const started = serve(toOptions(args))
   const server = await Promise.race([started, stopSignal])
   if (typeof server === 'string') return stopStarting(started, args.drainMs)
   if (process.stdout.isTTY) {
-    await nextTurn() // the log writes what it has once a turn
+    await nextTurn() // the log writes once per turn
     sayAll(serveBanner(server))
   }
-  onReload = () => void server.reload().catch(() => {}) // the log says what is wrong
+  onReload = () => void server.reload().catch(() => {}) // errors are logged
   if (reloadWanted) onReload()
   const signal = await stopSignal
   server.log.info({ signal }, 'stopping')
@@ -45,14 +45,15 @@ export async function serveUntilStopped(args: ServeArguments): Promise<number> {
 }
 
 /**
- * Bodies lie outside of V8's heap but count towards the limit at which it marks all of that. The limit is set by what is alive,
- * which is little: three times a second the event loop was held up for 10 to 20 ms. Now it is at five times what is alive, some 50 MB higher.
+ * Request bodies lie outside V8's heap but count towards the limit at which it runs a full marking. That limit is a multiple of
+ * the live heap, which is small, so marking stopped the event loop for 10 to 20 ms three times a second. This raises it to five
+ * times the live heap, about 50 MB more.
  */
 function collectSeldom(): void {
-  setFlagsFromString('--heap-growing-percent=400') // read whenever the limit is set anew; at most `--max-old-space-size` as ever
+  setFlagsFromString('--heap-growing-percent=400') // read whenever the limit is recomputed; `--max-old-space-size` still applies
 }
 
-/** Told to stop while loading: nothing was ready, so nothing was promised. */
+/** Stops a server that is still loading: nothing was ready, so no request was accepted. */
 async function stopStarting(started: Promise<RunningServer>, drainMs = defaultDrainMs): Promise<number> {
   const stopped = started.then(server => server.stop()).catch(() => {})
   await Promise.race([stopped, delay(drainMs, undefined, { ref: false })])
@@ -61,7 +62,7 @@ async function stopStarting(started: Promise<RunningServer>, drainMs = defaultDr
 
 const exitMs = 250
 
-/** Has the process end with `code`, whatever it still waits for: a loading that nobody needs, a collector of spans. */
+/** Ends the process with `code` even if something is pending, such as a load that nobody needs or a span collector. */
 function endWith(code: number): number {
   setTimeout(() => process.exit(code), exitMs).unref()
   return code
@@ -80,7 +81,7 @@ function toOptions(args: ServeArguments): ServeOptions {
   return { ...options, ...modelOptionsOf(args), models: model, maxQueue: queue, limits }
 }
 
-/** Resolves to the name of the first signal to stop; the second one ends the process. */
+/** Resolves to the name of the first stop signal; a second one ends the process. */
 function nextSignal(): Promise<string> {
   return new Promise(resolve => {
     let first = true

@@ -1,9 +1,9 @@
-// An error as the command line tells it.
+// Errors as the command line prints them.
 
 import { shown } from '../../base/text.ts'
 import { ResidualError } from '../../errors.ts'
 
-/** A line on standard error. Messages name the file they are about, but not where its bytes came from: that is then `name`. */
+/** A line for standard error. Messages name their file, but cannot name the source of bytes: `name` supplies that. */
 export function errorLine(error: Error, name = ''): string {
   const message = shown(error.message)
   const about = message.includes(shown(name)) ? '' : `${shown(name)}: `

@@ -1,4 +1,5 @@
-// The one way from the command line to a terminal: whatever a name or a file says, nothing of it moves a cursor or breaks a line.
+// Printing to the terminal. Everything the command line prints goes through here, so that no name or file can move the cursor or
+// forge a line.
 import { jsonText, visible } from '../../base/text.ts'
 
 /** A line on standard output. */
@@ -11,7 +12,7 @@ export function warn(line: string): void {
   console.error(visible(line))
 }
 
-/** A text of several lines on standard output. What stands in its lines must be visible already, as in a table's cells. */
+/** Several lines on standard output. Control characters in them must already be escaped, as in a table's cells. */
 export function sayAll(text: string): void {
   console.log(linesOf(text))
 }

@@ -1,9 +1,9 @@
-// Commands that can be stopped: by Ctrl-C, or as a service is.
+// Commands that stop on Ctrl-C or SIGTERM.
 import { constants } from 'node:os'
 
 /**
- * Runs a command that ends early, but in order, once its controller is aborted. Resolves to its exit code, or, if it was stopped, to what
- * shells report for the signal. A second signal ends the process at once.
+ * Runs a command that stops early, but cleanly, once its controller is aborted. Resolves to its exit code or, if it was
+ * stopped, to the shell's exit code for the signal. A second signal ends the process at once.
  */
 export async function untilStopped(command: (stop: AbortController) => Promise<number>): Promise<number> {
   const stop = new AbortController()

@@ -1,35 +1,35 @@
-// The parts of requests that run in one batch: put together before it, and their results dealt out after it.
+// The parts of requests that run in one batch: joined before it, results split after it.
 import { isUint8Array } from 'node:util/types'
 import type { OutputName } from '../../model/plan.ts'
 import type { Outputs } from '../session.ts'
 
 export type Pixels = Uint8Array | Float32Array
 
-/** A request in the queue or under way. */
+/** A request that is queued or running. */
 export interface Job {
   readonly pixels: Pixels
   readonly images: number
   readonly outputs: readonly OutputName[]
   readonly arrived: number
-  /** Images that are in a batch already, or were. */
+  /** Images that have been put into a batch. */
   taken: number
-  /** Images whose results are there. */
+  /** Images with results. */
   done: number
-  /** When its first batch began. */
+  /** When its first batch started. */
   started: number
   readonly results: Map<OutputName, Float32Array<ArrayBuffer>>
   readonly resolve: (answer: BatchAnswer<OutputName>) => void
   readonly reject: (error: unknown) => void
 }
 
-/** Images `[from, to)` of a job, which are in one batch. */
+/** Images `[from, to)` of a job, all in one batch. */
 export interface Part {
   readonly job: Job
   readonly from: number
   readonly to: number
 }
 
-/** The images of a batch in one place: where they are, if they are one request's, else copied. */
+/** The images of a batch in one array: a view if they are from one request, else a copy. */
 export function joined(parts: readonly Part[], images: number, perImage: number): Pixels {
   const pixelsOf = ({ job, from, to }: Part) => job.pixels.subarray(from * perImage, to * perImage)
   const [first] = parts as [Part]
@@ -44,7 +44,9 @@ export function joined(parts: readonly Part[], images: number, perImage: number)
   return batch
 }
 
-/** Copies a part's rows, which begin with `at` of the batch's `images`, to its request, and answers that if it has all of its. */
+/**
+ * Copies a part's rows, which start at image `at` of the batch's `images`, to its request, and answers that once it is complete.
+ */
 export function answer(
   { job, from, to }: Part,
   outputs: Outputs<OutputName>,

@@ -1,4 +1,4 @@
-// Options of a batcher and of its requests: their defaults, and what is wrong with them.
+// Options of a batcher and of its requests: defaults and validation.
 import { checkNames, type Names } from '../../base/options.ts'
 import { checkInteger, outOfRange, wrongType } from '../../errors.ts'
 import { inputShape, type OutputName, outputNames, type Plan } from '../../model/plan.ts'

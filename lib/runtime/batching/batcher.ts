@@ -1,5 +1,5 @@
-// A queue that makes few large batches of many small requests. They wait until a batch is full or the oldest has waited
-// long enough; while one batch runs the next fills.
+// A queue that combines many small requests into a few large batches. Requests wait until a batch is full or the oldest has waited
+// long enough; the next batch fills while one runs.
 
 import { isFloat32Array, isUint8Array } from 'node:util/types'
 import { checkNames, checkSignal } from '../../base/options.ts'
@@ -114,8 +114,7 @@ export class Batcher {
   #checkRoom(images: number): void {
     const { waiting } = this
     const { maxQueue } = this.#options
-    if (this.#closed)
-      throw new ResidualError('QUEUE_CLOSED', 'The queue is being closed. Ask another server.')
+    if (this.#closed) throw new ResidualError('QUEUE_CLOSED', 'The queue is closing. Try another server.')
     if (waiting + images > maxQueue) {
       throw new ResidualError(
         'QUEUE_FULL',
@@ -129,7 +128,7 @@ export class Batcher {
   }
 
   #expire(job: Job, timeoutMs: number): void {
-    const message = `The request was not done within ${timeoutMs} ms. Allow more, or try again later.`
+    const message = `The request was not finished within ${timeoutMs} ms. Allow more time, or try again later.`
     this.#drop(job, new ResidualError('DEADLINE_EXCEEDED', message))
   }
 
@@ -198,7 +197,7 @@ export class Batcher {
     return parts.filter(({ job }) => {
       if (job.pixels.length === job.images * this.#perImage) return true
       const problem = outOfRange(
-        'as many elements as at the call',
+        'as many elements as when it was passed',
         'the input',
         `${job.pixels.length} elements`,
       )

@@ -1,4 +1,4 @@
-// Requests that wait for a batch, in order of arrival, and which of their images the next one takes.
+// Requests waiting for a batch, in order of arrival, and the choice of images for the next one.
 import type { Job, Part } from './batch-parts.ts'
 
 const left = ({ images, taken }: Job) => images - taken

@@ -1,6 +1,6 @@
-// What does cuDNN say of a plan it compiled? Its JSON, read as far as people and tests want to know.
+// cuDNN's JSON description of a compiled plan, parsed as far as people and tests need it.
 
-/** A tensor of an operation graph; `name` is its uid. Strides and dimensions in the order N, C, H, W. */
+/** A tensor of an operation graph; `name` is its uid. Strides and dimensions are in the order N, C, H, W. */
 export interface CudnnTensor {
   readonly name: string
   readonly dataType: string
@@ -27,7 +27,7 @@ export interface CudnnPlan {
   readonly tensors: readonly CudnnTensor[]
   readonly nodes: readonly CudnnNode[]
   readonly engine: number
-  /** Names of the kernels it compiled; none for an engine that came compiled with cuDNN. */
+  /** Names of the compiled kernels; empty for an engine that ships compiled with cuDNN. */
   readonly kernels: readonly string[]
 }
 

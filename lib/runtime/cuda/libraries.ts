@@ -1,10 +1,10 @@
-// Where may CUDA's and cuDNN's libraries be? The addon is not linked with them, so that it loads without.
+// Search paths for the CUDA and cuDNN libraries. The addon does not link them, so that it loads on machines without them.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { packageRoot } from '../../base/package-root.ts'
 
-/** Shared libraries to open, by what they are, each with the paths and names to try, best first. */
+/** Shared libraries to open, each with the paths and names to try, best first. */
 export type LibraryCandidates = { readonly [library: string]: readonly string[] }
 
 const sonames = {
@@ -16,15 +16,15 @@ const sonames = {
 } as const
 type Library = keyof typeof sonames
 
-/** Where `npm run setup:cuda` puts what it downloads; `RESIDUAL_CUDA_DEPS` is another folder, which several clones may share. */
+/** Where `npm run setup:cuda` puts its downloads; `RESIDUAL_CUDA_DEPS` sets another folder, which clones can share. */
 export const depsFolder: string = resolve(
   process.env.RESIDUAL_CUDA_DEPS ?? join(packageRoot, '.deps', 'cuda'),
 )
 
-/** The oldest cuDNN that will do: the first there is for CUDA 13. `kMinCudnnVersion` in C++ is its twin. */
+/** The oldest supported cuDNN: the first one for CUDA 13. Must equal `kMinCudnnVersion` in C++. */
 export const minCudnn = '9.12.0'
 
-/** Folders that Python packages are installed into, without asking any Python: `VIRTUAL_ENV`, conda, the user's, the system's. */
+/** Folders of installed Python packages, found without running Python: `VIRTUAL_ENV`, conda, the user's, the system's. */
 export function pythonFolders(): string[] {
   const prefixes = [
     process.env.VIRTUAL_ENV,
@@ -53,13 +53,13 @@ const partOf = (folders: readonly string[], part: WheelPart): string[] =>
 const within = (folders: readonly (string | undefined)[], ...names: readonly string[]): string[] =>
   folders.filter(folder => folder !== undefined).flatMap(folder => names.map(name => join(folder, name)))
 
-/** A folder that holds `cudnn_graph.h`, and whose: '9.12.0'. */
+/** A folder with `cudnn_graph.h`, and its version: '9.12.0'. */
 export interface CudnnHeaders {
   readonly folder: string
   readonly version: string
 }
 
-/** Headers of cuDNN: of `CUDNN_ROOT`, {@link depsFolder}, the system, Python environments. */
+/** Headers of cuDNN in `CUDNN_ROOT`, {@link depsFolder}, the system, and Python environments. */
 export function findCudnnHeaders(): CudnnHeaders[] {
   const folders = [
     ...within([process.env.CUDNN_ROOT], 'include', '.'),
@@ -80,7 +80,7 @@ const cudnnVersion = (header: string): string =>
     .map(part => new RegExp(`#define CUDNN_${part} (\\d+)`).exec(header)?.[1] ?? '0')
     .join('.')
 
-/** Whether `version` is `needed` or later; both like '9.12.0'. */
+/** Whether `version` is at least `needed`; both like '9.12.0'. */
 export function isNewEnough(version: string, needed: string): boolean {
   const [a, b] = [version, needed].map(text => text.split('.').map(Number))
   const differs = b!.findIndex((part, i) => a![i] !== part)
@@ -88,8 +88,8 @@ export function isNewEnough(version: string, needed: string): boolean {
 }
 
 /**
- * Paths to try for a library: where its variable points (`CUDNN_ROOT`; `CUDA_HOME`, `CUDA_PATH`), {@link depsFolder}, which is
- * only there where somebody wanted what is in it, the system's own search, `/usr/local/cuda`, Python environments.
+ * Paths to try for a library: where its variable points (`CUDNN_ROOT`; `CUDA_HOME`, `CUDA_PATH`), {@link depsFolder}, which
+ * exists only if someone ran the setup, the system's own search, `/usr/local/cuda`, Python environments.
  */
 function candidates(library: Library): string[] {
   const name = sonames[library]
@@ -107,7 +107,7 @@ function candidates(library: Library): string[] {
   ]
 }
 
-/** What running on a GPU takes. */
+/** The libraries needed to run on a GPU. */
 export function runtimeLibraries(): LibraryCandidates {
   return Object.fromEntries(
     (Object.keys(sonames) as Library[]).map(library => [library, candidates(library)]),
@@ -115,7 +115,8 @@ export function runtimeLibraries(): LibraryCandidates {
 }
 
 /**
- * What compiling for a GPU takes that is not there: without a driver or cuBLASLt their stand-ins do, which `addonFolder` holds.
+ * The libraries needed to compile for an absent GPU: instead of a driver and cuBLASLt, their stand-ins in `addonFolder` will
+ * do.
  */
 export function compileLibraries(addonFolder: string): LibraryCandidates {
   const standin = (library: Library) => join(addonFolder, 'standin', sonames[library])

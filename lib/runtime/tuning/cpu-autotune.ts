@@ -1,15 +1,14 @@
-// The fastest way to compute each convolution on this machine: timed once, then remembered.
+// Autotuning of convolutions on the CPU: the fastest algorithm for each, timed once and then remembered.
 import { cpus } from 'node:os'
-import { shapeText, windowText } from '../../model/format-plan.ts'
 import { type Plan, planCost } from '../../model/plan.ts'
 import { type NativeAddon, type NativeOptions, translateError } from '../native.ts'
-import { type Choices, checkKept, readChoices, writeChoices } from './choice-cache.ts'
+import { type Choices, checkKept, choiceKey, readChoices, writeChoices } from './algorithm-cache.ts'
 import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
 
-/** To be raised with every change to `native/cpu` that may make another way the fastest: older choices are forgotten. */
+/** Raise this with every change to `native/cpu` that may make another algorithm the fastest: older choices are then discarded. */
 const kernelsVersion = 1
 const mostImages = 8 // larger batches hardly differ
-const worthwhile = 0.97 // of the time of the fixed table's way: less is as likely noise, and the table is the same everywhere
+const worthwhile = 0.97 // of the fixed table's time: a smaller gain is likely noise, and the table is the same everywhere
 
 type Asked = [
   addon: NativeAddon,
@@ -21,21 +20,21 @@ type Asked = [
 ]
 
 /**
- * Chooses for the sessions of a process. What it has once chosen it keeps, so that several sessions of a network, which share the
- * work of a server, compute the same to the bit even where nothing can be written.
+ * Chooses algorithms for a process's sessions. It keeps its choices, so that several sessions of a network that share a
+ * server's work give the same results to the bit, even if nothing can be written.
  */
 export class CpuAutotune {
-  /** By all that choices depend on: by convolution, a way to compute it. */
+  /** The algorithm by convolution, by everything that choices depend on. */
   readonly #chosen = new Map<string, Map<string, string>>()
   /** Measuring two at once would disturb both. */
   #last: Promise<unknown> = Promise.resolve()
 
   /**
-   * What `NativeOptions.algorithms` should be for sessions of `plan` that are given `options`: one choice per operation, whatever
-   * the batches will be. `cacheFolder` may be empty: then nothing is read or written.
+   * The value of `NativeOptions.algorithms` for sessions of `plan` with `options`: one choice per operation, for all batch
+   * sizes. If `cacheFolder` is empty, nothing is read or written.
    *
-   * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID, FILE_WRITE_FAILED before anything is timed that could
-   *   not be kept; the signal's reason
+   * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID, FILE_WRITE_FAILED before any timing if choices could
+   *   not be stored; the signal's reason
    */
   choose(...asked: Asked): Promise<string[]> {
     const choice = this.#last
@@ -76,14 +75,14 @@ export class CpuAutotune {
     }
     if (cacheFolder !== '' && unwritten.length > 0) {
       const added = unwritten.map(name => [name, chosen.get(name)!] as const)
-      const others = await readChoices(cacheFolder, machine) // another process may have timed meanwhile
+      const others = await readChoices(cacheFolder, machine) // another process may have added timings meanwhile
       await writeChoices(cacheFolder, machine, new Map([...others, ...added]))
     }
     return names.map(name => chosen.get(name) ?? '')
   }
 }
 
-/** That of this process. */
+/** The one of this process. */
 export const cpuAutotune = new CpuAutotune()
 
 function describe(addon: NativeAddon, plan: Plan, options: NativeOptions) {
@@ -96,26 +95,35 @@ function describe(addon: NativeAddon, plan: Plan, options: NativeOptions) {
 }
 
 interface ToChoose {
-  /** By operation: equal for those that take as long, '' where there is nothing to choose. */
+  /** By operation: equal for convolutions that take equally long, '' if there is no choice. */
   readonly names: string[]
   readonly candidates: ReadonlyMap<string, Candidates>
 }
 
-/** `algorithms`: by operation, all that it could be computed by. */
+/** `algorithms`: by operation, all possible ones. */
 function toChoose(plan: Plan, algorithms: readonly (readonly string[])[]): ToChoose {
   const candidates = new Map<string, Candidates>()
   const names = plan.ops.map((op, i) => {
     if (op.kind !== 'conv' || algorithms[i]!.length < 2) return ''
     const [src, dst] = [plan.values[op.src]!, plan.values[op.dst]!]
-    const fused = `${op.residual === null ? '' : ' + residual'}${op.relu ? ' relu' : ''}`
-    const name = `${shapeText(src)} -> ${shapeText(dst)}, ${windowText(op)}, ${op.groups} groups${fused}`
+    const { kernel, stride, padding, groups, relu } = op
+    const name = choiceKey({
+      src,
+      dst,
+      kernel,
+      stride,
+      padding,
+      groups,
+      residual: op.residual !== null,
+      relu,
+    })
     candidates.set(name, { src, dst, op, algorithms: algorithms[i]! })
     return name
   })
   return { names, candidates }
 }
 
-/** The first, which is the fixed table's, unless another one is faster by more than noise. */
+/** The first, which is the fixed table's, unless another is faster by more than noise. */
 function fastest(algorithms: readonly string[], times: readonly number[]): string {
   const least = Math.min(...times)
   return algorithms[least < worthwhile * times[0]! ? times.indexOf(least) : 0]!

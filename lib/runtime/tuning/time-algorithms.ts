@@ -1,16 +1,16 @@
-// How fast is each way to compute a convolution? Timed on a plan of that convolution alone, whose weights are made up.
+// Timing the algorithms for a convolution, on a plan of that convolution alone with made-up weights.
 import { randomFillSync } from 'node:crypto'
 import { type ConvOp, elements, inputShape, type Plan, planCost, type Shape } from '../../model/plan.ts'
 import type { WeightSource } from '../../weights/source.ts'
 import { loadWeights } from '../load-weights.ts'
 import type { NativeAddon, NativeOptions } from '../native.ts'
 
-const rounds = 7 // that count; the best of them does, as whatever disturbs makes it slower
-const mostInput = 16 << 20 // elements: more images than that do not pass through an operation together
+const rounds = 7 // not counting the warm-up; the best counts, since disturbances only slow a run down
+const mostInput = 16 << 20 // elements: no more images than this pass through an operation together
 const mostRest = 32 << 20 // bytes: more than second-level caches hold
 const name = 'timed'
 
-/** A convolution, and the names of ways to compute it. */
+/** A convolution and the names of its possible algorithms. */
 export interface Candidates {
   readonly src: Shape
   readonly dst: Shape
@@ -20,15 +20,15 @@ export interface Candidates {
 
 /** A convolution ready to be timed. */
 interface Timed {
-  /** Resolves to the milliseconds that a batch took. */
+  /** Resolves to the milliseconds of one batch. */
   run(): Promise<number>
   close(): void
 }
 
 /**
- * The least milliseconds that a batch took, by the order of `all` and its algorithms. In a network the weights of an operation
- * are in no cache when its turn comes, since all others were read in between; so as many as those of `network` are read
- * between any two runs.
+ * The best time of a batch in milliseconds, in the order of `all` and its algorithms. In a network an operation's weights are
+ * no longer cached when its turn comes, since all other weights were read in between; so an equal amount is read between any two
+ * runs.
  */
 export async function timeAlgorithms(
   all: readonly Candidates[],
@@ -60,14 +60,14 @@ export async function timeAlgorithms(
   }
 }
 
-/** In turn, so that what comes and goes meets all of them. */
+/** In turn, so that disturbances hit all of them. */
 async function leastOf(ways: readonly Timed[], rest: Timed): Promise<number[]> {
   const least = ways.map(() => Number.POSITIVE_INFINITY)
   for (let round = -1; round < rounds; round++)
     for (const [i, way] of ways.entries()) {
       await rest.run()
       const milliseconds = await way.run()
-      if (round >= 0) least[i] = Math.min(least[i]!, milliseconds) // in the first memory was taken
+      if (round >= 0) least[i] = Math.min(least[i]!, milliseconds) // the first run allocates memory
     }
   return least
 }
@@ -94,7 +94,7 @@ async function openTimed(
   }
 }
 
-/** The convolution is the last operation. What it adds, if anything, is what another like it computed. */
+/** The convolution is the last operation. Its residual, if any, is the result of another one like it. */
 function planOf({ src, dst, op }: Candidates): Plan {
   const { channels } = src
   const { kernel, stride, padding, groups, residual, relu } = op
@@ -122,7 +122,7 @@ function planOf({ src, dst, op }: Candidates): Plan {
   }
 }
 
-/** A convolution whose weights take so many bytes, and which does next to nothing but read them. */
+/** A convolution with weights of so many bytes that does little but read them. */
 function readerOf(bytes: number): Candidates {
   const shape = (channels: number) => ({ height: 1, width: 1, channels })
   const inputs = 1024
@@ -131,7 +131,7 @@ function readerOf(bytes: number): Candidates {
   return { src: shape(inputs), dst: shape(outputs), op, algorithms: [''] }
 }
 
-/** Numbers that no operation is slower or faster with than with others: neither tiny nor huge. */
+/** Numbers that do not affect speed: neither tiny nor huge. */
 const madeUp: WeightSource = {
   description: 'made-up weights',
   names: () => [],
@@ -139,7 +139,7 @@ const madeUp: WeightSource = {
   read: async (_, into) => {
     const [numbers, period] = [into!, 256]
     for (let i = 0; i < Math.min(period, numbers.length); i++) numbers[i] = ((i * 37) % period) / period - 0.5
-    for (let done = period; done < numbers.length; done *= 2) numbers.copyWithin(done, 0, done) // no loop of 30 ms
+    for (let done = period; done < numbers.length; done *= 2) numbers.copyWithin(done, 0, done) // avoids a loop of 30 ms
     return numbers
   },
 }

@@ -1,29 +1,29 @@
-// How are the typed contents of gRPC messages read and written? Not with the message, which would take an object for every number
-// and hold everyone up, but beside it: packed floats are what raw contents are, packed integers are read by and by.
+// Typed contents of gRPC messages, read and written separately from the message. protobufjs would make an object per number and
+// block the event loop; packed floats are identical to raw contents, and packed integers are read in slices.
 import protobuf from 'protobufjs'
 import { ResidualError } from '../../errors.ts'
 import { mostElse } from '../protocol/parameters.ts'
 
-/** The contents of an input as they travel, by the field of `InferTensorContents`. */
+/** The contents of an input in wire format, by the field of `InferTensorContents`. */
 export interface WireContents {
   /** Varints. */
   readonly uint_contents: Uint8Array[]
   /** Little-endian. */
   readonly fp32_contents: Uint8Array[]
-  /** An element each. */
+  /** One element each. */
   readonly bytes_contents: Uint8Array[]
 }
 
 export interface TakenApart {
   /** The message without what is in `contents`. */
   readonly rest: Buffer
-  /** Of each input in turn. */
+  /** One entry per input, in order. */
   readonly contents: readonly (WireContents | undefined)[]
-  /** Why the message is not to be read; then only its first fields are in `rest`. */
+  /** Why the message is refused; `rest` then has only its first fields. */
   readonly refusal?: ResidualError
 }
 
-/** Numbers of fields, and the one type of the wire that says how long they are. */
+/** Field numbers, and the wire type that states a length. */
 const [inputs, rawInputContents, contents, lengthDelimited] = [5, 7, 5, 2]
 const contentFields = new Map<number, keyof WireContents>([
   [4, 'uint_contents'],
@@ -34,13 +34,13 @@ const contentFields = new Map<number, keyof WireContents>([
 interface Field {
   readonly id: number
   readonly type: number
-  /** With its number. */
+  /** Including its tag. */
   readonly whole: Buffer
-  /** Without its number and its length; empty where its type has none. */
+  /** Without its tag and length; empty for types without a length. */
   readonly inner: Buffer
 }
 
-/** @throws RangeError, Error where the bytes are no message */
+/** @throws RangeError, Error if the bytes are not a valid message */
 function* fieldsOf(bytes: Buffer): Generator<Field> {
   const reader = protobuf.Reader.create(bytes)
   while (reader.pos < reader.len) {
@@ -60,10 +60,10 @@ function* fieldsOf(bytes: Buffer): Generator<Field> {
 const empty = Buffer.alloc(0)
 
 /**
- * Takes the typed contents out of a `ModelInferRequest`. Those that are not packed stay where they are. A message with so much
- * else in it that reading it would hold up everyone is refused.
+ * Takes the typed contents out of a `ModelInferRequest`. Unpacked ones stay in it. A message with so much else that parsing
+ * it would block the event loop is refused.
  *
- * @throws RangeError, Error where the bytes are no message
+ * @throws RangeError, Error if the bytes are not a valid message
  */
 export function takeContents(message: Buffer): TakenApart {
   const rest: Buffer[] = []
@@ -80,7 +80,7 @@ export function takeContents(message: Buffer): TakenApart {
       if (!budget.exceeded) rest.push(whole)
     }
     if (!budget.exceeded) continue
-    const text = `There are more than ${mostElse} bytes besides the data of tensors. Pack them, or send raw contents.`
+    const text = `The message has more than ${mostElse} bytes besides tensor data. Pack the numbers, or send raw contents.`
     return { rest: Buffer.concat(rest), contents: [], refusal: new ResidualError('REQUEST_TOO_LARGE', text) }
   }
   return { rest: found.some(Boolean) ? Buffer.concat(rest) : message, contents: found }
@@ -116,9 +116,9 @@ function takeFromInput(input: Buffer, budget: Budget): { kept: Buffer; taken: Wi
   return { kept: taken ? Buffer.concat(kept) : input, taken }
 }
 
-const mostParts = 2 ** 12 // of contents; packed numbers are one, and an image is
+const mostParts = 2 ** 12 // of contents; packed numbers are one part, and so is an image
 
-/** The fields of contents; undefined where they are of other types, not packed, or none. */
+/** The fields of contents; undefined if they are of other types, unpacked, or absent. */
 function packedParts(bytes: Buffer): Field[] | undefined {
   const parts: Field[] = []
   for (const field of fieldsOf(bytes)) {
@@ -129,7 +129,7 @@ function packedParts(bytes: Buffer): Field[] | undefined {
   return parts.length > 0 ? parts : undefined
 }
 
-/** An output with its values as they travel, instead of contents. */
+/** An output with its values in wire format instead of contents. */
 export interface WireOutput {
   readonly tensor: object
   readonly packedFloats: Buffer
@@ -148,19 +148,19 @@ export function writeResponse(
     const values = header(6, packedFloats.length)
     const contentsHeader = header(contents, values.length + packedFloats.length)
     const length = inner.length + contentsHeader.length + values.length + packedFloats.length
-    return [header(inputs, length), inner, contentsHeader, values, packedFloats] // outputs have the number of inputs
+    return [header(inputs, length), inner, contentsHeader, values, packedFloats] // outputs have the same field number as inputs
   })
   return Buffer.concat([serialize(response), ...written])
 }
 
-/** The bytes of a `ModelStreamInferResponse` that holds the one of `written`. */
+/** The bytes of a `ModelStreamInferResponse` around the response in `written`. */
 export function writeStreamResponse(written: Buffer, error = ''): Buffer {
   const text = Buffer.from(error)
   const errorField = text.length > 0 ? [header(1, text.length), text] : []
   return Buffer.concat([...errorField, header(2, written.length), written])
 }
 
-/** What stands before `length` bytes of a field. */
+/** The tag and length in front of a field of `length` bytes. */
 function header(id: number, length: number): Buffer {
   const writer = protobuf.Writer.create().uint32((id << 3) | lengthDelimited)
   return Buffer.from(writer.uint32(length).finish())

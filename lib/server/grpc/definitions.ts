@@ -1,4 +1,4 @@
-// The services as the files in `protocol/` define them, with typed contents read and written beside their messages.
+// The service definitions from `protocol/`, with typed contents handled outside their messages.
 import { join } from 'node:path'
 import { loadPackageDefinition, type ServiceDefinition } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'

@@ -1,4 +1,4 @@
-// How are requests and answers of `infer` written in gRPC? As messages, with tensors in them or in raw bytes beside them.
+// `infer` requests and answers in gRPC: messages with tensors in them, or raw bytes.
 import { types } from 'node:util'
 import type { ResidualError } from '../../errors.ts'
 import { toRaw } from '../inference/tensors.ts'
@@ -44,9 +44,9 @@ export interface ModelInferRequest {
   }[]
   readonly outputs: readonly { readonly name: string; readonly parameters: Parameters }[]
   readonly raw_input_contents: readonly Uint8Array[]
-  /** Contents of the inputs that were taken out before it was read. */
+  /** Contents of the inputs, taken out before it was parsed. */
   readonly wire?: readonly (WireContents | undefined)[]
-  /** Why not all of it was read. */
+  /** Why it was not parsed in full. */
   readonly refusal?: ResidualError | undefined
 }
 
@@ -67,7 +67,7 @@ export async function parseMessage(
   for (const { name, parameters } of inputs) refuseSharedMemory(parameters, `the input '${name}'`)
   for (const { name, parameters } of outputs) refuseSharedMemory(parameters, `the output '${name}'`)
   if (raw.length > 0 && raw.length !== inputs.length)
-    throw invalid(`There are ${raw.length} raw contents for ${inputs.length} inputs.`)
+    throw invalid(`The request has ${raw.length} raw contents for ${inputs.length} inputs.`)
   return {
     inputs: await Promise.all(inputs.map((input, i) => parseInput(input, raw[i], wire?.[i], signal))),
     outputs: outputs.map(parseOutput),
@@ -89,7 +89,7 @@ async function parseInput(
     return { ...tensor, values: wire?.bytes_contents ?? contents?.[contentsOf[datatype]!] ?? [] }
   }
   if (wire || (contents && Object.values(contents).some(values => values.length > 0)))
-    throw invalid(`There are contents and raw contents for the input '${name}'.`)
+    throw invalid(`The input '${name}' has both contents and raw contents.`)
   return { ...tensor, raw }
 }
 
@@ -104,13 +104,13 @@ function chosen(parameter: Parameter | undefined): unknown {
   return integer === undefined ? (bool_param ?? string_param ?? double_param) : Number(integer)
 }
 
-/** An answer: what is written as a message, and what beside it. */
+/** An answer: the message, and the values that are written separately. */
 export interface GrpcAnswer {
   readonly response: object
   readonly wire: readonly WireOutput[]
 }
 
-/** Writes the answer to `message`: raw if that was. */
+/** The answer to `message`: with raw contents if the request had them. */
 export function formatMessage(
   { id, parameters, raw_input_contents }: ModelInferRequest,
   model: { readonly name: string; readonly version: string },
@@ -121,7 +121,7 @@ export function formatMessage(
   const tensors = outputs.map(({ name, datatype, shape }) => ({ name, datatype, shape }))
   if (raw)
     return { response: { ...head, outputs: tensors, raw_output_contents: outputs.map(toRaw) }, wire: [] }
-  // Text is written with the message, and all that stands before it, so that their order stays.
+  // Text is written with the message, and so are all outputs before it, to preserve the order.
   const beside = outputs.findLastIndex(({ datatype }) => datatype !== 'FP32') + 1
   return {
     response: {

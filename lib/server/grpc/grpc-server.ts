@@ -1,4 +1,4 @@
-// The server's gRPC: the Open Inference Protocol's service and that of health checks, on a port of their own.
+// The gRPC server: the Open Inference Protocol's service and health checks, on a port of their own.
 import { type EventEmitter, setMaxListeners } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import {
@@ -23,17 +23,17 @@ import { statusOf } from './status.ts'
 import { answerStream, type StreamAnswer } from './stream.ts'
 import { limitStreams } from './stream-limits.ts'
 
-const maxStreams = 256 // of one connection at a time
+const maxStreams = 256 // per connection at a time
 
 export interface GrpcServer {
   readonly port: number
-  /** Resolves once all calls under way have ended. */
+  /** Resolves once all calls in progress have ended. */
   stop(): Promise<void>
-  /** Ends the calls under way. */
+  /** Ends the calls in progress. */
   cut(): void
 }
 
-/** Serves `service` on `host` and `port`. `log` is told of every call, and of what clients are not. */
+/** Serves `service` on `host` and `port`. `log` records every call, and the errors whose details clients are not told. */
 export async function startGrpc(
   service: Service,
   { host, port }: { host: string; port: number },
@@ -103,12 +103,12 @@ export async function startGrpc(
   }
 }
 
-/** Aborted when the client of a call goes away. */
+/** Aborted when the client of a call disconnects. */
 function clientOf(call: EventEmitter): AbortSignal {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal) // one for each request of a stream
   call.on('cancelled', () =>
-    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.')),
+    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client disconnected before it was answered.')),
   )
   return controller.signal
 }

@@ -1,10 +1,10 @@
-// gRPC's own health checks: what Kubernetes' probes and load balancers ask.
+// gRPC health checks, as Kubernetes' probes and load balancers use them.
 import type { handleServerStreamingCall } from '@grpc/grpc-js'
 import { ResidualError } from '../../errors.ts'
 import type { Service } from '../service.ts'
 
 interface HealthCheckRequest {
-  /** The server where it is empty. */
+  /** Empty for the server itself. */
   readonly service: string
 }
 
@@ -14,19 +14,19 @@ interface HealthCheckResponse {
 
 const services = ['', 'inference.GRPCInferenceService', 'grpc.health.v1.Health']
 
-const lookMs = 500 // between two looks at whether the server is ready
+const lookMs = 500 // between two checks of the server's readiness
 
-/** @throws ResidualError PATH_NOT_FOUND for services that there are not */
+/** @throws ResidualError PATH_NOT_FOUND for unknown services */
 export async function checkHealth(
   { ready }: Service,
   { service }: HealthCheckRequest,
 ): Promise<HealthCheckResponse> {
   if (!services.includes(service))
-    throw new ResidualError('PATH_NOT_FOUND', `There is no service '${service}'; there is ${services[1]}.`)
+    throw new ResidualError('PATH_NOT_FOUND', `Unknown service '${service}'; the server has ${services[1]}.`)
   return { status: ready ? 'SERVING' : 'NOT_SERVING' }
 }
 
-/** Tells how a service is, and whenever that changes, until the client goes away or the server stops. */
+/** Sends a service's status, and every change of it, until the client disconnects or the server stops. */
 export function healthWatcher(
   server: Service,
 ): handleServerStreamingCall<HealthCheckRequest, HealthCheckResponse> {
@@ -41,7 +41,7 @@ export function healthWatcher(
     const timer = setInterval(look, lookMs)
     const stop = () => {
       look()
-      call.end() // a server stops once its calls have ended
+      call.end() // a server can stop only once its calls have ended
     }
     const end = () => {
       clearInterval(timer)

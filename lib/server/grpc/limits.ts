@@ -1,4 +1,4 @@
-// What keeps a client of gRPC within its limits? Connections and the bytes of messages are counted, and nothing may take for ever.
+// Limits on gRPC clients: connections and message bytes are counted, and everything times out.
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { createServer, type Server as NetServer } from 'node:net'
 import {
@@ -13,14 +13,14 @@ import { type ErrorCode, ResidualError } from '../../errors.ts'
 import type { Service } from '../service.ts'
 import { receiveMessages } from './messages.ts'
 
-/** Of grpc-js: who is not heard of is asked, and who asks for nothing is told to come again when there is something. */
+/** Options of grpc-js: silent clients are pinged, and idle ones are told to reconnect when they need to. */
 export const connectionOptions = {
   'grpc.keepalive_time_ms': 60_000,
   'grpc.keepalive_timeout_ms': 20_000,
   'grpc.max_connection_idle_ms': 300_000,
 } as const
 
-/** What takes connections, as many as there may be at a time, and hands them to `injector`. Those that say nothing are cut. */
+/** Accepts connections up to the limit and hands them to `injector`. Silent ones are closed. */
 export function connectionListener(
   { options: { limits } }: Service,
   injector: ConnectionInjector,
@@ -36,23 +36,23 @@ export function connectionListener(
   return listener
 }
 
-/** How large a message was before it was read. */
+/** The size of a message before it was parsed. */
 export const messageBytes = new WeakMap<object, number>()
 
-/** What the line of a call's message tells in the log besides. */
+/** Additional fields for the log line of a call's message. */
 export const messageFacts = new WeakMap<object, object>()
 
 export type Log = Pick<FastifyBaseLogger, 'info' | 'error'>
 export type Refuse = (error: unknown) => Partial<StatusObject> & Pick<StatusObject, 'code' | 'details'>
 
 /**
- * Counts what each call holds until its client has its answer, bounds the time for its message to arrive and for its answer to be
- * taken, and writes a line in the log. `refuse` tells what a client is told of an error, and counts it.
+ * Counts the bytes each call holds until its client has its answer, bounds the time for its message to arrive and its answer to
+ * be read, and writes a line to the log. `refuse` turns an error into a status for the client and counts it.
  */
 export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerInterceptor {
   const { requestTimeoutMs, bodyBytes } = service.options.limits
   return ({ path }, call) => {
-    // grpc-js has no public way to the bytes as they arrive. Where this one is gone, messages are counted once they are whole.
+    // grpc-js has no public access to bytes as they arrive. If this internal one is gone, messages are counted once they are complete.
     const { stream, incomingEncoding = 'identity' } = call as unknown as {
       stream?: ServerHttp2Stream
       incomingEncoding?: string
@@ -60,7 +60,7 @@ export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerIn
     const held = service.bodies.open()
     const client = new AbortController()
     const begin = performance.now()
-    let message: object | undefined // a call that is cancelled ends as well
+    let message: object | undefined // a cancelled call ends as well
     let outcome: ErrorCode | 'answered' | undefined
     let sent: status | undefined
 
@@ -70,7 +70,7 @@ export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerIn
       const refusal = refuse(error)
       sent = refusal.code
       call.sendStatus(refusal)
-      setImmediate(() => stream?.close(constants.NGHTTP2_NO_ERROR)) // the rest of it is not wanted
+      setImmediate(() => stream?.close(constants.NGHTTP2_NO_ERROR)) // the rest of it is not needed
     }
     const take = (bytes: number) => {
       try {
@@ -105,7 +105,7 @@ export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerIn
     const closed = () => {
       clearTimeout(timer)
       held.release()
-      client.abort(new ResidualError('REQUEST_ABORTED', 'The client went away within its request.'))
+      client.abort(new ResidualError('REQUEST_ABORTED', 'The client disconnected during its request.'))
       const code = outcome ?? refusedWith(stream)
       const ms = Number((performance.now() - begin).toFixed(2))
       const facts = code === 'answered' ? message && messageFacts.get(message) : { code }
@@ -126,16 +126,16 @@ export function limitCalls(service: Service, refuse: Refuse, log: Log): ServerIn
           },
           onReceiveHalfClose: next => {
             clearTimeout(timer)
-            if (message) outcome ??= 'answered' // by the service, which counts it
+            if (message) outcome ??= 'answered' // the service counted it
             next()
           },
           onCancel: () => {
-            if (!stream) closed() // the end of the call is all there is to know of it
+            if (!stream) closed() // nothing but the end of the call is observable
           },
         }),
       sendStatus: (status, next) => {
         sent = status.code
-        restart(() => stream?.close(constants.NGHTTP2_CANCEL)) // a client that does not take its answer
+        restart(() => stream?.close(constants.NGHTTP2_CANCEL)) // the client does not read its answer
         next(status)
       },
     })
@@ -147,7 +147,7 @@ export const statusSent = (stream: ServerHttp2Stream | undefined) => {
   return sent === undefined ? status.CANCELLED : Number(sent)
 }
 
-/** Why a call came to nothing that grpc-js itself has refused. */
+/** Why grpc-js itself refused a call. */
 function refusedWith(stream: ServerHttp2Stream | undefined): ErrorCode {
   const sent = stream?.sentHeaders?.['grpc-status']
   if (Number(sent) === status.RESOURCE_EXHAUSTED) return 'REQUEST_TOO_LARGE'

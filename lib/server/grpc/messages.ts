@@ -1,26 +1,27 @@
-// How the messages of gRPC come in: whole and unpacked. grpc-js would unpack any number at a time, counting nothing.
+// Incoming gRPC messages, read whole and decompressed under a limit. grpc-js itself would decompress any number at a time,
+// uncounted.
 import type { ServerHttp2Stream } from 'node:http2'
 import { ByteCollector } from '../limits/byte-collector.ts'
 
-const headerBytes = 5 // whether it is packed, and its length
+const headerBytes = 5 // the compression flag and the length
 
-/** What one message takes, and how it is unpacked. */
+/** Accounting and decompression of one message. */
 export interface MessageCount {
-  /** Is told of every byte before it is kept; false where the call has ended and no more is wanted. */
+  /** Counts bytes before they are kept; false if the call has ended and needs no more. */
   take(bytes: number): boolean
   unpack(packed: Buffer): Promise<Buffer>
 }
 
 export interface Incoming {
-  /** Of a message; grpc-js refuses longer ones by their header. */
+  /** The limit of a message; grpc-js refuses longer ones by their header. */
   readonly mostBytes: number
-  /** Whether there may be several; else what follows the first is counted with it and forgotten. */
+  /** Whether several messages are allowed; if not, anything after the first is counted with it and discarded. */
   readonly several: boolean
-  /** Is told of the first byte of each message. */
+  /** Called at the first byte of each message. */
   open(): MessageCount
-  /** Is told that all of a message is there. */
+  /** Called when a message is complete. */
   whole?(): void
-  /** Is told why unpacking failed. */
+  /** Called when decompression failed. */
   fail(error: unknown): void
 }
 
@@ -29,14 +30,14 @@ interface Arriving {
   readonly count: MessageCount
   readonly header: Buffer
   headerLength: number
-  /** Once the header is there. */
+  /** Known once the header has arrived. */
   length: number
   body: ByteCollector | undefined
 }
 
 /**
- * Stands between `stream` and who listens to it already: those hear of each message of the call once it is whole, as one that
- * is not packed, and of the stream's end after the last.
+ * Intercepts the existing listeners of `stream`: they get each message of the call once it is complete, decompressed, and the
+ * stream's end after the last.
  */
 export function receiveMessages(stream: ServerHttp2Stream, incoming: Incoming): void {
   const { mostBytes, several, open, whole, fail } = incoming
@@ -49,7 +50,7 @@ export function receiveMessages(stream: ServerHttp2Stream, incoming: Incoming): 
   }
   const [onData, onEnd] = [forward('data'), forward('end')]
   let arriving: Arriving | undefined
-  let last: MessageCount | undefined // after which nothing is wanted
+  let last: MessageCount | undefined // nothing after it is needed
   let delivered: Promise<void> | undefined
 
   const deliver = async ({ count, header, body }: Arriving) => {
@@ -64,7 +65,7 @@ export function receiveMessages(stream: ServerHttp2Stream, incoming: Incoming): 
   const inTurn = (task: () => Promise<void> | void) => {
     delivered = (delivered ? delivered.then(task) : (async () => task())()).catch(fail)
   }
-  /** Takes what of `chunk` belongs to the message that is arriving; the number of those bytes, or 0 where no more is wanted. */
+  /** Takes the bytes of `chunk` that belong to the arriving message; returns their number, or 0 if no more are needed. */
   const takeFrom = (chunk: Buffer): number => {
     arriving ??= {
       count: open(),

@@ -1,4 +1,4 @@
-// The calls of gRPC about models and their repository, as Triton's extensions and KServe have them.
+// gRPC calls about models and their repository, as defined by Triton's extensions and KServe.
 import { modelConfig } from '../inference/model-config.ts'
 import { loadAnew, modelStatistics, refuseRepository, refuseUnload, repositoryIndex } from '../repository.ts'
 import type { Service } from '../service.ts'
@@ -19,7 +19,7 @@ interface LoadRequest {
   readonly parameters: object
 }
 
-/** What answers each of these calls, by its name. */
+/** The handlers of these calls, by name. */
 export function modelCalls(service: Service) {
   return {
     ModelConfig: ({ name, version }: NamedModel) =>
@@ -29,7 +29,7 @@ export function modelCalls(service: Service) {
       models: repositoryIndex(service, { ready, name }),
     }),
     RepositoryModelLoad: async ({ repository_name, model_name, parameters }: LoadRequest) => {
-      const name = model_name || repository_name // where KServe has it
+      const name = model_name || repository_name // KServe's field
       if (model_name) refuseRepository(repository_name)
       await loadAnew(service, name, parameters)
       return { model_name: name, isLoaded: true }

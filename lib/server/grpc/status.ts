@@ -1,11 +1,11 @@
-// How an error becomes the status of a call: its code in the metadata, and a sentence.
+// Errors as gRPC statuses: a message, with the error code in the metadata.
 import { Metadata, status } from '@grpc/grpc-js'
 import type { ErrorCode } from '../../errors.ts'
 import { errorAnswer } from '../protocol/answers.ts'
 import type { Service } from '../service.ts'
 import type { Log } from './limits.ts'
 
-/** gRPC's statuses of what a client can meet; every other error is `INTERNAL`. */
+/** gRPC statuses of errors that clients can get; every other error is `INTERNAL`. */
 const statuses: { readonly [code in ErrorCode]?: status } = {
   DEADLINE_EXCEEDED: status.DEADLINE_EXCEEDED,
   DECODE_FAILED: status.INVALID_ARGUMENT,
@@ -22,7 +22,7 @@ const statuses: { readonly [code in ErrorCode]?: status } = {
   SERVER_BUSY: status.UNAVAILABLE,
 }
 
-/** What the client is told of `error`, which is counted, and logged where it is the server's own. */
+/** The status for the client. The error is counted, and logged if it is the server's own. */
 export function statusOf({ metrics }: Service, error: unknown, log: Log) {
   const { code, error: details } = errorAnswer(error)
   metrics.error(code)

@@ -1,4 +1,4 @@
-// What keeps a stream of requests within its limits: each message counts from its first byte until its answer has been taken.
+// Limits on request streams: each message counts from its first byte until its answer has been read.
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import { ServerInterceptingCall, type ServerInterceptor, type status } from '@grpc/grpc-js'
 import { ResidualError } from '../../errors.ts'
@@ -7,10 +7,10 @@ import type { Service } from '../service.ts'
 import { type Log, type Refuse, statusSent } from './limits.ts'
 import { receiveMessages } from './messages.ts'
 
-/** How long a stream may stay open on which nothing is sent either way. */
+/** How long an idle stream may stay open. */
 const quietMs = 300_000
 
-/** A timer that is set anew again and again. */
+/** A timer that can be restarted. */
 class Alarm {
   #timer: NodeJS.Timeout | undefined
 
@@ -24,17 +24,17 @@ class Alarm {
   }
 }
 
-/** What each message of a stream holds, for whoever answers it. */
+/** The memory each message of a stream holds, to be released when it is answered. */
 export const messageHeld = new WeakMap<object, HeldBody>()
 
 /**
- * Counts the messages of a stream as they arrive, bounds the time for each to arrive and for each answer to be taken, and writes a
- * line in the log once the stream has ended.
+ * Counts the messages of a stream as they arrive, bounds the time for each to arrive and for each answer to be read, and writes
+ * a line to the log once the stream has ended.
  */
 export function limitStreams(service: Service, refuse: Refuse, log: Log): ServerInterceptor {
   const { requestTimeoutMs, bodyBytes } = service.options.limits
   return ({ path }, call) => {
-    // As in limitCalls; a stream whose bytes cannot be counted is not taken.
+    // As in limitCalls, but a stream whose bytes cannot be counted is refused.
     const { stream, incomingEncoding = 'identity' } = call as unknown as {
       stream?: ServerHttp2Stream
       incomingEncoding?: string
@@ -42,7 +42,7 @@ export function limitStreams(service: Service, refuse: Refuse, log: Log): Server
     const client = new AbortController()
     const begin = performance.now()
     const underWay = new Set<HeldBody>()
-    const arrived: HeldBody[] = [] // whole, and not yet handed on
+    const arrived: HeldBody[] = [] // complete, and not yet handed on
     let messages = 0
     let sent: status | undefined
 
@@ -51,7 +51,7 @@ export function limitStreams(service: Service, refuse: Refuse, log: Log): Server
       const refusal = refuse(error)
       sent = refusal.code
       call.sendStatus(refusal)
-      // The rest is not wanted; after an answer the status goes out once that has.
+      // The rest is not needed; the status is sent after any answer in progress.
       const close = () => setImmediate(() => stream?.close(constants.NGHTTP2_NO_ERROR))
       if (stream?.headersSent) stream.once('wantTrailers', close)
       else close()
@@ -61,7 +61,7 @@ export function limitStreams(service: Service, refuse: Refuse, log: Log): Server
       end(new ResidualError('DEADLINE_EXCEEDED', `${what} within ${ms} ms. Open another stream.`))
     const waitForNext = () => arrival.set(quietMs, late(quietMs, 'Nothing was sent'))
     if (!stream) {
-      end(new ResidualError('PATH_NOT_FOUND', 'Streams cannot be served with this version of grpc-js.'))
+      end(new ResidualError('PATH_NOT_FOUND', 'Streams are not supported with this version of grpc-js.'))
       return new ServerInterceptingCall(call)
     }
     waitForNext()
@@ -97,7 +97,7 @@ export function limitStreams(service: Service, refuse: Refuse, log: Log): Server
       arrival.clear()
       taking.clear()
       for (const held of underWay) held.release()
-      client.abort(new ResidualError('REQUEST_ABORTED', 'The client went away within its stream.'))
+      client.abort(new ResidualError('REQUEST_ABORTED', 'The client disconnected during its stream.'))
       const ms = Number((performance.now() - begin).toFixed(2))
       log.info({ method: 'gRPC', path, status: sent ?? statusSent(stream), ms, messages }, 'request')
     })
@@ -119,7 +119,7 @@ export function limitStreams(service: Service, refuse: Refuse, log: Log): Server
           },
         }),
       sendMessage: (message, next) => {
-        // Answers are written one after the other, each once the last has been taken.
+        // Answers are written one at a time, each once the previous one has been read.
         taking.set(requestTimeoutMs, () => {
           if (stream.writableLength > 0) stream.close(constants.NGHTTP2_CANCEL)
         })

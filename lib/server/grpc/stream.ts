@@ -1,18 +1,18 @@
-// Triton's stream of requests: answered in order, several under way at a time so that they share batches.
+// Triton's request stream: answered in order, several at a time so that they share batches.
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import { errorAnswer } from '../protocol/answers.ts'
 import type { Service } from '../service.ts'
 import type { GrpcAnswer, ModelInferRequest } from './format.ts'
 import { messageHeld } from './stream-limits.ts'
 
-/** An answer of a stream: to a request, or why there is none. */
+/** An answer in a stream: to a request, or its error. */
 export interface StreamAnswer extends GrpcAnswer {
   readonly error?: string
 }
 
-const mostUnderWay = 16 // requests of one stream; the rest of it waits with its client
+const mostUnderWay = 16 // requests of one stream; the client holds back the rest
 
-/** Answers every request of `call` with what `answer` gives, or with its error, and goes on. */
+/** Answers every request of `call` with the result of `answer`, or with its error, and continues. */
 export function answerStream(
   service: Service,
   call: ServerDuplexStream<ModelInferRequest, StreamAnswer>,
@@ -62,7 +62,7 @@ export function answerStream(
     stopping.removeEventListener('abort', stop)
     void last.then(() => call.end())
   }
-  /** What comes soon is answered, then the stream ends: a server stops once its calls have. */
+  /** Requests that arrive soon are still answered, then the stream ends: a server can stop only once its calls have ended. */
   const stop = () => {
     graceTimer = setTimeout(() => {
       call.pause()

@@ -1,11 +1,11 @@
-// How are packed integers read? By and by, into the bytes that binary has at once.
+// Packed integers, decoded in slices to the bytes that the binary format would have.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { invalid } from '../protocol/tensor-values.ts'
 
 const bytesPerTurn = 2 ** 18 // a millisecond
 
 /**
- * The bytes that packed integers stand for, letting others have their turn now and then.
+ * The bytes that packed integers encode. Yields to the event loop now and then.
  *
  * @throws ResidualError REQUEST_INVALID, or the signal's reason
  */
@@ -23,9 +23,9 @@ export async function readVarints(
       const to = Math.min(part.length, from + bytesPerTurn)
       for (let at = from; at < to; at++) {
         const byte = part[at]!
-        const bits = byte & 127 // seven at a time, the lowest first
+        const bits = byte & 127 // seven bits at a time, lowest first
         if (shift > 0 && bits > (shift === 7 ? 1 : 0))
-          throw invalid(`The input '${name}' holds a value at ${count} that is no integer from 0 to 255.`)
+          throw invalid(`Element ${count} of the input '${name}' must be an integer from 0 to 255.`)
         value |= bits << shift
         shift = Math.min(shift + 7, 14)
         if (byte > 127) continue

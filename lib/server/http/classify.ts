@@ -1,4 +1,4 @@
-// What is behind `POST /classify`? An image as the body, or several as a form; what they show as JSON.
+// `POST /classify`: an image as the body, or several as a form; predictions as JSON.
 import { setMaxListeners } from 'node:events'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { defaultTopK, type Prediction } from '../../classifier.ts'
@@ -12,16 +12,16 @@ import { invalid } from '../protocol/tensor-values.ts'
 import type { Service } from '../service.ts'
 import { tellTimings } from '../telemetry/timings.ts'
 
-/** What one image shows. */
+/** The result for one image. */
 interface Found {
   readonly predictions: readonly Prediction[]
-  /** Where the network saw the first class, and in which part of the image; if that was asked for. */
+  /** The class activation map of the first class, and the part of the image it covers, if requested. */
   readonly map?: { readonly height: number; readonly width: number; readonly values: readonly number[] }
   readonly view?: View
   readonly timings: Timings
 }
 
-/** What one image shows, or why that cannot be told. */
+/** The result for one image, or its error. */
 type Outcome = { readonly found: Found } | { readonly error: unknown }
 
 interface Options {
@@ -49,7 +49,7 @@ export function classifyRoute(app: FastifyInstance, service: Service): void {
       async (model, options, signal) => {
         const outcomes = await classifyEach(service, model, uploads, options, signal)
         const timings = outcomes.flatMap(outcome => ('found' in outcome ? [outcome.found.timings] : []))
-        // One image's error is its own, unless there is nothing else to tell.
+        // An image's error stays its own, unless every image failed.
         const [first] = outcomes
         if (timings.length === 0 && first && 'error' in first) throw first.error
         const { name, activation } = model.classifier
@@ -72,10 +72,11 @@ function parseQuery(query: { [key: string]: unknown }): Options {
   const { model, topK, map, timeoutMs, ...unknown } = query
   const [stranger] = Object.keys(unknown)
   if (stranger !== undefined)
-    throw invalid(`There is no parameter '${stranger}'; there are model, topK, map and timeoutMs.`)
-  if (model !== undefined && typeof model !== 'string') throw invalid("The parameter 'model' is given twice.")
+    throw invalid(`Unknown parameter '${stranger}'; known are model, topK, map and timeoutMs.`)
+  if (model !== undefined && typeof model !== 'string')
+    throw invalid("The parameter 'model' must be given once.")
   if (!(map === undefined || map === 'true' || map === 'false'))
-    throw invalid("The parameter 'map' is neither true nor false.")
+    throw invalid("The parameter 'map' must be true or false.")
   return {
     model,
     topK: parsePositive('topK', topK) ?? defaultTopK,
@@ -88,7 +89,7 @@ function parsePositive(name: string, text: unknown): number | undefined {
   if (text === undefined) return undefined
   const value = Number(text)
   if (typeof text !== 'string' || !/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < 1)
-    throw invalid(`The parameter '${name}' is no whole number above 0.`)
+    throw invalid(`The parameter '${name}' must be a whole number above 0.`)
   return value
 }
 
@@ -102,7 +103,7 @@ async function readUploads(request: FastifyRequest, maxPictures: number): Promis
   const uploads: Upload[] = []
   try {
     for await (const part of request.parts()) {
-      if (part.type !== 'file') throw invalid(`The part '${part.fieldname}' of the form is no file.`)
+      if (part.type !== 'file') throw invalid(`The part '${part.fieldname}' of the form must be a file.`)
       const bytes = await request.held.read(part.file, /*announced=*/ 0)
       uploads.push({ name: part.filename, bytes })
     }
@@ -114,12 +115,12 @@ async function readUploads(request: FastifyRequest, maxPictures: number): Promis
   return uploads
 }
 
-/** Whether the client will be told what is wrong. What a parser of forms throws is not made for that. */
+/** Whether an error is meant for the client. Those of the form parser are not. */
 function isTold(error: unknown): boolean {
   return !['INTERNAL', 'REQUEST_ABORTED'].includes(errorAnswer(error).code)
 }
 
-/** @throws what is no image's own error, of the first that meets it */
+/** @throws the first error that is not an image's own */
 async function classifyEach(
   service: Service,
   model: LoadedModel,
@@ -127,7 +128,7 @@ async function classifyEach(
   options: Options,
   signal: AbortSignal,
 ): Promise<Outcome[]> {
-  const failure = new AbortController() // the rest need not be classified then
+  const failure = new AbortController() // cancels the rest
   const either = AbortSignal.any([signal, failure.signal])
   setMaxListeners(0, either)
   try {
@@ -162,10 +163,10 @@ async function classifyOne(
   }
 }
 
-/** Codes of what is wrong with an image. Every other error is the request's, or the server's. */
+/** Codes of errors about an image. All others are about the request or the server. */
 const ofImage: readonly unknown[] = ['DECODE_FAILED', 'PICTURE_TOO_LARGE'] satisfies ErrorCode[]
 
-/** Images of a request go their ways side by side. */
+/** The images of a request are processed in parallel, so each stage takes as long as its slowest image. */
 function longest(timings: readonly Timings[]): Timings {
   const of = (name: keyof Timings) => Math.max(...timings.map(timing => timing[name]))
   return { decodeMs: of('decodeMs'), queueMs: of('queueMs'), computeMs: of('computeMs') }

@@ -1,4 +1,4 @@
-// How does the server speak HTTP? Fastify with our limits, bodies as bytes, and errors as the protocol writes them.
+// The HTTP server: Fastify with our limits, bodies as bytes, errors as the protocol writes them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
@@ -29,29 +29,29 @@ import { pageRoutes } from './page.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What its body takes of the server's memory. */
+    /** The memory its body holds. */
     held: HeldBody
-    /** Aborted when the client goes away before it has its answer. */
+    /** Aborted when the client disconnects before it has its answer. */
     client: AbortSignal
-    /** What its line in the log tells besides. */
+    /** Additional fields for its log line. */
     facts: object
-    /** Whether the metrics have it among the requests, or will once it is answered. */
+    /** Whether the metrics count it, now or once it is answered. */
     counted: boolean
   }
   interface FastifyContextConfig {
-    /** Of a route whose requests are counted. */
+    /** Set on routes whose requests are counted. */
     protocol?: Protocol
   }
 }
 
 const maxHeaderBytes = 16 * 2 ** 10
 const stdout = 1
-const keepAliveMs = 65_000 // longer than load balancers keep theirs, so that they close first
+const keepAliveMs = 65_000 // longer than that of load balancers, so that they close first
 
-/** How often it is looked whether a request takes too long to arrive. */
+/** How often slow requests are checked for. */
 export const checkMs = ({ headersTimeoutMs }: Limits) => Math.min(1000, headersTimeoutMs)
 
-/** A server that answers for `service` once it is told to listen. */
+/** An HTTP server for `service`, not yet listening. */
 export async function createHttp(service: Service): Promise<FastifyInstance> {
   const { limits, logLevel } = service.options
   const app = fastify({
@@ -59,11 +59,11 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
       logLevel === 'silent'
         ? false
         : { level: logLevel, stream: isatty(stdout) ? logStream(readableLine) : logStream() },
-    logController: new LogController({ disableRequestLogging: true }), // a line per request is written below
+    logController: new LogController({ disableRequestLogging: true }), // the log line per request is written below
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: keepAliveMs,
-    return503OnClosing: false, // what has come in is answered
+    return503OnClosing: false, // requests already received are answered
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 255 },
     http: {
       headersTimeout: limits.headersTimeoutMs,
@@ -72,7 +72,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
     },
     frameworkErrors: (error, request, reply) => sendError(service, error, request, reply),
     clientErrorHandler: (error, socket) => {
-      // What has come in whole on the connection is answered first, in order.
+      // Complete requests on the connection are answered first, in order.
       const last = lastExchanges.get(socket)
       const answer = () => answerUnparsed(service, app.log, error, socket)
       if (last?.request.complete && !last.response.closed) last.response.once('close', answer)
@@ -82,7 +82,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   const lastExchanges = new WeakMap<Socket, { request: IncomingMessage; response: ServerResponse }>()
   app.server.on('request', (request, response) => lastExchanges.set(request.socket, { request, response }))
   app.server.maxConnections = limits.connections
-  app.server.on('connection', socket => socket.setMaxListeners(0)) // one for each request that was sent ahead
+  app.server.on('connection', socket => socket.setMaxListeners(0)) // one per pipelined request
 
   app.decorateRequest('held')
   app.decorateRequest('client')
@@ -90,7 +90,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   app.decorateRequest('counted', false)
   app.addHook('onRequest', async (request, reply) => {
     const { socket } = request.raw
-    if (socket.writableEnded) socket.destroy() // it crossed the end of its connection
+    if (socket.writableEnded) socket.destroy() // it crossed with the closing of its connection
     request.held = service.bodies.open()
     request.client = whileConnected(request.raw, reply.raw, request.held)
     request.facts = {}
@@ -115,7 +115,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   await app.register(multipart, {
     limits: {
       files: limits.picturesPerRequest,
-      fields: 1, // so that it is said that it is no file
+      fields: 1, // so that the error says that it is not a file
       fieldSize: 1024,
       parts: limits.picturesPerRequest,
       fileSize: limits.bodyBytes,
@@ -125,7 +125,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
 
   app.setErrorHandler((error, request, reply) => sendError(service, error, request, reply))
   app.setNotFoundHandler((request, reply) => {
-    const message = `There is nothing at ${request.method} ${request.url.split('?', 1)[0]}.`
+    const message = `The server has nothing at ${request.method} ${request.url.split('?', 1)[0]}.`
     return sendError(service, new ResidualError('PATH_NOT_FOUND', message), request, reply)
   })
   const answerOtherMethods = watchMethods(app)
@@ -136,7 +136,7 @@ export async function createHttp(service: Service): Promise<FastifyInstance> {
   return app
 }
 
-/** Tells a client that what it sent is no request: fastify has no answer to send this with. */
+/** Answers a client whose bytes are not a valid request: fastify has no reply object for this. */
 function answerUnparsed(
   service: Service,
   log: FastifyBaseLogger,
@@ -148,19 +148,19 @@ function answerUnparsed(
     return
   }
   const status = unparsedStatuses[code] ?? 400
-  const message = 'The request is not HTTP, too slow, or its headers are too long.'
+  const message = 'The request is not valid HTTP, arrived too slowly, or its headers are too long.'
   const answer = errorAnswer(new ResidualError('REQUEST_INVALID', message))
   service.metrics.error(answer.code)
-  log.info({ status, code: answer.code, reason: code }, 'no request')
+  log.info({ status, code: answer.code, reason: code }, 'invalid request')
   const text = JSON.stringify({ error: answer.error })
   socket.write(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n` +
       `Residual-Error: ${answer.code}\r\nConnection: close\r\n\r\n${text}`,
   )
-  socket.destroySoon() // whoever is not heard of does not close it either
+  socket.destroySoon() // a silent client does not close it either
 }
 
-/** Node's errors for what never became a request. */
+/** Node's errors for bytes that never became a request. */
 const unparsedStatuses: { readonly [code: string]: number } = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
   HPE_HEADER_OVERFLOW: 431,
@@ -174,16 +174,16 @@ function whileConnected({ socket }: IncomingMessage, response: ServerResponse, h
     socket.off('close', end)
     held.release()
     if (response.writableFinished) return
-    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client went away before its answer.'))
+    controller.abort(new ResidualError('REQUEST_ABORTED', 'The client disconnected before it was answered.'))
   }
   response.once('close', end)
-  // An answer that still waits for an earlier one of its connection is not told when that ends.
+  // A response queued behind an earlier one on its connection gets no event when the connection ends.
   socket.once('close', end)
   if (socket.destroyed) end()
   return controller.signal
 }
 
-/** Ends the connection of a client that does not read its answer: it would keep what its request holds. */
+/** Closes the connection of a client that does not read its answer, which would hold on to the request's memory. */
 function cutUnlessTaken({ socket }: IncomingMessage, response: ServerResponse, ms: number): void {
   const timer = setTimeout(() => socket.destroy(), ms).unref()
   response.once('close', () => clearTimeout(timer))
@@ -197,12 +197,12 @@ function sendError(service: Service, error: unknown, request: FastifyRequest, re
   request.facts = { ...request.facts, code }
   if (status === 503) reply.header('Retry-After', retryAfterSeconds)
   if (status === 415) reply.header('Accept-Encoding', contentEncodings)
-  if (!request.raw.complete) reply.header('Connection', 'close') // nobody will read the rest
+  if (!request.raw.complete) reply.header('Connection', 'close') // the rest of the body will not be read
   reply.code(status).header('Residual-Error', code).type('application/json')
-  return reply.send(Buffer.from(JSON.stringify({ error: text }))) // fastify would name a charset, which KServe's client takes for another type
+  return reply.send(Buffer.from(JSON.stringify({ error: text }))) // fastify would add a charset, which KServe's client takes for another type
 }
 
-/** Counts a request that failed before it came to the model: in its body, say. */
+/** Counts a request that failed before it reached the model, for example in its body. */
 function countUnlessCounted(service: Service, request: FastifyRequest, code: ErrorCode): void {
   const { protocol } = request.routeOptions.config ?? {}
   if (!protocol || request.counted) return

@@ -1,10 +1,10 @@
-// Methods that a path does not have: `OPTIONS` lists those it has, and so does the refusal of every other.
+// Unsupported methods: `OPTIONS` and every refusal list the methods a path has.
 import type { FastifyInstance } from 'fastify'
 import { ResidualError } from '../../errors.ts'
 
 const methods = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT'] as const
 
-/** Answers for the paths that `app` is given from now on; the function that is returned is to be called after the last. */
+/** Watches the routes that are added to `app` from now on. Call the returned function after the last one. */
 export function watchMethods(app: FastifyInstance): () => void {
   const known = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
@@ -21,10 +21,10 @@ export function watchMethods(app: FastifyInstance): () => void {
         url,
         onRequest: async ({ method, url }, reply) => {
           reply.header('Allow', allow)
-          const message = `${method} is not a method of ${url.split('?', 1)[0]}, which has ${allow}.`
+          const message = `${url.split('?', 1)[0]} does not support ${method}, only ${allow}.`
           throw new ResidualError('METHOD_NOT_ALLOWED', message)
         },
-        handler: () => {}, // not reached: the body of such a request is not read
+        handler: () => {}, // never reached: the body of such a request is not read
       })
     }
   }

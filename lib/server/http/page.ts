@@ -1,4 +1,4 @@
-// Where do browsers and Prometheus look? A page of static files that loads nothing from elsewhere, and the metrics.
+// The demo page, which loads nothing from elsewhere, and the Prometheus metrics.
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
@@ -6,7 +6,7 @@ import { packageRoot } from '../../base/package-root.ts'
 import { invalid } from '../protocol/tensor-values.ts'
 import type { Service } from '../service.ts'
 
-/** What is sent, by the ends of files' names. */
+/** Content types by file extension. */
 const types: { readonly [extension: string]: string } = {
   '.html': 'text/html; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
@@ -14,13 +14,13 @@ const types: { readonly [extension: string]: string } = {
   '.jpg': 'image/jpeg',
 }
 
-/** All that is in these folders of the package, and where: `page/` at the root, with its `index.html` for it. */
+/** The folders of the package that are served, and where: `page/` is at the root, with its `index.html`. */
 const folders = [
   { folder: 'page', at: '/' },
   { folder: 'samples', at: '/samples/' },
 ]
 
-/** Nothing but what is here; images that the page shows are the visitor's own (blob:). */
+/** Only our own files; the images that the page shows are the visitor's own (blob:). */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self'",
@@ -36,7 +36,7 @@ export function pageRoutes(app: FastifyInstance, service: Service): void {
   for (const { folder, at } of folders)
     for (const file of readdirSync(join(packageRoot, folder))) {
       const type = types[extname(file)]
-      if (type === undefined) continue // an editor's, say
+      if (type === undefined) continue // an editor's backup, for example
       const body = readFileSync(join(packageRoot, folder, file))
       app.get(file === 'index.html' ? at : `${at}${file}`, async (_, reply) => {
         reply.type(type).header('Content-Security-Policy', contentSecurityPolicy)
@@ -44,11 +44,11 @@ export function pageRoutes(app: FastifyInstance, service: Service): void {
         return body
       })
     }
-  // What a model can say at all: images of anything else get one of these names too.
+  // The classes the model knows: images of anything else get one of these labels too.
   app.get('/classes', async request => {
     const { model, ...unknown } = request.query as { readonly [key: string]: unknown }
     const [stranger] = Object.keys(unknown)
-    if (stranger !== undefined) throw invalid(`There is no parameter '${stranger}'; there is model.`)
+    if (stranger !== undefined) throw invalid(`Unknown parameter '${stranger}'; known is model.`)
     if (model !== undefined && typeof model !== 'string') throw invalid("'model' must be given once.")
     return service
       .find(model)

@@ -1,6 +1,6 @@
-// What does the protocol's `infer` do? Input tensors to outputs, the same for REST and gRPC.
+// The protocol's `infer`: input tensors to outputs, the same for REST and gRPC.
 
-import { greatest } from '../../base/top-k.ts'
+import { topIndices } from '../../base/top-k.ts'
 import { type LoadedModel, modelVersion, type ServedOutput } from '../models/served-model.ts'
 import type { InferRequest, InferResult, RequestedOutput } from '../protocol/request.ts'
 import type { OutputTensor, TensorMetadata } from '../protocol/tensor.ts'
@@ -17,16 +17,16 @@ export interface ModelMetadata {
   readonly outputs: readonly TensorMetadata[]
 }
 
-/** What a model tells of itself under `name`. */
+/** The metadata of a model under `name`. */
 export function modelMetadata(model: LoadedModel, name: string): ModelMetadata {
   return { name, versions: [modelVersion], platform: 'residual', ...signatureOf(model, name) }
 }
 
 /**
- * Runs a model, under the name that a request has for it, on the request's images.
+ * Runs a model, under the name used by the request, on the request's images.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, DECODE_FAILED, PICTURE_TOO_LARGE, QUEUE_FULL, QUEUE_CLOSED, the
- * signal's reason, or what running the network throws
+ *   signal's reason, or whatever running the network throws
  */
 export async function infer(
   model: LoadedModel,
@@ -68,17 +68,17 @@ function checkRequested(
   const known = outputs.map(({ name }) => name)
   if (requested === undefined || requested.length === 0) return known.map(name => ({ name }))
   const names = requested.map(({ name }) => name)
-  if (new Set(names).size < names.length) throw invalid('The request asks for an output twice.')
+  if (new Set(names).size < names.length) throw invalid('The request names an output twice.')
   for (const { name, classification } of requested) {
     if (!known.includes(name as ServedOutput))
       throw invalid(`The model has no output '${name}'; it has ${known.join(', ')}.`)
     if (classification !== undefined && !(Number.isSafeInteger(classification) && classification >= 1))
-      throw invalid(`The parameter 'classification' of the output '${name}' is no integer above 0.`)
+      throw invalid(`The parameter 'classification' of the output '${name}' must be an integer above 0.`)
   }
   return requested as Checked[]
 }
 
-/** The `count` greatest values of each image as `value:index:label`, greatest first: `[N,count]`. */
+/** The `count` largest values of each image as `value:index:label`, largest first: `[N,count]`. */
 function classify(
   name: string,
   data: Float32Array,
@@ -91,7 +91,7 @@ function classify(
   const elements: string[] = []
   for (let n = 0; n < images; n++) {
     const values = data.subarray(n * columns, (n + 1) * columns)
-    for (const index of greatest(values, width))
+    for (const index of topIndices(values, width))
       elements.push([values[index], index, ...(labels[index] === undefined ? [] : [labels[index]])].join(':'))
   }
   return { name, datatype: 'BYTES', shape: [images, width], data: elements }

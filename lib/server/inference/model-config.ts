@@ -1,4 +1,4 @@
-// A model's configuration as Triton's extension `model_configuration` has it: what clients may send, and how it is batched.
+// A model's configuration for Triton's `model_configuration` extension: what clients may send, and how it is batched.
 import type { SessionDevice } from '../../runtime/session.ts'
 import type { LoadedModel } from '../models/served-model.ts'
 import type { CheckedServeOptions } from '../options.ts'
@@ -6,22 +6,22 @@ import type { TensorMetadata } from '../protocol/tensor.ts'
 import { signatureOf } from './signature.ts'
 import { inputNames } from './tensors.ts'
 
-/** The names that Triton's configurations have for datatypes. */
+/** Datatype names in Triton's configurations. */
 const dataTypes: { readonly [datatype: string]: string } = {
   UINT8: 'TYPE_UINT8',
   FP32: 'TYPE_FP32',
   BYTES: 'TYPE_STRING',
 }
 
-/** Where a tensor's channels are. */
+/** The layout of each input. */
 const formats: { readonly [input: string]: string } = {
   [inputNames.pixels]: 'FORMAT_NHWC',
   [inputNames.tensor]: 'FORMAT_NCHW',
 }
 
 /**
- * The `ModelConfig` of a model under the name it was asked for by; in JSON and in a message of gRPC alike. Its largest batch is that
- * of a request: what runs together is the first of `preferred_batch_size`.
+ * The `ModelConfig` of a model under the requested name, the same in JSON and in gRPC. Its largest batch is that of a request;
+ * the size of the batches that run is the first `preferred_batch_size`.
  */
 export function modelConfig(model: LoadedModel, name: string, options: CheckedServeOptions) {
   const { limits, batcher, instances } = options
@@ -34,7 +34,7 @@ export function modelConfig(model: LoadedModel, name: string, options: CheckedSe
     input: inputs.map(input => ({
       ...tensorConfig(input),
       format: formats[input.name] ?? 'FORMAT_NONE',
-      optional: inputs.length > 1, // a request has one of them
+      optional: inputs.length > 1, // a request has exactly one of them
     })),
     output: outputs.map(tensorConfig),
     instance_group: [{ name, count: instances, ...placement(model.classifier.session.device) }],

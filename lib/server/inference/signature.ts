@@ -1,5 +1,5 @@
-// What a model takes and gives under the name that a request has for it: all there is under its own, one input and one output under
-// `NAME:INPUT`, for clients that read a model's metadata and send every input it lists.
+// A model's inputs and outputs under the name that a request uses: all of them under its own name, or one input and one output
+// under `NAME:INPUT`, for clients that read the metadata and send every input it lists.
 import { inputShape } from '../../model/plan.ts'
 import { type LoadedModel, type ServedOutput, servedOutputs } from '../models/served-model.ts'
 import type { TensorMetadata } from '../protocol/tensor.ts'
@@ -18,7 +18,7 @@ export function splitName(name: string): { readonly model: string; readonly inpu
   return at > 0 && input ? { model: name.slice(0, at), input } : undefined
 }
 
-/** That of `model` under `name`, by which it was found. */
+/** The signature of `model` under `name`, by which it was found. */
 export function signatureOf({ classifier }: LoadedModel, name: string): Signature {
   const { plan } = classifier.session
   const inputs = inputMetadata(inputShape(plan))

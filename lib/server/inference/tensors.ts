@@ -1,4 +1,4 @@
-// What do the tensors of the Open Inference Protocol hold? Read to images or pixels, whichever transport brought them.
+// Tensors of the Open Inference Protocol, read as images or pixels, the same for every transport.
 
 import { setImmediate } from 'node:timers/promises'
 import { types } from 'node:util'
@@ -8,7 +8,7 @@ import { product } from '../../model/product.ts'
 import type { InputTensor, OutputTensor, TensorMetadata } from '../protocol/tensor.ts'
 import { invalid, readValues, wrongSize } from '../protocol/tensor-values.ts'
 
-/** What a request wants classified. */
+/** The images of a request. */
 export type Input =
   | { readonly kind: 'images'; readonly images: readonly Uint8Array[] }
   | { readonly kind: 'pixels'; readonly count: number; readonly pixels: Uint8Array | Float32Array } // [N,H,W,3]
@@ -16,7 +16,7 @@ export type Input =
 export const inputNames = { images: 'pictures', pixels: 'pixels', tensor: 'tensor' } as const
 export type TensorName = (typeof inputNames)[keyof typeof inputNames]
 
-/** The inputs of a model, of which a request has one. */
+/** The inputs of a model; a request has exactly one of them. */
 export function inputMetadata({ height, width }: Shape): TensorMetadata[] {
   return [
     { name: inputNames.images, datatype: 'BYTES', shape: [-1] },
@@ -26,7 +26,7 @@ export function inputMetadata({ height, width }: Shape): TensorMetadata[] {
 }
 
 /**
- * Reads the one input of a request for a model that takes any one of `known`.
+ * Reads the only input of a request, which may be any one of `known`.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE
  */
@@ -38,14 +38,16 @@ export async function readInput(
   const [input] = inputs
   const names = known.map(({ name }) => name).join(', ')
   if (!input || inputs.length > 1)
-    throw invalid(`The request has ${inputs.length} inputs; it must have one of ${names}.`)
+    throw invalid(`The request has ${inputs.length} inputs; it must have exactly one: ${names}.`)
   const expected = known.find(({ name }) => name === input.name)
   if (!expected) throw invalid(`The model has no input '${input.name}'; it has ${names}.`)
   if (input.datatype !== expected.datatype)
-    throw invalid(`The input '${input.name}' is ${expected.datatype}, not ${input.datatype}.`)
+    throw invalid(
+      `The datatype of the input '${input.name}' must be ${expected.datatype}, not ${input.datatype}.`,
+    )
   const count = readCount(input, expected)
   if (count > maxPictures) {
-    const message = `The request has ${count} images, over the limit of ${maxPictures}. Split it.`
+    const message = `The request has ${count} images, more than the limit of ${maxPictures}. Split it.`
     throw new ResidualError('REQUEST_TOO_LARGE', message)
   }
   const { raw, elements } = input.values ? readValues(input, input.values) : input
@@ -59,7 +61,7 @@ export async function readInput(
   }
 }
 
-/** The number of images that the shape of `input` tells of. */
+/** The number of images according to the shape of `input`. */
 function readCount({ name, shape }: InputTensor, expected: TensorMetadata): number {
   const [count = 0, ...rest] = shape
   const fits =
@@ -83,14 +85,14 @@ function readPixels(input: InputTensor, raw: Uint8Array): Uint8Array {
 function readFloats(input: InputTensor, raw: Uint8Array): Float32Array {
   const length = product(input.shape)
   if (raw.length !== length * Float32Array.BYTES_PER_ELEMENT) throw wrongSize(input, `${raw.length} bytes`)
-  // Floats must lie at a multiple of four, which the bytes of a request need not.
+  // Floats must be aligned to four bytes; the bytes of a request need not be.
   const aligned = raw.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 ? raw : new Uint8Array(raw)
   return new Float32Array(aligned.buffer, aligned.byteOffset, length)
 }
 
 const elementsPerTurn = 2 ** 20 // a few milliseconds
 
-/** `[N,3,H,W]` to `[N,H,W,3]`, letting others have their turn now and then. */
+/** `[N,3,H,W]` to `[N,H,W,3]`. Yields to the event loop now and then. */
 async function toChannelsLast(source: Float32Array, count: number): Promise<Float32Array> {
   const result = new Float32Array(source.length)
   const plane = source.length / count / 3
@@ -102,9 +104,7 @@ async function toChannelsLast(source: Float32Array, count: number): Promise<Floa
       for (let pixel = 0; pixel < plane; pixel++) {
         const value = source[from + pixel]!
         if (!Number.isFinite(value))
-          throw invalid(
-            `The input '${inputNames.tensor}' holds a value at ${from + pixel} that is not finite.`,
-          )
+          throw invalid(`Element ${from + pixel} of the input '${inputNames.tensor}' must be finite.`)
         result[to + pixel * 3] = value
       }
     }
@@ -128,7 +128,7 @@ function readBytes(
   const view = new DataView(raw.buffer, raw.byteOffset, raw.length)
   let at = 0
   while (at < raw.length && elements.length < count) {
-    if (at + 4 > raw.length) throw wrongSize(input, 'half a length at its end')
+    if (at + 4 > raw.length) throw wrongSize(input, 'a truncated length at its end')
     const length = view.getUint32(at, /*littleEndian=*/ true)
     at += 4
     if (at + length > raw.length)
@@ -141,7 +141,7 @@ function readBytes(
   return elements
 }
 
-/** The elements of a tensor as the binary extension and gRPC's raw contents have them. */
+/** The elements of a tensor in the format of the binary extension and of gRPC's raw contents. */
 export function toRaw({ data }: OutputTensor): Buffer {
   if (types.isFloat32Array(data)) return Buffer.from(data.buffer, data.byteOffset, data.byteLength)
   return Buffer.concat(

@@ -1,11 +1,11 @@
-// How deep the JSON of a request is nested, found out before it is parsed: a list within a list takes a hundred times the bytes it
-// was sent as, and the time to collect them is everyone's.
+// A check of JSON's nesting depth before it is parsed: nested lists take a hundred times the bytes they were sent as, and
+// collecting that garbage delays every request.
 import { invalid } from '../protocol/tensor-values.ts'
 
-/** Of a tensor that is served: `[N,H,W,3]`. */
+/** Dimensions of the largest shape that is served: `[N,H,W,3]`. */
 export const mostExtents = 4
 
-/** The request, its list of inputs, an input, and the lists of its `data`, one in another for each extent. */
+/** The request, its list of inputs, an input, and its `data`, a nested list per dimension. */
 const mostDepth = 3 + mostExtents
 
 const [quote, backslash, openList, closeList, openObject, closeObject] = [...'"\\[]{}'].map(text =>
@@ -13,7 +13,7 @@ const [quote, backslash, openList, closeList, openObject, closeObject] = [...'"\
 )
 
 /**
- * Refuses what is nested deeper than any request. Text that is not JSON may pass.
+ * Refuses text that is nested deeper than any valid request. Text that is not JSON may pass.
  *
  * @throws ResidualError REQUEST_INVALID
  */
@@ -25,13 +25,13 @@ export function checkDepth(text: string): void {
     else if (char === openList || char === openObject) {
       if (++depth > mostDepth)
         throw invalid(
-          `The JSON is nested more than ${mostDepth} deep, at character ${at}. A tensor has at most ${mostExtents} extents.`,
+          `The JSON is nested more than ${mostDepth} levels deep at character ${at}. A tensor has at most ${mostExtents} dimensions.`,
         )
     } else if (char === closeList || char === closeObject) depth--
   }
 }
 
-/** The place of the quote that ends the string which begins at `begin`; the text's end where there is none. */
+/** The position of the quote that closes the string at `begin`; the end of the text if there is none. */
 function endOfString(text: string, begin: number): number {
   for (let at = begin; ; ) {
     at = text.indexOf('"', at + 1)

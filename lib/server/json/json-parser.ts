@@ -1,4 +1,4 @@
-// Where is large JSON read? On threads of its own, so that everyone else is answered meanwhile.
+// Worker threads that parse large JSON, so that other requests are answered meanwhile.
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
@@ -7,11 +7,11 @@ import { TaskLimit } from '../../base/task-limit.ts'
 import { type ErrorCode, ResidualError } from '../../errors.ts'
 import type { ParsedJson } from './json.ts'
 
-/** What the thread is asked. */
+/** A request to the thread. */
 export interface JsonQuestion {
   readonly json: Uint8Array
   readonly binaryLength: number | undefined
-  /** Of BYTES: more are not read. */
+  /** Of BYTES tensors: more are not read. */
   readonly mostElements: number
 }
 
@@ -19,7 +19,7 @@ export type JsonAnswer =
   | { readonly request: ParsedJson }
   | { readonly error: { readonly code: ErrorCode; readonly message: string } }
 
-/** As built, also where the rest runs from its sources: Node runs no TypeScript. */
+/** The built file, even if the rest runs from its sources: Node does not run TypeScript. */
 const script = join(packageRoot, 'dist', 'server', 'json', 'json-worker.js')
 
 export class JsonParser {
@@ -27,13 +27,13 @@ export class JsonParser {
   readonly #idle: Worker[] = []
   readonly #all = new Set<Worker>()
 
-  /** Starts up to `threads` threads once they are needed, for up to `maxWaiting` requests at a time. */
+  /** Starts up to `threads` threads on demand, for up to `maxWaiting` requests at a time. */
   constructor(threads: number, maxWaiting: number) {
     this.#limit = new TaskLimit(threads, maxWaiting)
   }
 
   /**
-   * As `parseJson`, with the values of all tensors read. `json` is copied at once.
+   * Like `parseJson`, with the values of all tensors read. `json` is copied immediately.
    *
    * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, QUEUE_FULL, or the signal's reason
    */
@@ -60,7 +60,7 @@ export class JsonParser {
   #start(): Worker {
     const worker = new Worker(script)
     worker.unref()
-    worker.on('error', () => {}) // whoever waits for its answer hears of it
+    worker.on('error', () => {}) // whoever waits for its answer gets the error
     this.#all.add(worker)
     worker.once('exit', () => this.#all.delete(worker))
     return worker

@@ -1,4 +1,4 @@
-// What does the thread do that reads large JSON? It answers each message with a request whose tensors are bytes.
+// The worker thread that parses large JSON: answers each message with a request whose tensors are bytes.
 import { parentPort } from 'node:worker_threads'
 import { ResidualError } from '../../errors.ts'
 import { parseJson, withValuesRead } from './json.ts'
@@ -11,11 +11,11 @@ parentPort!.on('message', ({ json, binaryLength, mostElements }: JsonQuestion) =
     const arrays = request.inputs.flatMap(input =>
       'from' in input ? [] : [...(input.raw ? [input.raw] : []), ...(input.elements ?? [])],
     )
-    // Small ones share memory that cannot be handed over; they are copied.
+    // Small arrays share memory that cannot be transferred; they are copied.
     const owned = arrays.filter(({ buffer, byteLength }) => buffer.byteLength === byteLength)
     answer({ request }, [...new Set(owned.map(({ buffer }) => buffer as ArrayBuffer))])
   } catch (error) {
-    if (!(error instanceof ResidualError)) throw error // ends the thread, and whoever asked is told
+    if (!(error instanceof ResidualError)) throw error // ends the thread, and the caller gets the error
     answer({ error: { code: error.code, message: error.message } }, [])
   }
 })

@@ -1,4 +1,4 @@
-// What does the JSON of an `infer` request in REST say? Read on the event loop or, if there is much of it, on another thread.
+// The JSON of REST `infer` requests, parsed on the event loop or, if large, on a worker thread.
 
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
@@ -23,7 +23,7 @@ export interface ParsedJson {
   readonly binaryByDefault: boolean
 }
 
-/** A tensor whose bytes are `[from, to)` of what follows the JSON. */
+/** A tensor whose bytes are `[from, to)` of the data after the JSON. */
 export interface BinaryTensor extends Pick<InputTensor, 'name' | 'datatype' | 'shape'> {
   readonly from: number
   readonly to: number
@@ -31,12 +31,12 @@ export interface BinaryTensor extends Pick<InputTensor, 'name' | 'datatype' | 's
 
 export interface OutputFormat {
   readonly binary: boolean
-  /** To be returned with the output. */
+  /** Returned with the output. */
   readonly parameters: Parameters
 }
 
 /**
- * Reads the JSON of a request that so many bytes of binary follow, or none at all.
+ * Parses the JSON of a request that is followed by `binaryLength` bytes of binary data, or by none.
  *
  * @throws ResidualError REQUEST_INVALID
  */
@@ -57,9 +57,9 @@ export function parseJson(text: string, binaryLength: number | undefined): Parse
 }
 
 /**
- * The same request with the values of its tensors read: what is cheap to hand to another thread. A tensor of a shape that
- * nothing has, with room for more than was sent or of more than `mostElements` elements holds nothing: it will be refused for its
- * shape or size.
+ * The same request with the values of its tensors read, which is cheap to pass to another thread. A tensor of an impossible
+ * shape, larger than what was sent, or of more than `mostElements` elements is left empty: it will be refused for its shape or
+ * size.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE
  */
@@ -82,7 +82,7 @@ export function withValuesRead(request: ParsedJson, jsonLength: number, mostElem
 export const tooMuchElse = () =>
   new ResidualError(
     'REQUEST_TOO_LARGE',
-    `There are more than ${mostElse} bytes besides the data of tensors. Send fewer parameters.`,
+    `The request has more than ${mostElse} bytes besides tensor data. Send fewer parameters.`,
   )
 
 /** @throws ResidualError REQUEST_INVALID */
@@ -98,17 +98,17 @@ export function parseObject(text: string): Json {
   return json
 }
 
-const byteOrderMark = '\ufeff' // what some editors and PowerShell begin UTF-8 with
+const byteOrderMark = '\ufeff' // some editors and PowerShell begin UTF-8 with it
 
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-// Clients that write out what they leave unset write null.
+// Some clients write null for members they leave unset.
 const isUnset = (value: unknown): value is null | undefined => value === undefined || value === null
 
 function parseId(id: unknown): string | undefined {
   if (isUnset(id)) return undefined
-  if (typeof id !== 'string') throw invalid("The request's 'id' is no string.")
+  if (typeof id !== 'string') throw invalid("'id' must be a string.")
   return id
 }
 
@@ -116,44 +116,44 @@ function parseParameters(parameters: unknown, of: string): Parameters | undefine
   if (isUnset(parameters)) return undefined
   const isValue = (value: unknown) => ['string', 'number', 'boolean'].includes(typeof value)
   if (!isObject(parameters) || !Object.values(parameters).every(isValue))
-    throw invalid(`The parameters of ${of} are no object of strings, numbers and booleans.`)
+    throw invalid(`'parameters' of ${of} must be an object of strings, numbers and booleans.`)
   refuseSharedMemory(parameters, of)
   return parameters as Parameters
 }
 
 function flag(parameters: Parameters | undefined, name: string, of: string): boolean {
   const value = parameters?.[name] ?? false
-  if (typeof value !== 'boolean') throw invalid(`The parameter '${name}' of ${of} is neither true nor false.`)
+  if (typeof value !== 'boolean') throw invalid(`The parameter '${name}' of ${of} must be true or false.`)
   return value
 }
 
 function parseInputs(inputs: unknown, binaryLength: number | undefined): (InputTensor | BinaryTensor)[] {
-  if (!Array.isArray(inputs)) throw invalid("The request's 'inputs' is no list.")
+  if (!Array.isArray(inputs)) throw invalid("'inputs' must be a list.")
   let at = 0
   const parsed = inputs.map((input: unknown): InputTensor | BinaryTensor => {
-    if (!isObject(input) || typeof input.name !== 'string') throw invalid('An input has no name.')
+    if (!isObject(input) || typeof input.name !== 'string') throw invalid("Every input must have a 'name'.")
     const { name, datatype, shape, data } = input
     const of = `the input '${name}'`
-    if (typeof datatype !== 'string') throw invalid(`The datatype of ${of} is no string.`)
+    if (typeof datatype !== 'string') throw invalid(`'datatype' of ${of} must be a string.`)
     if (!Array.isArray(shape) || !shape.every(extent => Number.isSafeInteger(extent) && extent >= 0))
-      throw invalid(`The shape of ${of} is no list of whole numbers.`)
+      throw invalid(`'shape' of ${of} must be a list of whole numbers.`)
     const size = parseParameters(input.parameters, of)?.binary_data_size
     if (size === undefined) {
-      if (!Array.isArray(data)) throw invalid(`The data of ${of} is no list.`)
+      if (!Array.isArray(data)) throw invalid(`'data' of ${of} must be a list.`)
       return { name, datatype, shape, values: data }
     }
-    if (!isUnset(data)) throw invalid(`There are data in JSON and in binary for ${of}.`)
+    if (!isUnset(data)) throw invalid(`The data of ${of} must be in JSON or in binary, not both.`)
     if (!(Number.isSafeInteger(size) && (size as number) >= 0))
-      throw invalid(`The parameter 'binary_data_size' of ${of} is no number of bytes.`)
+      throw invalid(`The parameter 'binary_data_size' of ${of} must be a number of bytes.`)
     if (binaryLength === undefined)
-      throw invalid(`The request has no header Inference-Header-Content-Length, but ${of} is in binary.`)
+      throw invalid(`The binary data of ${of} requires the header Inference-Header-Content-Length.`)
     if (at + (size as number) > binaryLength)
-      throw invalid(`There are ${binaryLength - at} bytes of data for ${of}, not ${size}.`)
+      throw invalid(`The body has ${binaryLength - at} bytes of data for ${of}, not ${size}.`)
     at += size as number
     return { name, datatype, shape, from: at - (size as number), to: at }
   })
   if (binaryLength !== undefined && at < binaryLength)
-    throw invalid(`There are ${binaryLength - at} bytes after the last input.`)
+    throw invalid(`The body has ${binaryLength - at} bytes after the last input.`)
   return parsed
 }
 
@@ -163,9 +163,10 @@ function parseOutputs(
 ): { outputs?: RequestedOutput[]; formats: Map<string, OutputFormat> } {
   const formats = new Map<string, OutputFormat>()
   if (isUnset(outputs)) return { formats }
-  if (!Array.isArray(outputs)) throw invalid("The request's 'outputs' is no list.")
+  if (!Array.isArray(outputs)) throw invalid("'outputs' must be a list.")
   const parsed = outputs.map((output: unknown): RequestedOutput => {
-    if (!isObject(output) || typeof output.name !== 'string') throw invalid('An output has no name.')
+    if (!isObject(output) || typeof output.name !== 'string')
+      throw invalid("Every output must have a 'name'.")
     const of = `the output '${output.name}'`
     const all = parseParameters(output.parameters, of) ?? {}
     const { binary_data, classification, ...parameters } = all

@@ -1,4 +1,4 @@
-// How does the body of a request come in? Whole, counted as it arrives against what one and all requests may hold.
+// Request bodies: read whole, counted as they arrive against the limits of one request and of all.
 import { IncomingMessage } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
 import { createGunzip, createInflate } from 'node:zlib'
@@ -6,7 +6,7 @@ import { ResidualError } from '../../errors.ts'
 import { invalid } from '../protocol/tensor-values.ts'
 import { ByteCollector } from './byte-collector.ts'
 
-/** The bytes that all requests hold together. */
+/** The memory budget of all requests together. */
 export class BodyBudget {
   #held = 0
 
@@ -15,19 +15,19 @@ export class BodyBudget {
     readonly heldBytes: number,
   ) {}
 
-  /** What one request holds: to be released once it is answered. */
+  /** The memory of one request, to be released once it is answered. */
   open(): HeldBody {
     let own = 0
     let released = false
     const tooLarge = () => {
-      const message = `The body is over the limit of ${this.bodyBytes} bytes. Split the request.`
+      const message = `The body exceeds the limit of ${this.bodyBytes} bytes. Split the request.`
       return new ResidualError('REQUEST_TOO_LARGE', message)
     }
     const take = (bytes: number) => {
-      if (released) throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.')
+      if (released) throw new ResidualError('REQUEST_ABORTED', 'The client disconnected during its request.')
       if (own + bytes > this.bodyBytes) throw tooLarge()
       if (this.#held + bytes > this.heldBytes) {
-        const message = `The requests under way hold ${this.#held} bytes of at most ${this.heldBytes}. Try again later.`
+        const message = `The server is busy: the requests in progress hold ${this.#held} bytes, limit ${this.heldBytes}. Try again later.`
         throw new ResidualError('SERVER_BUSY', message)
       }
       own += bytes
@@ -36,12 +36,12 @@ export class BodyBudget {
     return {
       take,
       read: async (stream, announced) => {
-        if (announced > this.bodyBytes) throw tooLarge() // before a byte of it is kept
+        if (announced > this.bodyBytes) throw tooLarge() // before any of it is kept
         try {
           return await collect(stream, take, announced)
         } catch (cause) {
           if (cause instanceof ResidualError) throw cause
-          throw new ResidualError('REQUEST_ABORTED', 'The client went away within its request.', { cause })
+          throw new ResidualError('REQUEST_ABORTED', 'The client disconnected during its request.', { cause })
         }
       },
       inflate: async (body, encoding) => {
@@ -49,16 +49,16 @@ export class BodyBudget {
         if (name === 'identity') return body
         const inflater = inflaters.get(name)
         if (!inflater) {
-          const message = `The content encoding '${encoding}' is none of ${contentEncodings}.`
+          const message = `The content encoding '${encoding}' is not supported; supported are ${contentEncodings}.`
           throw new ResidualError('ENCODING_UNSUPPORTED', message)
         }
         try {
           const stream = inflater()
           stream.end(body)
-          return await collect(stream, take) // counted as it grows: little can become much
+          return await collect(stream, take) // counted as it grows: a small body can inflate to a large one
         } catch (error) {
           if (error instanceof ResidualError) throw error
-          throw invalid(`The body is not what its content encoding '${encoding}' says.`)
+          throw invalid(`The body is not valid ${encoding} data.`)
         }
       },
       release: () => {
@@ -81,7 +81,7 @@ export interface HeldBody {
   read(stream: Readable, announced: number): Promise<Buffer>
   /** @throws ResidualError ENCODING_UNSUPPORTED, REQUEST_INVALID, REQUEST_TOO_LARGE, SERVER_BUSY */
   inflate(body: Buffer, encoding: string): Promise<Buffer>
-  /** For good: what is still being read or inflated then ends with REQUEST_ABORTED. */
+  /** Final: reading or inflating still in progress ends with REQUEST_ABORTED. */
   release(): void
 }
 
@@ -90,10 +90,10 @@ const inflaters: ReadonlyMap<string, () => Transform> = new Map([
   ['deflate', createInflate],
 ])
 
-/** What a body may be packed with, as headers list it. */
+/** The supported content encodings, as listed in headers. */
 export const contentEncodings = [...inflaters.keys()].join(', ')
 
-/** All of a stream, unless `take` refuses a part of it; of `announced` bytes, or 0 for unknown. */
+/** All of a stream of `announced` bytes, or 0 for unknown, unless `take` refuses a part of it. */
 function collect(stream: Readable, take: (bytes: number) => void, announced = 0): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const collector = new ByteCollector(announced)
@@ -102,7 +102,7 @@ function collect(stream: Readable, take: (bytes: number) => void, announced = 0)
         take(part.length)
       } catch (error) {
         if (stream instanceof IncomingMessage)
-          stream.pause() // its connection is needed for the answer
+          stream.pause() // the connection is needed for the answer
         else stream.destroy()
         return fail(error)
       }
@@ -116,7 +116,7 @@ function collect(stream: Readable, take: (bytes: number) => void, announced = 0)
       stream.off('data', add).off('end', end)
       reject(error)
     }
-    const cut = () => fail(new Error('The stream was cut before its end.'))
+    const cut = () => fail(new Error('The stream was truncated.'))
     stream.on('data', add).once('end', end).once('error', fail).once('close', cut)
     if (stream.destroyed) cut()
   })

@@ -1,13 +1,13 @@
-// How do many parts become one body? Without a buffer for every few bytes, which would take far more memory than they do.
+// Many small chunks collected into one body, without keeping a buffer per chunk, which would take far more memory.
 
-const mostAhead = 2 ** 20 // bytes of memory for what was announced and may never come
+const mostAhead = 2 ** 20 // bytes allocated for an announced body, which may never arrive
 const blockBytes = 2 ** 16
 
-/** What has arrived of a body. */
+/** The received part of a body. */
 export class ByteCollector {
   #length = 0
   readonly #parts: Buffer[] = []
-  /** What parts are copied to: all of a body that was announced, else small ones. */
+  /** The buffer that parts are copied to: all parts of an announced body, otherwise small ones. */
   #block: Buffer | undefined
   #filled = 0
 
@@ -22,14 +22,14 @@ export class ByteCollector {
     if (this.#length === 0 && part.length < this.announced && this.announced <= mostAhead)
       this.#block = Buffer.allocUnsafeSlow(this.announced)
     this.#length += part.length
-    // A large part stays where it is, one that keeps much more memory than its own does not.
+    // A large part is kept as it is, unless it is a view that retains much more memory than its own.
     if (!this.#fits(part) && part.length * 2 >= part.buffer.byteLength) {
       this.#closeBlock()
       this.#parts.push(part)
     } else this.#copy(part)
   }
 
-  /** All of it. To be called once, at the end. */
+  /** The whole body. Call it once, at the end. */
   whole(): Buffer {
     this.#closeBlock()
     return this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)

@@ -1,15 +1,15 @@
-// When may a connection be closed? Not while it carries a request, nor while its client may just be sending one.
+// Closing the connections of a server that stops: none that carries a request, and none whose client may be sending one.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { setImmediate as afterReading, setTimeout as delay } from 'node:timers/promises'
 
 interface Connection {
-  /** Requests whose headers are there and whose answers are not out. */
+  /** Requests with complete headers that are not yet answered. */
   underWay: number
-  /** Of what had been read when that was last looked at, or when the last answer went out. */
+  /** The socket's `bytesRead` when last checked, or when the last answer was sent. */
   bytesRead: number
   quietSince: number
-  /** Whether something has come since, of which no headers were whole yet. */
+  /** Whether bytes have arrived since that do not yet make complete headers. */
   begun: boolean
 }
 
@@ -39,10 +39,9 @@ export class Connections {
   }
 
   /**
-   * Closes every connection that has been quiet for `graceMs` from now on, or for `headersMs` within a request's headers, until
-   * all are closed. HTTP has no other way to tell a client that nothing more will be answered than to close its connection, so a
-   * request that is sent in that moment crosses the close; it is not begun. The longer the connection was quiet, the less likely
-   * that is.
+   * Closes every connection once it has been quiet for `graceMs` from now on, or for `headersMs` within a request's headers,
+   * until all are closed. The only way to tell an HTTP client that no more requests are answered is to close its connection, so a
+   * request sent at that moment is lost, though never started. The longer the connection has been quiet, the less likely that is.
    */
   async closeQuiet(graceMs: number, headersMs: number): Promise<void> {
     const begin = performance.now()
@@ -51,14 +50,14 @@ export class Connections {
       const isQuiet = ([socket, connection]: [Socket, Connection]) =>
         quietMs(socket, connection) >= (connection.begun ? headersMs : graceMs)
       const quiet = [...this.#all].filter(isQuiet)
-      if (quiet.length > 0) await afterReading() // what the system has already is read in between
+      if (quiet.length > 0) await afterReading() // data that has already arrived is read in between
       for (const [socket] of quiet.filter(isQuiet)) closeSoftly(socket)
       await delay(checkMs)
     }
   }
 }
 
-/** For how long nothing has come, beginning when the last answer was out. */
+/** How long nothing has arrived, counted from the last answer. */
 function quietMs(socket: Socket, connection: Connection): number {
   if (connection.underWay > 0) return 0
   if (socket.bytesRead !== connection.bytesRead) {
@@ -69,7 +68,7 @@ function quietMs(socket: Socket, connection: Connection): number {
   return performance.now() - connection.quietSince
 }
 
-/** Says that nothing more will come, and gives the client time to do the same. */
+/** Half-closes the connection and gives the client time to close its end. */
 function closeSoftly(socket: Socket): void {
   if (!socket.writable) return
   socket.end()

@@ -1,16 +1,16 @@
-// How long may a request take? Until its deadline, or until its client goes away.
+// Request deadlines: work ends at the deadline, or when the client disconnects.
 import { setMaxListeners } from 'node:events'
 import { ResidualError } from '../../errors.ts'
 
-/** What a request is done under. */
+/** The deadline of a request. */
 export interface Deadline {
-  /** Aborted when the time is up, with DEADLINE_EXCEEDED, or when the client has gone. */
+  /** Aborted with DEADLINE_EXCEEDED when the time is up, or when the client disconnects. */
   readonly signal: AbortSignal
-  /** Has the time be up so many milliseconds from the beginning, if that is sooner. */
+  /** Moves the deadline to so many milliseconds from the start, if that is sooner. */
   shorten(ms: number): void
 }
 
-/** Runs `task`, which has `ms` from now on unless `client` is aborted before. */
+/** Runs `task` for at most `ms`, or until `client` is aborted. */
 export async function within<T>(
   ms: number,
   client: AbortSignal,
@@ -18,20 +18,20 @@ export async function within<T>(
 ): Promise<T> {
   const begin = performance.now()
   const controller = new AbortController()
-  setMaxListeners(0, controller.signal) // one for each image
+  setMaxListeners(0, controller.signal) // one listener per image
   const gone = () => controller.abort(client.reason)
   if (client.aborted) gone()
   client.addEventListener('abort', gone, { once: true })
   let allowed = ms
   let lastChance: NodeJS.Immediate | undefined
   const expire = () => {
-    const message = `The request was not done within ${allowed} ms. Allow more, or try again later.`
+    const message = `The request was not finished within ${allowed} ms. Allow more time, or try again later.`
     controller.abort(new ResidualError('DEADLINE_EXCEEDED', message))
   }
   const startTimer = () =>
     setTimeout(
       () => {
-        // Timers come first after the process or the machine stood still: what was done meanwhile is taken before.
+        // After the process or the machine was suspended, timers fire first: work finished meanwhile takes precedence.
         lastChance = setImmediate(expire)
       },
       allowed - (performance.now() - begin),

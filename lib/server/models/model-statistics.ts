@@ -1,13 +1,13 @@
-// What a model has done since the server began, as Triton's extension `statistics` has it.
+// A model's statistics since the server started, for Triton's `statistics` extension.
 import type { Done } from '../protocol/request.ts'
 
-/** How often, and how long in all. */
+/** A count and a total duration. */
 export interface Duration {
   readonly count: number
   readonly ns: number
 }
 
-/** A duration that grows. */
+/** An accumulating duration. */
 class Total {
   #count = 0
   #ms = 0
@@ -22,7 +22,7 @@ class Total {
   }
 }
 
-/** Of what is not measured, or there is not. */
+/** For things that are not measured or do not exist here. */
 const none: Duration = { count: 0, ns: 0 }
 
 export class ModelStatistics {
@@ -34,10 +34,10 @@ export class ModelStatistics {
   readonly #queue = new Total()
   readonly #input = new Total()
   readonly #infer = new Total()
-  /** By the images in a batch: as many as there are sizes, at most. */
+  /** By batch size. */
   readonly #bySize = new Map<number, Total>()
 
-  /** A batch that has run. */
+  /** Records a batch that has run. */
   batch({ images, computeMs }: { readonly images: number; readonly computeMs: number }): void {
     this.#batches++
     const total = this.#bySize.get(images) ?? new Total()
@@ -45,7 +45,7 @@ export class ModelStatistics {
     total.add(computeMs)
   }
 
-  /** A request that was answered, `ms` after it came. */
+  /** Records a request that was answered `ms` after its arrival. */
   succeeded(ms: number, { images, timings }: Done): void {
     this.#lastInference = Date.now()
     this.#images += images
@@ -55,12 +55,12 @@ export class ModelStatistics {
     this.#infer.add(timings.computeMs)
   }
 
-  /** A request that was refused, or not done, after `ms`. */
+  /** Records a request that was refused or failed after `ms`. */
   failed(ms: number): void {
     this.#fail.add(ms)
   }
 
-  /** `ModelStatistics` without a name; decoding is `compute_input`, and what writing answers takes is not measured. */
+  /** `ModelStatistics` without a name; decoding counts as `compute_input`, and writing answers is not measured. */
   get value() {
     const sizes = [...this.#bySize].sort(([a], [b]) => a - b)
     return {

@@ -1,4 +1,4 @@
-// How is a model kept ready? Loaded, warmed up, and replaced by what its file has become without losing a request.
+// A model that is kept ready: loaded, warmed up, and reloaded without losing a request.
 import { type Classifier, type LoadOptions, load } from '../../classifier.ts'
 import { ResidualError } from '../../errors.ts'
 import { elements, inputShape, type OutputName } from '../../model/plan.ts'
@@ -14,24 +14,24 @@ export interface ServedModelOptions {
   readonly batcher: BatcherOptions
 }
 
-/** A model as it is at one time. */
+/** A loaded version of a model. */
 export interface LoadedModel {
-  /** Of the first instance; all have the same labels and preprocessing. */
+  /** The first instance; all have the same labels and preprocessing. */
   readonly classifier: Classifier
   readonly batcher: Batcher
 }
 
-/** One loading of a model, which closes when it has been replaced and nobody uses it any more. */
+/** One load of a model, which is closed once it has been replaced and nobody uses it any more. */
 interface Generation extends LoadedModel {
   readonly classifiers: readonly Classifier[]
   users: number
   unused: (() => void) | undefined
 }
 
-/** The one version of every model. */
+/** The only version of every model. */
 export const modelVersion = '1'
 
-/** Outputs that are served. Feature maps are too large to be. */
+/** The outputs that are served. Feature maps are too large. */
 export const servedOutputs = ['logits', 'probabilities', 'features'] as const satisfies readonly OutputName[]
 export type ServedOutput = (typeof servedOutputs)[number]
 
@@ -41,9 +41,9 @@ export class ServedModel {
   readonly #options: ServedModelOptions
   #generation: Generation | undefined
   #loading: Promise<void> | undefined
-  /** The loading that follows on the one under way. */
+  /** The load that follows the current one. */
   #next: Promise<void> | undefined
-  /** Generations that are still being closed. */
+  /** Generations being closed. */
   readonly #retiring = new Set<Promise<void>>()
   #closed = false
 
@@ -60,27 +60,27 @@ export class ServedModel {
     return this.#generation !== undefined && !this.#closed
   }
 
-  /** What computes it; unknown until it has been loaded. */
+  /** Its device; unknown until it has been loaded. */
   get device(): SessionDevice | undefined {
     return this.#generation?.classifier.session.device
   }
 
-  /** Images that wait for a batch. */
+  /** Images waiting for a batch. */
   get waiting(): number {
     return this.#generation?.batcher.waiting ?? 0
   }
 
   /**
-   * Loads the model, or loads it anew: requests go to what was there until the new one has been warmed up, and those that
-   * began with the old one end with it. Asked for again meanwhile, it is loaded once more afterwards: its file may have changed
-   * after it was read.
+   * Loads or reloads the model: requests use the old one until the new one has been warmed up, and those that started with
+   * the old one finish with it. If called again meanwhile, it loads once more afterwards, since the file may have changed after
+   * it was read.
    *
-   * @throws ResidualError what {@link load} throws; then all stays as it was
+   * @throws ResidualError whatever {@link load} throws; the old model then stays
    */
   load(): Promise<void> {
     if (this.#loading) {
       this.#next ??= this.#loading
-        .catch(() => {}) // whoever asked for that has been told
+        .catch(() => {}) // whoever asked for that has got the error
         .then(() => (this.#closed ? undefined : this.#load()))
       return this.#next
     }
@@ -88,7 +88,7 @@ export class ServedModel {
   }
 
   /**
-   * Has `task` use the model, which stays open until it has settled.
+   * Runs `task` with the model, which stays open until it has settled.
    *
    * @throws ResidualError MODEL_NOT_READY
    */
@@ -106,10 +106,10 @@ export class ServedModel {
     }
   }
 
-  /** Waits for those who use the model, and for a loading under way to end, then frees all memory. */
+  /** Waits for the model's users and for any load in progress, then frees all memory. */
   async close(): Promise<void> {
     this.#closed = true
-    await (this.#next ?? this.#loading)?.catch(() => {}) // whoever asked for it has been told
+    await (this.#next ?? this.#loading)?.catch(() => {}) // whoever asked for it has got the error
     if (this.#generation) this.#retire(this.#generation)
     this.#generation = undefined
     await Promise.all(this.#retiring)
@@ -167,7 +167,7 @@ export class ServedModel {
   }
 }
 
-/** Runs what the first requests would otherwise wait for: memory is touched, and a GPU's batch sizes are compiled. */
+/** Does what the first requests would otherwise wait for: memory is touched, and a GPU's batch sizes are compiled. */
 async function warmUp({ session }: Classifier, maxBatch: number): Promise<void> {
   const perImage = elements(inputShape(session.plan))
   const sizes = [maxBatch]

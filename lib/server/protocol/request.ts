@@ -1,22 +1,22 @@
-// A request for inference and its result, whatever protocol brings them.
+// Inference requests and results, independent of the transport.
 import type { InputTensor, OutputTensor } from './tensor.ts'
 
-/** An output that a request asks for. */
+/** A requested output. */
 export interface RequestedOutput {
   readonly name: string
-  /** Instead of the tensor its greatest values, this many, with their index and label. */
+  /** Return this many of the largest values, with index and label, instead of the tensor. */
   readonly classification?: number
 }
 
 export interface InferRequest {
   readonly inputs: readonly InputTensor[]
-  /** All the model has unless given. */
+  /** All of the model's outputs unless given. */
   readonly outputs?: readonly RequestedOutput[]
 }
 
 /** Where the time of a request went, in milliseconds. */
 export interface Timings {
-  /** Decoding and preprocessing, with the wait for a free decoder. */
+  /** Decoding and preprocessing, including the wait for a free decoder. */
   readonly decodeMs: number
   readonly queueMs: number
   readonly computeMs: number
@@ -28,7 +28,7 @@ export interface InferResult {
   readonly timings: Timings
 }
 
-/** What came of a request. */
+/** A finished request. */
 export interface Done {
   readonly images: number
   readonly timings: Timings

@@ -1,8 +1,8 @@
-// Triton's extensions for shared memory, which this server does not have: it reads what a request holds, and nothing else.
+// Triton's shared memory extensions, which are refused: the server reads only what a request contains.
 import { invalid } from './tensor-values.ts'
 
 /**
- * Refuses parameters that say where in shared memory a tensor is or should go: without them the request means something else.
+ * Refuses parameters that place a tensor in shared memory: ignoring them would change the meaning of the request.
  *
  * @throws ResidualError REQUEST_INVALID
  */
@@ -10,6 +10,6 @@ export function refuseSharedMemory(parameters: object | null | undefined, of: st
   const name = Object.keys(parameters ?? {}).find(name => name.startsWith('shared_memory_'))
   if (name !== undefined)
     throw invalid(
-      `The parameter '${name}' of ${of} is not supported: the server has no shared memory. Send data in the request and take them from the answer.`,
+      `The parameter '${name}' of ${of} is not supported: the server does not use shared memory. Send data in the request and read results from the answer.`,
     )
 }

@@ -1,4 +1,4 @@
-// How are the elements of a tensor read where they come as numbers and text? Into the bytes that binary has at once.
+// Tensor elements sent as numbers or text, converted to the bytes of the binary format.
 import { types } from 'node:util'
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
@@ -10,7 +10,7 @@ export const wrongSize = ({ name, shape }: InputTensor, found: string) =>
   invalid(`The input '${name}' of shape [${shape}] has ${found}.`)
 
 /**
- * Reads `values`, flat or nested as the shape says, of a datatype that is served; others hold nothing.
+ * Reads `values`, flat or nested like the shape, of a supported datatype; others are left empty.
  *
  * @throws ResidualError REQUEST_INVALID
  */
@@ -24,7 +24,7 @@ export function readValues(
       const pixels = new Uint8Array(product(shape))
       fill(input, values, (value, at) => {
         if (!(Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255))
-          throw invalid(`The input '${name}' holds a value at ${at} that is no integer from 0 to 255.`)
+          throw invalid(`Element ${at} of the input '${name}' must be an integer from 0 to 255.`)
         pixels[at] = value as number
       })
       return { raw: pixels }
@@ -32,7 +32,7 @@ export function readValues(
     case 'FP32': {
       const floats = new Float32Array(product(shape))
       fill(input, values, (value, at) => {
-        floats[at] = typeof value === 'number' ? value : Number.NaN // refused with those that are none
+        floats[at] = typeof value === 'number' ? value : Number.NaN // refused later, like every other NaN
       })
       return { raw: new Uint8Array(floats.buffer) }
     }
@@ -41,7 +41,7 @@ export function readValues(
       if (datatype !== 'BYTES') return { elements }
       fill(input, values, (value, at) => {
         const bytes = types.isUint8Array(value) ? value : fromBase64(value)
-        if (!bytes) throw invalid(`The input '${name}' holds an element at ${at} that is not text in base64.`)
+        if (!bytes) throw invalid(`Element ${at} of the input '${name}' must be a base64 string.`)
         elements.push(bytes)
       })
       return { elements }
@@ -49,14 +49,14 @@ export function readValues(
   }
 }
 
-const notBase64 = /[^A-Za-z0-9+/]/ // a pattern of the whole text would need a stack as deep as the text is long
+const notBase64 = /[^A-Za-z0-9+/]/ // a pattern for the whole text would need a stack as deep as the text is long
 
 function fromBase64(value: unknown): Uint8Array | undefined {
   if (typeof value !== 'string' || value.length % 4 !== 0) return undefined
   return notBase64.test(value.replace(/={1,2}$/, '')) ? undefined : Buffer.from(value, 'base64')
 }
 
-/** Calls `set` with every value of a flat or nested tensor and its place in row-major order. */
+/** Calls `set` with every value of a flat or nested tensor and its row-major index. */
 function fill(
   input: InputTensor,
   values: readonly unknown[],
@@ -70,7 +70,8 @@ function fill(
     if (axis === shape.length - 1) for (const value of list) set(value, at++)
     else
       for (const inner of list) {
-        if (!Array.isArray(inner)) throw wrongSize(input, 'values that are neither flat nor nested like it')
+        if (!Array.isArray(inner))
+          throw wrongSize(input, 'values that are neither flat nor nested like its shape')
         visit(inner, axis + 1)
       }
   }

@@ -1,13 +1,13 @@
-// The tensors of requests and answers, and what is told of them, whatever protocol brings them.
+// Request and response tensors and their metadata, independent of the transport.
 
-/** A tensor of a request. Exactly one of `raw`, `values` and `elements` is there. */
+/** A tensor of a request, with exactly one of `raw`, `values` and `elements`. */
 export interface InputTensor {
   readonly name: string
   readonly datatype: string
   readonly shape: readonly number[]
   /** Row-major, little-endian; BYTES as a length of four bytes before each element. */
   readonly raw?: Uint8Array
-  /** Row-major, flat or nested; BYTES as bytes, or as text in base64. */
+  /** Row-major, flat or nested; BYTES as bytes or base64 text. */
   readonly values?: readonly unknown[]
   /** Of BYTES. */
   readonly elements?: readonly Uint8Array[]
@@ -24,6 +24,6 @@ export interface OutputTensor {
 export interface TensorMetadata {
   readonly name: string
   readonly datatype: string
-  /** -1 where any extent will do. */
+  /** -1 for a dimension of any size. */
   readonly shape: readonly number[]
 }

@@ -1,4 +1,4 @@
-// How are requests and answers of `infer` written in REST? As JSON, with tensors in it or in binary behind it.
+// `infer` requests and answers in REST: JSON, with tensors in it or in binary after it.
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ResidualError } from '../../errors.ts'
 import { toRaw } from '../inference/tensors.ts'
@@ -9,13 +9,13 @@ import type { InferRequest } from '../protocol/request.ts'
 import type { OutputTensor } from '../protocol/tensor.ts'
 import { invalid } from '../protocol/tensor-values.ts'
 
-/** A request, and how its answer is to be written. */
+/** A request, and the format of its answer. */
 export type RestRequest = Omit<ParsedJson, 'inputs'> & InferRequest
 
-const parsedAtOnce = 2 ** 16 // bytes of JSON: a millisecond. For less it is not worth while to ask another thread
+const parsedAtOnce = 2 ** 16 // bytes of JSON, a millisecond: for less, another thread is not worth it
 
 /**
- * Reads a body. `headerLength` is the header `Inference-Header-Content-Length`, without which all of the body is JSON.
+ * Parses a body. `headerLength` is the header `Inference-Header-Content-Length`; without it the whole body is JSON.
  *
  * @throws ResidualError REQUEST_INVALID, REQUEST_TOO_LARGE, QUEUE_FULL, or the signal's reason
  */
@@ -28,7 +28,7 @@ export async function parseRequest(
 ): Promise<RestRequest> {
   const length = headerLength === undefined ? body.length : parseLength(headerLength, body.length)
   if (length > jsonBytes) {
-    const message = `The JSON of ${length} bytes is over the limit of ${jsonBytes}. Send tensors in binary.`
+    const message = `The JSON of ${length} bytes exceeds the limit of ${jsonBytes}. Send tensors in binary.`
     throw new ResidualError('REQUEST_TOO_LARGE', message)
   }
   const [json, binary] = [body.subarray(0, length), body.subarray(length)]
@@ -49,7 +49,7 @@ function parseLength(text: string, available: number): number {
   const length = Number(text)
   if (!/^\d+$/.test(text) || length > available)
     throw invalid(
-      `The header Inference-Header-Content-Length is no number up to the body's ${available} bytes.`,
+      `The header Inference-Header-Content-Length must be a number up to the body's ${available} bytes.`,
     )
   return length
 }
@@ -87,16 +87,16 @@ export async function formatAnswer(
   return { json: withMember(head, 'outputs', `[${written.join(',')}]`), binary }
 }
 
-/** The JSON of an object that is not empty, with one more member whose JSON is there already. */
+/** The JSON of a non-empty object, with one more member given as JSON. */
 const withMember = (object: object, name: string, json: string) =>
   `${JSON.stringify(object).slice(0, -1)},"${name}":${json}}`
 
 const elementsPerTurn = 4096 // a millisecond or two
 
 /**
- * The JSON of a list, letting others have their turn now and then.
+ * The JSON of a list. Yields to the event loop now and then.
  *
- * @throws ResidualError REQUEST_INVALID for values that JSON has no way to write
+ * @throws ResidualError REQUEST_INVALID for values that JSON cannot represent
  */
 async function writeList({ name, data }: OutputTensor): Promise<string> {
   const parts: string[] = []
@@ -106,7 +106,7 @@ async function writeList({ name, data }: OutputTensor): Promise<string> {
     const bad = part.findIndex(value => typeof value === 'number' && !Number.isFinite(value))
     if (bad !== -1)
       throw invalid(
-        `The output '${name}' is ${part[bad]} at ${from + bad}, which JSON cannot write. Send smaller values, or ask for binary data.`,
+        `Element ${from + bad} of the output '${name}' is ${part[bad]}, which JSON cannot represent. Send smaller values, or ask for binary data.`,
       )
     parts.push(JSON.stringify(part).slice(1, -1))
   }

@@ -1,4 +1,4 @@
-// The paths about models and their repository: KServe's list, and what Triton's extensions have for REST.
+// REST paths about models and their repository: KServe's list, and Triton's extensions.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { modelConfig } from '../inference/model-config.ts'
 import { parseObject } from '../json/json.ts'
@@ -13,7 +13,7 @@ export interface ModelPath {
 
 export type ModelRequest = FastifyRequest<{ Params: ModelPath }>
 
-/** A model's paths, to which what is asked of it is added. */
+/** The path prefixes of a model. */
 export const modelPaths = ['/v2/models/:model', '/v2/models/:model/versions/:version'] as const
 
 export function modelRoutes(app: FastifyInstance, service: Service): void {
@@ -29,23 +29,23 @@ export function modelRoutes(app: FastifyInstance, service: Service): void {
   }
   app.post('/v2/repository/index', async ({ body }) => {
     const { ready = false, repository_name: name = '', ...others } = parseBody(body)
-    if (typeof ready !== 'boolean') throw invalid("The body's 'ready' must be true or false.")
-    if (typeof name !== 'string') throw invalid("The body's 'repository_name' must be a string.")
+    if (typeof ready !== 'boolean') throw invalid("'ready' must be true or false.")
+    if (typeof name !== 'string') throw invalid("'repository_name' must be a string.")
     const [unknown] = Object.keys(others)
-    if (unknown !== undefined) throw invalid(`The body may have 'ready', but not '${unknown}'.`)
+    if (unknown !== undefined) throw invalid(`Unknown member '${unknown}'; known is 'ready'.`)
     return repositoryIndex(service, { ready, name })
   })
   app.post('/v2/repository/models/:model/load', async ({ params: { model }, body }: ModelRequest) => {
     const { parameters = {}, ...others } = parseBody(body)
     if (typeof parameters !== 'object' || parameters === null || Array.isArray(parameters))
-      throw invalid("The body's 'parameters' must be an object.")
+      throw invalid("'parameters' must be an object.")
     await loadAnew(service, model, { ...parameters, ...others })
     return {}
   })
   app.post('/v2/repository/models/:model/unload', async () => refuseUnload())
 }
 
-/** The object that a body holds, which need not be there. */
+/** The JSON object in an optional body. */
 function parseBody(body: unknown): { readonly [key: string]: unknown } {
   return body instanceof Buffer && body.length > 0 ? parseObject(body.toString()) : {}
 }

@@ -1,4 +1,4 @@
-// Which paths does the Open Inference Protocol have over REST, and what is behind them?
+// The REST paths of the Open Inference Protocol.
 
 import { promisify } from 'node:util'
 import { deflate, gzip } from 'node:zlib'
@@ -70,7 +70,7 @@ async function answerInfer(service: Service, request: ModelRequest, reply: Fasti
 
 const worthPacking = 1024 // bytes; less would hardly shrink
 
-/** Sends an answer, packed if the client takes that and it is worth it. */
+/** Sends an answer, compressed if the client accepts that and it is worth it. */
 async function send(reply: FastifyReply, { json, binary }: RestAnswer, accepts = ''): Promise<Buffer> {
   const header = Buffer.from(json)
   reply.type(binary.length > 0 ? 'application/octet-stream' : 'application/json')

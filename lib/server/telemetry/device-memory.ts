@@ -1,16 +1,16 @@
-// How much memory do the GPUs of this machine hold? What the driver's own tool tells; nothing where there is none.
+// GPU memory usage, from nvidia-smi; empty without it.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import type { GaugeValue } from './gauge-value.ts'
 
 const query = ['--query-gpu=index,name,memory.used', '--format=csv,noheader,nounits']
-const timeoutMs = 2000 // whoever looks at the metrics will not wait longer
+const timeoutMs = 2000 // a metrics scrape will not wait longer
 
 const freshMs = 1000
 
 /**
- * What reads the bytes in use per GPU, whoever uses them: in a container no process can be told from another. However often
- * it is called, the tool is started once a second.
+ * A function that reads the bytes in use per GPU, by any process: in a container processes cannot be told apart. However often
+ * it is called, the tool runs at most once a second.
  */
 export function deviceMemoryReader(): () => Promise<GaugeValue[]> {
   let last: Promise<GaugeValue[]> | undefined

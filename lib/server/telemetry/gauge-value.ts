@@ -1,4 +1,4 @@
-// A value of a gauge with its labels.
+// A gauge's value with its labels.
 
 export interface GaugeValue {
   readonly labels: { readonly [label: string]: string }

@@ -1,17 +1,18 @@
-// Where do the lines of the log go? To standard output, all of one turn of the event loop in one write: a write for each
-// was a sixth of what the event loop did for requests of one image.
+// The log's output: the lines of one turn of the event loop go to standard output in one write. A write per line took a sixth of
+// the event loop's time with requests of one image.
 import { writeSync } from 'node:fs'
 
 export interface LogStream {
   write(line: string): void
 }
 
-const mostKept = 2 ** 20 // bytes for a reader that is slow; beyond them lines are dropped
+const mostKept = 2 ** 20 // bytes buffered for a slow reader; beyond that, lines are dropped
 const retryMs = 10
 
 /**
- * Writes to a file descriptor. Nothing is kept longer than a turn unless a reader is slow, nor lost when the process exits. A log
- * that cannot be written is no reason not to serve. `format` turns a line of JSON into what is written.
+ * Writes to a file descriptor. Lines are kept no longer than a turn of the event loop unless the reader is slow, and are not
+ * lost when the process exits. Failing to write the log never stops the server. `format` turns a line of JSON into the text to
+ * write.
  */
 export function logStream(
   format: (line: string) => string = line => line,
@@ -31,7 +32,7 @@ export function logStream(
     } catch (error) {
       const full = (error as { code?: unknown }).code === 'EAGAIN'
       if (full && kept.length < mostKept) wait(later => setTimeout(later, retryMs).unref())
-      else kept = kept.subarray(kept.length) // nobody is left to tell
+      else kept = kept.subarray(kept.length) // there is no reader any more
     }
   }
   const wait = (schedule: (flush: () => void) => void) => {

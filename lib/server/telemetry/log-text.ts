@@ -1,6 +1,6 @@
-// The log as people read it on a terminal: the time, what happened, and what of it is worth a glance.
+// The log in readable form: time, event, and the fields worth a glance.
 
-/** Members of every line that say nothing to whoever sits at the machine. */
+/** Members of every line that do not matter on a terminal. */
 const unsaid = new Set(['level', 'time', 'pid', 'hostname', 'reqId', 'msg', 'err'])
 const [warning, error] = [40, 50] // pino's levels
 
@@ -19,7 +19,7 @@ export function readableLine(line: string): string {
 
 const rounded = (value: unknown) => (typeof value === 'number' ? Number(value.toFixed(1)) : value)
 
-/** The text with its control characters written out: a path or a reason must not steer the terminal. */
+/** The text with its control characters escaped: a path or a message must not control the terminal. */
 function visible(text: string): string {
   return text.replace(/\p{Cc}/gu, char => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }

@@ -1,4 +1,4 @@
-// What can be watched from outside? Counters, gauges and histograms for Prometheus.
+// Prometheus metrics: counters, gauges and histograms.
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { ErrorCode } from '../../errors.ts'
@@ -11,28 +11,24 @@ const secondBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 
 export class Metrics {
   readonly #registry = new Registry()
-  readonly #requests = this.#counter('requests_total', 'Requests that were answered.', [
-    'protocol',
-    'model',
-    'code',
-  ])
-  readonly #errors = this.#counter('errors_total', 'Answers that were errors, by code.', ['code'])
-  readonly #images = this.#counter('pictures_total', 'Images that were answered.', ['model'])
+  readonly #requests = this.#counter('requests_total', 'Answered requests.', ['protocol', 'model', 'code'])
+  readonly #errors = this.#counter('errors_total', 'Error answers, by code.', ['code'])
+  readonly #images = this.#counter('pictures_total', 'Classified images.', ['model'])
   readonly #batches = this.#histogram(
     'batch_size',
-    'Images that ran together.',
+    'Images per batch.',
     ['model'],
     [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256],
   )
   readonly #stages = this.#histogram(
     'stage_seconds',
-    'Time of a request by stage.',
+    'Request time by stage.',
     ['model', 'stage'],
     secondBuckets,
   )
   readonly #duration = this.#histogram(
     'request_seconds',
-    'Time from a whole request to its answer.',
+    'Time from a fully received request to its answer.',
     ['protocol', 'model'],
     secondBuckets,
   )
@@ -50,7 +46,7 @@ export class Metrics {
     return this.#registry.metrics()
   }
 
-  /** Has a gauge read whenever somebody looks: one value per labels. */
+  /** Adds a gauge that is read at every scrape: one value per set of labels. */
   gauge(
     name: string,
     help: string,
@@ -74,8 +70,8 @@ export class Metrics {
   }
 
   /**
-   * A request that was answered; `model` is empty where it named none that is served. `seconds`: since it was whole, which one that
-   * was refused before never was.
+   * Records an answered request. `model` is empty if it named no served model. `seconds` is the time since it was fully
+   * received, absent if it was refused before that.
    */
   answered(protocol: Protocol, model: string, code: ErrorCode | 'OK', seconds?: number): void {
     this.#requests.inc({ protocol, model, code })
@@ -86,7 +82,7 @@ export class Metrics {
     this.#errors.inc({ code })
   }
 
-  /** Images that were classified, and where their time went. */
+  /** Records classified images and their timings. */
   classified(model: string, images: number, { decodeMs, queueMs, computeMs }: Timings): void {
     this.#images.inc({ model }, images)
     const stages = { decode: decodeMs, queue: queueMs, compute: computeMs }

@@ -1,8 +1,8 @@
-// Where the time of a request went, told to its client and to the log.
+// Request timings, reported to the client and to the log.
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Timings } from '../protocol/request.ts'
 
-/** Puts where the time went into the log and into a header that browsers show. */
+/** Adds the timings to the log and to a header that browsers show. */
 export function tellTimings(
   request: FastifyRequest,
   reply: FastifyReply,

@@ -1,4 +1,4 @@
-// What do traces tell of a request? A span for it and one for each stage, through OpenTelemetry, if that is set up.
+// OpenTelemetry traces: a span per request and per stage, if tracing is set up.
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Attributes,
@@ -11,12 +11,9 @@ import {
 } from '@opentelemetry/api'
 import type { Timings } from '../protocol/request.ts'
 
-const tracer = trace.getTracer('residual') // does nothing until somebody registers a provider
+const tracer = trace.getTracer('residual') // does nothing until a provider is registered
 
-/**
- * Runs `task` within a span, whose parent is what the request's headers or metadata tell of one. Whatever it resolves to
- * tells where the time went.
- */
+/** Runs `task` in a span, whose parent comes from the request's headers or metadata. The result of `task` holds the timings. */
 export async function traced<T extends { readonly timings: Timings }>(
   name: string,
   carrier: object,
@@ -37,7 +34,7 @@ export async function traced<T extends { readonly timings: Timings }>(
   }
 }
 
-/** One stage follows the other, and the last has just ended. */
+/** Adds a span per stage: they follow each other, and the last has just ended. */
 function stageSpans(parent: Span, { decodeMs, queueMs, computeMs }: Timings): void {
   const within = trace.setSpan(context.active(), parent)
   let endTime = Date.now()
@@ -52,9 +49,9 @@ function stageSpans(parent: Span, { decodeMs, queueMs, computeMs }: Timings): vo
 }
 
 /**
- * Sends spans to where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) says, if it says so.
+ * Sends spans to `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`), if set.
  *
- * @returns what sends the last of them; undefined where nothing is sent
+ * @returns a function that flushes the last spans; undefined if tracing is off
  */
 export async function startTracing(
   warn: (message: string) => void,
@@ -72,19 +69,19 @@ export async function startTracing(
   } catch (error) {
     if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error
     warn(
-      'An OpenTelemetry exporter is configured, but not installed. No spans are sent. Install it with ' +
+      'An OpenTelemetry exporter is configured but not installed, so no spans are sent. Install it with ' +
         '`npm install @opentelemetry/sdk-trace-node @opentelemetry/exporter-trace-otlp-http`.',
     )
     return undefined
   }
 }
 
-const longestEndMs = 1000 // a collector near enough to be useful takes them in less
+const longestEndMs = 1000 // a collector near enough to be useful needs less
 
-/** What becomes of the last spans is told to `warn`, and must not keep or fail a server that stops. */
+/** Flushes the last spans. Problems are passed to `warn` and neither delay nor fail the stop of the server. */
 async function endTracing(shutdown: () => Promise<void>, warn: (message: string) => void): Promise<void> {
   const timeout = delay(longestEndMs, undefined, { ref: false }).then(() => {
-    throw new Error(`The collector did not take them within ${longestEndMs} ms.`)
+    throw new Error(`The collector did not accept them within ${longestEndMs} ms.`)
   })
   try {
     await Promise.race([shutdown(), timeout])

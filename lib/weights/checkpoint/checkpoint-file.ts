@@ -1,40 +1,40 @@
-// How is the file of a checkpoint opened, read by position, and known to be the one it was?
-// Not by mapping it into memory: a file that is cut while it is mapped ends the process with SIGBUS.
+// A checkpoint's file: opened, read by position, and checked to be unchanged. It is not memory-mapped: if a mapped file is
+// truncated, SIGBUS ends the process.
 import type { FileHandle } from 'node:fs/promises'
 import { closingOnError } from '../../files/closing-on-error.ts'
 import { invalidCheckpoint } from './checkpoint-error.ts'
 import { openFile, readFully, unreadable } from './read-fully.ts'
 
-/** Where bytes begin in an open file. */
+/** A position in an open file. */
 export interface FilePlace {
-  /** The system's number for it, until it is closed. */
+  /** The file descriptor, valid until the file is closed. */
   readonly descriptor: number
   readonly position: number
 }
 
-/** Bytes that are read by position. Only files are, outside of tests. */
+/** Bytes that are read by position. Outside of tests, always a file. */
 export interface ByteSource {
   readonly path: string
   /** For messages: `safetensors`, `PyTorch`. */
   readonly format: string
   readonly size: number
-  /** Of a file alone. */
+  /** Set for files only. */
   readonly descriptor?: number
   /**
    * Fills the targets, one after another, from `position` on.
    *
-   * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before
+   * @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID if the file is too short
    */
   read(targets: readonly Uint8Array[], position: number): Promise<void>
-  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where it was changed since it was opened */
+  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID if it has changed since it was opened */
   checkUnchanged(): Promise<void>
   close(): Promise<void>
 }
 
 /**
- * Opens a file of which messages say that it is, or is not, a `format`.
+ * Opens a file, which messages will call a `format` file.
  *
- * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where it is no file
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID if it is not a file
  */
 export async function openCheckpointFile(path: string, format: string): Promise<CheckpointFile> {
   return closingOnError(await openFile(path), async handle => {
@@ -54,7 +54,7 @@ export class CheckpointFile implements ByteSource {
     private readonly modifiedNs: bigint,
   ) {}
 
-  /** The same open file, in messages another format's, or what was taken out of another file. */
+  /** The same open file, with another format or path in messages. */
   as(format: string, path = this.path): CheckpointFile {
     return new CheckpointFile(path, format, this.handle, this.size, this.modifiedNs)
   }

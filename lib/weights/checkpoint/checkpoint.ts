@@ -1,13 +1,13 @@
-// What is a checkpoint, whatever kind of file it lies in? Named tensors that are read one at a time.
+// The common interface of checkpoints: named tensors, read one at a time, whatever the file format.
 
 import type { StoredTensor } from './stored-tensor.ts'
 
-/** What a file says of one tensor. */
+/** A file's description of one tensor. */
 export interface CheckpointTensor {
   readonly shape: readonly number[]
-  /** In safetensors' words: `F32`, `F16`, `BF16`, `F64`, `I64` and so on. */
+  /** As safetensors names it: `F32`, `F16`, `BF16`, `F64`, `I64` and so on. */
   readonly dtype: string
-  /** Numbers in it: the product of `shape`. */
+  /** The number of elements: the product of `shape`. */
   readonly length: number
 }
 
@@ -16,52 +16,55 @@ export interface Checkpoint {
   readonly path: string
   /** For people: `safetensors`, `PyTorch (zip)`. */
   readonly format: string
-  /** What the file says of itself beside its tensors. */
+  /** What the file says besides its tensors. */
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
 
   /**
-   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded. It may be read into `into`,
-   * which is the result then; never where that is of another length.
+   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded. It may be read into
+   * `into`, which is then the result, if that has the right length.
    *
-   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID for
-   *   dtypes that weights cannot have, or a file that is not what it was when it was opened
+   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID for
+   *   dtypes that weights cannot have, or a file that has changed since it was opened
    */
   read(name: string, into?: Float32Array): Promise<Float32Array>
 
   /**
-   * As {@link read}, with the tensor's dimensions in the order of `axes`: `[1, 0]` transposes a matrix. There where the file's own
-   * order then takes no memory.
+   * Like {@link read}, with the tensor's dimensions in the order of `axes`: `[1, 0]` transposes a matrix. Present if the file
+   * can do so without extra memory.
    */
   readTurned?(name: string, axes: readonly number[], into?: Float32Array): Promise<Float32Array>
 
-  /** Where a tensor lies in a file; undefined where it does not lie there as weights are: {@link read} makes them then, or refuses. */
+  /**
+   * Where a tensor is stored; undefined if it is not stored in a form that weights can have: {@link read} then converts or
+   * refuses it.
+   */
   stored?(name: string): StoredTensor | undefined
 
   /**
-   * Several small tensors as {@link read} returns them, in fewer readings. Whether the file has changed may not have been looked at:
-   * see {@link checkUnchanged}.
+   * Several small tensors, as {@link read} returns them, in fewer reads. It need not check whether the file has changed: see
+   * {@link checkUnchanged}.
    */
   readTogether?(names: readonly string[]): Promise<Float32Array[]>
 
-  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID where a file was changed since it was opened */
+  /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID if a file has changed since it was opened */
   checkUnchanged?(): Promise<void>
 
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** A key of `metadata`: options of a ResNet as JSON, for what no shape tells (stride, epsilon). Files of ours and readers set it. */
+/** A key of `metadata`: options of a ResNet as JSON that no shape reveals (stride, epsilon). Set by our files and by readers. */
 export const architectureKey = 'residual.architecture'
 
-/** A key of `metadata`: members of a preprocessing as JSON, where a file says what the network does to images. Readers set it. */
+/** A key of `metadata`: members of a preprocessing as JSON, if the file states them. Set by readers. */
 export const preprocessingKey = 'residual.preprocessing'
 
-/** A key of `metadata`: why the network of the file is none that can be run, though its tensors may be a ResNet's. Readers set it. */
+/** A key of `metadata`: why the file's network is not supported even though its tensors may be a ResNet's. Set by readers. */
 export const problemKey = 'residual.problem'
 
-/** A key of `metadata`: the names of the classes as JSON, a list or numbers by name, where the file has them. Readers set it. */
+/** A key of `metadata`: the class labels as JSON, a list or indices by name, if the file has them. Set by readers. */
 export const labelsKey = 'residual.labels'
 
-/** A key of `metadata`: what makes probabilities of the logits, where the file says it. Files of ours and readers set it. */
+/** A key of `metadata`: the output activation, if the file states it. Set by our files and by readers. */
 export const activationKey = 'residual.activation'

@@ -1,4 +1,4 @@
-// How do stored numbers of any type become float32 without being in memory twice? In pieces.
+// Reading stored numbers of any type as float32, in pieces, so that they are never in memory twice.
 
 import { type StoredType, storedBytes, toFloat32 } from '../tensors/stored-type.ts'
 import type { ByteSource } from './checkpoint-file.ts'
@@ -8,7 +8,7 @@ const chunkBytes = 4 << 20
 /**
  * Fills `result` with the numbers that begin at `at`.
  *
- * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before
+ * @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID if the file is too short
  */
 export async function readFloats(
   file: ByteSource,

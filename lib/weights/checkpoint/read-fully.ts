@@ -1,12 +1,12 @@
-// How is a file opened, and how are bytes at a position of it read, all of them?
+// Opening files, and reading an exact range of bytes.
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ResidualError, systemReason } from '../../errors.ts'
 import { invalidCheckpoint } from './checkpoint-error.ts'
 
-const mostBytes = 1 << 30 // a single read of 2 GiB or more is refused by some systems
+const mostBytes = 1 << 30 // some systems refuse a single read of 2 GiB or more
 
-// A pipe nobody writes to would otherwise block.
+// Otherwise a pipe that nobody writes to would block.
 const readWithoutWaiting = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
 
 /** @throws ResidualError FILE_NOT_FOUND */
@@ -20,10 +20,10 @@ export async function openFile(path: string): Promise<FileHandle> {
 }
 
 /**
- * Fills the targets, one after another, from `position` on. A file that ends before that has been cut since its header was
+ * Fills the targets, one after another, from `position` on. A file that is too short has been truncated since its header was
  * checked.
  *
- * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID
+ * @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID
  */
 export async function readFully(
   handle: FileHandle,
@@ -47,7 +47,7 @@ export function unreadable(path: string, cause: Error): ResidualError {
   return new ResidualError('FILE_NOT_FOUND', `${path} cannot be read: ${cause.message}.`, { cause })
 }
 
-/** The first of them, at least one, that together have at most `bytes`; of a single one that is longer its beginning. */
+/** The first targets, at least one, with at most `bytes` together; if the first is longer, only its beginning. */
 function atMost(targets: readonly Uint8Array[], bytes: number): Uint8Array[] {
   const [first, ...others] = targets as [Uint8Array, ...Uint8Array[]]
   const result = [first.subarray(0, bytes)]
@@ -60,7 +60,7 @@ function atMost(targets: readonly Uint8Array[], bytes: number): Uint8Array[] {
   return result
 }
 
-/** What is left of them behind their first `bytes`. */
+/** The targets without their first `bytes`. */
 function after(targets: readonly Uint8Array[], bytes: number): Uint8Array[] {
   let filled = bytes
   const rest: Uint8Array[] = []

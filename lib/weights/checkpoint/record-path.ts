@@ -1,7 +1,7 @@
-// Where is the record of a checkpoint, and what is a checkpoint called after its file?
+// The path of a checkpoint's record, and the checkpoint's name.
 import { basename, dirname, extname, join } from 'node:path'
 
-/** A file's name without what tells its format: `model` of `model.pth` and of `model.safetensors.index.json`. */
+/** A file's name without its format's extension: `model` for `model.pth` and `model.safetensors.index.json`. */
 export function checkpointStem(path: string): string {
   const file = basename(path)
   const shard = '.index.json'
@@ -9,7 +9,7 @@ export function checkpointStem(path: string): string {
   return whole.slice(0, whole.length - extname(whole).length)
 }
 
-/** Where the record of a checkpoint is, if it has one: `model.json` for `model.pth`. */
+/** The path of a checkpoint's record, if it has one: `model.json` for `model.pth`. */
 export function recordPath(checkpoint: string): string {
   return join(dirname(checkpoint), `${checkpointStem(checkpoint)}.json`)
 }

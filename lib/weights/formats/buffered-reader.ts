@@ -1,16 +1,16 @@
-// How are small things read one after another without a call into the system for each? From a piece of the file in memory.
+// Buffered reading of small fields, without a system call for each.
 import type { ByteSource } from '../checkpoint/checkpoint-file.ts'
 
 const windowBytes = 64 << 10
 
-/** A piece of a file, moved to where it is asked for. */
+/** A window onto a file, moved on demand. */
 export class BufferedReader {
-  /** What of the file is in memory; it begins at `start`. */
+  /** The part of the file in memory, from `start` on. */
   bytes: Buffer = Buffer.alloc(0)
   start = 0
   #memory: Buffer | undefined
 
-  /** `end` is where reading stops though the file may go on. */
+  /** Reading stops at `end`, even if the file continues. */
   constructor(
     private readonly source: ByteSource,
     readonly end = source.size,
@@ -20,7 +20,7 @@ export class BufferedReader {
     return position >= this.start && position + length <= this.start + this.bytes.length
   }
 
-  /** Moves the window to begin at `position`. Less than 64 KiB are in it only where the end comes first. */
+  /** Moves the window to `position`. It holds less than 64 KiB only at the end. */
   async load(position: number): Promise<void> {
     this.#memory ??= Buffer.alloc(Math.min(windowBytes, this.end))
     const bytes = this.#memory.subarray(0, Math.max(Math.min(windowBytes, this.end - position), 0))

@@ -1,4 +1,4 @@
-// In which format is a checkpoint, whatever it is called? Its first bytes tell.
+// Opening a checkpoint of any format, recognised by its first bytes.
 import { ResidualError } from '../../errors.ts'
 import { closingOnError } from '../../files/closing-on-error.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
@@ -6,23 +6,23 @@ import { openCheckpointFile } from '../checkpoint/checkpoint-file.ts'
 import { openFile, unreadable } from '../checkpoint/read-fully.ts'
 import { foreignFile, foreignZip } from './foreign.ts'
 
-/** Readers are loaded when they are needed: some take packages that most who load this package never use. */
+/** Readers are loaded on demand: some need packages that most users never load. */
 interface Format {
   readonly name: string
-  /** Endings of files' names that say so too: a damaged file gets its reader's error then. */
+  /** File extensions that also select the format, so that a damaged file gets its reader's error. */
   readonly endings: readonly string[]
   /** `head` are the first bytes of the file, {@link headBytes} unless it is shorter. */
   readonly matches: (head: Uint8Array) => boolean | Promise<boolean>
   readonly open: (path: string) => Promise<Checkpoint>
 }
 
-// In the order they are asked: older PyTorch files are pickles as Paddle's are, programs of Paddle's are JSON as an index is, and ONNX
-// has no mark of its own.
+// In the order they are tried: older PyTorch files are pickles like Paddle's, Paddle's programs are JSON like an index, and ONNX
+// has no signature.
 const formats: readonly Format[] = [
   {
     name: 'safetensors',
     endings: ['.safetensors'],
-    matches: head => head[8] === 0x7b && head[5] === 0 && head[6] === 0 && head[7] === 0, // '{' behind a length
+    matches: head => head[8] === 0x7b && head[5] === 0 && head[6] === 0 && head[7] === 0, // '{' after a length
     open: async path => (await import('./safetensors/open-safetensors.ts')).openSafetensors(path),
   },
   {
@@ -63,14 +63,14 @@ const formats: readonly Format[] = [
   },
 ]
 
-/** How much of a file is looked at. */
+/** How much of a file is inspected. */
 export const headBytes = 512
 
-/** Endings of the names of files that can be opened. */
+/** Extensions of files that can be opened. */
 export const checkpointEndings: readonly string[] = formats.flatMap(({ endings }) => endings)
 
 /**
- * Opens a checkpoint of any format that can be read. Close it after use.
+ * Opens a checkpoint of any supported format. Close it after use.
  *
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID
  */
@@ -83,11 +83,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     formats.find(({ endings }) => endings.some(ending => path.toLowerCase().endsWith(ending)))
   if (format) return format.open(path)
   const known = formats.map(({ name }) => name).join(', ')
-  throw notACheckpoint(path, `it begins with the bytes ${hex(head.subarray(0, 8))}. Known are ${known}`)
+  throw notACheckpoint(path, `it begins with the bytes ${hex(head.subarray(0, 8))}. Supported are ${known}`)
 }
 
 function notACheckpoint(path: string, why: string): ResidualError {
-  return new ResidualError('CHECKPOINT_INVALID', `${path} is not a checkpoint that can be read: ${why}.`)
+  return new ResidualError('CHECKPOINT_INVALID', `${path} is not a supported checkpoint: ${why}.`)
 }
 
 async function formatOf(head: Uint8Array): Promise<Format | undefined> {
@@ -99,7 +99,7 @@ async function readHead(path: string): Promise<Uint8Array> {
   const handle = await openFile(path)
   try {
     if (!(await handle.stat()).isFile())
-      throw new ResidualError('CHECKPOINT_INVALID', `${path} is no checkpoint: it is not a file.`)
+      throw new ResidualError('CHECKPOINT_INVALID', `${path} is not a checkpoint: it is not a file.`)
     const { bytesRead, buffer } = await handle.read(new Uint8Array(headBytes), 0, headBytes, 0)
     return buffer.subarray(0, bytesRead)
   } catch (cause) {
@@ -109,7 +109,7 @@ async function readHead(path: string): Promise<Uint8Array> {
   }
 }
 
-/** A zip is PyTorch's or Keras' by what it holds. */
+/** The contents of a zip decide whether it is PyTorch's or Keras'. */
 async function openZip(path: string): Promise<Checkpoint> {
   const { readZip } = await import('./zip.ts')
   const { isKerasArchive } = await import('./keras/archive.ts')

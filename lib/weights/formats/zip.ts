@@ -1,4 +1,4 @@
-// Where in a zip file are its entries? The library reads the directory; the data is read by position, as it is stored.
+// The entries of a zip file. yauzl reads the directory; the data is read by position, as it is stored.
 import { Readable } from 'node:stream'
 import type { Entry, RandomAccessReader, ZipFile } from 'yauzl'
 import type { ResidualError } from '../../errors.ts'
@@ -10,9 +10,9 @@ import { CheckedBytes, checkSum } from './views/checked-bytes.ts'
 
 const maxEntries = 200_000
 const maxNameBytes = 1024
-const pieceBytes = 1 << 20 // of an entry that is unpacked
+const pieceBytes = 1 << 20 // of an unpacked entry at a time
 
-/** Whether a file that begins like this may be a zip. A `.keras` file is one as well as a `.pth`. */
+/** Whether a file that begins like this may be a zip. Both `.keras` and `.pth` files are zips. */
 export function looksLikeZip(head: Uint8Array): boolean {
   return head[0] === 0x50 && head[1] === 0x4b && (head[2] === 3 || head[2] === 5) && head[3] === head[2] + 1
 }
@@ -26,15 +26,15 @@ export class Zip {
   ) {}
 
   /**
-   * Where an entry's data is.
+   * Locates an entry's data.
    *
-   * @throws ResidualError CHECKPOINT_INVALID, also where it is compressed or encrypted
+   * @throws ResidualError CHECKPOINT_INVALID, also if it is compressed or encrypted
    */
   async locate(entry: Entry, name: string): Promise<CheckedBytes> {
     if (entry.isEncrypted() || entry.compressionMethod !== 0)
       throw refusedCheckpoint(
         this.source,
-        `'${name}' in it is compressed or encrypted; torch.save stores data as it is`,
+        `its '${name}' is compressed or encrypted; torch.save stores data uncompressed`,
       )
     const { fileDataStart } = await this.file
       .readLocalFileHeaderPromise(entry, { minimal: true })
@@ -45,14 +45,14 @@ export class Zip {
   }
 
   /**
-   * An entry's data, unpacked where it is compressed. The library checks that it has the size it claims.
+   * An entry's data, unpacked if it is compressed. yauzl checks that it has the size it claims.
    *
-   * @throws ResidualError CHECKPOINT_INVALID, at the end also where it is not what its checksum was made of
+   * @throws ResidualError CHECKPOINT_INVALID, at the end also if the checksum does not match
    */
   async *unpack(entry: Entry, name: string): AsyncGenerator<Uint8Array, void> {
     let sum = 0
     try {
-      // Listened to in the same turn: an error of a stream that nobody listens to ends the process.
+      // Attached in the same turn: an error on a stream without listeners ends the process.
       for await (const piece of await this.file.openReadStreamPromise(entry)) {
         sum = crc32(piece, sum)
         yield piece
@@ -64,7 +64,7 @@ export class Zip {
   }
 }
 
-/** @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID */
+/** @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID */
 export async function readZip(source: ByteSource): Promise<Zip> {
   const { default: yauzl } = await import('yauzl')
   const reader = new (readerClass(yauzl.RandomAccessReader))(source)
@@ -94,16 +94,19 @@ async function entriesOf(source: ByteSource, zip: ZipFile): Promise<Map<string, 
   } catch (cause) {
     throw translated(source, cause)
   }
-  // Entries that share their data would have it read, and summed up, once for each.
+  // Entries that share data would have it read and checksummed once per entry.
   if (bytes > source.size)
-    throw invalidCheckpoint(source, `its entries have ${bytes} bytes together, and the file ${source.size}`)
+    throw invalidCheckpoint(
+      source,
+      `its entries claim ${bytes} bytes together, but the file has ${source.size}`,
+    )
   return entries
 }
 
-// The library calls back with a second argument, the number of bytes, that its types do not have.
+// yauzl calls back with a second argument, the number of bytes, which its types lack.
 type Done = (error: Error | null, bytes?: number) => void
 
-/** What gives the library bytes, most of them without asking the system. */
+/** A buffered reader for yauzl. */
 function readerClass(Base: typeof RandomAccessReader) {
   return class extends Base {
     readonly #window: BufferedReader

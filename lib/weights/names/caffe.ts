@@ -1,8 +1,8 @@
-// What do ResNets out of Caffe call their tensors? A layer for mean and variance, another for scale and offset, as in the networks
-// of https://github.com/KaimingHe/deep-residual-networks.
+// The naming schemes of ResNets from Caffe: one layer for mean and variance, another for scale and offset, as in
+// https://github.com/KaimingHe/deep-residual-networks.
 import type { Scheme } from './scheme.ts'
 
-/** Layers' blobs by their number, as Caffe writes them to HDF5 (below `data/`). */
+/** Layers' blobs by their index, as Caffe writes them to HDF5 (below `data/`). */
 export const caffe: Scheme = {
   name: 'Caffe',
   marks: ['conv1/0', 'res2a_branch2a/0', 'scale_conv1/0'],
@@ -36,7 +36,7 @@ export const caffe: Scheme = {
   input: 'caffe',
 }
 
-/** The same layers as modules of PyTorch, as converters from Caffe write them. */
+/** The same layers as PyTorch modules, as converters from Caffe write them. */
 export const caffeInPyTorch: Scheme = {
   ...caffe,
   name: 'Caffe, converted',

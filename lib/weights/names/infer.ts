@@ -1,11 +1,11 @@
-// Which ResNet do these tensors make, under our names, which are torchvision's?
+// Inference of a ResNet's options from its tensors, under our names, which are torchvision's.
 import { ResidualError } from '../../errors.ts'
 import { stemNames } from '../../model/blocks.ts'
 import { bottleneckExpansion, findLayers, type ResNetOptions, resnet } from '../../model/resnet.ts'
 import type { WeightSource } from '../source.ts'
 
 const stemWidth = 64 // of the stem and of the first stage, at width 1
-const lastWidth = 512 // of the last stage: rounding changes the width least there
+const lastWidth = 512 // of the last stage, where rounding changes the width least
 
 /**
  * The options of the ResNet whose tensors these are, from their names and shapes. v1 and v1.5 have the same tensors, so
@@ -23,7 +23,7 @@ export function inferResNet(source: WeightSource): ResNetOptions {
   }
 }
 
-/** The options that the names and a few of the shapes speak for; they may be none that exist. */
+/** The options suggested by the names and a few shapes; they may be invalid. */
 function guess(source: WeightSource): ResNetOptions {
   const has = (name: string) => source.shape(name) !== undefined
   const [first, second, third] = stemNames.deep
@@ -61,7 +61,7 @@ function guess(source: WeightSource): ResNetOptions {
   ]
   const common = { layers, classes: classifier[0]!, width, ...(isDeep && { deepStem }) }
   if (block === 'basic') {
-    // The projection's convolution is its layer 0, or 1 behind an average pool.
+    // The projection's convolution is its layer 0, or 1 after an average pool.
     const projectFirst = ['0', '1'].some(i => has(`layer1.0.downsample.${i}.weight`))
     return projectFirst ? { ...common, projectFirst } : common
   }
@@ -74,7 +74,7 @@ function guess(source: WeightSource): ResNetOptions {
 function notResNet(source: WeightSource, reason: string, cause?: unknown): ResidualError {
   return new ResidualError(
     'CHECKPOINT_MISMATCH',
-    `${source.description} holds no ResNet that can be run: ${reason}.`,
+    `${source.description} does not hold a supported ResNet: ${reason}.`,
     { cause },
   )
 }

@@ -1,4 +1,4 @@
-// What does keras.applications call the tensors of a ResNet? They are of v1, and their convolutions have biases.
+// The naming schemes of keras.applications. Its ResNets are v1, and their convolutions have biases.
 import { caffe } from './caffe.ts'
 import type { Scheme } from './scheme.ts'
 
@@ -29,7 +29,7 @@ export const keras: Scheme = {
 }
 
 /**
- * Those of keras.applications until Keras 2.2.4 (2018), which took Caffe's names for the layers and Keras' usual epsilon:
+ * The names of keras.applications until Keras 2.2.4 (2018), with Caffe's layer names and Keras' usual epsilon:
  * https://github.com/keras-team/keras-applications/blob/1.0.6/keras_applications/resnet50.py.
  */
 export const kerasUntil2018: Scheme = {
@@ -43,7 +43,7 @@ export const kerasUntil2018: Scheme = {
   epsilon: 1e-3,
 }
 
-/** The same as Keras 1 wrote it: the variables repeat the layer's name, and what is called `std` is the variance. */
+/** The same as written by Keras 1: variables repeat the layer's name, and `std` is actually the variance. */
 export const keras1: Scheme = {
   ...kerasUntil2018,
   name: 'Keras 1',

@@ -1,31 +1,31 @@
-// The networks in a file, by the names of their tensors; and which one is taken where there are several.
+// The networks in a file, found by their tensors' names, and the choice among several.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { excerpt } from './excerpt.ts'
+import { excerpt } from './name-list.ts'
 import type { Scheme } from './scheme.ts'
 import { schemes } from './schemes.ts'
 
 /** A network in a file. */
 export interface FoundNetwork {
   readonly scheme: Scheme
-  /** What stands before all its names: `state_dict.module.`, say. */
+  /** The prefix of all its names, such as `state_dict.module.`. */
   readonly prefix: string
 }
 
-/** The one that is taken. */
+/** The chosen network. */
 export interface ChosenNetwork extends FoundNetwork {
-  /** Prefixes of those that it was taken in place of. */
+  /** Prefixes of the networks it was preferred to. */
   readonly others: readonly string[]
 }
 
-/** Of schemes that differ in details the name of the first. */
+/** One name for schemes that differ only in details. */
 const families = new Set(schemes.map(({ name }) => name.split(',')[0]))
 
 /**
- * The network of a file. Where there are several it is the one whose names begin with `wanted`; without that the averaged one (`ema`),
- * as timm prefers it, if there is one beside a single other.
+ * The network of a file. If there are several, it is the one whose names begin with `wanted`; without that, of two networks
+ * the averaged one (`ema`), which timm prefers too.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH where there is none, or several and nothing says which
+ * @throws ResidualError CHECKPOINT_MISMATCH if there is none, or several and nothing decides between them
  */
 export function findNetwork(file: Checkpoint, wanted?: string): ChosenNetwork {
   const all = networksIn(file)
@@ -41,26 +41,26 @@ export function findNetwork(file: Checkpoint, wanted?: string): ChosenNetwork {
   const list = excerpt(all.map(({ prefix }) => (prefix === '' ? "''" : prefix)))
   const problem =
     named.length === 0
-      ? `${file.path} has no network behind '${wanted}': there are those behind ${list}`
-      : `${file.path} holds ${named.length} networks, behind ${list}`
-  throw new ResidualError('CHECKPOINT_MISMATCH', `${problem}. Say which with --prefix, or 'prefix'.`)
+      ? `${file.path} has no network with the prefix '${wanted}', only ${list}`
+      : `${file.path} holds ${named.length} networks, with the prefixes ${list}`
+  throw new ResidualError('CHECKPOINT_MISMATCH', `${problem}. Choose one with --prefix, or 'prefix'.`)
 }
 
-/** Each with the name of its first layer, which no two share. */
+/** Each with the name of its first layer, which is unique. */
 function networksIn(file: Checkpoint): (FoundNetwork & { readonly stem: string })[] {
   const names = [...file.tensors.keys()]
   const found = new Map<string, FoundNetwork & { readonly stem: string }>()
   for (const scheme of schemes)
     for (const prefix of prefixes(file, names, scheme.marks)) {
       const stem = (prefix + scheme.marks[0]!).replace(/[./][^./]*$/, '')
-      // Those that share names with others are asked first.
+      // Schemes that share names with others come first.
       const known = found.has(stem) || [...found.values()].some(each => each.prefix === prefix)
       if (!known) found.set(stem, { scheme, prefix, stem })
     }
   return [...found.values()]
 }
 
-/** All behind which the file has `marks`. */
+/** All prefixes under which the file has `marks`. */
 function prefixes(file: Checkpoint, names: readonly string[], marks: readonly string[]): string[] {
   const [first, ...others] = marks as [string, ...string[]]
   return names
@@ -74,7 +74,7 @@ function isAveraged(prefix: string): boolean {
   return /(^|[._])ema[._]/.test(prefix)
 }
 
-/** Whether a name begins with these parts of one: `student` and `student.` are the same. */
+/** Whether a name begins with these segments: `student` and `student.` are equivalent. */
 function isBehind(name: string, parts: string): boolean {
   if (!name.startsWith(parts)) return false
   return parts === '' || /[./]$/.test(parts) || /[./]/.test(name[parts.length] ?? '')
@@ -85,7 +85,7 @@ function noNetwork(file: Checkpoint): ResidualError {
   const some = names.length > 0 ? `${names.length} tensors, such as ${excerpt(names)}` : 'no tensors'
   return new ResidualError(
     'CHECKPOINT_MISMATCH',
-    `${file.path} holds no ResNet that is known: it has ${some}. ` +
-      `Known are the names of ${[...families].join('; ')}.`,
+    `${file.path} does not hold a known ResNet: it has ${some}. ` +
+      `Known naming schemes: ${[...families].join('; ')}.`,
   )
 }

@@ -1,8 +1,8 @@
-// What PaddlePaddle's networks call the tensors of a ResNet: paddle.vision as torchvision, its tutorial and PaddleClas otherwise.
+// The naming schemes of PaddlePaddle: paddle.vision like torchvision, its tutorial and PaddleClas their own.
 import type { Scheme } from './scheme.ts'
 import { torchvision } from './torchvision.ts'
 
-/** `paddle.vision.models.resnet50` and its like. */
+/** `paddle.vision.models.resnet50` and the like. */
 export const paddleVision: Scheme = {
   ...torchvision,
   name: 'paddle.vision',
@@ -25,7 +25,7 @@ export const paddleDygraph: Scheme = {
   classifier: 'out',
 }
 
-/** The same of PaddleClas in the first half of 2020, which called its blocks as Caffe does. */
+/** The same in PaddleClas in the first half of 2020, with Caffe's names for blocks. */
 export const paddleDygraphCaffe: Scheme = {
   ...paddleDygraph,
   name: "Paddle dygraph, Caffe's blocks",
@@ -37,7 +37,7 @@ export const paddleDygraphCaffe: Scheme = {
   projection: { conv: 'res{i+1}{j:a}.short._conv', norm: 'res{i+1}{j:a}.short._batch_norm' },
 }
 
-/** The same of PaddleClas' `ResNet50_vd` and its like, which are ResNet-D. Those of `ResNet50_vc`, a ResNet-C, are called the same. */
+/** The same in PaddleClas' `ResNet50_vd` and the like, which are ResNet-D. `ResNet50_vc`, a ResNet-C, has the same names. */
 export const paddleDygraphVd: Scheme = {
   ...paddleDygraph,
   name: 'Paddle dygraph, vd',
@@ -50,7 +50,7 @@ export const paddleDygraphVd: Scheme = {
   averagedShortcut: true,
 }
 
-/** `ResNeXt101_32x8d_wsl` and its like, of PaddleClas. */
+/** PaddleClas' `ResNeXt101_32x8d_wsl` and the like. */
 export const paddleWsl: Scheme = {
   ...paddleVision,
   name: 'PaddleClas, WSL',
@@ -86,7 +86,7 @@ export const paddleClasBlocksVd: Scheme = {
   averagedShortcut: true,
 }
 
-/** PaddleClas's static graphs, whose parameters are named as Caffe's layers. */
+/** PaddleClas' static graphs, with parameters named like Caffe's layers. */
 export const paddleClas: Scheme = {
   ...paddleVision,
   name: 'PaddleClas',
@@ -106,7 +106,7 @@ export const paddleClas: Scheme = {
   },
 }
 
-/** The names of batch norms leave out the first three letters of the convolutions'. */
+/** Batch norms are named after their convolution without its first three letters. */
 export const paddleClasVd: Scheme = {
   ...paddleClas,
   name: 'PaddleClas, vd',
@@ -121,7 +121,7 @@ export const paddleClasVd: Scheme = {
 
 const namedClassifier = { linearWeight: '{classifier}_weights', linearBias: '{classifier}_offset' } as const
 
-/** ResNeXts, whose stem and classifier are called otherwise. */
+/** ResNeXts, with other names for stem and classifier. */
 export const paddleClasNext: Scheme = {
   ...paddleClas,
   name: 'PaddleClas, ResNeXt',

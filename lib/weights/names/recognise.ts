@@ -1,43 +1,43 @@
-// Whose file is this, and which network does it hold?
+// Recognition of a file: its naming scheme, and the network it holds.
 import { ResidualError } from '../../errors.ts'
 import type { Network } from '../../model/graph.ts'
 import { parametersOf } from '../../model/parameters.ts'
 import { type ResNetOptions, resnet } from '../../model/resnet.ts'
 import { architectureKey, type Checkpoint, problemKey } from '../checkpoint/checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
-import { excerpt } from './excerpt.ts'
+import { checkNothingElse } from './extra-tensors.ts'
 import { inferResNet } from './infer.ts'
+import { excerpt } from './name-list.ts'
 import { findNetwork } from './networks.ts'
-import { checkNothingElse } from './outside.ts'
 import type { Scheme } from './scheme.ts'
 import { translate } from './translated.ts'
 import { findUnsupported } from './unsupported.ts'
 
-/** A network that a file was found to hold. */
+/** A network recognised in a file. */
 export interface Recognised {
   readonly scheme: Scheme
-  /** What stands before all names in the file: `state_dict.module.`, say. */
+  /** The prefix of all names in the file, such as `state_dict.module.`. */
   readonly prefix: string
   readonly architecture: ResNetOptions
   readonly network: Network
-  /** Its tensors, under the names that the network has for them. */
+  /** Its tensors, under the network's own names. */
   readonly weights: WeightSource
 }
 
 /**
- * Finds scheme and prefix by the names in the file and the architecture by the shapes. `known` is what somebody else says of the
- * architecture: it is believed, and if it has `layers`, nothing is inferred. `wanted` is what the names of the network begin with,
- * where the file holds several, or more than one network.
+ * Finds the scheme and the prefix from the names in the file, and the architecture from the shapes. `known` is what is known
+ * of the architecture: it is trusted, and if it has `layers`, nothing is inferred. `wanted` is the prefix of the network's names,
+ * if the file holds more than that network.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH where the file holds no ResNet that can be run, or another one than is `known`
+ * @throws ResidualError CHECKPOINT_MISMATCH if the file holds no supported ResNet, or a different one from `known`
  */
 export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}, wanted?: string): Recognised {
   try {
     const problem = file.metadata.get(problemKey)
-    if (problem !== undefined) throw mismatch(`${file.path} cannot be run: ${problem}`)
+    if (problem !== undefined) throw mismatch(`${file.path} is not supported: ${problem}`)
     const { scheme: found, prefix, others } = findNetwork(file, wanted)
     const said = { ...metadataOf(file), ...known }
-    const { averagedShortcut = found.averagedShortcut ?? false } = said // which our names for projections depend on
+    const { averagedShortcut = found.averagedShortcut ?? false } = said // our names for projections depend on it
     const scheme = { ...withOwnClassifier(found, prefix, file), averagedShortcut }
     const { stride, epsilon } = scheme
     const told = { stride, epsilon, ...(averagedShortcut && { averagedShortcut }) }
@@ -56,8 +56,8 @@ export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}, 
 }
 
 /**
- * The scheme with the classifier that the file has. People who fine-tune put one of their own on the network, under any name: the
- * linear layer of the file, if it has just one.
+ * The scheme with the file's own classifier. Fine-tuned networks may have one under any name: it is the file's linear layer, if
+ * there is only one.
  */
 function withOwnClassifier(scheme: Scheme, prefix: string, { tensors }: Checkpoint): Scheme {
   const [first, after, ...more] = scheme.tensors.linearWeight.split('{classifier}') as [string, string]
@@ -77,25 +77,25 @@ function metadataOf({ metadata, path }: Checkpoint): Partial<ResNetOptions> {
   try {
     const json: unknown = JSON.parse(text)
     if (typeof json === 'object' && json !== null) return json
-  } catch {} // told below
-  throw mismatch(`The metadata '${architectureKey}' of ${path} is no JSON object`)
+  } catch {} // reported below
+  throw mismatch(`The metadata '${architectureKey}' of ${path} must be a JSON object`)
 }
 
 function build(architecture: ResNetOptions, file: Checkpoint): Network {
   try {
     return resnet(architecture)
   } catch (cause) {
-    throw mismatch(`${file.path} holds no ResNet that can be run: ${(cause as Error).message}`, cause)
+    throw mismatch(`${file.path} does not hold a supported ResNet: ${(cause as Error).message}`, cause)
   }
 }
 
-/** What does not fit is called by its name where that is known. */
+/** Names what does not fit, if it is recognised. */
 function byName(error: unknown, file: Checkpoint): unknown {
   if (!(error instanceof ResidualError && error.code === 'CHECKPOINT_MISMATCH')) return error
   const found = findUnsupported(file.tensors.keys())
   if (!found) return error
   const problem = `${file.path} holds ${found.what}, as '${excerpt([found.name])}' shows`
-  const remedy = found.remedy ?? 'what can be run are plain ResNets, ResNeXts and wide ResNets'
+  const remedy = found.remedy ?? 'supported are plain ResNets, ResNeXts and wide ResNets'
   return mismatch(`${problem}: ${remedy}`, error)
 }
 

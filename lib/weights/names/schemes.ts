@@ -1,4 +1,4 @@
-// Which naming schemes are known, and in which order are they asked?
+// The known naming schemes, in the order they are tried.
 import { caffe, caffeInPyTorch } from './caffe.ts'
 import { keras, keras1, kerasUntil2018 } from './keras.ts'
 import {
@@ -18,7 +18,7 @@ import type { Scheme } from './scheme.ts'
 import { folded, foldedC, foldedD, openMMLab, timmC, timmD, torchvision } from './torchvision.ts'
 import { transformers } from './transformers.ts'
 
-/** The first whose marks a file has counts: those that share names with torchvision stand before it. */
+/** The first whose marks a file has is chosen: those that share names with torchvision come before it. */
 export const schemes: readonly Scheme[] = [
   transformers,
   paddleDygraph,

@@ -1,4 +1,4 @@
-// What do torchvision, timm and those who build on them call the tensors of a ResNet? Our own names are these.
+// The naming schemes of torchvision, timm and those who build on them. Our own names are torchvision's.
 import { stemNames } from '../../model/blocks.ts'
 import type { LayerNames, Scheme } from './scheme.ts'
 
@@ -25,7 +25,7 @@ export const torchvision: Scheme = {
   input: 'imagenet',
 }
 
-/** With batch norms folded into convolutions, which have biases instead: what `residual convert --folded` writes. */
+/** With batch norms folded into convolutions, which have biases instead, as `residual convert --folded` writes them. */
 export const folded: Scheme = {
   ...torchvision,
   name: 'torchvision, folded',
@@ -53,7 +53,7 @@ export const timmC: Scheme = {
   stem: [named(first), named(second), named(third)],
 }
 
-/** timm's ResNet-D: an average pool before projections as well, which has the number 0 among their layers. */
+/** timm's ResNet-D: also an average pool before projections, as layer 0 of each. */
 export const timmD: Scheme = {
   ...timmC,
   name: 'timm, ResNet-D',

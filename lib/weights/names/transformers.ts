@@ -1,4 +1,4 @@
-// What does Hugging Face's transformers call the tensors of a ResNet (ResNetForImageClassification)?
+// The naming scheme of Hugging Face's transformers (ResNetForImageClassification).
 import type { Scheme } from './scheme.ts'
 import { torchvision } from './torchvision.ts'
 

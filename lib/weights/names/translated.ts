@@ -1,31 +1,31 @@
-// How does a file of some scheme become tensors with our names, in our layout?
+// A file of any naming scheme as tensors with our names, in our layout.
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
 import { tensorNotFound, type WeightSource } from '../source.ts'
 import { keepStored } from '../stored-source.ts'
-import { isOfTraining } from './outside.ts'
-import { nameAt, type Part, placeOf } from './places.ts'
+import { isOfTraining } from './extra-tensors.ts'
+import { nameAt, placeOf, type TensorRole } from './name-mapping.ts'
 import type { Scheme, TensorNames } from './scheme.ts'
 
-/** What one of our tensors is made of: names in the file, prefix included. */
+/** The sources of one of our tensors: names in the file, including the prefix. */
 interface Recipe {
-  readonly part: Part
-  /** Undefined where the scheme has no such tensor: then a batch norm is the identity, as wide as `conv`. */
+  readonly part: TensorRole
+  /** Undefined if the scheme has no such tensor: the batch norm is then the identity, as wide as `conv`. */
   readonly own: string | undefined
   readonly conv: string | undefined
-  /** Of a mean: what is subtracted of it, for the convolution before adds that. */
+  /** For a mean: the bias that the preceding convolution adds, to be subtracted from it. */
   readonly bias: string | undefined
   readonly factor: string | undefined
-  /** Whether output channels come last in the file. */
+  /** Whether the file has output channels last. */
   readonly turned: boolean
 }
 
-const identity: { readonly [part in Part]?: number } = { gamma: 1, beta: 0, mean: 0, variance: 1 }
+const identity: { readonly [part in TensorRole]?: number } = { gamma: 1, beta: 0, mean: 0, variance: 1 }
 
 /**
- * The tensors behind `prefix` in a file of `scheme`. Any name may be asked for; `names()` lists those of `ours`, which a network
- * wants, as far as the file has them, and after them, under its own names, what the file has of no use to that network.
+ * The tensors with `prefix` in a file of `scheme`. Any name may be read; `names()` lists those of `ours`, the names a network
+ * needs, as far as the file has them, followed by the file's unused tensors under their own names.
  */
 export function translate(
   file: Checkpoint,
@@ -96,7 +96,7 @@ function makeRecipe(file: Checkpoint, scheme: Scheme, prefix: string, name: stri
   }
 }
 
-/** In our order. */
+/** In our dimension order. */
 function shapeOf(
   { own, conv, turned, part }: Recipe,
   { tensors }: Checkpoint,
@@ -120,14 +120,14 @@ async function make(
   const data =
     own === undefined ? new Float32Array(shape[0]!).fill(identity[part]!) : await file.read(own, into)
   if (factor !== undefined) {
-    // A factor of 0 stands for statistics of nothing, which Caffe takes for 0.
+    // A factor of 0 means that there are no statistics; Caffe then uses 0.
     const [divisor = 0] = await file.read(factor)
     for (let k = 0; k < data.length; k++) data[k] = divisor === 0 ? 0 : data[k]! / divisor
   }
   if (bias !== undefined) {
     const added = await file.read(bias)
     if (added.length !== data.length) {
-      const problem = `'${bias}' of ${file.path} has ${added.length} values, and what it is added to ${data.length}`
+      const problem = `'${bias}' of ${file.path} has ${added.length} values, but it is added to ${data.length}`
       throw new ResidualError('CHECKPOINT_MISMATCH', `${problem} channels.`)
     }
     for (let k = 0; k < data.length; k++) data[k]! -= added[k]!
@@ -135,7 +135,7 @@ async function make(
   return data
 }
 
-/** Of `[R,S,C,K]` in the file `[K,C,R,S]`, the `shape` of the result; of `[C,K]` `[K,C]`. */
+/** Transposes `[R,S,C,K]` in the file to `[K,C,R,S]`, the `shape` of the result, and `[C,K]` to `[K,C]`. */
 async function readChannelsFirst(
   file: Checkpoint,
   name: string,

@@ -1,9 +1,9 @@
-// What does a tensor that was read have to be? It fits into memory and every number is finite.
+// Checks of a tensor that was read: it fits into memory and every number is finite.
 import { ResidualError } from '../../errors.ts'
 import { indexOutside } from './float16.ts'
 
 /**
- * `into` where it is as long as that, else a new array.
+ * `into` if it has that length, else a new array.
  *
  * @throws ResidualError OUT_OF_MEMORY
  */
@@ -17,7 +17,7 @@ export function allocateFloats(
   try {
     return new Float32Array(length)
   } catch (cause) {
-    const problem = `'${name}' in ${path} takes ${length * 4} bytes as float32, more than can be had`
+    const problem = `'${name}' in ${path} needs ${length * 4} bytes as float32, more than is available`
     throw new ResidualError('OUT_OF_MEMORY', `${problem}.`, { cause })
   }
 }
@@ -30,5 +30,5 @@ export function allocateFloats(
 export function checkFinite(name: string, values: Float32Array, path: string): Float32Array {
   const bad = indexOutside(values, Number.POSITIVE_INFINITY)
   if (bad < 0) return values
-  throw new ResidualError('NON_FINITE', `'${name}' in ${path} holds ${values[bad]} at index ${bad}.`)
+  throw new ResidualError('NON_FINITE', `'${name}' in ${path} is ${values[bad]} at index ${bad}.`)
 }

@@ -1,4 +1,4 @@
-// How do the two 16-bit formats map to float32 and back, and what do they not hold?
+// Conversion between float32 and the two 16-bit formats, and its limits.
 
 const bits = new Uint32Array(1)
 const float = new Float32Array(bits.buffer)
@@ -26,7 +26,7 @@ function halfTable(): Float32Array {
   return halves
 }
 
-/** Writes the float32 values of half-precision `source` to `target`, which must be as long. */
+/** Writes the float32 values of half-precision `source` to `target`, which must have the same length. */
 export function decodeFloat16(source: Uint16Array, target: Float32Array): void {
   const table = halfTable()
   for (let i = 0; i < source.length; i++) target[i] = table[source[i]!]!
@@ -62,8 +62,8 @@ export function encodeBFloat16(value: number): number {
   return (all + 0x7fff + ((all >>> 16) & 1)) >>> 16
 }
 
-/** The first index of a NaN, or of a magnitude of at least `limit`; -1 where there is none. */
+/** The first index of a NaN, or of a magnitude of at least `limit`; -1 if there is none. */
 export function indexOutside(values: Float32Array, limit: number): number {
-  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < limit)) return i // a NaN is less than nothing
+  for (let i = 0; i < values.length; i++) if (!(Math.abs(values[i]!) < limit)) return i // comparisons with NaN are false
   return -1
 }

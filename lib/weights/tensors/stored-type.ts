@@ -1,7 +1,7 @@
-// Which types can stored weights have, and how do their bytes become float32?
+// The types of stored weights, and their conversion to float32.
 import { decodeBFloat16, decodeFloat16 } from './float16.ts'
 
-/** Bytes of one number, by the name safetensors has for the type. `core::StoredType` is its twin. */
+/** Bytes per number, by safetensors' name for the type. Must match `core::StoredType`. */
 export const storedBytes = { F32: 4, F16: 2, BF16: 2, F64: 8 } as const
 export type StoredType = keyof typeof storedBytes
 
@@ -9,7 +9,7 @@ export function isStoredType(dtype: string): dtype is StoredType {
   return Object.hasOwn(storedBytes, dtype)
 }
 
-/** Writes what `bytes`, aligned for their type, hold to `target`, which has as many numbers. F64 is rounded. */
+/** Decodes `bytes`, aligned for their type, to `target`, which has as many numbers. F64 is rounded. */
 export function toFloat32(type: StoredType, bytes: Uint8Array, target: Float32Array): void {
   const { buffer, byteOffset } = bytes
   const { length } = target

@@ -1,15 +1,15 @@
-// What do a tensor's numbers look like? A few words about them, and a histogram.
+// Statistics and a histogram of a tensor's numbers.
 
 export interface Summary {
   readonly min: number
   readonly max: number
   readonly mean: number
   readonly std: number
-  /** How many lie in each of as many equal parts of what is between `min` and `max`. */
+  /** Counts of equal-width bins between `min` and `max`. */
   readonly histogram: readonly number[]
 }
 
-/** Of at least one number, all finite; in float64. */
+/** Summarises at least one number, all finite, in float64. */
 export function summarise(values: Float32Array, bins = 16): Summary {
   let [min, max, sum] = [values[0]!, values[0]!, 0]
   for (const value of values) {

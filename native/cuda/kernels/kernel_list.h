@@ -3,6 +3,7 @@
 
 #include <new>
 
+#include "cuda/kernels/channel_gate.h"
 #include "cuda/kernels/conv_direct.h"
 #include "cuda/kernels/convert.h"
 #include "cuda/kernels/pool.h"
@@ -10,15 +11,16 @@
 #include "cuda/kernels/softmax.h"
 
 // X(name on the device, the struct...)
-#define RESIDUAL_KERNELS_OF(X, suffix, T) \
-  X(normalize_##suffix, Normalize<T>)     \
-  X(import_##suffix, Import<T>)           \
-  X(export_##suffix, Export<T>)           \
-  X(max_pool_##suffix, MaxPool<T>)        \
-  X(avg_pool_##suffix, AvgPool<T>)        \
-  X(softmax_##suffix, Softmax<T>)         \
-  X(sigmoid_##suffix, Sigmoid<T>)         \
-  X(pointwise_##suffix, Pointwise<T>)     \
+#define RESIDUAL_KERNELS_OF(X, suffix, T)  \
+  X(normalize_##suffix, Normalize<T>)      \
+  X(import_##suffix, Import<T>)            \
+  X(export_##suffix, Export<T>)            \
+  X(max_pool_##suffix, MaxPool<T>)         \
+  X(avg_pool_##suffix, AvgPool<T>)         \
+  X(softmax_##suffix, Softmax<T>)          \
+  X(sigmoid_##suffix, Sigmoid<T>)          \
+  X(channel_gate_##suffix, ChannelGate<T>) \
+  X(pointwise_##suffix, Pointwise<T>)      \
   X(direct_conv_##suffix, DirectConv<T, T>)
 
 #define RESIDUAL_KERNELS(X)                           \

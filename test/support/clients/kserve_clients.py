@@ -80,13 +80,13 @@ def rest_refusals(m):
         async with rest() as client:
             for datatype, values in m.others("tensor"):
                 request = request_of(m, "tensor", True, values, datatype)
-                pattern = f"^The input 'tensor' is FP32, not {datatype}.*'400 Bad Request'"
+                pattern = f"^The datatype of the input 'tensor' must be FP32, not {datatype}.*'400 Bad Request'"
                 await refused_later(client.infer(url, request, model_name=m.model), error, pattern, datatype)
             other = client.infer(url, request_of(m, "pixels"), model_name="other")
-            await refused_later(other, error, "^There is no model 'other'.*'404 Not Found'", "another model")
+            await refused_later(other, error, "^Unknown model 'other'.*'404 Not Found'", "another model")
         async with rest("v1") as client:
             call = client.infer(url, {"instances": []}, model_name=m.model)
-            await refused_later(call, error, "^There is nothing at POST /v1/.*'404 Not Found'", "the older protocol")
+            await refused_later(call, error, "^The server has nothing at POST /v1/.*'404 Not Found'", "the older protocol")
 
     asyncio.run(check())
 
@@ -138,7 +138,7 @@ def grpc_refusals(m):
             for name in m.inputs:
                 for datatype, values in m.others(name):
                     request = request_of(m, name, True, values, datatype)
-                    pattern = f"The input '{name}' is {m.datatype(name)}, not {datatype}"
+                    pattern = f"The datatype of the input '{name}' must be {m.datatype(name)}, not {datatype}"
                     await refused_later(client.infer(request), grpc.RpcError, pattern, f"{datatype} for {name}")
             request = InferRequest("other", request_of(m, "pixels").inputs)
             await refused_later(client.infer(request), grpc.RpcError, "MODEL_NOT_SERVED", "another model")

@@ -36,8 +36,8 @@ def health_and_metadata(m):
         equal([tensor.optional for tensor in config.input], [True] * 3, "optional inputs")
         equal(config.input[1].data_type, model_config_pb2.TYPE_UINT8, "datatype")
         equal([list(config.input[1].dims), config.max_batch_size >= 3], [[64, 64, 3], True], "shape")
-        refused(lambda: client.get_model_metadata("other"), Refusal, "NOT_FOUND.*no model 'other'", "metadata")
-        refused(lambda: client.get_model_config("other"), Refusal, "NOT_FOUND.*no model 'other'", "config")
+        refused(lambda: client.get_model_metadata("other"), Refusal, "NOT_FOUND.*Unknown model 'other'", "metadata")
+        refused(lambda: client.get_model_config("other"), Refusal, "NOT_FOUND.*Unknown model 'other'", "config")
     with grpcio.insecure_channel(m.grpc) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         equal(check(b""), b"\x08\x01", "gRPC's own health check")  # status: SERVING
@@ -96,7 +96,7 @@ def every_datatype(m):
             others = [*m.others(name), ("BF16", np.ones(m.inputs[name].shape, ml_dtypes.bfloat16))]
             for datatype, values in others:
                 tensor = input_of(m, name, values, datatype)
-                pattern = f"INVALID_ARGUMENT.*The input '{name}' is {m.datatype(name)}, not {datatype}"
+                pattern = f"INVALID_ARGUMENT.*The datatype of the input '{name}' must be {m.datatype(name)}, not {datatype}"
                 refused(lambda: client.infer(m.model, [tensor]), Refusal, pattern, f"{datatype} for {name}")
 
 
@@ -228,7 +228,7 @@ def stream(m):
                 for output, expected in m.expected[name].items():
                     same(result.as_numpy(output), expected, f"{output} of {name} in a stream")
             result, error = answers.get_nowait()
-            matches(error, "no model 'other'.*MODEL_NOT_SERVED", "another model in a stream")
+            matches(error, "Unknown model 'other'.*MODEL_NOT_SERVED", "another model in a stream")
             result, error = answers.get_nowait()
             same(result.as_numpy("logits"), m.expected["pixels"]["logits"], "what follows an error in a stream")
             equal(answers.empty(), True, "that there are no more answers")

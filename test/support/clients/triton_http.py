@@ -36,8 +36,8 @@ def health_and_metadata(m):
         config = client.get_model_config(m.model, "1")
         equal([tensor["optional"] for tensor in config["input"]], [True] * 3, "optional inputs")
         assert config["max_batch_size"] >= 3, config
-        refused(lambda: client.get_model_metadata("other"), Refusal, r"^\[404\] There is no model 'other'", "metadata")
-        refused(lambda: client.get_model_config(m.model, "7"), Refusal, r"^\[404\].* of version '7'", "config")
+        refused(lambda: client.get_model_metadata("other"), Refusal, r"^\[404\] Unknown model 'other'", "metadata")
+        refused(lambda: client.get_model_config(m.model, "7"), Refusal, r"^\[404\].*, version '7'", "config")
 
 
 def statistics_and_repository(m):
@@ -86,7 +86,7 @@ def every_datatype(m):
                 for binary in (True, False):
                     if name != "pictures" or binary:
                         tensor = input_of(m, name, binary, values, datatype)
-                        pattern = rf"^\[400\] The input '{name}' is {m.datatype(name)}, not {datatype}\."
+                        pattern = rf"^\[400\] The datatype of the input '{name}' must be {m.datatype(name)}, not {datatype}\."
                         refused(lambda: client.infer(m.model, [tensor]), Refusal, pattern, f"{datatype} for {name}")
             import ml_dtypes
 

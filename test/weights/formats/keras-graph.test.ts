@@ -87,7 +87,7 @@ describe('what a Keras model does to images', () => {
     ['Resizing', [layer('Resizing')]],
   ])('is refused by the layer: %s', (_, layers) => {
     const { problem } = facts(layer('InputLayer'), ...layers, conv)
-    expect(problem).toMatch(/its layer '\w+' \(\w+\) does something to images/)
+    expect(problem).toMatch(/its layer '\w+' \(\w+\) prepares images in an unsupported way/)
   })
 })
 
@@ -114,21 +114,21 @@ describe('the layers of a Keras model', () => {
       layers: [conv, layer('Activation', { activation: 'swish' })],
     })
     const model = { class_name: 'Sequential', config: { layers: [inner, layer('Dense')] } }
-    expect(kerasFacts(model).problem).toContain('has the activation "swish"')
+    expect(kerasFacts(model).problem).toContain('has the unsupported activation "swish"')
   })
 
   it.each<[string, object, string]>([
     [
       'GlobalMaxPooling2D',
       layer('GlobalMaxPooling2D'),
-      "'globalmaxpooling2d' (GlobalMaxPooling2D) is none that",
+      "'globalmaxpooling2d' (GlobalMaxPooling2D) does not occur",
     ],
-    ['Concatenate', layer('Concatenate'), '(Concatenate) is none that a ResNet has'],
-    ['a constant', layer('Add', {}, [from('a'), 1]), '(Add) computes with a constant'],
+    ['Concatenate', layer('Concatenate'), '(Concatenate) does not occur in a ResNet'],
+    ['a constant', layer('Add', {}, [from('a'), 1]), '(Add) uses a constant operand'],
     ['a dilation', layer('Conv2D', { dilation_rate: [2, 2] }), '(Conv2D) is dilated by 2,2'],
-    ['ReLU6', layer('ReLU', { max_value: 6 }), '(ReLU) is bounded or leaky'],
-    ['another activation', layer('Conv2D', { activation: 'gelu' }), 'has the activation "gelu"'],
-    ['another pool', layer('AveragePooling2D', { pool_size: [2, 2] }), '(AveragePooling2D) is none that'],
+    ['ReLU6', layer('ReLU', { max_value: 6 }), '(ReLU) is a bounded or leaky ReLU'],
+    ['another activation', layer('Conv2D', { activation: 'gelu' }), 'has the unsupported activation "gelu"'],
+    ['another pool', layer('AveragePooling2D', { pool_size: [2, 2] }), '(AveragePooling2D) does not occur'],
   ])('that no ResNet has are refused by their names: %s', (_, other, message) => {
     expect(facts(conv, other, layer('Dense')).problem).toContain(message)
   })
@@ -151,7 +151,7 @@ it('what a file says of its network is followed when it is opened', async () => 
     await saveModel(path, { architecture, weights }, { metadata })
     writeFileSync(join(folder, 'model.json'), '{}')
     if ('residual.problem' in metadata) {
-      const refused = { code: 'CHECKPOINT_MISMATCH', message: `${path} cannot be run: its layer is odd.` }
+      const refused = { code: 'CHECKPOINT_MISMATCH', message: `${path} is not supported: its layer is odd.` }
       await expect(openModel(path)).rejects.toMatchObject(refused)
     } else {
       await using model = await openModel(path)

@@ -131,9 +131,9 @@ describe("Keras' whole models", () => {
     ['Lambda', /its layer 'lambda' \(Lambda\)/],
     [
       'GlobalMaxPooling2D',
-      /its layer 'global_max_pooling2d' \(GlobalMaxPooling2D\) is none that a ResNet has/,
+      /its layer 'global_max_pooling2d' \(GlobalMaxPooling2D\) does not occur in a ResNet/,
     ],
-    ['swish', /its layer 'activation' \(Activation\) has the activation "(swish|silu)"/],
+    ['swish', /its layer 'activation' \(Activation\) has the unsupported activation "(swish|silu)"/],
   ])('are told by the layer where they do something else: %s', async (name, problem) => {
     for (const form of ['.keras', '.h5']) {
       await using file = await openCheckpoint(join(folder, `${name}${form}`))

@@ -169,7 +169,7 @@ describe('openKerasHdf5', () => {
     await writeHdf5(path, byNumber)
     await expect(open()).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining("'layers/batch_normalization/vars' has no layer's name"),
+      message: expect.stringContaining("'layers/batch_normalization/vars' does not name its layer"),
     })
   })
 
@@ -221,7 +221,7 @@ describe('openKerasHdf5', () => {
     await using checkpoint = await open()
     await expect(checkpoint.read('a/kernel')).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: `'a/kernel' in ${path} holds NaN at index 1.`,
+      message: `'a/kernel' in ${path} is NaN at index 1.`,
     })
   })
 
@@ -238,7 +238,7 @@ describe('openKerasHdf5', () => {
     )
     await expect(open()).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining('nested more than 16 deep'),
+      message: expect.stringContaining('nested more than 16 levels deep'),
     })
   })
 
@@ -249,7 +249,7 @@ describe('openKerasHdf5', () => {
     writeFileSync(path, Buffer.concat([bytes.subarray(0, inHeap), Buffer.of(0), bytes.subarray(inHeap)]))
     await expect(openKerasHdf5(path)).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining('the HDF5 library comes to no end with it'),
+      message: expect.stringContaining('the HDF5 library does not finish reading it'),
     })
   })
 
@@ -258,7 +258,7 @@ describe('openKerasHdf5', () => {
     await writeHdf5(path, [{ path: 'a/a/kernel', shape: [4 << 20], data: zeros, chunks: [1 << 20] }])
     await expect(open()).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining(`its data is said to be ${16 << 20} bytes`),
+      message: expect.stringContaining(`its data claims ${16 << 20} bytes`),
     })
   })
 
@@ -365,7 +365,7 @@ describe('openKerasArchive', () => {
     await write(namedGroups, { 'model.weights.h5': { bytes: bomb, deflated: deflateRawSync(bomb) } })
     await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining('are said to grow from'),
+      message: expect.stringContaining('claim to unpack from'),
     })
     await write(namedGroups, {
       'model.weights.h5': { bytes, deflated: deflateRawSync(bytes).fill(7, 100, 200) },
@@ -392,7 +392,7 @@ describe('openKerasArchive', () => {
     }
     await expect(openKerasArchive(archive, { library })).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining(`'${name}' in it is damaged`),
+      message: expect.stringContaining(`its '${name}' is damaged`),
     })
   })
 

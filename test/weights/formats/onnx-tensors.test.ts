@@ -104,10 +104,10 @@ describe('Tensors of ONNX files are read', () => {
 
 describe('Tensors of ONNX files are refused', () => {
   it.each<[string, Encode, string]>([
-    ['that are not packed', encodings['float_data, not packed'], 'has numbers that are not packed'],
+    ['that are not packed', encodings['float_data, not packed'], 'has unpacked numbers'],
     ['of too few numbers', (writer, data) => encodings.raw(writer, data.subarray(1)), 'has 56 bytes for 15'],
-    ['outside of the folder', external({ location: '../weights.bin' }), 'no file in its own folder'],
-    ['at an absolute path', external({ location: '/etc/passwd' }), 'no file in its own folder'],
+    ['outside of the folder', external({ location: '../weights.bin' }), 'not a file in its own folder'],
+    ['at an absolute path', external({ location: '/etc/passwd' }), 'not a file in its own folder'],
     ['in a file without a name', external({}), "names ''"],
     [
       'beyond the end of their file',
@@ -162,7 +162,7 @@ describe('What is no ResNet is refused:', () => {
   ])('%s', async (_, other) => {
     await expect(opening(encodings.raw, [], other)).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining('is refused: '),
+      message: expect.stringContaining('is not supported: '),
     })
   })
 })

@@ -140,7 +140,7 @@ describe('openOnnx', () => {
     [
       'an operation that no ResNet has',
       graph => change(graph, 'stem.relu', { opType: 'HardSwish' }),
-      "it has a node HardSwish 'stem.relu', which a ResNet has not",
+      "its node HardSwish 'stem.relu' does not occur in a ResNet",
     ],
     ['preprocessing', graph => insert(graph, 'stem', 'Sub'), 'export the network without it'],
     [
@@ -177,12 +177,12 @@ describe('openOnnx', () => {
     [
       'a value made twice',
       graph => change(graph, 'flat', { output: ['pool'] }),
-      "two nodes make the value 'pool'",
+      "two nodes produce the value 'pool'",
     ],
     [
       'a missing tensor',
       graph => graph.initializers.shift(),
-      "input 1 of Conv 'stem' is no tensor of the file",
+      "input 1 of Conv 'stem' is not a tensor stored in the file",
     ],
     ['three stages', graph => change(graph, 'pool', { input: ['2.relu2'] }), ''],
   ])('refuses %s', async (_, change, message) => {

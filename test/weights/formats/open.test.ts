@@ -124,13 +124,13 @@ it.each<[title: string, name: string, bytes: Uint8Array | Promise<Uint8Array>, t
   ['half a zip', 'a.xyz', Buffer.from('PK\x03\x04 and no more'), /zip/],
   ['JSON', 'a.xyz', Buffer.from('{"a": 1}'), /weight_map/],
   ['a web page', 'resnet50.pth', Buffer.from('\n<!DOCTYPE html>\n<html>'), /it is a web page.*residual pull/],
-  ['a pointer of Git LFS', 'model.safetensors', Buffer.from(lfs), /pointer of Git LFS.*git lfs pull/],
-  ['a SavedModel', 'saved_model.pb', Buffer.of(8, 1, 0x12, 0x80, 2), /a graph of TensorFlow.*tf2onnx/],
+  ['a pointer of Git LFS', 'model.safetensors', Buffer.from(lfs), /Git LFS pointer.*git lfs pull/],
+  ['a SavedModel', 'saved_model.pb', Buffer.of(8, 1, 0x12, 0x80, 2), /a TensorFlow graph.*tf2onnx/],
   [
     'an array of numpy',
     'a.npy',
     Buffer.from('\x93NUMPY\x01\x00', 'latin1'),
-    /an array of numpy.*safetensors\.numpy/,
+    /a single numpy array.*safetensors\.numpy/,
   ],
   [
     'arrays of numpy',
@@ -156,7 +156,7 @@ it.each<[title: string, name: string, bytes: Uint8Array | Promise<Uint8Array>, t
     'the index of a sharded pytorch_model.bin',
     'pytorch_model.bin.index.json',
     Buffer.from('{"weight_map":{"a":"pytorch_model-00001-of-00002.bin"}}'),
-    /files of PyTorch, such as pytorch_model-00001-of-00002\.bin.*safe_serialization/,
+    /PyTorch files, such as pytorch_model-00001-of-00002\.bin.*safe_serialization/,
   ],
   [
     'tensors by pickle.dump',
@@ -199,7 +199,7 @@ describe('what cannot be opened', () => {
     const loop = join(folder, 'loop.pth')
     symlinkSync(loop, loop)
     const cases: [string, RegExp][] = [
-      [loop, /its links lead in a circle/],
+      [loop, /its symbolic links form a loop/],
       [join(folder, 'x'.repeat(300)), /its name is too long/],
       [`data:image/png;base64,${'A'.repeat(1_000_000)}`, /its name is too long/],
     ]
@@ -236,11 +236,13 @@ describe('what cannot be opened', () => {
   it('is a SavedModel, or a folder without a checkpoint', async () => {
     const saved = join(folder, 'saved')
     mkdirSync(saved)
-    await expect(openModel(saved)).rejects.toMatchObject({ message: expect.stringContaining('has none of') })
+    await expect(openModel(saved)).rejects.toMatchObject({
+      message: expect.stringContaining('contains none of'),
+    })
     writeFileSync(join(saved, 'saved_model.pb'), '')
     await expect(openModel(saved)).rejects.toMatchObject({
       code: 'MODEL_NOT_FOUND',
-      message: expect.stringMatching(/a SavedModel of TensorFlow.*tf2onnx/),
+      message: expect.stringMatching(/a TensorFlow SavedModel.*tf2onnx/),
     })
   })
 })

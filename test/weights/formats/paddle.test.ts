@@ -99,7 +99,7 @@ describe('An array is read', () => {
       [['w@@.0'], "'w' ends at element 4 of a storage of 2"],
       [['w@@.0', 'w@@.0'], "it has no piece 'w@@.0' of 'w'"],
       [['w@@.0', 'w@@.2'], "it has no piece 'w@@.2' of 'w'"],
-      [[], "the pieces of 'w' are not of one type"],
+      [[], "the pieces of 'w' are not flat arrays of one type"],
     ] as const)
       await expect(open(pieces([...order]))).rejects.toThrow(message)
   })
@@ -110,8 +110,8 @@ describe('An array as text', () => {
     p.numpyArray([numbers], f4, p.call(p.global('_codecs', 'encode'), p.str(text), p.str('latin1')))
 
   it('of other than single bytes, or of too few, is refused when it is read', async () => {
-    await expect(readOne(long('€'.repeat(4000), 2000))).rejects.toThrow('are not text of single bytes')
-    await expect(readOne(long('\xff'.repeat(4000), 1500))).rejects.toThrow('an array has less bytes than')
+    await expect(readOne(long('€'.repeat(4000), 2000))).rejects.toThrow('are not latin1 text')
+    await expect(readOne(long('\xff'.repeat(4000), 1500))).rejects.toThrow('an array has fewer bytes than')
   })
 
   it('in another encoding is refused', async () => {
@@ -145,35 +145,35 @@ describe('What Paddle saves and has no weights by their names', () => {
       'a program',
       'model.json',
       Buffer.from('{"base_code":{"magic":"pir","trainable":true,"version":4},"program":{"regions":[]}}'),
-      'a program of PaddlePaddle',
-      "paddle.save(model.state_dict(), 'model.pdparams'), or convert it to ONNX by paddle2onnx.",
+      'a PaddlePaddle program',
+      "paddle.save(model.state_dict(), 'model.pdparams'), or convert it to ONNX with paddle2onnx.",
     ],
     [
       'a program that is set out for readers',
       'model.json',
       Buffer.from('{\n  "base_code": {\n    "magic": "pir",\n'),
-      'a program of PaddlePaddle',
+      'a PaddlePaddle program',
       'paddle.save(model.state_dict()',
     ],
     [
       'a program before version 3',
       'model.pdmodel',
       p.ops('\x0a\x8a\x23\x08\x00\x10', Buffer.alloc(9, 0xff), '\x01\x1a\x22\x0a\x12batch_norm2d_1.b_0'),
-      'a program of PaddlePaddle',
+      'a PaddlePaddle program',
       'paddle2onnx.',
     ],
     [
       'the parameters of a program',
       'model.pdiparams',
       p.ops(zeros(16), p.uint32(4), '\x08\x05\x10\x04', p.float32(1, 2, 3, 4)),
-      'without any names',
+      'it holds unnamed parameters',
       'paddle2onnx.',
     ],
     [
       'the names of those',
       'model.pdiparams.info',
       p.pickle(p.dict({ 'conv2d_0.w_0': described })),
-      'what the parameters of a program of PaddlePaddle are called',
+      'the names of the parameters of a PaddlePaddle program',
       "paddle.save(model.state_dict(), 'model.pdparams').",
     ],
     [
@@ -181,7 +181,7 @@ describe('What Paddle saves and has no weights by their names', () => {
       'model.opt',
       p.pickle(p.dict({ LR_Scheduler: p.dict({ last_epoch: p.int(3) }) })),
       'the state of an optimizer',
-      'in the .pdparams file beside it.',
+      'in the .pdparams file next to it.',
     ],
     ['an optimizer with nothing', 'model.pdopt', empty, 'the state of an optimizer', 'in the .pdparams file'],
   ])('is refused by name, with what to do: %s', async (_, file, bytes, what, remedy) => {
@@ -190,7 +190,7 @@ describe('What Paddle saves and has no weights by their names', () => {
     for (const opening of [openCheckpoint, openPaddle]) {
       const error = await opening(path).catch((error: unknown) => error as Error)
       expect(error).toMatchObject({ name: 'ResidualError', code: 'CHECKPOINT_INVALID' })
-      expect(error).toMatchObject({ message: expect.stringContaining(`${path} is refused: it `) })
+      expect(error).toMatchObject({ message: expect.stringContaining(`${path} is not supported: it `) })
       expect(error).toMatchObject({ message: expect.stringContaining(what) })
       expect(error).toMatchObject({ message: expect.stringContaining(remedy) })
     }
@@ -213,7 +213,7 @@ describe('What Paddle saves and has no weights by their names', () => {
 
   it('is a whole model, and refused with the call that saves its weights', async () => {
     await expect(open(p.pickle(p.global('__main__', 'ResNet'), ')\x81'))).rejects.toThrow(
-      'there are no tensors in it, and what it asks for is not called: __main__.ResNet. ' +
+      'it contains no tensors, and the functions it names are not called: __main__.ResNet. ' +
         "If it holds a whole model, save its state_dict() instead: paddle.save(model.state_dict(), 'model.pdparams').",
     )
   })

@@ -10,10 +10,10 @@ const one = p.numpyArray([1], p.numpyType('f4'), p.bin(p.float32(1)))
 const before = (...parts: readonly p.Part[]) => p.pickle(...parts, '0', p.dict({ a: one }))
 
 const refused: [title: string, bytes: Uint8Array, message: string][] = [
-  ['nothing', Buffer.alloc(0), 'its pickle ends in the middle, at 0 of 0 bytes'],
-  ['no end', p.pickle(p.dict({ a: one })).subarray(0, -1), 'its pickle ends in the middle'],
+  ['nothing', Buffer.alloc(0), 'its pickle is truncated at byte 0 of 0'],
+  ['no end', p.pickle(p.dict({ a: one })).subarray(0, -1), 'its pickle is truncated'],
   ['bytes behind its end', p.ops(p.pickle(p.dict({ a: one })), 'x'), '1 bytes follow its pickle'],
-  ['no tensors', p.pickle(p.dict({ epoch: 'K\x01' })), 'there are no tensors in it'],
+  ['no tensors', p.pickle(p.dict({ epoch: 'K\x01' })), 'it contains no tensors'],
   [
     'the state of an optimizer without tensors',
     p.pickle(p.dict({ state: p.dict({}), param_groups: p.list(p.dict({ lr: 'K\x01' })) })),
@@ -31,32 +31,32 @@ const refused: [title: string, bytes: Uint8Array, message: string][] = [
   ).map(([title, args]): [string, Uint8Array, string] => [
     `a call of eval for ${title}`,
     before(p.call(p.global('builtins', 'eval'), ...args)),
-    'asks for eval of something other than an array; nothing from a file is executed',
+    'calls eval on something other than an array; nothing from a file is executed',
   ]),
   [
     'a global of a number',
     before(p.ops('\x8c\x02osK\x01\x93')),
-    'names a global by something other than strings',
+    'names a global with something other than strings',
   ],
   ['a global without end', p.pickle(`c${'x'.repeat(600)}`), 'a name in its pickle does not end'],
   ['an extension', before('\x82\x01'), 'uses the opcode EXT1,'],
   ['INST', before('(ios\nsystem\n'), 'uses the opcode INST,'],
   ['OBJ', before(p.ops('(', p.global('collections', 'OrderedDict'), 'o')), 'uses the opcode OBJ,'],
   ['a buffer outside the file', before('\x97'), 'uses the opcode NEXT_BUFFER,'],
-  ['a call of what is no function', before('K\x01)R'), 'calls something that is no function'],
+  ['a call of what is no function', before('K\x01)R'), 'calls something that is not a function'],
   ['a call without arguments', before(p.global('collections', 'OrderedDict'), 'NR'), 'without arguments'],
-  ['a call of a type', before(p.call(p.global('numpy', 'ndarray'))), 'calls a type'],
-  ['a value that is not there', p.pickle('0'), 'takes a value that is not there'],
-  ['values below a mark', p.pickle('N(0'), 'takes a value that is not there'],
-  ['a mark that is not there', p.pickle('t'), 'takes a mark that is not there'],
-  ['an item that was not stored', p.pickle('h\x07'), 'asks for item 7, which it has not stored'],
+  ['a call of a type', before(p.call(p.global('numpy', 'ndarray'))), 'calls a type as a function'],
+  ['a value that is not there', p.pickle('0'), 'pops a value that is not there'],
+  ['values below a mark', p.pickle('N(0'), 'pops a value that is not there'],
+  ['a mark that is not there', p.pickle('t'), 'pops a mark that is not there'],
+  ['an item that was not stored', p.pickle('h\x07'), 'reads memo 7, which it has not stored'],
   ['a key without a value', p.pickle('}(Nu'), 'sets a key without a value'],
-  ['items of a number', p.pickle('K\x01NNs'), 'sets items of something that is no dictionary'],
-  ['something appended to a number', p.pickle('K\x01Na'), 'appends to something that is no list'],
-  ['a state of a number', p.pickle('K\x01Nb'), 'gives a state to something that has none'],
-  ['a persistent id', before('NQ'), 'refers to something outside that is no storage'],
-  ['text longer than the file', p.pickle('X', p.uint32(0xffffffff)), 'ends in the middle'],
-  ['bytes longer than anything', p.pickle('\x8e', p.uint64(2n ** 64n - 1n)), 'ends in the middle'],
+  ['items of a number', p.pickle('K\x01NNs'), 'sets items of something that is not a dictionary'],
+  ['something appended to a number', p.pickle('K\x01Na'), 'appends to something that is not a list'],
+  ['a state of a number', p.pickle('K\x01Nb'), 'sets the state of something that has none'],
+  ['a persistent id', before('NQ'), 'has a persistent id that is not a storage'],
+  ['text longer than the file', p.pickle('X', p.uint32(0xffffffff)), 'is truncated at byte'],
+  ['bytes longer than anything', p.pickle('\x8e', p.uint64(2n ** 64n - 1n)), 'is truncated at byte'],
   ...(
     [
       ['more bytes', [1], p.bin(p.float32(1, 2)), 'has an array of 4 bytes with 8 bytes of data'],
@@ -126,7 +126,9 @@ describe('A pickle with', () => {
       const alone = await open(p.pickle(p.dict({ other: bytes }))).catch((error: unknown) => error)
       expect(alone).toMatchObject({
         code: 'CHECKPOINT_INVALID',
-        message: expect.stringContaining(`no tensors in it, and what it asks for is not called: ${name}`),
+        message: expect.stringContaining(
+          `contains no tensors, and the functions it names are not called: ${name}`,
+        ),
       })
     },
   )
@@ -134,7 +136,7 @@ describe('A pickle with', () => {
   it('a model without tensors is refused with what to save instead', async () => {
     const model = p.pickle(p.global('torchvision.models.resnet', 'ResNet'), ')\x81')
     await expect(open(model)).rejects.toThrow(
-      'there are no tensors in it, and what it asks for is not called: torchvision.models.resnet.ResNet. ' +
+      'it contains no tensors, and the functions it names are not called: torchvision.models.resnet.ResNet. ' +
         "If it holds a whole model, save its state_dict() instead: torch.save(model.state_dict(), 'model.pth').",
     )
   })
@@ -207,24 +209,24 @@ const bombs: [title: string, bytes: () => Uint8Array, message: string][] = [
           p.ops(p.dict({ a: p.ops('h', i), b: p.ops('h', i) }), 'q', i + 1),
         ),
       ),
-    'it has more names of tensors than a checkpoint',
+    'it has more tensors than any checkpoint',
   ],
   [
     'a dictionary that holds itself',
     () => p.pickle('}q\x00', p.str('a'), 'h\x00s'),
-    'more than a file can say',
+    'more entries than a file can hold',
   ],
   [
     'a list that holds itself a thousand times',
     () => p.pickle(']q\x00(', 'h\x00'.repeat(1000), 'e'),
-    'nested more than 32 deep',
+    'nested more than 32 levels deep',
   ],
   [
     '200,000 nested lists',
     () => p.pickle(']'.repeat(200_000), 'a'.repeat(199_999)),
-    'nested more than 32 deep',
+    'nested more than 32 levels deep',
   ],
-  ['200,000 nested tuples', () => p.pickle('N', '\x85'.repeat(200_000)), 'nested more than 32 deep'],
+  ['200,000 nested tuples', () => p.pickle('N', '\x85'.repeat(200_000)), 'nested more than 32 levels deep'],
   [
     'dictionaries made of one long list again and again',
     () =>
@@ -235,7 +237,7 @@ const bombs: [title: string, bytes: () => Uint8Array, message: string][] = [
         '\x85q\x01',
         p.ops('h\x00h\x01R0').toString('latin1').repeat(10_000),
       ),
-    'takes more steps than a checkpoint has',
+    'takes more steps than any checkpoint needs',
   ],
   [
     'a long key under which there are many tensors',
@@ -248,23 +250,23 @@ const bombs: [title: string, bytes: () => Uint8Array, message: string][] = [
       )
       return p.pickle(one, 'q\x00', nested)
     },
-    'it has more names of tensors than a checkpoint',
+    'it has more tensors than any checkpoint',
   ],
   [
     'a million memo entries',
     () => p.pickle('N', '\x94'.repeat(1_000_000)),
-    'remembers more than a checkpoint has',
+    'memoizes more values than any checkpoint needs',
   ],
   [
     'four million empty dictionaries',
     () => p.pickle('}'.repeat(4_000_000)),
-    'takes more steps than a checkpoint has',
+    'takes more steps than any checkpoint needs',
   ],
-  ['four million marks', () => p.pickle('('.repeat(4_000_000)), 'takes more steps than a checkpoint has'],
+  ['four million marks', () => p.pickle('('.repeat(4_000_000)), 'takes more steps than any checkpoint needs'],
   [
     'long integers without end',
     () => p.pickle(p.ops('\x8a\xff', Buffer.alloc(255, 0x7f)).toString('latin1').repeat(10_000)),
-    'there are no tensors in it',
+    'it contains no tensors',
   ],
 ]
 

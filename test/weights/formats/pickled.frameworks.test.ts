@@ -144,8 +144,8 @@ describe("PyTorch's own files", () => {
   )
 
   it.each([
-    ['model.pth', 'no tensors in it, and what it asks for is not called: __main__.Net'],
-    ['quantized.pth', 'is made by torch._utils._rebuild_qtensor, which is not among what is read'],
+    ['model.pth', 'contains no tensors, and the functions it names are not called: __main__.Net'],
+    ['quantized.pth', 'is made by torch._utils._rebuild_qtensor, which is not supported'],
     ['script.pt', 'it is a TorchScript archive'],
   ])('without weights that can be read, %s, are refused', async (name, message) => {
     await expect(openPyTorch(join(folder, name))).rejects.toMatchObject({

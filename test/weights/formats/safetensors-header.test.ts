@@ -15,11 +15,11 @@ const float = [0, 0, 0x80, 0x3f]
 const damages: [title: string, bytes: Uint8Array, message: string][] = [
   ['no bytes at all', Buffer.alloc(0), 'it has only 0 bytes'],
   ['fewer bytes than the length takes', Buffer.alloc(7), 'it has only 7 bytes'],
-  ['a header of no bytes', safetensors('', float), 'its header claims 0 bytes and the file has 12'],
+  ['a header of no bytes', safetensors('', float), 'its header claims 0 bytes, but the file has 12'],
   [
     'a header longer than the file',
     safetensors(one(), float, 999n),
-    'its header claims 999 bytes and the file has 66',
+    'its header claims 999 bytes, but the file has 66',
   ],
   [
     'a header over 100 MB',
@@ -69,7 +69,11 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
     safetensors(one({ shape }), float),
     "the shape of 't' is not a list of sizes",
   ]),
-  ['the shape [[1]]', safetensors(one({ shape: [[1]] }), float), 'its header is nested more than 3 deep'],
+  [
+    'the shape [[1]]',
+    safetensors(one({ shape: [[1]] }), float),
+    'its header is nested more than 3 levels deep',
+  ],
   ['too many elements', safetensors(one({ shape: [2 ** 27, 2 ** 27] }), float), "'t' has too many elements"],
   ...[undefined, 4, [], [0], [0, 4, 8], [-4, 0], [0, '4'], [0, 4.5]].map(
     (data_offsets): [string, Uint8Array, string] => [
@@ -83,11 +87,7 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
     safetensors(one({ shape: [2 ** 40, 2 ** 40, 0], data_offsets: [0, 0] })),
     "'t' has too many elements",
   ],
-  [
-    'data that ends before it begins',
-    safetensors(one({ data_offsets: [4, 0] }), float),
-    'ends, at 0, before',
-  ],
+  ['data that ends before it begins', safetensors(one({ data_offsets: [4, 0] }), float), 'ends at 0, before'],
   [
     'a size other than that of the shape',
     safetensors(one({ shape: [1, 2] }), float),
@@ -101,12 +101,12 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   [
     'a hole before the first tensor',
     safetensors(one({ data_offsets: [4, 8] }), new Uint8Array(8)),
-    "there is a hole of 4 bytes before the data of 't'",
+    "there is a gap of 4 bytes before the data of 't'",
   ],
   [
     'a hole between tensors',
     safetensors({ ...one(), u: { dtype: 'U8', shape: [1], data_offsets: [5, 6] } }, new Uint8Array(6)),
-    "there is a hole of 1 bytes before the data of 'u'",
+    "there is a gap of 1 bytes before the data of 'u'",
   ],
   [
     'data beyond its end',
@@ -123,16 +123,20 @@ const damages: [title: string, bytes: Uint8Array, message: string][] = [
   [
     'lists 200,000 deep',
     safetensors(`{"t":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
-    'its header is nested more than 3 deep',
+    'its header is nested more than 3 levels deep',
   ],
   ['200,000 opened lists', safetensors('['.repeat(200_000)), "its header does not begin with '{'"],
-  ['200,000 opened objects', safetensors('{"a":'.repeat(200_000)), 'its header is nested more than 3 deep'],
+  [
+    '200,000 opened objects',
+    safetensors('{"a":'.repeat(200_000)),
+    'its header is nested more than 3 levels deep',
+  ],
   ['a bad escape in a key', safetensors('{"\\x":1}'), 'its header is not JSON: '],
   ['a key that never ends', safetensors('{"t'), 'its header is not JSON: '],
   [
     'a shape 200,000 deep',
     safetensors(`{"t":{"dtype":"F32","shape":${'['.repeat(200_000)}1${']'.repeat(200_000)}}}`),
-    'its header is nested more than 3 deep',
+    'its header is nested more than 3 levels deep',
   ],
   [
     // JSON.parse would make gigabytes of a hundred million bytes of such values.

@@ -154,7 +154,7 @@ describe('writeSafetensors', () => {
     writeFileSync(path, 'old')
     await expect(writeSafetensors(path, [tensor('t', [2], [0, value])], { dtype })).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: `'t' holds ${Math.fround(value)} at index 1, which ${dtype} cannot hold.`,
+      message: `'t' is ${Math.fround(value)} at index 1, which ${dtype} cannot represent.`,
     })
     expect(readdirSync(folder)).toEqual(['model.safetensors'])
     expect(readFileSync(path, 'utf8')).toBe('old')

@@ -118,7 +118,7 @@ describe('openSafetensors', () => {
     expect(file.tensors.get('n')).toMatchObject({ dtype: 'I64', length: 1 })
     await expect(file.read('n')).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining("'n' is I64, and weights are F32, F16, BF16 or F64"),
+      message: expect.stringContaining("'n' is I64; weights must be F32, F16, BF16 or F64"),
     })
   })
 
@@ -131,7 +131,7 @@ describe('openSafetensors', () => {
   ])('refuses %s', async (_, dtype, shape, data, message) => {
     await expect(readAlone(dtype, shape, data)).rejects.toMatchObject({
       code: 'NON_FINITE',
-      message: `'t' in ${path} holds ${message}.`,
+      message: `'t' in ${path} is ${message}.`,
     })
   })
 
@@ -200,7 +200,7 @@ describe('openSafetensors', () => {
     await using file = await openSafetensors(path)
     await expect(file.read('t')).rejects.toMatchObject({
       code: 'OUT_OF_MEMORY',
-      message: `'t' in ${path} takes ${bytes} bytes as float32, more than can be had.`,
+      message: `'t' in ${path} needs ${bytes} bytes as float32, more than is available.`,
     })
   })
 

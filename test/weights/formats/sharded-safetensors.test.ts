@@ -55,7 +55,7 @@ describe('openShardedSafetensors', () => {
   ])('refuses the name %j: it leads out of the folder', async name => {
     await expect(opening({ weight_map: { a: name } })).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining('which is no file in its own folder'),
+      message: expect.stringContaining('which is not a file in its own folder'),
     })
   })
 

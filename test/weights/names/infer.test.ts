@@ -103,7 +103,7 @@ describe('inferResNet refuses', () => {
     const inferring = () => inferResNet(shapeOnly(shapes))
     expect(inferring).toThrow(ResidualError)
     expect(inferring).toThrow(expect.objectContaining({ code: 'CHECKPOINT_MISMATCH' }))
-    expect(inferring).toThrow('model.safetensors holds no ResNet that can be run: ')
+    expect(inferring).toThrow('model.safetensors does not hold a supported ResNet: ')
     expect(inferring).toThrow(message)
   })
 })

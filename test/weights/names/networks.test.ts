@@ -56,7 +56,7 @@ describe('several networks in a file', () => {
       mismatch('holds 2 networks', first, second, '--prefix'),
     )
     await expect(openModel(path, { prefix: 'other' })).rejects.toMatchObject(
-      mismatch("no network behind 'other'", first, second),
+      mismatch("no network with the prefix 'other'", first, second),
     )
     for (const [prefix, wanted] of [
       [first, one],
@@ -128,7 +128,7 @@ it('the prefix can be given on the command line and in the record', async () => 
   const labels = ['a', 'b', 'c']
   const path = await write(...behind('teacher.', await network(1)), ...behind('student.', await network(2)))
   const { stdout } = await residual(folder, ['inspect', path, '--prefix', 'student'])
-  expect(stdout).toMatch(/^scheme +torchvision, behind student\.$/m)
+  expect(stdout).toMatch(/^scheme +torchvision, prefix student\.$/m)
   await using classifier = await load(path, { prefix: 'teacher', labels, device: 'cpu' })
   expect(classifier.labels).toEqual(labels)
   const record = path.replace('.safetensors', '.json')

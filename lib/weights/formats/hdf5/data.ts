@@ -1,19 +1,19 @@
-// How does a dataset become float32 without being in the library's memory as a whole? In parts, each of one dimension.
+// Reading a dataset as float32 in parts of one dimension, so that the library never holds all of it.
 
 import { product } from '../../../model/product.ts'
 import { isStoredType, type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import type { Dataset, DatasetPart } from './dataset.ts'
 import { type Hdf5Module, pathOf } from './tree.ts'
 
-/** Of a dataset, in memory at once: as it is stored, and as float32. */
+/** Bytes of a dataset in memory at a time, both as stored and as float32. */
 export const partBytes = 4 << 20
 
-/** How many numbers a part of a dataset has at most. */
+/** The most numbers in a part of a dataset. */
 export function mostNumbers(type: StoredType): number {
   return partBytes / Math.max(storedBytes[type], Float32Array.BYTES_PER_ELEMENT)
 }
 
-/** Parts of at most `most` elements, each contiguous, that together are an array of `shape`, in order. */
+/** Splits an array of `shape` into contiguous parts of at most `most` elements, in order. */
 export function* partsOf(shape: readonly number[], most: number): Generator<DatasetPart> {
   let axis = 0
   let inner = product(shape.slice(1))
@@ -35,7 +35,7 @@ export function* partsOf(shape: readonly number[], most: number): Generator<Data
   }
 }
 
-/** Reads what lies at `offset` and is `count` large to the library's memory at `pointer`; whether it could. */
+/** Reads the hyperslab at `offset` of size `count` to the library's memory at `pointer`; returns whether that succeeded. */
 export function readPart(
   module: Hdf5Module,
   file: bigint,
@@ -43,13 +43,13 @@ export function readPart(
   { offset, count }: Pick<DatasetPart, 'offset' | 'count'>,
   pointer: number,
 ): boolean {
-  // Nothing can be chosen of a single number.
+  // A scalar has no hyperslabs.
   const chosen = (values: readonly number[]) => (values.length === 0 ? null : values.map(BigInt))
   const [counts, offsets, strides] = [chosen(count), chosen(offset), chosen(count.map(() => 1))]
   return module.get_dataset_data(file, pathOf(path), counts, offsets, strides, BigInt(pointer)) >= 0
 }
 
-/** Puts a part of a dataset, as float32, into `memory`, of {@link partBytes}. Throws what the library throws. */
+/** Reads a part of a dataset as float32 into `memory`, of {@link partBytes}. Throws what the library throws. */
 export function readFloats(
   module: Hdf5Module,
   file: bigint,
@@ -58,10 +58,10 @@ export function readFloats(
   memory: ArrayBuffer,
 ): void {
   const name = path.join('/')
-  if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+  if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
   const bytes = part.length * storedBytes[dtype]
   const pointer = module._malloc(bytes)
-  if (pointer === 0) throw new Error('the HDF5 library has no memory left')
+  if (pointer === 0) throw new Error('the HDF5 library is out of memory')
   try {
     if (!readPart(module, file, path, part, pointer)) throw new Error(`'${name}' cannot be read`)
     toFloat32(

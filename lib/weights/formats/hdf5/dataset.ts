@@ -9,21 +9,21 @@ export interface DatasetPart {
 
 /** A dataset of an HDF5 file. */
 export interface Dataset {
-  /** Names of groups and its own, from the root: `['model_weights', 'conv1_conv', ...]`. */
+  /** The names of its groups and its own, from the root: `['model_weights', 'conv1_conv', ...]`. */
   readonly path: readonly string[]
   readonly shape: readonly number[]
-  /** In safetensors' words; of types it has no word for, `HDF5 class 3`. */
+  /** As safetensors names it; for other types, `HDF5 class 3`. */
   readonly dtype: string
   /**
-   * Where in the opened file its numbers lie as they are, one after another; undefined where the library has to read them: they
-   * are compressed, in chunks, of another byte order, in a header, or not there.
+   * Where in the open file its numbers are stored contiguously; undefined if the library has to read them because they are
+   * compressed, chunked, of another byte order, in a header, or missing.
    */
   readonly at: number | undefined
 }
 
-/** What a file has in it. */
+/** The contents of a file. */
 export interface Tree {
   readonly datasets: readonly Dataset[]
-  /** Those attributes of groups that were asked for and are single strings, by the group's names joined by `/`. */
+  /** The requested attributes of groups that are single strings, by the group's path, joined by `/`. */
   readonly attributes: ReadonlyMap<string, ReadonlyMap<string, string>>
 }

@@ -1,6 +1,6 @@
-// What does the HDF5 library see of the computer's files? One, or a part of one, that is read when it asks for bytes.
-// The library has a file system of its own in memory; only this file of it leads out. Whatever other files a hostile one names, as
-// external links, raw data or virtual datasets, are not there.
+// The one file that the HDF5 library can see: a file, or part of one, read on demand. The library has an in-memory file system of
+// its own, and only this file of it leads outside. External links, external raw data and virtual datasets of a hostile file lead
+// nowhere.
 import { readSync } from 'node:fs'
 import { sign } from './messages.ts'
 
@@ -31,7 +31,7 @@ interface Node {
 
 const ioError = 29 // EIO, as WASI numbers it
 
-/** A message about the file itself, in which nothing of the library's is to be seen. */
+/** An error about the file itself, in our own words. */
 export class FileProblem extends Error {
   constructor(
     readonly reason: 'unreadable' | 'invalid',
@@ -41,16 +41,16 @@ export class FileProblem extends Error {
   }
 }
 
-/** An open file, or a part of it. Whoever opened it closes it. */
+/** An open file, or a part of it. The opener closes it. */
 export class FileDevice {
-  /** What the library may still read: a loop in it ends here. */
+  /** Bytes the library may still read: this ends its loops. */
   #budget = 0
   #failure: Error | undefined
-  /** What the library has asked for last: two pieces at most. */
+  /** The library's last requests: two pieces at most. */
   #asked: Piece[] = []
   static #opened = 0
-  readonly #number = ++FileDevice.#opened // the library takes two open files with the same number for one
-  /** Where the library finds it. */
+  readonly #number = ++FileDevice.#opened // the library takes open files with equal numbers for the same file
+  /** Its path in the library's file system. */
   readonly devicePath = `/checkpoint-${this.#number}.h5`
   #closed = false
 
@@ -61,7 +61,7 @@ export class FileDevice {
     private readonly signs: Int32Array,
   ) {}
 
-  /** Puts it where the library finds it. */
+  /** Adds it to the library's file system. */
   mount(fs: FileSystem): void {
     fs.writeFile(this.devicePath, new Uint8Array(0))
     const { node } = fs.lookupPath(this.devicePath)
@@ -94,18 +94,18 @@ export class FileDevice {
     this.#failure = undefined
   }
 
-  /** What the library asks for while it does that, if it is one piece and comes to a good end. */
+  /** The piece that the library reads during `work`, if it is a single one and `work` succeeds. */
   askedBy(work: () => boolean): Piece | undefined {
     this.#asked = []
     return work() && this.#asked.length === 1 ? this.#asked[0] : undefined
   }
 
-  /** @throws FileProblem where the system failed to read since {@link allow} */
+  /** @throws FileProblem if a read has failed since {@link allow} */
   check(): void {
     if (this.#failure) throw new FileProblem('unreadable', this.#failure.message)
   }
 
-  /** What of it the library has not let go of, as of damaged files, it can read no more. */
+  /** Removes it. If the library still holds on to it, as with damaged files, it can read no more. */
   close(fs: FileSystem): void {
     this.#closed = true
     fs.unlink(this.devicePath)
@@ -123,7 +123,7 @@ export class FileDevice {
           count - done,
           this.offset + position + done,
         )
-        if (bytes === 0) break // cut since it was opened: the library finds too little
+        if (bytes === 0) break // truncated since it was opened: the library gets too few bytes
         done += bytes
       }
       return done

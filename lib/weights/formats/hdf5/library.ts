@@ -1,4 +1,4 @@
-// How is the HDF5 library used without being trusted? On a thread, one request after another, with an eye on whether it gets on.
+// The HDF5 library, isolated on a worker thread: one request at a time, with a watchdog.
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { packageRoot } from '../../../base/package-root.ts'
@@ -7,24 +7,24 @@ import { storedBytes } from '../../tensors/stored-type.ts'
 import { partBytes } from './data.ts'
 import { type Reply, type Request, sign, type ThreadData } from './messages.ts'
 
-// What is built is what runs, also from the sources: Node has no TypeScript on threads before version 22.
+// The built file runs even from the sources: Node has no TypeScript on threads before version 22.
 const thread = join(packageRoot, 'dist', 'weights', 'formats', 'hdf5', 'thread.js')
 
-// How long it may work without a sign of life, the time in which the system reads aside. Objects take microseconds; of data a part
-// or a compressed chunk, which may be all of a dataset, comes between two signs.
+// How long it may work without a sign of life, not counting the system's reads. Objects take microseconds; for data, a part
+// or a compressed chunk, which may be a whole dataset, comes between two signs.
 const patienceMs = 250
 const patienceMsPerByte = 50 / 2 ** 20
 const tickMs = 50
 
-/** Why a request has no reply: the thread has ended, or was. */
+/** A request has no reply because the thread has ended. */
 export class LibraryLost extends Error {}
 
-/** A thread with the library. Holds one open file. */
+/** A thread that runs the library, with one open file at a time. */
 export class Hdf5Library {
   #waiting: { resolve(reply: Reply): void; reject(error: Error): void } | undefined
   #lost: LibraryLost | undefined
   #queue: Promise<unknown> = Promise.resolve()
-  #memory = new ArrayBuffer(partBytes) // for values; the thread's while it reads
+  #memory = new ArrayBuffer(partBytes) // for values; owned by the thread while it reads
 
   private constructor(
     private readonly worker: Worker,
@@ -35,14 +35,14 @@ export class Hdf5Library {
     worker.on('exit', () => this.#lose('its thread has ended'))
   }
 
-  /** A thread of 40 MB and, on a machine at rest, 100 ms. */
+  /** Starts a thread, which takes 40 MB and, on an idle machine, 100 ms. */
   static async start(): Promise<Hdf5Library> {
     const signs = new Int32Array(new SharedArrayBuffer(8))
     const worker = new Worker(thread, {
       workerData: { signs } satisfies ThreadData,
-      resourceLimits: { maxOldGenerationSizeMb: 256 }, // a hostile file's names; tensors are not in there
+      resourceLimits: { maxOldGenerationSizeMb: 256 }, // room for a hostile file's names; tensors are elsewhere
       execArgv: [],
-      stdout: true, // the library's own words
+      stdout: true, // swallows the library's own output
       stderr: true,
     })
     worker.stdout.resume()
@@ -56,13 +56,13 @@ export class Hdf5Library {
     return new Hdf5Library(worker, signs)
   }
 
-  /** Whether it can be asked for nothing more. */
+  /** Whether it is unusable. */
   get lost(): boolean {
     return this.#lost !== undefined
   }
 
   /**
-   * What is read of a dataset is put into `values`, which has as many as the part.
+   * Sends a request. The numbers of a dataset's part go to `values`, which must have its length.
    *
    * @throws LibraryLost
    */
@@ -90,7 +90,7 @@ export class Hdf5Library {
       if (said.memory) this.#memory = said.memory
       if ('read' in said) values?.set(new Float32Array(this.#memory, 0, values.length))
       if ('failure' in said && said.failure.fatal) {
-        this.#lose('it is in no state to go on')
+        this.#lose('it is in an unusable state')
         await this.end()
       }
       return said
@@ -101,7 +101,9 @@ export class Hdf5Library {
     }
   }
 
-  /** Adds up the time in which it may have worked: this process's, as the clock goes on while the machine is busy elsewhere. */
+  /**
+   * Measures how long it may have worked in this process's time, because the clock also runs while the machine is busy elsewhere.
+   */
   #watch(patience: number): NodeJS.Timeout {
     let stillMs = 0
     let last = { progress: Atomics.load(this.signs, sign.progress), ...timesMs() }
@@ -111,7 +113,7 @@ export class Hdf5Library {
       stillMs = still ? stillMs + Math.min(now.clock - last.clock, now.processor - last.processor) : 0
       last = now
       if (stillMs < patience) return
-      this.#lose(`the HDF5 library comes to no end with it`)
+      this.#lose(`the HDF5 library does not finish reading it`)
       void this.end()
     }, tickMs)
   }

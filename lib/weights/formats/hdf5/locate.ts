@@ -1,4 +1,5 @@
-// Where in a file do the numbers of a dataset lie? The library does not say: it is watched as it reads the first and the last.
+// Locating a dataset's numbers in its file. The library does not say where they are, so it is watched reading the first and the
+// last.
 import type { Metadata } from 'h5wasm'
 import { product } from '../../../model/product.ts'
 import { isStoredType, storedBytes } from '../../tensors/stored-type.ts'
@@ -7,7 +8,7 @@ import type { Dataset } from './dataset.ts'
 import type { FileDevice } from './file-device.ts'
 import { type Hdf5Module, typeClass } from './tree.ts'
 
-/** Undefined where they do not lie there one after another as they are, or where it cannot be told. */
+/** Undefined if they are not stored contiguously, or if that cannot be determined. */
 export function locate(
   module: Hdf5Module,
   file: bigint,
@@ -26,7 +27,7 @@ export function locate(
     const count = shape.map(() => 1)
     const asked = (offset: readonly number[]) =>
       device.askedBy(() => readPart(module, file, path, { offset, count }, pointer))
-    // From the first on the library reads ahead, as far as the dataset goes at most; what it knows of the dataset is in its memory.
+    // From the first number on the library reads ahead, at most to the end of the dataset; its metadata is already in memory.
     const [first, last] = [asked(shape.map(() => 0)), asked(shape.map(count => count - 1))]
     if (!first || last?.length !== size || last.position - first.position !== bytes - size) return undefined
     return device.offset + first.position

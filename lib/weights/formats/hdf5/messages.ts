@@ -1,13 +1,13 @@
-// What do the thread that has the HDF5 library and the one that wants tensors say to each other?
+// Messages between the thread that runs the HDF5 library and the one that wants tensors.
 import type { Dataset, DatasetPart, Tree } from './dataset.ts'
 
-/** Opens the HDF5 file of `size` bytes that begins at byte `offset` of a file which is open already, and stays so. */
+/** Opens the HDF5 file of `size` bytes at byte `offset` of a file that is already open and stays open. */
 export interface OpenRequest {
   readonly kind: 'open'
   readonly descriptor: number
   readonly offset: number
   readonly size: number
-  /** Of groups. */
+  /** Names of group attributes. */
   readonly attributes: readonly string[]
 }
 
@@ -18,25 +18,25 @@ export interface ReadRequest {
   readonly part: DatasetPart
 }
 
-/** What is open is read no more. */
+/** Ends the reading of the open file. */
 export interface CloseRequest {
   readonly kind: 'close'
 }
 
 export type Request = OpenRequest | ReadRequest | CloseRequest
 
-/** What the thread gets: with a request to read the memory for the values, which is its own until it replies. */
+/** A message to the thread: a request to read comes with memory for the values, which the thread owns until it replies. */
 export type Received = OpenRequest | CloseRequest | (ReadRequest & { readonly memory: ArrayBuffer })
 
-/** Why there is no result: the file cannot be read, is no HDF5 file, or takes more memory than there is. */
+/** Why there is no result: the file cannot be read, is not an HDF5 file, or needs too much memory. */
 export interface Failure {
   readonly reason: 'unreadable' | 'invalid' | 'memory'
   readonly message: string
-  /** Whether the library is in no state to go on. */
+  /** Whether the library is unusable. */
   readonly fatal: boolean
 }
 
-/** Memory comes back with the values, or without any where reading has failed. */
+/** The memory is returned with the values, or without any if reading failed. */
 export type Reply = { readonly memory?: ArrayBuffer } & (
   | { readonly tree: Tree }
   | { readonly read: true }
@@ -44,15 +44,15 @@ export type Reply = { readonly memory?: ArrayBuffer } & (
   | { readonly closed: true }
 )
 
-/** What the thread is started with: shared memory in which it shows that it lives. */
+/** The thread's start data: shared memory for its signs of life. */
 export interface ThreadData {
   readonly signs: Int32Array<SharedArrayBuffer>
 }
 
-/** Places in {@link ThreadData.signs}. */
+/** Indices of {@link ThreadData.signs}. */
 export const sign = {
-  /** Goes up with each object and each part of a dataset that is done. */
+  /** Incremented for each finished object and part of a dataset. */
   progress: 0,
-  /** 1 while the system reads: a slow disk is no damaged file. */
+  /** 1 while the system reads: a slow disk does not mean a damaged file. */
   reading: 1,
 } as const

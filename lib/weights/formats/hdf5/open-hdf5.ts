@@ -1,4 +1,4 @@
-// How is an HDF5 file read, one dataset at a time? By a thread that has the library; what it says becomes results and errors.
+// Opening HDF5 files: datasets are read one at a time by the library's thread, whose messages become results and errors.
 import { ResidualError } from '../../../errors.ts'
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { product } from '../../../model/product.ts'
@@ -12,20 +12,20 @@ import type { Dataset, Tree } from './dataset.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
 import type { OpenRequest, Reply, Request } from './messages.ts'
 
-/** What every HDF5 file begins with. */
+/** The signature at the start of every HDF5 file. */
 export const hdf5Signature = [0x89, 0x48, 0x44, 0x46, 0x0d, 0x0a, 0x1a, 0x0a] as const
 
 export interface Hdf5Options extends Pick<OpenRequest, 'attributes'> {
-  /** Where in the file the HDF5 file is; all of it where absent. */
+  /** Where in the file the HDF5 file is; all of it if absent. */
   readonly part?: { readonly at: number; readonly length: number }
-  /** One that is used for one file after another. Without it a thread is started, and ended when the file is closed. */
+  /** A library to reuse for one file after another. Without it a thread is started, and ended when the file is closed. */
   readonly library?: Hdf5Library | undefined
 }
 
 /**
- * Reads the tree of `file`, which is the result's from then on: it is closed with it, also where this fails.
+ * Reads the tree of `file`. The result takes over the file and closes it; it is also closed if this fails.
  *
- * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
+ * @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
  */
 export async function openHdf5(file: CheckpointFile, options: Hdf5Options): Promise<Hdf5File> {
   return closingOnError(file, async () => {
@@ -33,7 +33,7 @@ export async function openHdf5(file: CheckpointFile, options: Hdf5Options): Prom
     const library = options.library ?? (await Hdf5Library.start())
     const [offset, size] = [part?.at ?? 0, part?.length ?? file.size]
     try {
-      if (offset + size > file.size) throw invalidCheckpoint(file, 'it ends before its HDF5 part does')
+      if (offset + size > file.size) throw invalidCheckpoint(file, 'its HDF5 part is truncated')
       const request = { kind: 'open', descriptor: file.descriptor, offset, size, attributes } as const
       const reply = await ask(library, request, file)
       return new Hdf5File(file, (reply as { tree: Tree }).tree, library, options.library === undefined)
@@ -63,14 +63,14 @@ export class Hdf5File {
   /**
    * One dataset as float32, row-major; the caller owns it, or it is `into`.
    *
-   * @throws ResidualError FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
+   * @throws ResidualError FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID, OUT_OF_MEMORY
    */
   async read(dataset: Dataset, into?: Float32Array): Promise<Float32Array> {
     if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
     const { path, shape, dtype } = dataset
     const name = path.join('/')
     if (!isStoredType(dtype))
-      throw invalidCheckpoint(this, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+      throw invalidCheckpoint(this, `'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
     const result = allocateFloats(name, product(shape), this.path, into)
     let done = 0
     for (const part of partsOf(shape, mostNumbers(dtype))) {
@@ -83,7 +83,7 @@ export class Hdf5File {
     return result
   }
 
-  /** Gives the file to the caller, who reads what has a place in it without the library's 70 MB, and closes it. */
+  /** Hands the file to the caller, who reads contiguous datasets without the library's 70 MB, and closes it. */
   async release(): Promise<CheckpointFile> {
     this.#closed = true
     await letGo(this.library, this.endsLibrary)
@@ -97,13 +97,13 @@ export class Hdf5File {
   }
 }
 
-/** Only then may the file be closed: the system gives its number to the next one that is opened. */
+/** Must happen before the file is closed: the system gives its descriptor to the next file opened. */
 async function letGo(library: Hdf5Library, ends: boolean): Promise<void> {
   if (!ends && !library.lost) await library.request({ kind: 'close' }).catch(() => {})
   if (ends || library.lost) await library.end()
 }
 
-/** That a file was changed comes before what the library says of it. */
+/** A change of the file takes precedence over the library's error. */
 async function ask(
   library: Hdf5Library,
   request: Request,
@@ -122,6 +122,6 @@ async function ask(
   const { reason, message } = reply.failure
   if (reason === 'unreadable') throw unreadable(file.path, new Error(message))
   if (reason === 'memory')
-    throw new ResidualError('OUT_OF_MEMORY', `${file.path} takes more memory than can be had: ${message}.`)
+    throw new ResidualError('OUT_OF_MEMORY', `${file.path} needs more memory than is available: ${message}.`)
   throw invalidCheckpoint(file, message)
 }

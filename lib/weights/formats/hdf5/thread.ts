@@ -1,6 +1,5 @@
-// What runs on the thread that has the HDF5 library? One file is opened, its tree told and its datasets read, as asked for.
-// A thread of its own, since a damaged file may bring the library to loop without end or to reach for memory that is not its own:
-// then this ends, and nothing else does.
+// The worker thread that runs the HDF5 library: opens one file, reports its tree, reads datasets on request. A damaged file can
+// make the library loop forever or access invalid memory; on a thread of its own it takes only the thread down.
 import { parentPort, workerData } from 'node:worker_threads'
 import { product } from '../../../model/product.ts'
 import { readFloats } from './data.ts'
@@ -17,11 +16,11 @@ import {
 } from './messages.ts'
 import { type Hdf5Module, readTree } from './tree.ts'
 
-const mostMemory = 96 << 20 // of the library: 20 MB are its own, the rest is for parts of datasets, and chunks where they are compressed
-const expansion = 16 // most that data grows when it is decompressed: weights hardly do
-const floor = 1 << 20 // small files may say more
+const mostMemory = 96 << 20 // of the library: 20 MB of its own; the rest is for parts of datasets and compressed chunks
+const expansion = 16 // the most that data may grow when decompressed: weights hardly grow
+const floor = 1 << 20 // small files may claim more
 
-/** As much of it as is used: the types of a browser's are not loaded here. */
+/** Only the part that is used: a browser's types are not loaded here. */
 const { WebAssembly } = globalThis as unknown as {
   WebAssembly: {
     Memory: { prototype: { grow(this: { readonly buffer: ArrayBuffer }, pages: number): number } }
@@ -58,7 +57,7 @@ function open({ descriptor, offset, size, attributes }: OpenRequest) {
   file = module.open(device.devicePath, /*mode: read only*/ 0, /*trackOrder=*/ false, -1, -1)
   if (file < 0n) {
     device.check()
-    throw new FileProblem('invalid', 'it is no HDF5 file, or a damaged one')
+    throw new FileProblem('invalid', 'it is damaged or not an HDF5 file')
   }
   const opened = file
   const tree = readTree(
@@ -72,7 +71,7 @@ function open({ descriptor, offset, size, attributes }: OpenRequest) {
   const bytes = tree.datasets.reduce((sum, { shape }) => sum + 4 * product(shape), 0)
   const most = expansion * device.size + floor
   if (bytes > most)
-    throw new FileProblem('invalid', `its data is said to be ${bytes} bytes, and it has ${device.size}`)
+    throw new FileProblem('invalid', `its data claims ${bytes} bytes, but the file has ${device.size}`)
   return tree
 }
 
@@ -99,26 +98,26 @@ function progress(): void {
 function failureOf(error: unknown): Failure {
   const fatal = error instanceof WebAssembly.RuntimeError
   try {
-    device?.check() // what the library says of a file that cannot be read is not why
+    device?.check() // if the file cannot be read, the library's error is not the cause
   } catch (problem) {
     return { reason: 'unreadable', message: (problem as Error).message, fatal }
   }
-  const message = error instanceof Error ? error.message : 'the HDF5 library fails'
+  const message = error instanceof Error ? error.message : 'the HDF5 library failed'
   if (error instanceof FileProblem) return { reason: error.reason, message, fatal }
   if (error instanceof RangeError) return { reason: 'memory', message, fatal }
   return {
     reason: 'invalid',
-    message: fatal ? `it brings the HDF5 library down: ${message}` : message,
+    message: fatal ? `it crashes the HDF5 library: ${message}` : message,
     fatal,
   }
 }
 
-/** The library asks for memory as any file has it ask. What it cannot have it reports as an error. */
+/** A file can make the library ask for any amount of memory. It reports an error if refused. */
 function limitMemory(): void {
   const { grow } = WebAssembly.Memory.prototype
   WebAssembly.Memory.prototype.grow = function (pages) {
     if (this.buffer.byteLength + pages * 65536 > mostMemory)
-      throw new RangeError('the HDF5 library wants too much memory')
+      throw new RangeError('the HDF5 library asked for too much memory')
     return grow.call(this, pages)
   }
 }

@@ -1,8 +1,8 @@
-// What groups and datasets are in an HDF5 file? A hostile one may claim any number, nested in each other without end.
+// The groups and datasets of an HDF5 file, listed under limits: a hostile file may claim any number, nested without end.
 import type { Metadata } from 'h5wasm'
 import type { Dataset, Tree } from './dataset.ts'
 
-/** The functions of h5wasm's module that are used. `file` is the file's number in the library. */
+/** The functions of h5wasm's module that are used. `file` is the library's handle. */
 export interface Hdf5Module {
   readonly HEAPU8: Uint8Array
   _malloc(bytes: number): number
@@ -24,17 +24,20 @@ export interface Hdf5Module {
   ): number
 }
 
-/** A file that has more than that is not one of weights. */
+/** A file that exceeds these does not hold weights. */
 const most = { objects: 20_000, depth: 16, pathLength: 2_000, dimensions: 8, attributeBytes: 1 << 16 }
 
-// The numbers of H5G_obj_t and H5T_class_t: https://support.hdfgroup.org/documentation/hdf5/latest/
+// The values of H5G_obj_t and H5T_class_t: https://support.hdfgroup.org/documentation/hdf5/latest/
 const groupType = 0
 const datasetType = 1
 export const typeClass = { integer: 0, float: 1, string: 3, opaque: 5 } as const
 
 export const pathOf = (names: readonly string[]) => `/${names.join('/')}`
 
-/** Walks from the root. Links to other files lead nowhere. Calls `done` after each object. Throws what the library throws. */
+/**
+ * Walks the tree from the root. Links to other files lead nowhere. Calls `done` after each object. Throws what the library
+ * throws.
+ */
 export function readTree(
   module: Hdf5Module,
   file: bigint,
@@ -62,7 +65,8 @@ export function readTree(
 
   const visit = (names: readonly string[]) => {
     const path = pathOf(names)
-    if (names.length > most.depth) throw new Error(`its groups are nested more than ${most.depth} deep`)
+    if (names.length > most.depth)
+      throw new Error(`its groups are nested more than ${most.depth} levels deep`)
     if (path.length > most.pathLength)
       throw new Error(`a name in it has more than ${most.pathLength} characters`)
     const found = strings(path)
@@ -91,7 +95,7 @@ function describe(
 ): Omit<Dataset, 'at'> {
   const name = path.join('/')
   if (shape === null) return { path, shape: [0], dtype: 'HDF5 null' }
-  if (virtual) throw new Error(`'${name}' is put together from other files`)
+  if (virtual) throw new Error(`'${name}' is a virtual dataset, assembled from other files`)
   if (shape.length > most.dimensions) throw new Error(`'${name}' has ${shape.length} dimensions`)
   let length = 1
   for (const count of shape) {
@@ -101,7 +105,7 @@ function describe(
   return { path, shape, dtype: dtypeOf(type, size, signed) }
 }
 
-/** Keras keeps bfloat16 as two opaque bytes each. */
+/** Keras stores each bfloat16 as two opaque bytes. */
 function dtypeOf(type: number, size: number, signed: boolean): string {
   if (type === typeClass.float && [2, 4, 8].includes(size)) return `F${size * 8}`
   if (type === typeClass.integer && [1, 2, 4, 8].includes(size)) return `${signed ? 'I' : 'U'}${size * 8}`

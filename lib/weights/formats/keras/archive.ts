@@ -1,4 +1,4 @@
-// Where in a `.keras` file are the weights? It is a zip of the configuration and an HDF5 file, which is stored as it is as a rule.
+// The `.keras` archive: a zip of the configuration and an HDF5 file of weights, which is usually stored uncompressed.
 import { createWriteStream } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -13,15 +13,15 @@ import type { Zip } from '../zip.ts'
 const configName = 'config.json'
 const weightsName = 'model.weights.h5'
 const maxTextBytes = 16 << 20 // a ResNet-152's configuration has half a megabyte
-const maxExpansion = 16 // of weights that are compressed: they hardly shrink
-const floorBytes = 1 << 20 // small ones may grow more
+const maxExpansion = 16 // of compressed weights, which hardly shrink
+const floorBytes = 1 << 20 // small ones may expand more
 
-/** What is found in a `.keras` file. */
+/** The contents of a `.keras` file. */
 export interface KerasArchive {
-  /** JSON as it is in the file; empty where it is not there. */
+  /** The JSON text from the file; empty if missing. */
   readonly config: string
   readonly metadata: string
-  /** Where in the file the weights are, or the name of an unpacked copy: whoever has opened that calls `discard`. */
+  /** Where in the file the weights are, or the path of an unpacked copy: call `discard` after opening that. */
   readonly weights: CheckedBytes | UnpackedWeights
 }
 
@@ -35,7 +35,7 @@ export function isKerasArchive({ entries }: Zip): boolean {
   return entries.has(configName) && entries.has(weightsName)
 }
 
-/** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, FILE_WRITE_FAILED where there is no room to unpack */
+/** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, FILE_WRITE_FAILED if there is no room to unpack */
 export async function readKerasArchive(zip: Zip): Promise<KerasArchive> {
   const weights = zip.entries.get(weightsName)
   if (!weights) throw invalidCheckpoint(zip.source, `it has no '${weightsName}'`)
@@ -63,7 +63,7 @@ async function unpack(zip: Zip, entry: Entry): Promise<UnpackedWeights> {
   if (uncompressedSize > maxExpansion * compressedSize + floorBytes)
     throw invalidCheckpoint(
       zip.source,
-      `its weights are said to grow from ${compressedSize} bytes to ${uncompressedSize}`,
+      `its weights claim to unpack from ${compressedSize} bytes to ${uncompressedSize}`,
     )
   const folder = await mkdtemp(join(tmpdir(), 'residual-keras-')).catch(cause => {
     throw unwritable(cause)

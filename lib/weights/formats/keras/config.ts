@@ -1,18 +1,18 @@
-// The configuration of a Keras model: which layers it consists of, and what comes out of it.
+// The configuration of a Keras model: its layers and its output activation.
 import type { Activation } from '../../../model/activation.ts'
 
-/** A layer, or a model that is one. */
+/** A layer, or a model used as a layer. */
 export interface KerasLayer {
   readonly className: string
   readonly name: string
   readonly config: Fields
-  /** What it is called with. */
+  /** The arguments of its call. */
   readonly inbound: unknown
 }
 
 type Fields = { readonly [name: string]: unknown }
 
-/** Those of a functional or sequential model, in its order; none where it is something else. */
+/** The layers of a functional or sequential model, in order; empty for anything else. */
 export function layersOf(model: unknown): KerasLayer[] {
   const layers = field(field(model, 'config'), 'layers')
   if (!Array.isArray(layers)) return []
@@ -27,8 +27,8 @@ export function layersOf(model: unknown): KerasLayer[] {
 }
 
 /**
- * The name of the activation that the model ends with: one of ours, or another. Without any, it is the one that its loss brings
- * along (`from_logits`). Undefined where the configuration does not say.
+ * The name of the model's output activation, one of ours or another. Without one, it is implied by its loss (`from_logits`).
+ * Undefined if the configuration does not say.
  */
 export function activationOf(model: unknown, training: unknown): string | undefined {
   const last = outputLayer(model)
@@ -40,7 +40,7 @@ export function activationOf(model: unknown, training: unknown): string | undefi
   return name === 'linear' ? lossActivation(field(training, 'loss')) : name
 }
 
-const mostModels = 16 // in each other
+const mostModels = 16 // nesting depth
 
 function outputLayer(model: unknown): KerasLayer | undefined {
   let last: KerasLayer | undefined
@@ -55,7 +55,7 @@ function outputLayer(model: unknown): KerasLayer | undefined {
   return undefined
 }
 
-/** Of `['predictions', 0, 0]`, or a list of one such. */
+/** The name in `['predictions', 0, 0]`, or in a list of one such. */
 function outputName(layers: unknown): string | undefined {
   const first = Array.isArray(layers) ? layers[0] : undefined
   const name = Array.isArray(first) ? first[0] : first
@@ -69,7 +69,7 @@ function activationName(value: unknown): string | undefined {
   return typeof name === 'string' ? name : typeof className === 'string' ? className.toLowerCase() : undefined
 }
 
-/** Of a loss that takes logits. */
+/** The activation implied by a loss that takes logits. */
 function lossActivation(loss: unknown): Activation {
   const name = field(loss, 'class_name')
   if (field(field(loss, 'config'), 'from_logits') !== true || typeof name !== 'string') return 'none'
@@ -77,7 +77,7 @@ function lossActivation(loss: unknown): Activation {
   return /Categorical/.test(name) ? 'softmax' : 'none'
 }
 
-/** Whether a member of an object from JSON, which may be anything, has members itself. */
+/** Whether a value from JSON, which may be anything, is an object. */
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
@@ -86,7 +86,7 @@ export function field(value: unknown, name: string): unknown {
   return isFields(value) && Object.hasOwn(value, name) ? value[name] : undefined
 }
 
-/** What is no JSON says nothing. */
+/** Undefined for text that is not JSON. */
 export function parseJson(json: string): unknown {
   try {
     return JSON.parse(json)

@@ -1,4 +1,4 @@
-// What a Keras model does to images before its first convolution, as far as a preprocessing can express it.
+// The input layers of a Keras model, as far as preprocessing can express them.
 import { field, type KerasLayer } from './config.ts'
 
 /** `(byte - mean) / std` for each channel, in the order of `channels`. */
@@ -15,7 +15,7 @@ interface Affine {
   readonly offset: readonly number[]
 }
 
-/** Layers that pass images on outside of training, or add what the first convolution counts as its padding. */
+/** Layers that pass images on outside of training, or that pad on behalf of the first convolution. */
 const passing =
   /^(InputLayer|ZeroPadding2D|Identity|\w*Dropout\w*|Gaussian\w+|Random(Flip|Rotation|Zoom|Translation|Contrast|Brightness))$/
 
@@ -23,15 +23,15 @@ const channels = 3
 const smallestDeviation = 1e-7 // Keras' epsilon
 
 /**
- * What the layers before the first convolution do, in their order; undefined where that is nothing.
+ * The combined effect of the layers before the first convolution; undefined if they have none.
  *
- * @param refuse throws for a layer that does something else
+ * @param refuse throws for an unsupported layer
  */
 export function inputOf(
   layers: readonly KerasLayer[],
   refuse: (layer: KerasLayer) => never,
 ): ModelInput | undefined {
-  const picked = new Map<string, number>() // by layer: the channel that it takes out of the image
+  const picked = new Map<string, number>() // by layer: the channel that it picks from the image
   let known: Affine = { factor: [1, 1, 1], offset: [0, 0, 0] }
   let [turned, touched] = [false, false]
   for (const layer of layers) {
@@ -48,7 +48,7 @@ export function inputOf(
       known = { factor: known.factor.toReversed(), offset: known.offset.toReversed() }
     } else if (!keepsChannels(layer, picked)) refuse(layer)
     touched = true
-    if (known.factor.some(factor => !(factor > 0))) refuse(layer) // a negative
+    if (known.factor.some(factor => !(factor > 0))) refuse(layer) // an inverted image
   }
   if (!touched) return undefined
   return {
@@ -64,7 +64,7 @@ function affineOf(layer: KerasLayer): Affine | undefined {
   if (className === 'Rescaling') return affine(perChannel(config.scale), perChannel(config.offset ?? 0))
   if (className === 'Normalization') {
     const [mean, variance] = [perChannel(config.mean), perChannel(config.variance)]
-    if (!mean || !variance || config.invert) return undefined // where it was adapted the numbers are among the weights
+    if (!mean || !variance || config.invert) return undefined // if it was adapted, the numbers are among the weights
     const factor = variance.map(value => 1 / Math.max(Math.sqrt(value), smallestDeviation))
     return affine(factor, mean.map((value, c) => -value * factor[c]!)) // biome-ignore format: short
   }
@@ -89,13 +89,13 @@ function composed(first: Affine, second: Affine): Affine {
   }
 }
 
-/** The arguments of an operation as Keras 3 has them. */
+/** The arguments of an operation in Keras 3. */
 function argumentsOf({ inbound }: KerasLayer): readonly unknown[] {
   const args = field(Array.isArray(inbound) && inbound.length === 1 ? inbound[0] : undefined, 'args')
   return Array.isArray(args) ? args : []
 }
 
-/** The number, or the numbers, with which an operation computes, behind the image. */
+/** The constant operand of an operation, one number or several. */
 export function constantOf(layer: KerasLayer): unknown {
   const [image, operand, ...others] = argumentsOf(layer)
   if (field(image, 'class_name') !== '__keras_tensor__' || others.length > 0) return undefined
@@ -103,7 +103,7 @@ export function constantOf(layer: KerasLayer): unknown {
   return field(operand, 'class_name') === '__tensor__' ? field(field(operand, 'config'), 'value') : undefined
 }
 
-/** Of `x[..., 2]`. */
+/** The channel in `x[..., 2]`. */
 function pickedChannel(layer: KerasLayer): number | undefined {
   const index = layer.className === 'GetItem' ? argumentsOf(layer)[1] : undefined
   if (!Array.isArray(index) || index.length !== 2) return undefined
@@ -129,7 +129,7 @@ function stacked(layer: KerasLayer, picked: ReadonlyMap<string, number>): string
     .join()
 }
 
-/** Of a number, or of one for each channel in lists in lists. */
+/** A number, or one per channel in nested lists, as one per channel. */
 function perChannel(value: unknown): number[] | undefined {
   const values: unknown[] = Array.isArray(value) ? value.flat(8) : [value]
   const numbers = values.length === 1 ? Array<unknown>(channels).fill(values[0]) : values

@@ -1,8 +1,8 @@
-// What do the datasets of a Keras file hold? `conv1_conv/kernel` and the like, in whichever of Keras' layouts the file is.
+// Names of a Keras file's datasets: `conv1_conv/kernel` and the like, for each of Keras' file layouts.
 import type { Dataset, Tree } from '../hdf5/dataset.ts'
 import type { KerasLayer } from './config.ts'
 
-/** Variables of a layer in the order Keras makes them, by how many of which rank there are. */
+/** The variables of a layer in Keras' order, by their number and ranks. */
 const variables: readonly { readonly ranks: readonly number[]; readonly names: readonly string[] }[] = [
   { ranks: [4, 1], names: ['kernel', 'bias'] },
   { ranks: [4], names: ['kernel'] },
@@ -14,8 +14,8 @@ const variables: readonly { readonly ranks: readonly number[]; readonly names: r
 /**
  * The datasets of a file by `{layer}/{variable}`.
  *
- * @param layers what the configuration beside the file says, in its order; older files do not say themselves which layer is which
- * @throws Error where two have one name, or a layer has none
+ * @param layers the layers of the configuration that comes with the file, in order; older files do not say which layer is which
+ * @throws Error if two have the same name, or a layer has none
  */
 export function kerasTensors(
   { datasets, attributes }: Tree,
@@ -34,7 +34,7 @@ export function kerasTensors(
   return result
 }
 
-/** `[model_weights/]conv1_conv/conv1_conv/kernel:0`, and for a model in a model `[model_weights/]resnet50/conv1_conv/kernel:0`. */
+/** `[model_weights/]conv1_conv/conv1_conv/kernel:0`, and for a nested model `[model_weights/]resnet50/conv1_conv/kernel:0`. */
 function* byName(datasets: readonly Dataset[]): Generator<[string, Dataset]> {
   const placed = datasets.map(dataset => {
     const path = dataset.path[0] === 'model_weights' ? dataset.path.slice(1) : dataset.path
@@ -42,12 +42,12 @@ function* byName(datasets: readonly Dataset[]): Generator<[string, Dataset]> {
   })
   const parents = new Map<string, Set<string>>()
   for (const { group, parent } of placed) parents.set(group, (parents.get(group) ?? new Set()).add(parent))
-  // Keras 2 adds _1 to the inner name where the outer one has been used before.
+  // Keras 2 adds _1 to the inner name if the outer one has been used before.
   for (const { dataset, group, parent, leaf } of placed)
     yield [`${parents.get(group)!.size === 1 ? group : parent}/${leaf}`, dataset]
 }
 
-/** `layers/conv2d_1/vars/0`, where `vars` has the layer's name in files since Keras 3.4 or so. */
+/** `layers/conv2d_1/vars/0`, where `vars` carries the layer's name in files since about Keras 3.4. */
 function* byVariable(
   datasets: readonly Dataset[],
   attributes: Tree['attributes'],
@@ -63,12 +63,12 @@ function* byVariable(
   for (const [group, found] of groups) {
     const inOrder = found.toSorted((a, b) => Number(a.path.at(-1)) - Number(b.path.at(-1)))
     const [, container, ...rest] = group.split('/')
-    // A model in a model numbers its layers anew.
+    // A nested model restarts the numbering of layers.
     const fromConfiguration = rest.length === 1 ? configured.get(container!) : undefined
     const layer = attributes.get(group)?.get('name') ?? fromConfiguration
     if (layer === undefined || layer === '')
       throw new Error(
-        `its '${group}' has no layer's name: files of early Keras 3 do not say which is which. Save the model as .keras or .h5`,
+        `its '${group}' does not name its layer, as in files of early Keras 3. Save the model as .keras or .h5`,
       )
     const ranks = inOrder.map(({ shape }) => shape.length).join()
     const names = variables.find(each => each.ranks.join() === ranks)?.names

@@ -1,4 +1,4 @@
-// How are tensors read from what Keras saves? From HDF5, under `{layer}/{variable}` whichever layout the file has.
+// Opening what Keras saves: HDF5, as tensors named `{layer}/{variable}` whichever layout the file has.
 
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { product } from '../../../model/product.ts'
@@ -32,12 +32,12 @@ const archiveFormat = 'Keras archive'
 const configuration = ['model_config', 'training_config'] as const
 const attributes = ['name', 'keras_version', 'backend', ...configuration]
 
-/** Whether a file that begins with `bytes` is one of HDF5. */
+/** Whether a file that begins with `bytes` is HDF5. */
 export function isHdf5(bytes: Uint8Array): boolean {
   return bytes.length >= hdf5Signature.length && hdf5Signature.every((byte, i) => bytes[i] === byte)
 }
 
-/** For many files one after another: one thread reads them all. At most one of them is open at a time. */
+/** A library for many files in a row, all read by one thread. At most one of them is open at a time. */
 export interface KerasOptions {
   readonly library?: Hdf5Library
 }
@@ -55,8 +55,7 @@ export async function openKerasHdf5(path: string, { library }: KerasOptions = {}
 }
 
 /**
- * Opens a `.keras` file. Weights that are compressed in it are unpacked to the system's folder for temporary files for as long as
- * it takes to open them.
+ * Opens a `.keras` file. Compressed weights are unpacked to the system's temporary folder while they are opened.
  *
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, OUT_OF_MEMORY, FILE_WRITE_FAILED
  */
@@ -65,7 +64,7 @@ export async function openKerasArchive(path: string, options: KerasOptions = {})
   return await openKerasZip(file, await closingOnError(file, readZip), options)
 }
 
-/** As {@link openKerasArchive}, from what is open already; it is closed where it is no such file. */
+/** Like {@link openKerasArchive}, from an open file, which is closed if it is not such a file. */
 export async function openKerasZip(
   opened: CheckpointFile,
   zip: Zip,
@@ -80,7 +79,7 @@ export async function openKerasZip(
       const copy = await openCheckpointFile(weights.path, archiveFormat)
       file = await openHdf5(copy.as(archiveFormat, archive.path), { attributes, library })
     } finally {
-      await weights.discard() // what is open stays readable
+      await weights.discard() // the open file stays readable
     }
   } else file = await openHdf5(archive, { attributes, library, part: weights })
   const model = parseJson(config)
@@ -88,7 +87,7 @@ export async function openKerasZip(
   return await checkpointOf(file, { model, training: field(model, 'compile_config'), said })
 }
 
-/** What goes with the weights of a file. */
+/** The rest of a file besides its weights. */
 interface Around {
   readonly model: unknown
   readonly training: unknown
@@ -118,19 +117,19 @@ async function checkpointOf(file: Hdf5File, { model, training, said = [] }: Arou
   }
 }
 
-/** Where the numbers lie, where all can be read without the library. */
+/** Views of all datasets, if all can be read without the library. */
 function viewsOf(datasets: ReadonlyMap<string, Dataset>): Map<string, TensorView<FileBytes>> | undefined {
   const views = new Map<string, TensorView<FileBytes>>()
   for (const [name, { shape, dtype, at }] of datasets) {
     const bytes = isStoredType(dtype) ? product(shape) * storedBytes[dtype] : 0
-    if (at === undefined && isStoredType(dtype)) return undefined // others are refused whenever they are read
+    if (at === undefined && isStoredType(dtype)) return undefined // others are refused when they are read
     const data = new FileBytes(at ?? 0, bytes)
     views.set(name, new TensorView(data, dtype, /*swapped=*/ false, shape, denseStrides(shape), 0))
   }
   return views
 }
 
-/** An open file of which the library has to read something. */
+/** An open file with datasets that only the library can read. */
 class KerasCheckpoint implements Checkpoint {
   readonly path: string
   readonly format: string
@@ -166,7 +165,7 @@ class KerasCheckpoint implements Checkpoint {
   }
 }
 
-/** Those members of an object that are strings. */
+/** The string members of an object. */
 function stringsOf(value: unknown): [string, string][] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string')

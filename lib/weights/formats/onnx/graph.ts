@@ -1,9 +1,9 @@
-// Who reads a value of an ONNX graph? Past what only passes it on: identities, casts, dropouts, padding, changes of layout.
+// The readers of an ONNX value, skipping nodes that only pass it on: identities, casts, dropouts, padding, transposes.
 import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { OnnxModel, OnnxNode } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'
 
-/** What a ResNet may consist of. */
+/** The operations a ResNet may consist of. */
 const knownOps = new Set(
   (
     'Conv BatchNormalization Relu Add Sum MaxPool GlobalAveragePool AveragePool ReduceMean Gemm MatMul Softmax LogSoftmax Sigmoid Pad ' +
@@ -18,22 +18,22 @@ const flattening = new Set(['Flatten', 'Reshape', 'Squeeze'])
 const toChannelsFirst = '0,3,1,2'
 const toChannelsLast = '0,2,3,1'
 
-/** A node that reads a value, and what happens to the value on the way. */
+/** A node that reads a value, and what happens to the value on its way there. */
 export interface Reader {
   readonly node: OnnxNode
-  /** Which of its inputs. */
+  /** The index of the input. */
   readonly input: number
   /** Added on each side: `[top, left, bottom, right]`. */
   readonly pads: readonly number[]
   readonly channelsLast: boolean
 }
 
-/** A graph in which readers and constants are found. */
+/** A graph with lookup of readers and constants. */
 export class OnnxGraph {
   readonly #readers = new Map<string, { node: OnnxNode; input: number }[]>()
   readonly #producers = new Map<string, OnnxNode>()
 
-  /** @throws ResidualError CHECKPOINT_INVALID for operations that no ResNet has, and values that are made twice */
+  /** @throws ResidualError CHECKPOINT_INVALID for operations that no ResNet has, and values produced twice */
   constructor(
     readonly path: string,
     private readonly model: OnnxModel,
@@ -47,7 +47,7 @@ export class OnnxGraph {
           else this.#readers.set(value, [{ node, input }])
         }
       for (const value of node.outputs) {
-        if (this.#producers.has(value)) throw this.refused(`two nodes make the value '${value}'`)
+        if (this.#producers.has(value)) throw this.refused(`two nodes produce the value '${value}'`)
         this.#producers.set(value, node)
       }
     }
@@ -57,11 +57,11 @@ export class OnnxGraph {
     return refusedCheckpoint({ path: this.path }, reason)
   }
 
-  /** Those who compute with `value`; who only hands it out of the graph, or asks for its size, is not among them. */
+  /** The nodes that compute with `value`, not counting the graph's output and shape queries. */
   readers(value: string, { flattened = false, channelsLast = false } = {}): Reader[] {
     const found: Reader[] = []
     const follow = (from: string, pads: readonly number[], last: boolean, depth: number) => {
-      if (depth > this.model.nodes.length) throw this.refused('its nodes form a circle')
+      if (depth > this.model.nodes.length) throw this.refused('its nodes form a cycle')
       for (const { node, input } of this.#readers.get(from) ?? []) {
         const next = (more = pads, nowLast = last) => follow(node.outputs[0] ?? '', more, nowLast, depth + 1)
         if (node.op === 'Shape') continue
@@ -70,14 +70,14 @@ export class OnnxGraph {
         else if (node.op === 'Transpose') next(pads, this.#layout(node))
         else if (node.op === 'Pad' && input === 0) next(this.#padded(node, pads))
         else found.push({ node, input, pads, channelsLast: last })
-        if (found.length > 8) throw this.refused(`more nodes read '${from}' than in a ResNet`)
+        if (found.length > 8) throw this.refused(`'${from}' has more readers than any value of a ResNet`)
       }
     }
     follow(value, [0, 0, 0, 0], channelsLast, 0)
     return found
   }
 
-  /** The tensor that a name stands for, and whether it is to be transposed. */
+  /** The tensor with that name, and whether it is transposed. */
   constant(
     name: string | undefined,
   ): { readonly tensor: OnnxTensor; readonly transposed: boolean } | undefined {
@@ -100,7 +100,7 @@ export class OnnxGraph {
     return undefined
   }
 
-  /** Integers that an attribute has, or, in newer files, an input. */
+  /** Integers from an attribute or, in newer files, from an input. */
   integers(node: OnnxNode, attribute: string, input: number): readonly number[] | undefined {
     return node.attributes.get(attribute)?.ints ?? this.constant(node.inputs[input])?.tensor.integers
   }
@@ -108,7 +108,7 @@ export class OnnxGraph {
   #layout(node: OnnxNode): boolean {
     const order = node.attributes.get('perm')?.ints.join()
     if (order !== toChannelsFirst && order !== toChannelsLast)
-      throw this.refused(`${described(node)} puts dimensions in the order [${order}]`)
+      throw this.refused(`${described(node)} permutes dimensions to [${order}]`)
     return order === toChannelsLast
   }
 
@@ -116,12 +116,12 @@ export class OnnxGraph {
     const pads = this.integers(node, 'pads', 1)
     const mode = node.attributes.get('mode')?.text ?? 'constant'
     if (pads?.length !== 8 || mode !== 'constant')
-      throw this.refused(`${described(node)} is not a padding by constants`)
-    // Of [N,C,H,W], or of [N,H,W,C]: where the channels are, nothing is added.
+      throw this.refused(`${described(node)} does not pad with constants`)
+    // For [N,C,H,W], or [N,H,W,C] with zero padding of the channels.
     const sizes = [0, 1, 2, 3].filter(axis => pads[axis] !== 0 || pads[axis + 4] !== 0)
     if (sizes.length === 0) return [...before]
     if (sizes.length !== 2 || sizes[1] !== sizes[0]! + 1 || sizes[0] === 0)
-      throw this.refused(`${described(node)} adds more than rows and columns`)
+      throw this.refused(`${described(node)} pads more than rows and columns`)
     const [y, x] = sizes as [number, number]
     return [pads[y]!, pads[x]!, pads[y + 4]!, pads[x + 4]!].map((size, i) => size + before[i]!)
   }
@@ -130,7 +130,7 @@ export class OnnxGraph {
 export const described = ({ op, name, outputs }: OnnxNode) => `${op} '${name || outputs[0]}'`
 
 function whyUnknown(node: OnnxNode): string {
-  const what = `it has a node ${described(node)}, which a ResNet has not`
+  const what = `its node ${described(node)} does not occur in a ResNet`
   if (!preprocessingOps.has(node.op)) return what
-  return `${what}. If it prepares images, export the network without it: preprocessing belongs to the record beside a checkpoint`
+  return `${what}. If it prepares images, export the network without it: preprocessing belongs in the record next to the checkpoint`
 }

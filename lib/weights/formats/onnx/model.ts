@@ -1,9 +1,9 @@
-// What is in an ONNX file? Nodes, tensors and the names at the border; field numbers are those of
+// The contents of an ONNX file: nodes, tensors, inputs and outputs. Field numbers are those of
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
 import { type ExternalFiles, keyAndValue, type OnnxTensor, parseTensor } from './tensor.ts'
 import type { Field, Range, Wire } from './wire.ts'
 
-/** Numbers, a string or a tensor; what is none of those is left out. */
+/** Numbers, a string or a tensor; anything else is left out. */
 export interface OnnxAttribute {
   readonly float: number
   readonly int: number
@@ -20,7 +20,7 @@ export interface OnnxNode {
   readonly attributes: ReadonlyMap<string, OnnxAttribute>
 }
 
-/** A value that goes in, with the sizes that are known. */
+/** An input of the graph, with its known sizes. */
 export interface OnnxInput {
   readonly name: string
   readonly dims: readonly (number | undefined)[]
@@ -103,7 +103,7 @@ async function parseAttribute(
       float: last(2, 'float')?.value ?? 0,
       int: last(3, 'number')?.value ?? 0,
       ints,
-      text: text && text.value <= 64 ? await wire.text(text) : '', // modes; what is longer is somebody's notes
+      text: text && text.value <= 64 ? await wire.text(text) : '', // modes are short; anything longer is a comment
       tensor: tensor && (await parseTensor(wire, tensor, externals)),
     },
   ]

@@ -1,27 +1,27 @@
-// Which tensors does a ResNet that was an ONNX graph have, and what are the batch norms of one whose were folded away?
+// The tensors of a ResNet from an ONNX graph, including identity batch norms where they were folded away.
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
+import type { ConvNorm, Norm } from './conv-norm.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
 import { type OnnxTensor, readOnnxTensor, storedTensor } from './tensor.ts'
-import type { Norm, Unit } from './unit.ts'
 import type { Wire } from './wire.ts'
 
-/** A tensor under its new name, and how it is had; the caller of `load` owns what it gives. */
+/** A tensor under its new name. The caller of `load` owns the result. */
 export interface NamedTensor extends CheckpointTensor {
   load(into?: Float32Array): Promise<Float32Array>
-  /** Where `load` does no more than read. */
+  /** Present if `load` only reads. */
   readonly stored?: StoredTensor | undefined
 }
 
-/** @throws ResidualError CHECKPOINT_INVALID where batch norms differ in epsilon: a network has one */
+/** @throws ResidualError CHECKPOINT_INVALID if batch norms differ in epsilon: a network has only one */
 export function namedTensors(
   graph: OnnxGraph,
-  { units, classifier }: Pick<Structure, 'units' | 'classifier'>,
+  { convs, classifier }: Pick<Structure, 'convs' | 'classifier'>,
   wire: Wire,
 ): { readonly tensors: ReadonlyMap<string, NamedTensor>; readonly epsilon: number } {
-  const epsilons = new Set([...units.values()].flatMap(({ norm }) => (norm ? [norm.epsilon] : [])))
+  const epsilons = new Set([...convs.values()].flatMap(({ norm }) => (norm ? [norm.epsilon] : [])))
   if (epsilons.size > 1)
     throw graph.refused(`its batch norms have the epsilons ${[...epsilons].join(' and ')}`)
   const [epsilon = defaultEpsilon] = epsilons
@@ -43,9 +43,9 @@ export function namedTensors(
     ...as(tensor, tensor.dims, into => read(tensor, into)),
     stored: storedTensor(tensor),
   })
-  for (const [name, unit] of units) {
-    tensors.set(`${name}.weight`, plain(unit.weight))
-    const norm = unit.norm ? stored(unit.norm, unit, plain, read) : identity(unit, epsilon, plain)
+  for (const [name, conv] of convs) {
+    tensors.set(`${name}.weight`, plain(conv.weight))
+    const norm = conv.norm ? stored(conv.norm, conv, plain, read) : identity(conv, epsilon, plain)
     for (const [leaf, tensor] of Object.entries(norm)) tensors.set(`${normName(name)}.${leaf}`, tensor)
   }
   const { weight, channels, classes, channelsFirst, bias } = classifier
@@ -63,7 +63,7 @@ export function namedTensors(
 /** `bn2` of `conv2`, `downsample.1` of `downsample.0`. */
 const normName = (conv: string) => conv.replace(/conv(\d)$/, 'bn$1').replace(/downsample\.0$/, 'downsample.1')
 
-/** Leaf names as torchvision's. */
+/** Leaf names are torchvision's. */
 interface NormTensors {
   readonly weight: NamedTensor
   readonly bias: NamedTensor
@@ -71,10 +71,10 @@ interface NormTensors {
   readonly running_var: NamedTensor
 }
 
-/** A bias of the convolution is taken from the mean. */
+/** The convolution's bias is subtracted from the mean. */
 function stored(
   { gamma, beta, mean, variance }: Norm,
-  { bias }: Unit,
+  { bias }: ConvNorm,
   plain: (tensor: OnnxTensor) => NamedTensor,
   read: (tensor: OnnxTensor) => Promise<Float32Array>,
 ): NormTensors {
@@ -91,11 +91,11 @@ function stored(
 }
 
 /**
- * What adds the bias of the convolution and changes nothing else: rounded to float32, `1 - epsilon` makes the factor 1 to within
- * 3e-8, less than a float32 tells from 1.
+ * A batch norm that only adds the convolution's bias: rounded to float32, `1 - epsilon` makes the scale 1 to within 3e-8, which
+ * float32 cannot tell from 1.
  */
 function identity(
-  { weight, bias }: Unit,
+  { weight, bias }: ConvNorm,
   epsilon: number,
   plain: (tensor: OnnxTensor) => NamedTensor,
 ): NormTensors {

@@ -1,4 +1,4 @@
-// How are tensors read from an ONNX file that holds a ResNet? Found by the graph's structure, named as torchvision names them.
+// Opening ONNX files that hold a ResNet: tensors are found by the graph's structure and given torchvision's names.
 import { activationKey, architectureKey, type Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
@@ -12,10 +12,10 @@ import { Wire } from './wire.ts'
 
 const format = 'ONNX'
 
-const mostVersion = 32 // of the format; there have been 12
+const mostVersion = 32 // of the format; there are 12 so far
 const secondFields = [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42, 0x72] // tags of ModelProto that may follow
 
-/** Whether a file that begins with `bytes` may be an ONNX file: they have no signature, but begin with the version as a rule. */
+/** Whether a file that begins with `bytes` may be ONNX: such files have no signature, but usually begin with the version. */
 export function looksLikeOnnx(bytes: Uint8Array): boolean {
   const [tag, version, next] = bytes
   return (
@@ -28,12 +28,12 @@ export function looksLikeOnnx(bytes: Uint8Array): boolean {
 }
 
 /**
- * Opens an ONNX file, and files beside it that its tensors are in. The checkpoint has the tensors of a ResNet under
- * torchvision's names, whatever the file calls them; where batch norms were folded into convolutions it has ones that do nothing
- * but add the bias. `metadata` has the epsilon of the batch norms and, for bottlenecks, the stride `v1` or
- * `v1.5` ({@link architectureKey}). Close it after use.
+ * Opens an ONNX file, and the external files with its tensors. The checkpoint has the tensors of a ResNet under
+ * torchvision's names, whatever the file calls them; where batch norms were folded into convolutions, it has ones that only add
+ * the bias. `metadata` has the epsilon of the batch norms and, for bottlenecks, the stride `v1` or `v1.5` ({@link
+ * architectureKey}). Close it after use.
  *
- * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, also for graphs that are no ResNet's, saying why
+ * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, also for graphs that are not a ResNet, saying why
  */
 export async function openOnnx(path: string): Promise<Checkpoint> {
   const { default: protobuf } = await import('protobufjs/minimal.js')

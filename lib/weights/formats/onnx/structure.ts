@@ -1,14 +1,15 @@
-// Is an ONNX graph a ResNet, and which convolution is which? Found by following it from the image to the logits.
+// Matching an ONNX graph to a ResNet: it is followed from the image to the logits, naming each convolution.
+
+import { type Head, headAt } from './classifier-head.ts'
+import { type ConvNorm, convNormAt, window } from './conv-norm.ts'
 import { described, type OnnxGraph, type Reader } from './graph.ts'
-import { type Head, headAt } from './head.ts'
 import type { OnnxInput, OnnxNode } from './model.ts'
-import { type Unit, unitAt, window } from './unit.ts'
 
 /** A ResNet's parts, under torchvision's names. */
 export interface Structure extends Head {
   /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on. */
-  readonly units: ReadonlyMap<string, Unit>
-  /** Undefined where blocks are basic. */
+  readonly convs: ReadonlyMap<string, ConvNorm>
+  /** Undefined for basic blocks. */
   readonly stride: 'v1' | 'v1.5' | undefined
 }
 
@@ -16,15 +17,15 @@ const pools = new Set(['GlobalAveragePool', 'AveragePool', 'ReduceMean'])
 const adds = new Set(['Add', 'Sum'])
 
 interface Block {
-  readonly main: readonly Unit[]
-  readonly projection: Unit | undefined
-  /** What comes out, behind its ReLU. */
+  readonly main: readonly ConvNorm[]
+  readonly projection: ConvNorm | undefined
+  /** Its output, after the ReLU. */
   readonly value: string
 }
 
-/** @throws ResidualError CHECKPOINT_INVALID saying what a ResNet has not */
+/** @throws ResidualError CHECKPOINT_INVALID naming what does not occur in a ResNet */
 export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
-  const stem = unitAt(graph, only(graph, input.name, 'the input'))
+  const stem = convNormAt(graph, only(graph, input.name, 'the input'))
   if (stem.kernel !== 7 || stem.stride !== 2)
     throw graph.refused(
       `its stem begins with a ${stem.kernel}x${stem.kernel} convolution of stride ${stem.stride}, not with 7x7 of stride 2`,
@@ -37,7 +38,7 @@ export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
     if (pool && readers.length === 1) {
       return {
         ...headAt(graph, pool, input),
-        units: named(graph, stem, blocks),
+        convs: named(graph, stem, blocks),
         stride: strideOf(graph, blocks),
       }
     }
@@ -50,13 +51,12 @@ export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
 
 function only(graph: OnnxGraph, value: string, whose: string): Reader {
   const readers = graph.readers(value)
-  if (readers.length !== 1)
-    throw graph.refused(`${readers.length} nodes read ${whose}, where one does in a ResNet`)
+  if (readers.length !== 1) throw graph.refused(`${readers.length} nodes read ${whose}; in a ResNet one does`)
   return readers[0]!
 }
 
 /** ReLU and max pool. */
-function stemPool(graph: OnnxGraph, stem: Unit): string {
+function stemPool(graph: OnnxGraph, stem: ConvNorm): string {
   const pool = only(graph, relu(graph, stem.value, stem.node), 'the stem')
   if (pool.node.op !== 'MaxPool')
     throw graph.refused(`its stem ends with ${described(pool.node)}, not with a max pool`)
@@ -81,42 +81,44 @@ function blockAt(graph: OnnxGraph, value: string, readers: readonly Reader[]): B
   const convs = readers.filter(({ node }) => node.op === 'Conv')
   const others = readers.filter(({ node }) => node.op !== 'Conv')
   const shape = `${convs.length} convolutions${others.map(({ node }) => ` and ${described(node)}`).join('')} read '${value}'`
-  const paths = convs.map(conv => pathFrom(graph, conv)).sort((a, b) => b.units.length - a.units.length)
+  const paths = convs.map(conv => pathFrom(graph, conv)).sort((a, b) => b.convs.length - a.convs.length)
   const [main, shortcut] = paths
   const identity = paths.length === 1 && others.length === 1 && others[0]!.node === main!.add
   const projected =
-    paths.length === 2 && others.length === 0 && shortcut!.add === main!.add && shortcut!.units.length === 1
+    paths.length === 2 && others.length === 0 && shortcut!.add === main!.add && shortcut!.convs.length === 1
   if (!(identity || projected) || main!.add.inputs.length !== 2)
-    throw graph.refused(`${shape}, and that is no block of a ResNet`)
-  const projection = shortcut?.units[0]
+    throw graph.refused(`${shape}, which is not a ResNet block`)
+  const projection = shortcut?.convs[0]
   const output = relu(graph, main!.add.outputs[0]!, main!.add)
-  return { main: main!.units, projection, value: output }
+  return { main: main!.convs, projection, value: output }
 }
 
 /** The convolutions, with a ReLU between them, up to an addition. */
-function pathFrom(graph: OnnxGraph, first: Reader): { units: Unit[]; add: OnnxNode } {
-  const units: Unit[] = []
+function pathFrom(graph: OnnxGraph, first: Reader): { convs: ConvNorm[]; add: OnnxNode } {
+  const convs: ConvNorm[] = []
   for (let at = first; ; ) {
-    const unit = unitAt(graph, at)
-    units.push(unit)
-    const next = only(graph, unit.value, described(unit.node))
-    if (adds.has(next.node.op)) return { units, add: next.node }
-    if (units.length === 3)
-      throw graph.refused(`${described(unit.node)} is the third of a block and no addition follows`)
-    at = only(graph, relu(graph, unit.value, unit.node), described(unit.node))
+    const conv = convNormAt(graph, at)
+    convs.push(conv)
+    const next = only(graph, conv.value, described(conv.node))
+    if (adds.has(next.node.op)) return { convs, add: next.node }
+    if (convs.length === 3)
+      throw graph.refused(
+        `${described(conv.node)} is the third convolution of a block, but no addition follows`,
+      )
+    at = only(graph, relu(graph, conv.value, conv.node), described(conv.node))
   }
 }
 
-/** A stage begins where there is a projection; the first, with basic blocks, has none. */
-function named(graph: OnnxGraph, stem: Unit, blocks: readonly Block[]): Map<string, Unit> {
-  const units = new Map([['conv1', stem]])
+/** A stage begins at a projection; the first stage of basic blocks has none. */
+function named(graph: OnnxGraph, stem: ConvNorm, blocks: readonly Block[]): Map<string, ConvNorm> {
+  const convs = new Map([['conv1', stem]])
   const depth = blocks[0]?.main.length
   const kernels = depth === 3 ? '1,3,1' : '3,3'
   let [stage, index] = [1, 0]
   for (const [i, { main, projection }] of blocks.entries()) {
     if (i > 0 && projection) [stage, index] = [stage + 1, 0]
     const name = `layer${stage}.${index++}`
-    const stride = main.reduce((product, unit) => product * unit.stride, 1)
+    const stride = main.reduce((product, conv) => product * conv.stride, 1)
     if (main.length !== depth || main.map(({ kernel }) => kernel).join() !== kernels)
       throw graph.refused(
         `the convolutions of its block ${name} are ${main.map(({ kernel }) => `${kernel}x${kernel}`)}`,
@@ -128,11 +130,11 @@ function named(graph: OnnxGraph, stem: Unit, blocks: readonly Block[]): Map<stri
       throw graph.refused(
         `its block ${name} has a stride of ${stride} and a shortcut of ${projection?.stride ?? 1}`,
       )
-    for (const [k, unit] of main.entries()) units.set(`${name}.conv${k + 1}`, unit)
-    if (projection) units.set(`${name}.downsample.0`, projection)
+    for (const [k, conv] of main.entries()) convs.set(`${name}.conv${k + 1}`, conv)
+    if (projection) convs.set(`${name}.downsample.0`, projection)
   }
-  if (stage !== 4) throw graph.refused(`it has ${stage} stages, and a ResNet has 4`)
-  return units
+  if (stage !== 4) throw graph.refused(`it has ${stage} stages instead of 4`)
+  return convs
 }
 
 function strideOf(graph: OnnxGraph, blocks: readonly Block[]): Structure['stride'] {

@@ -1,4 +1,4 @@
-// Where are the numbers of an ONNX tensor, and how are they read? In the file or in one beside it, in any of five fields.
+// ONNX tensors: where their numbers are, in the file or in one next to it, in any of five fields, and how they are read.
 import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import { readFloats } from '../../checkpoint/read-floats.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
@@ -7,7 +7,7 @@ import { isStoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.
 import { siblingFile } from '../sibling-file.ts'
 import type { Field, Range, Wire } from './wire.ts'
 
-/** Of TensorProto.DataType in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, in safetensors' words. */
+/** Of TensorProto.DataType in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, as safetensors names them. */
 const types: { readonly [type: number]: string } = {
   1: 'F32',
   2: 'U8',
@@ -24,7 +24,7 @@ const types: { readonly [type: number]: string } = {
   16: 'BF16',
 }
 
-const smallLength = 16 // of numbers that say how something is done: paddings, axes
+const smallLength = 16 // of short integer lists such as paddings and axes
 const maxExternalFiles = 64
 
 /** A tensor as the file describes it. */
@@ -33,13 +33,13 @@ export interface OnnxTensor {
   readonly dims: readonly number[]
   readonly dtype: string
   readonly length: number
-  /** The bytes as they are; several parts only of packed numbers. */
+  /** The raw bytes; several parts only for packed numbers. */
   readonly data: { readonly file: ByteSource; readonly parts: readonly Range[]; readonly packedInts: boolean }
-  /** Integers of a short tensor. */
+  /** The integers of a short tensor. */
   readonly integers: readonly number[] | undefined
 }
 
-/** Files beside the model that its tensors are in, by name. */
+/** External files with the model's tensors, by name. */
 export type ExternalFiles = Map<string, ByteSource>
 
 /** @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID */
@@ -70,11 +70,10 @@ export async function parseTensor(wire: Wire, range: Range, externals: ExternalF
   else if (dtype === 'F64') data = inside(all(10))
   else data = inside(all(5), true)
   if (isStoredType(dtype)) {
-    if (data.parts.some(part => 'kind' in part && part.kind !== 'bytes'))
-      throw fail('has numbers that are not packed')
+    if (data.parts.some(part => 'kind' in part && part.kind !== 'bytes')) throw fail('has unpacked numbers')
     const bytes = data.parts.reduce((sum, { begin, end }) => sum + end - begin, 0)
     if (data.packedInts ? bytes < length : bytes !== length * storedBytes[dtype])
-      throw fail(`has ${bytes} bytes for ${length} numbers of ${dtype}`)
+      throw fail(`has ${bytes} bytes for ${length} ${dtype} numbers`)
   }
   return { name, dims, dtype, length, data, integers: await smallIntegers(wire, dtype, length, raw, ints) }
 }
@@ -97,7 +96,7 @@ async function smallIntegers(
   return Array.from({ length: Math.floor(bytes.length / 8) }, (_, i) => Number(view.getBigInt64(8 * i, true)))
 }
 
-/** Names of files are checked as those of shards are. */
+/** File names are checked like those of shards. */
 async function external(
   wire: Wire,
   entries: readonly Field[],
@@ -113,7 +112,8 @@ async function external(
   const path = siblingFile(wire.file, name)
   let file = externals.get(name)
   if (!file) {
-    if (externals.size >= maxExternalFiles) throw fail(`is in one of more than ${maxExternalFiles} files`)
+    if (externals.size >= maxExternalFiles)
+      throw fail(`needs more than the limit of ${maxExternalFiles} external files`)
     file = await openCheckpointFile(path, wire.file.format)
     externals.set(name, file)
   }
@@ -128,11 +128,11 @@ async function external(
       end <= file.size
     )
   )
-    throw fail(`is said to be at bytes ${said.get('offset')} to ${end} of ${name}, which has ${file.size}`)
+    throw fail(`claims bytes ${said.get('offset')} to ${end} of ${name}, which has ${file.size}`)
   return { file, parts: [{ begin, end }] }
 }
 
-/** Of a StringStringEntryProto. */
+/** The key and value of a StringStringEntryProto. */
 export async function keyAndValue(wire: Wire, range: Range): Promise<[string, string]> {
   const fields = await wire.fields(range)
   const text = async (id: number) => {
@@ -142,7 +142,7 @@ export async function keyAndValue(wire: Wire, range: Range): Promise<[string, st
   return [await text(1), await text(2)]
 }
 
-/** Where the numbers lie, if they lie together and as they are. */
+/** Where the numbers are stored, if they are contiguous and in a form that weights can have. */
 export function storedTensor({ dtype, data }: OnnxTensor): StoredTensor | undefined {
   const { descriptor } = data.file
   const [part, ...others] = data.parts
@@ -152,9 +152,9 @@ export function storedTensor({ dtype, data }: OnnxTensor): StoredTensor | undefi
 }
 
 /**
- * The numbers of a tensor, in their order; the caller owns them, or they are in `into`.
+ * The numbers of a tensor, in order; the caller owns them, or they are in `into`.
  *
- * @throws ResidualError NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID
+ * @throws ResidualError NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID
  */
 export async function readOnnxTensor(
   wire: Wire,
@@ -162,20 +162,20 @@ export async function readOnnxTensor(
   into?: Float32Array,
 ): Promise<Float32Array> {
   const { file, parts, packedInts } = data
-  if (!isStoredType(dtype)) throw wire.invalid(`'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+  if (!isStoredType(dtype)) throw wire.invalid(`'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
   const result = allocateFloats(name, length, file.path, into)
   if (packedInts) {
     const bits: number[] = []
     for (const { begin, end } of parts)
       for (const value of await wire.allNumbers({ begin, end })) bits.push(value)
     if (bits.length !== length)
-      throw wire.invalid(`'${name}' has ${bits.length} numbers in place of ${length}`)
+      throw wire.invalid(`'${name}' has ${bits.length} numbers instead of ${length}`)
     toFloat32(dtype, new Uint8Array(Uint16Array.from(bits).buffer), result)
   } else {
     let done = 0
     for (const { begin, end } of parts) {
       const count = (end - begin) / storedBytes[dtype]
-      if (!Number.isInteger(count)) throw wire.invalid(`'${name}' has half a number`)
+      if (!Number.isInteger(count)) throw wire.invalid(`'${name}' ends in the middle of a number`)
       await readFloats(file, begin, dtype, result.subarray(done, done + count))
       done += count
     }

@@ -1,11 +1,11 @@
-// How are messages of protocol buffers read from a file that is too large for memory? Field by field, by position; what is long is
-// told where it is, and stays there. https://protobuf.dev/programming-guides/encoding/
+// Protocol buffers read by position from a file that is too large for memory: long fields are located, not loaded.
+// https://protobuf.dev/programming-guides/encoding/
 import type { Reader } from 'protobufjs'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 
 const windowBytes = 64 << 10
-const headBytes = 20 // a tag and a number or a length, ten bytes each at most
+const headBytes = 20 // a tag, and a number or a length, at most ten bytes each
 const maxTextBytes = 4096
 const maxFields = 500_000 // of all messages: a ResNet-152 has 30,000
 
@@ -15,7 +15,7 @@ export interface Range {
   readonly end: number
 }
 
-/** One field of a message: where its content is, and its value where that is a number. */
+/** One field of a message: where its content is, and its value if that is a number. */
 export interface Field extends Range {
   readonly id: number
   readonly kind: 'number' | 'bytes' | 'float' | 'double'
@@ -44,7 +44,9 @@ export class Wire {
       if (!this.#has(at, head)) await this.#load(at)
       const field = this.#field(at)
       if (field.end > end)
-        throw this.invalid(`field ${field.id} at byte ${at} ends at ${field.end}, behind its message`)
+        throw this.invalid(
+          `field ${field.id} at byte ${at} ends at ${field.end}, past the end of its message`,
+        )
       fields.push(field)
       at = field.end
     }
@@ -56,23 +58,23 @@ export class Wire {
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
   }
 
-  /** Numbers of one field, packed or not; there are few of them. */
+  /** The numbers of one field, packed or not; for short lists. */
   async numbers(field: Field): Promise<number[]> {
     if (field.kind !== 'bytes') return [field.value]
     return this.#decode(await this.bytes(field, maxTextBytes), field)
   }
 
-  /** Packed numbers, as many as there are. */
+  /** All packed numbers. */
   async allNumbers(range: Range): Promise<number[]> {
     const bytes = new Uint8Array(range.end - range.begin)
     await this.file.read([bytes], range.begin)
     return this.#decode(bytes, range)
   }
 
-  /** Valid until something else is read. */
+  /** Valid until the next read. */
   async bytes({ begin, end }: Range, most: number): Promise<Uint8Array> {
     const length = end - begin
-    if (length > most) throw this.invalid(`what is at byte ${begin} has ${length} bytes, more than ${most}`)
+    if (length > most) throw this.invalid(`the field at byte ${begin} has ${length} bytes, more than ${most}`)
     if (!this.#has(begin, length)) await this.#load(begin)
     return this.#bytes.subarray(begin - this.#start, end - this.#start)
   }
@@ -129,7 +131,7 @@ export class Wire {
           return { id, kind: 'bytes', value: length, begin, end: begin + length }
         }
       }
-      throw new RangeError(`there is no kind ${tag & 7}`)
+      throw new RangeError(`unknown wire type ${tag & 7}`)
     } catch (cause) {
       throw this.invalid(`the field at byte ${at} is damaged: ${(cause as Error).message}`, cause)
     }

@@ -1,4 +1,4 @@
-// What paddle.save writes: one pickle, of a dictionary of numpy's arrays.
+// Opening what paddle.save writes: one pickle, a dictionary of numpy arrays.
 import type { ResidualError } from '../../../errors.ts'
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
@@ -11,10 +11,10 @@ import { denseStrides, problemOf, TensorView } from '../views/tensor-view.ts'
 import { ViewCheckpoint } from '../views/view-checkpoint.ts'
 import { paddleHeadBytes, unnamedPaddle } from './unnamed.ts'
 
-/** By protocols 2 and 3 an array of 2^30 bytes or more is saved in pieces; this key tells of which. */
+/** Protocols 2 and 3 save an array of 2^30 bytes or more in pieces; this key lists them. */
 const piecesKey = 'UnpackBigParamInfor@@'
 
-/** Whether a file that begins like this may be Paddle's: some pickle of protocol 2 or later, or one of those that are refused by name. */
+/** Whether a file that begins like this may be Paddle's: a pickle of protocol 2 or later, or a format that is refused by name. */
 export function looksLikePaddle(head: Uint8Array): boolean {
   return (head[0] === 0x80 && head[1]! >= 2 && head[1]! <= 5) || unnamedPaddle(head) !== undefined
 }
@@ -28,7 +28,7 @@ export async function openPaddle(path: string): Promise<ViewCheckpoint> {
   return readPaddle(await openCheckpointFile(path, 'Paddle'))
 }
 
-/** As {@link openPaddle}, from what is open already; it is closed where it is no such file. */
+/** Like {@link openPaddle}, from an open file, which is closed if it is not such a file. */
 export function readPaddle(file: ByteSource): Promise<ViewCheckpoint> {
   return closingOnError(file, async source => {
     const head = new Uint8Array(Math.min(source.size, paddleHeadBytes))
@@ -47,26 +47,26 @@ export function readPaddle(file: ByteSource): Promise<ViewCheckpoint> {
   })
 }
 
-/** numpy has no bfloat16: Paddle saves the bits as uint16, and reads them back as bfloat16. */
+/** numpy has no bfloat16: Paddle saves the bits as uint16. */
 function typeOf({ dtype }: TensorView): string {
   return dtype === 'U16' ? 'BF16' : dtype
 }
 
 type Fail = (problem: string) => ResidualError
 
-/** `{piecesKey: {name: {OriginShape: (...), slices: [name@@.0, ...]}}}`: the pieces are, flat, the array `name`. */
+/** `{piecesKey: {name: {OriginShape: (...), slices: [name@@.0, ...]}}}`: the pieces, flat, make up the array `name`. */
 function joinPieces(root: Value, fail: Fail): void {
   const all = root instanceof Dict ? root.entries : undefined
   const info = all?.get(piecesKey)
   if (!all || info === undefined) return
-  if (!(info instanceof Dict)) throw fail(`its '${piecesKey}' is no dictionary`)
+  if (!(info instanceof Dict)) throw fail(`its '${piecesKey}' is not a dictionary`)
   for (const [name, entry] of info.entries ?? []) {
     const { shape, slices } = described(entry, fail)
     const pieces = slices.map(slice => {
       const piece = typeof slice === 'string' ? all.get(slice) : undefined
       if (!(piece instanceof NumpyArray && piece.view))
         throw fail(`it has no piece '${String(slice)}' of '${name}'`)
-      all.delete(slice as string) // each is taken once: however often it is named, no more is read than the file has
+      all.delete(slice as string) // each is used once: however often it is named, no more is read than the file has
       return piece.view
     })
     const array = new NumpyArray()
@@ -82,7 +82,7 @@ function described(entry: Value, fail: Fail): { shape: number[]; slices: readonl
   )
   const sizes = shape instanceof List ? shape.items : shape
   if (!Array.isArray(sizes) || !sizes.every(n => typeof n === 'number') || !(slices instanceof List))
-    throw fail(`its '${piecesKey}' does not tell shapes and pieces`)
+    throw fail(`its '${piecesKey}' does not list shapes and pieces`)
   return { shape: sizes as number[], slices: slices.items }
 }
 
@@ -94,7 +94,7 @@ function joined(name: string, shape: number[], pieces: readonly TensorView[], fa
       ({ dtype, swapped, shape }) => dtype !== first.dtype || swapped !== first.swapped || shape.length !== 1,
     )
   )
-    throw fail(`the pieces of '${name}' are not of one type and flat`)
+    throw fail(`the pieces of '${name}' are not flat arrays of one type`)
   const parts = pieces.map(piece => ({
     data: piece.data as StoredData,
     bytes: piece.length * piece.elementBytes,

@@ -1,36 +1,36 @@
-// Paddle's files that have no weights by names of layers: programs, and tensors one after another. They are refused by name.
+// Paddle's files without named weights, which are refused: programs, and bare sequences of tensors.
 
-/** How much of a file has to be seen to tell what it is. */
+/** How much of a file is needed to recognise it. */
 export const paddleHeadBytes = 64
 
 const stateDict = "paddle.save(model.state_dict(), 'model.pdparams')"
-const orOnnx = `save the network that it was made of by ${stateDict}, or convert it to ONNX by paddle2onnx`
+const orOnnx = `save the original network with ${stateDict}, or convert it to ONNX with paddle2onnx`
 
 const pirProgram = /^\{\s*"base_code"\s*:\s*\{\s*"magic"\s*:\s*"pir"/
 
-// The number of block 0 of a ProgramDesc, and of the block around it, -1: paddle/fluid/framework/framework.proto.
+// The index 0 of a ProgramDesc's first block, and its parent's, -1: paddle/fluid/framework/framework.proto.
 const firstBlock = Buffer.from('080010ffffffffffffffffff01', 'hex')
 const mostLengthBytes = 5
 
-// Versions and levels of detail that are 0, before the length of a description that begins with the type of the numbers
+// Versions and level of detail, all 0, before the length of a description that begins with the data type
 // (paddle/phi/core/framework/dense_tensor_serialize.cc).
 const zeroBytes = 16
 const mostDescriptionBytes = 128
 
-/** Why a file that begins like this is refused, and what can be done; undefined where it is none of these. */
+/** Why a file that begins like this is refused, and what to do; undefined if it is not one of these. */
 export function unnamedPaddle(head: Uint8Array): string | undefined {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength)
   if (pirProgram.test(bytes.toString('latin1')) || isProgram(bytes))
-    return `it is a program of PaddlePaddle's, which has no weights; ${orOnnx}`
+    return `it is a PaddlePaddle program, which has no weights; ${orOnnx}`
   if (isTensor(bytes))
     return (
-      'it is the parameters of a program of PaddlePaddle, or a tensor that was saved with use_binary_format, without any names; ' +
+      'it holds unnamed parameters: those of a PaddlePaddle program, or a tensor saved with use_binary_format; ' +
       orOnnx
     )
   return undefined
 }
 
-/** The message of type ProgramDesc that `.pdmodel` is, whose first field is a block. */
+/** Whether it is a `.pdmodel`: a ProgramDesc message, whose first field is a block. */
 function isProgram(bytes: Buffer): boolean {
   if (bytes[0] !== 0x0a) return false
   let at = 1

@@ -1,4 +1,4 @@
-// How are the bytes of a pickle taken one after another, however long it is?
+// The bytes of a pickle as a stream, however long it is.
 import type { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
@@ -7,9 +7,9 @@ import { BufferedReader } from '../buffered-reader.ts'
 /** Longer strings are left in the file. */
 export const maxTextBytes = 4096
 const maxLineBytes = 512
-const enough = maxTextBytes + 16 // an opcode and its argument never take more of what is not left in the file
+const enough = maxTextBytes + 16 // the most that an opcode and its argument take, apart from strings left in the file
 
-/** A range of a file. Before each opcode, {@link ready} must be true: whatever belongs to the opcode is then in memory. */
+/** A range of a file. {@link ready} must be true before each opcode: all of the opcode is then in memory. */
 export class PickleInput {
   #window: BufferedReader
   /** In the file. */
@@ -59,13 +59,13 @@ export class PickleInput {
     return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value
   }
 
-  /** At most {@link maxTextBytes}. Bad UTF-8 becomes replacement characters: Python's lone surrogates are such. */
+  /** At most {@link maxTextBytes}. Invalid UTF-8, such as Python's lone surrogates, becomes replacement characters. */
   text(length: number, encoding: 'utf8' | 'latin1'): string {
     const at = this.#take(length)
     return this.#window.bytes.toString(encoding, at, at + length)
   }
 
-  /** Up to the end of the line, which is not in it. */
+  /** The text up to the end of the line, exclusive. */
   line(): string {
     const { bytes, start } = this.#window
     const at = this.position - start
@@ -76,7 +76,7 @@ export class PickleInput {
     return line
   }
 
-  /** Leaves bytes out and says where they are. */
+  /** Skips bytes and returns their position. */
   skip(length: number): number {
     const at = this.position
     if (length > this.end - at) throw this.#ended()
@@ -93,6 +93,6 @@ export class PickleInput {
   }
 
   #ended(): ResidualError {
-    return this.invalid(`its pickle ends in the middle, at ${this.position} of ${this.end} bytes`)
+    return this.invalid(`its pickle is truncated at byte ${this.position} of ${this.end}`)
   }
 }

@@ -1,21 +1,21 @@
-// What does a pickle say? It is a program for a machine with a stack and a memo; this is that machine, for data only.
+// The pickle virtual machine: opcodes, stack, memo. It builds data and runs no code.
 import type { ResidualError } from '../../../errors.ts'
 import { globals, opaque, unknownGlobal } from './globals.ts'
 import type { PickleInput } from './input.ts'
 import { type Caller, Global, Ignored, Opaque, type Value } from './values.ts'
 
-/** Beyond these a pickle is not a checkpoint's: ResNet-152 with its optimizer's state takes a hundredth of that. */
+/** Beyond these limits a pickle is not a checkpoint: ResNet-152 with its optimizer's state takes a hundredth of them. */
 const maxWork = 3_000_000
 const maxMemo = 500_000
 const mostUnknown = 20 // names in a message
 
-/** What a pickle's persistent id stands for. Undefined refuses it. */
+/** Resolves a pickle's persistent id. Undefined refuses it. */
 export type Persistent = (id: Value) => Value | undefined
 
 export class Machine implements Caller {
   stopped = false
   work = 0
-  /** Stack heights: what lies above the last one is the next tuple, list or dictionary's content. */
+  /** Stack heights: everything above the last one becomes the next tuple, list or dictionary. */
   readonly marks: number[] = []
   readonly unknown = new Set<string>()
   readonly #stack: Value[] = []
@@ -29,10 +29,10 @@ export class Machine implements Caller {
     this.#maxWork = Math.min(2 * (input.end - input.position), maxWork)
   }
 
-  /** Counts what is done. More of it than a pickle's bytes ask for comes of one that was made to take long. */
+  /** Counts the work done. A pickle that needs far more than its size suggests was made to take long. */
   spend(amount: number): void {
     this.work += amount
-    if (this.work > this.#maxWork) throw this.problem('takes more steps than a checkpoint has')
+    if (this.work > this.#maxWork) throw this.problem('takes more steps than any checkpoint needs')
   }
 
   push(value: Value): void {
@@ -44,7 +44,7 @@ export class Machine implements Caller {
     return this.#stack.pop()!
   }
 
-  /** The topmost value, which stays. */
+  /** The topmost value, without popping it. */
   top(): Value {
     if (this.#stack.length <= (this.marks.at(-1) ?? 0)) throw this.#tooShort()
     return this.#stack.at(-1)!
@@ -54,10 +54,10 @@ export class Machine implements Caller {
     this.marks.push(this.#stack.length)
   }
 
-  /** Takes what lies above the last mark. */
+  /** Pops everything above the last mark. */
   popToMark(): Value[] {
     const height = this.marks.pop()
-    if (height === undefined) throw this.problem('takes a mark that is not there')
+    if (height === undefined) throw this.problem('pops a mark that is not there')
     return this.#stack.splice(height)
   }
 
@@ -66,21 +66,21 @@ export class Machine implements Caller {
     return this.#stack.splice(this.#stack.length - count)
   }
 
-  /** Under the index, or under the next one. */
+  /** Stores the top in the memo, under the index or the next free one. */
   remember(index = this.#memo.size): void {
-    if (this.#memo.size >= maxMemo) throw this.problem('remembers more than a checkpoint has')
+    if (this.#memo.size >= maxMemo) throw this.problem('memoizes more values than any checkpoint needs')
     this.#memo.set(index, this.top())
   }
 
   recall(index: number): void {
     const value = this.#memo.get(index)
-    if (value === undefined) throw this.problem(`asks for item ${index}, which it has not stored`)
+    if (value === undefined) throw this.problem(`reads memo ${index}, which it has not stored`)
     this.push(value)
   }
 
   global(module: Value, name: Value): Global {
     if (typeof module !== 'string' || typeof name !== 'string')
-      throw this.problem('names a global by something other than strings')
+      throw this.problem('names a global with something other than strings')
     const found = globals.get(`${module}.${name}`)
     if (found) return found
     const unknown = `${shown(module)}.${shown(name)}`
@@ -93,14 +93,14 @@ export class Machine implements Caller {
       const name = callable instanceof Opaque ? callable.name : 'something unknown'
       return opaque(name, Array.isArray(args) ? (args as readonly Value[]) : [], this)
     }
-    if (!(callable instanceof Global)) throw this.problem('calls something that is no function')
+    if (!(callable instanceof Global)) throw this.problem('calls something that is not a function')
     if (!Array.isArray(args)) throw this.problem(`calls ${callable.name} without arguments`)
     return callable.call(args as readonly Value[], this)
   }
 
   fromPersistent(id: Value): Value {
     const value = this.persistent(id)
-    if (value === undefined) throw this.problem('refers to something outside that is no storage')
+    if (value === undefined) throw this.problem('has a persistent id that is not a storage')
     return value
   }
 
@@ -109,7 +109,7 @@ export class Machine implements Caller {
   }
 
   #tooShort(): ResidualError {
-    return this.problem('takes a value that is not there')
+    return this.problem('pops a value that is not there')
   }
 }
 

@@ -1,16 +1,16 @@
-// Modules of PyTorch that were saved as a whole: where their tensors are, and what they say of the network beside those.
+// Whole PyTorch modules in a pickle: where their tensors are, and what else they say of the network.
 import type { Activation } from '../../../model/activation.ts'
 import type { ResNetOptions } from '../../../model/resnet.ts'
 import { Dict, Opaque, type Value } from './values.ts'
 
-/** A module by its place in the one that was saved: `layer1.0.conv1`. */
+/** A module and its path in the saved module: `layer1.0.conv1`. */
 export interface FoundModule {
   readonly name: string
   readonly className: string
   readonly attributes: Dict
 }
 
-/** Attributes that hold what `state_dict()` would list. */
+/** The attributes whose contents `state_dict()` lists. */
 const members = ['_parameters', '_buffers', '_modules']
 
 /** The attributes of a module; undefined for anything else. */
@@ -22,7 +22,7 @@ export function attributesOf(value: Value): Dict | undefined {
     : undefined
 }
 
-/** Parameters, buffers and modules in it. */
+/** The module's parameters, buffers and submodules. */
 export function* membersOfModule(attributes: Dict): Generator<readonly [unknown, Value]> {
   for (const member of members) {
     const dict = attributes.entries?.get(member)
@@ -30,7 +30,7 @@ export function* membersOfModule(attributes: Dict): Generator<readonly [unknown,
   }
 }
 
-/** What modules say that tensors do not. */
+/** Facts that modules state and tensors do not. */
 export interface ModuleFacts {
   readonly architecture: Pick<ResNetOptions, 'stride' | 'epsilon'>
   readonly activation?: Activation
@@ -44,9 +44,9 @@ const activations: { readonly [name: string]: Activation | undefined } = {
 }
 
 /**
- * What the modules of a network say.
+ * The facts stated by a network's modules.
  *
- * @param refuse throws for what no ResNet has though its tensors may be a ResNet's
+ * @param refuse throws for a module that no ResNet has, even though its tensors may be a ResNet's
  */
 export function factsOf(modules: readonly FoundModule[], refuse: (what: string) => never): ModuleFacts {
   const epsilons = new Set<number>()
@@ -73,7 +73,7 @@ export function factsOf(modules: readonly FoundModule[], refuse: (what: string) 
   }
 }
 
-/** Of a bottleneck, whose third convolution tells it from a basic block. */
+/** The stride of a bottleneck, which has a third convolution, unlike a basic block. */
 function strideOf(modules: readonly FoundModule[]): ResNetOptions['stride'] {
   const strides = ['conv1', 'conv2', 'conv3'].map(conv => {
     const found = modules.find(({ name }) => new RegExp(`(^|\\.)layer2\\.0\\.${conv}$`).test(name))

@@ -1,4 +1,4 @@
-// What of numpy may a pickle name, and what is it here? Arrays, and the types of their numbers.
+// The numpy names that a pickle may use: arrays, and the types of their numbers.
 
 import { FileBytes, LongText } from '../views/stored-data.ts'
 import { denseStrides, maxDimensions, problemOf, TensorView } from '../views/tensor-view.ts'
@@ -22,10 +22,10 @@ const types: { readonly [code: string]: string } = {
 const functions: { readonly [name: string]: Global['call'] } = {
   'numpy.ndarray': notCalled,
   'numpy.dtype': makeType,
-  // Where numpy 1 and numpy 2 have the same things.
+  // The modules of the same names in numpy 1 and numpy 2.
   'numpy.core.multiarray._reconstruct': () => new NumpyArray(),
   'numpy._core.multiarray._reconstruct': () => new NumpyArray(),
-  'numpy.core.multiarray.scalar': () => new Ignored(), // an accuracy, say
+  'numpy.core.multiarray.scalar': () => new Ignored(), // such as an accuracy
   'numpy._core.multiarray.scalar': () => new Ignored(),
   // Protocol 5.
   'numpy.core.numeric._frombuffer': fromBuffer,
@@ -36,15 +36,15 @@ export const numpyGlobals: readonly Global[] = Object.entries(functions).map(
   ([name, call]) => new Global(name, call),
 )
 
-/** What `dtype` is told after it was made: `(version, byte order, ...)`. */
+/** Applies the state of a `dtype`: `(version, byte order, ...)`. */
 export function setTypeState(type: NumpyType, state: Value, caller: Caller): void {
   const order = Array.isArray(state) ? (state as readonly Value[])[1] : undefined
   if (order !== '<' && order !== '>' && order !== '|' && order !== '=')
-    throw caller.problem('has a type of numbers without a byte order')
+    throw caller.problem('has a numeric type without a byte order')
   type.swapped = order === '>'
 }
 
-/** What `ndarray` is told after it was made: `(version, shape, dtype, whether column-major, bytes)`. */
+/** Applies the state of an `ndarray`: `(version, shape, dtype, whether column-major, bytes)`. */
 export function setArrayState(array: NumpyArray, state: Value, caller: Caller): void {
   if (!Array.isArray(state) || state.length !== 5) throw caller.problem('has an array without a state')
   const [, shape, type, columnMajor, data] = state as readonly Value[]
@@ -52,7 +52,7 @@ export function setArrayState(array: NumpyArray, state: Value, caller: Caller): 
   array.view = dense(shape!, type!, columnMajor === true, data!, caller)
 }
 
-/** Weights have none of the types that there are besides: objects, texts, dates. */
+/** Weights never have the other types: objects, text, dates. */
 function makeType([code]: readonly Value[]): NumpyType | Opaque {
   const dtype = typeof code === 'string' && Object.hasOwn(types, code) ? types[code] : undefined
   if (dtype !== undefined) return new NumpyType(dtype)
@@ -88,7 +88,7 @@ function isData(value: Value): value is ArrayData {
   return value instanceof FileBytes || value instanceof LongText || typeof value === 'string'
 }
 
-/** Of long text in UTF-8 only reading it tells how many characters, each a byte, it has. */
+/** The length of long UTF-8 text in characters, one per byte, is known only after reading it. */
 function canHold(data: ArrayData, bytes: number): boolean {
   if (data instanceof LongText && data.encoding === 'utf8')
     return bytes <= data.length && data.length <= 2 * bytes
@@ -96,5 +96,5 @@ function canHold(data: ArrayData, bytes: number): boolean {
 }
 
 function notCalled(_: readonly Value[], caller: Caller): never {
-  throw caller.problem('calls a type')
+  throw caller.problem('calls a type as a function')
 }

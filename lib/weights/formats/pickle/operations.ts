@@ -1,4 +1,4 @@
-// What do the opcodes of a pickle do? The published list: CPython's Lib/pickletools.py.
+// The opcodes of pickles, as listed in CPython's Lib/pickletools.py.
 
 import { FileBytes, LongText } from '../views/stored-data.ts'
 import { maxTextBytes } from './input.ts'
@@ -8,10 +8,10 @@ import { Dict, Ignored, List, NumpyArray, NumpyType, Opaque, type Value } from '
 
 type Operation = (machine: Machine) => void
 
-/** By opcode. What is not here is refused. */
+/** By opcode. All others are refused. */
 export const operations: { readonly [code: number]: Operation } = byCode({
-  '\x80': m => void m.input.uint(1), // PROTO: a protocol too new brings opcodes that are not here
-  '\x95': m => void m.input.uint64(), // FRAME: only says how much may be read at once
+  '\x80': m => void m.input.uint(1), // PROTO: a newer protocol has opcodes that are refused anyway
+  '\x95': m => void m.input.uint64(), // FRAME: only a hint for buffering
   '(': m => m.mark(),
   '0': m => void m.pop(),
   '1': m => void m.popToMark(),
@@ -82,7 +82,7 @@ export const operations: { readonly [code: number]: Operation } = byCode({
   },
 })
 
-/** The names of those that exist and are not above: of protocol 0, for extensions, for buffers outside the file. */
+/** Names of the refused opcodes: those of protocol 0, for extensions, and for out-of-band buffers. */
 export const refusedOpcodes: { readonly [code: number]: string } = byCode({
   I: 'INT',
   L: 'LONG',
@@ -122,7 +122,7 @@ function bytes({ input }: Machine, length: number): FileBytes {
 function append(machine: Machine, items: readonly Value[]): void {
   const list = machine.top()
   if (list instanceof List) for (const item of items) list.items.push(item)
-  else if (!(list instanceof Ignored)) throw machine.problem('appends to something that is no list')
+  else if (!(list instanceof Ignored)) throw machine.problem('appends to something that is not a list')
 }
 
 function setItems(machine: Machine, items: readonly Value[]): void {
@@ -130,7 +130,8 @@ function setItems(machine: Machine, items: readonly Value[]): void {
   if (items.length % 2 !== 0) throw machine.problem('sets a key without a value')
   const entries = dict instanceof Opaque ? dict.items : dict
   if (entries instanceof Dict) for (let i = 0; i < items.length; i += 2) entries.set(items[i]!, items[i + 1]!)
-  else if (!(dict instanceof Ignored)) throw machine.problem('sets items of something that is no dictionary')
+  else if (!(dict instanceof Ignored))
+    throw machine.problem('sets items of something that is not a dictionary')
 }
 
 function call(machine: Machine): void {
@@ -138,7 +139,7 @@ function call(machine: Machine): void {
   machine.push(machine.call(callable, args))
 }
 
-/** Python would set attributes. Here only numpy's objects have a state; what a dictionary has beside its items is dropped. */
+/** Python would set attributes. Here only numpy's objects have a state; a dictionary's attributes are dropped. */
 function build(machine: Machine): void {
   const state = machine.pop()
   const object = machine.top()
@@ -146,5 +147,5 @@ function build(machine: Machine): void {
   else if (object instanceof NumpyArray) setArrayState(object, state, machine)
   else if (object instanceof Opaque) object.state = state
   else if (!(object instanceof Dict || object instanceof Ignored))
-    throw machine.problem('gives a state to something that has none')
+    throw machine.problem('sets the state of something that has none')
 }

@@ -1,4 +1,4 @@
-// Reads a pickle of a file, as data only.
+// Reading a pickle as data only.
 import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { PickleInput } from './input.ts'
@@ -10,14 +10,14 @@ export interface Pickle {
   readonly value: Value
   /** Where in the file the pickle ends. */
   readonly end: number
-  /** Opcodes it took: no honest structure has more members. */
+  /** The opcodes executed: no honest structure has more members. */
   readonly work: number
-  /** Some of the names in it that mean nothing here. */
+  /** Some of its unknown global names. */
   readonly unknown: readonly string[]
 }
 
 /**
- * Reads the pickle between two positions of a file. Nothing from the file is executed; long strings and bytes stay in it.
+ * Reads the pickle between two positions of a file. Nothing from the file is executed; long strings and bytes stay in the file.
  *
  * @throws ResidualError CHECKPOINT_INVALID, FILE_NOT_FOUND
  */

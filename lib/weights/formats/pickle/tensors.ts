@@ -1,9 +1,9 @@
-// Which tensors are in what a pickle says, and by which names? Keys of dictionaries within dictionaries, joined by dots.
+// The tensors in an unpickled value, named by the keys of nested dictionaries, joined by dots.
 
 import { labelsKey } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
-import { isOfTraining } from '../../names/outside.ts'
+import { isOfTraining } from '../../names/extra-tensors.ts'
 import { TensorView } from '../views/tensor-view.ts'
 import { attributesOf, type FoundModule, membersOfModule } from './modules.ts'
 import type { Pickle } from './read-pickle.ts'
@@ -17,15 +17,15 @@ const maxMetadataText = 1000
 
 export interface Found {
   readonly views: Map<string, TensorView>
-  /** The strings, numbers and truth values at the top. */
+  /** The strings, numbers and booleans at the top level. */
   readonly metadata: Map<string, string>
-  /** Of a network that was saved as a whole. */
+  /** The modules of a network that was saved as a whole. */
   readonly modules: readonly FoundModule[]
 }
 
 /**
- * Finds the tensors. The same dictionary may be in several places, and so a few bytes may mean names without end: no more is
- * looked at than there would be if each place had its own.
+ * Finds the tensors. The same dictionary may appear in several places, so a few bytes can stand for endless names: no more
+ * places are visited than a file of this size could hold separately.
  *
  * @throws ResidualError CHECKPOINT_INVALID
  */
@@ -37,13 +37,13 @@ export function findTensors({ value, work, unknown }: Pickle, source: ByteSource
   let characters = 64 * work
 
   function visit(value: Value, name: string, depth: number): void {
-    if (places-- <= 0) throw fail('its dictionaries hold each other until there is more than a file can say')
-    if (depth > maxDepth) throw fail(`its dictionaries are nested more than ${maxDepth} deep`)
+    if (places-- <= 0)
+      throw fail('its dictionaries contain each other and unfold to more entries than a file can hold')
+    if (depth > maxDepth) throw fail(`its dictionaries are nested more than ${maxDepth} levels deep`)
     const view = viewOf(value)
     if (view) {
       characters -= name.length
-      if (characters < 0 || views.size >= maxTensors)
-        throw fail('it has more names of tensors than a checkpoint')
+      if (characters < 0 || views.size >= maxTensors) throw fail('it has more tensors than any checkpoint')
       if (views.has(name)) throw fail(`it has two tensors named '${name}'`)
       views.set(name, view)
       return
@@ -51,7 +51,7 @@ export function findTensors({ value, work, unknown }: Pickle, source: ByteSource
     if (value instanceof Opaque && value.isTensor && !isOfTraining(name))
       throw refusedCheckpoint(
         source,
-        `'${name}' in it is made by ${value.name}, which is not among what is read${howElse(value)}`,
+        `its '${name}' is made by ${value.name}, which is not supported${howElse(value)}`,
       )
     const attributes = attributesOf(value)
     if (attributes) modules.push({ name, className: (value as Opaque).name, attributes })
@@ -62,21 +62,21 @@ export function findTensors({ value, work, unknown }: Pickle, source: ByteSource
   visit(value, '', 0)
   if (views.size === 0) {
     const reason = withoutTensors({ value, unknown }, source)
-    throw reason === undefined ? fail('there are no tensors in it') : refusedCheckpoint(source, reason)
+    throw reason === undefined ? fail('it contains no tensors') : refusedCheckpoint(source, reason)
   }
   return { views, metadata: metadataOf(value), modules }
 }
 
-/** pickle.dump has each tensor as a file of its own within the file. */
+/** pickle.dump embeds each tensor as a file of its own. */
 function howElse({ name }: Opaque): string {
   if (name !== 'torch.storage._load_from_bytes') return ''
-  return ': it was written by pickle.dump. Write it anew, torch.save(pickle.load(open(path, "rb")), "model.pth")'
+  return ': it was written by pickle.dump. Write it again with torch.save(pickle.load(open(path, "rb")), "model.pth")'
 }
 
 function viewOf(value: Value): TensorView | undefined {
   if (value instanceof TensorView) return value
   if (value instanceof NumpyArray) return value.view
-  // Paddle saves a tensor outside of a state dict as its name and its numbers.
+  // Paddle saves a tensor outside of a state dict as a pair of name and numbers.
   if (
     Array.isArray(value) &&
     value.length === 2 &&
@@ -94,12 +94,14 @@ function membersOf(value: Value): Iterable<readonly [unknown, Value]> {
   return Array.isArray(value) ? (value as readonly Value[]).entries() : []
 }
 
-/** Keys under which trainings keep the names of classes, in the dictionary at the top or in one in it (`meta`, `hyper_parameters`). */
+/**
+ * Keys under which training code keeps class labels, in the top dictionary or in one directly below (`meta`, `hyper_parameters`).
+ */
 const labelKeys = ['class_to_idx', 'idx_to_class', 'id2label', 'classes', 'CLASSES', 'class_names', 'labels']
 const maxLabels = 100_000
 const labelDepth = 2
 
-/** As JSON; undefined where there are none. */
+/** As JSON; undefined if there are none. */
 function labelsIn(value: Value, depth = 0): string | undefined {
   if (!(value instanceof Dict)) return undefined
   const entries = value.entries ?? new Map<Key, Value>()

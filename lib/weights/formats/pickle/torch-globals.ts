@@ -1,4 +1,4 @@
-// What of PyTorch may a pickle name, and what is it here? Storages, tensors that are views of them, and types.
+// The PyTorch names that a pickle may use: storages, tensors that view them, and types.
 
 import { Storage } from '../views/stored-data.ts'
 import { problemOf, TensorView } from '../views/tensor-view.ts'
@@ -44,7 +44,7 @@ const functions: { readonly [name: string]: Global['call'] } = {
   'torch._tensor._rebuild_from_type_v2': rebuildFromType,
   'torch.Size': ([sizes]) => sizes ?? null,
   'torch.device': () => new Ignored(),
-  'torch.Tensor': notCalled, // these two are only arguments of _rebuild_from_type_v2
+  'torch.Tensor': notCalled, // these two only occur as arguments of _rebuild_from_type_v2
   'torch.nn.parameter.Parameter': notCalled,
 }
 
@@ -58,16 +58,18 @@ export const torchGlobals: readonly Global[] = [
   ),
 ]
 
-/** What a persistent id of PyTorch means: a storage, or in old files the class of a module with its source text. */
+/** Resolves a persistent id of PyTorch: a storage, or in old files a module's class with its source code. */
 export function persistentOf(id: Value): Value | undefined {
   if (!Array.isArray(id)) return undefined
   const [kind, type] = id as readonly Value[]
   if (!(type instanceof Global)) return undefined
-  if (kind === 'storage' && type.dtype === undefined) return new Opaque(type.name, true) // of complex numbers, say
+  if (kind === 'storage' && type.dtype === undefined) return new Opaque(type.name, true) // such as complex numbers
   return kind === 'module' ? type : storageOf(id)
 }
 
-/** The storage that a persistent id means: `('storage', torch.FloatStorage, key, device, numel)`, in old files a view of it behind. */
+/**
+ * The storage of a persistent id: `('storage', torch.FloatStorage, key, device, numel)`, followed by a view of it in old files.
+ */
 export function storageOf(id: Value): Storage | undefined {
   if (!Array.isArray(id)) return undefined
   const [kind, type, key, , length, view = null] = id as readonly Value[]
@@ -78,7 +80,7 @@ export function storageOf(id: Value): Storage | undefined {
 }
 
 function notCalled(_: readonly Value[], caller: Caller): never {
-  throw caller.problem('calls a type')
+  throw caller.problem('calls a type as a function')
 }
 
 /** `(storage, offset, size, stride, ...)` */
@@ -91,7 +93,7 @@ function rebuildTensor(
   return checked(storage, storage.dtype, storage.length, [offset, size, stride], caller)
 }
 
-/** `(storage, offset, size, stride, requires_grad, hooks, dtype)`, the storage being bytes. */
+/** `(storage, offset, size, stride, requires_grad, hooks, dtype)`, with an untyped storage. */
 function rebuildTypedTensor(args: readonly Value[], caller: Caller): TensorView | Opaque {
   const [storage, offset, size, stride, , , type] = args
   if (storage instanceof Opaque) return new Opaque(storage.name, true)
@@ -106,7 +108,7 @@ function rebuildTypedTensor(args: readonly Value[], caller: Caller): TensorView 
 /** `(function, type, arguments, state)`: how tensors with attributes are saved. */
 function rebuildFromType([callable, , args]: readonly Value[], caller: Caller): Value {
   const known = callable instanceof Global && callable.name.startsWith('torch._utils.')
-  if (!known || !Array.isArray(args)) throw caller.problem('has a tensor of a kind that is not known')
+  if (!known || !Array.isArray(args)) throw caller.problem('has a tensor of an unknown kind')
   return callable.call(args as readonly Value[], caller)
 }
 

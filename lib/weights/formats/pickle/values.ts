@@ -1,4 +1,4 @@
-// What do the values of a pickle become? Data that nothing can be done with but look at it.
+// The values of a pickle: inert data, good for nothing but being looked at.
 
 import type { ResidualError } from '../../../errors.ts'
 import type { FileBytes, LongText, Storage } from '../views/stored-data.ts'
@@ -10,7 +10,7 @@ export class List {
 
 export type Key = string | number | boolean
 
-/** Keys of other types are dropped with their values: no tensor can be named by them. */
+/** Keys of other types are dropped with their values: they cannot name a tensor. */
 export class Dict {
   entries: Map<Key, Value> | undefined // most dictionaries in hostile files are empty
 
@@ -21,12 +21,12 @@ export class Dict {
   }
 }
 
-/** Something that training leaves in checkpoints and no weight depends on. Whatever is put into it is dropped. */
+/** Something that training leaves in checkpoints and that does not affect weights. Everything put into it is dropped. */
 export class Ignored {}
 
 /**
- * What something gives that is not on the list in globals.ts: nothing was called for it. Its attributes and items are kept, for they
- * may be a module's, or a dictionary's of another kind.
+ * The result of a global that is not listed in globals.ts, which was not called. Its attributes and items are kept: it may be a
+ * module or another kind of dictionary.
  */
 export class Opaque extends Ignored {
   state: Value | undefined
@@ -34,38 +34,38 @@ export class Opaque extends Ignored {
 
   constructor(
     readonly name: string,
-    /** Whether it was made of a storage: a tensor of some kind, then. */
+    /** Whether it was made from a storage, and so is some kind of tensor. */
     readonly isTensor: boolean,
   ) {
     super()
   }
 }
 
-/** What the machine offers to what it calls. */
+/** The machine's interface for the functions it calls. */
 export interface Caller {
-  /** To be called before work that a few bytes can ask for. Throws where it is too much. */
+  /** Call this before work that a few bytes can ask for. Throws if it is too much. */
   spend(work: number): void
-  /** The error to throw: `text` goes on from "its pickle". */
+  /** The error to throw: `text` continues after "its pickle". */
   problem(text: string): ResidualError
 }
 
-/** A class or function. Only what stands in globals.ts ever happens when it is called; of others it gives an {@link Opaque}. */
+/** A class or function. Calling it does only what globals.ts defines; others give an {@link Opaque}. */
 export class Global {
   constructor(
     readonly name: string,
     readonly call: (args: readonly Value[], caller: Caller) => Value,
-    /** Where it names a type of numbers: as safetensors calls it. */
+    /** If it names a numeric type: safetensors' name for it. */
     readonly dtype?: string,
   ) {}
 }
 
-/** numpy's `dtype`, which hears of its byte order after it was made. */
+/** numpy's `dtype`, whose byte order is set after its creation. */
 export class NumpyType {
   swapped = false
   constructor(readonly dtype: string) {}
 }
 
-/** numpy's `ndarray`, which hears of its shape and bytes after it was made. */
+/** numpy's `ndarray`, whose shape and bytes are set after its creation. */
 export class NumpyArray {
   view: TensorView | undefined
 }

@@ -1,4 +1,4 @@
-// How is what torch.save wrote opened? It writes a zip with a pickle and storages; before 1.6, pickles and storages in a row.
+// Opening what torch.save writes: a zip of a pickle and storages, or, before 1.6, pickles and storages in a row.
 
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
@@ -11,12 +11,14 @@ import { looksLikeZip, readZip, type Zip } from '../zip.ts'
 import { openPlainPyTorch } from './plain.ts'
 import { checkpointOf } from './storages.ts'
 
-// The pickle of the number 0x1950a86a20f9469cfc6c, whatever the protocol.
+// The pickle of the number 0x1950a86a20f9469cfc6c, the same in every protocol.
 const plainMagic = [0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e]
 
 const maxByteOrderBytes = 16
 
-/** Whether a file that begins like this (16 bytes, 262 for the oldest form) may be PyTorch's. See {@link looksLikeZip} on zips. */
+/**
+ * Whether a file that begins like this (16 bytes, 262 for the oldest format) may be PyTorch's. For zips see {@link looksLikeZip}.
+ */
 export function looksLikePyTorch(head: Uint8Array): boolean {
   return looksLikeZip(head) || isPlain(head) || isTar(head)
 }
@@ -30,23 +32,26 @@ export async function openPyTorch(path: string): Promise<ViewCheckpoint> {
   return readPyTorch(await openCheckpointFile(path, 'PyTorch'))
 }
 
-/** As {@link openPyTorch}, from what is open already; it is closed where it is no such file. */
+/** Like {@link openPyTorch}, from an open file, which is closed if it is not such a file. */
 export function readPyTorch(file: ByteSource): Promise<ViewCheckpoint> {
   return closingOnError(file, async source => {
     const head = new Uint8Array(Math.min(source.size, 262))
     await source.read([head], 0)
     if (isTar(head))
-      throw refusedCheckpoint(source, 'it is a tar archive, as PyTorch wrote before 0.2; save it anew')
+      throw refusedCheckpoint(
+        source,
+        'it is a tar archive, as PyTorch wrote before 0.2; save it again with a newer PyTorch',
+      )
     if (isPlain(head)) return openPlainPyTorch(source)
     if (looksLikeZip(head)) return await readPyTorchZip(source, await readZip(source))
     throw invalidCheckpoint(
       source,
-      'it begins neither like a zip nor with the magic number of the older form',
+      'it begins neither like a zip nor with the magic number of the older format',
     )
   })
 }
 
-/** As {@link openPyTorch}, from a zip whose directory is read already. It is closed by none but the result. */
+/** Like {@link openPyTorch}, from a zip whose directory has been read. Only the result closes it. */
 export async function readPyTorchZip(source: ByteSource, zip: Zip): Promise<ViewCheckpoint> {
   const root = rootOf(source, zip)
   const pickle = await zip.locate(zip.entries.get(`${root}/data.pkl`)!, 'data.pkl')
@@ -56,8 +61,7 @@ export async function readPyTorchZip(source: ByteSource, zip: Zip): Promise<View
   const locate = async (storage: Storage) => {
     const name = `${root}/data/${storage.key}`
     const entry = zip.entries.get(name)
-    if (!entry)
-      throw invalidCheckpoint(source, `there is no '${name}' in it, where a tensor's numbers should be`)
+    if (!entry) throw invalidCheckpoint(source, `it has no '${name}', where a tensor's numbers should be`)
     return zip.locate(entry, name)
   }
   return checkpointOf(source, 'PyTorch (zip)', parsed, locate, swapped)
@@ -74,7 +78,7 @@ function rootOf(source: ByteSource, { entries }: Zip): string {
   if (names.some(name => name === `${root}/constants.pkl` || name.startsWith(`${root}/code/`)))
     throw refusedCheckpoint(
       source,
-      'it is a TorchScript archive; save the state_dict() of what torch.jit.load gives',
+      'it is a TorchScript archive; load it with torch.jit.load and save its state_dict()',
     )
   return root
 }
@@ -88,7 +92,7 @@ async function byteOrder(source: ByteSource, zip: Zip, root: string): Promise<st
   await source.read([bytes], located.at)
   const order = bytes.toString('latin1')
   if (order !== 'little' && order !== 'big')
-    throw invalidCheckpoint(source, `it has the byte order '${order}'`)
+    throw invalidCheckpoint(source, `it has the unknown byte order '${order}'`)
   return order
 }
 

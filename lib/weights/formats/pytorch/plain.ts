@@ -1,6 +1,6 @@
-// Where is what in a file of PyTorch before 1.6? Five pickles in a row, then the storages.
-// The pickles: a magic number, the version 1001, the machine, what was saved, the storages' keys. A storage: the number of its
-// elements in 8 bytes, then they, little-endian on whatever machine.
+// The layout of PyTorch files before 1.6: five pickles in a row, then the storages. The pickles are a magic number, the version
+// 1001, the machine, what was saved, and the storages' keys. A storage is its element count in 8 bytes, then the elements, always
+// little-endian.
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { BufferedReader } from '../buffered-reader.ts'
@@ -36,10 +36,7 @@ export async function openPlainPyTorch(source: ByteSource): Promise<ViewCheckpoi
   return checkpointOf(source, 'PyTorch (plain pickle)', saved, ({ key }) => {
     const range = ranges.get(key)
     if (!range)
-      throw invalidCheckpoint(
-        source,
-        `there is no storage '${key}' in it, where a tensor's numbers should be`,
-      )
+      throw invalidCheckpoint(source, `it has no storage '${key}', where a tensor's numbers should be`)
     return range
   })
 }
@@ -56,7 +53,7 @@ async function rangesOf(
   let at = begin
   for (const key of keys.items) {
     const storage = typeof key === 'string' ? storages.get(key) : undefined
-    if (!storage) throw invalidCheckpoint(source, "it has a storage that is no tensor's")
+    if (!storage) throw invalidCheckpoint(source, 'it has a storage that belongs to no tensor')
     if (ranges.has(storage.key)) throw invalidCheckpoint(source, `it has two storages '${storage.key}'`)
     if (at + 8 > source.size) throw ended(source)
     if (!window.has(at, 8)) await window.load(at)

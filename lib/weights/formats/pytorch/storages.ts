@@ -1,4 +1,4 @@
-// Which range of a PyTorch file does each tensor view, and is it as long as that takes?
+// The storages of a PyTorch file, and a check that each tensor fits into its own.
 import { activationKey, architectureKey } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint, refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
@@ -10,9 +10,9 @@ import { problemOf, type TensorView } from '../views/tensor-view.ts'
 import { ViewCheckpoint } from '../views/view-checkpoint.ts'
 
 /**
- * A checkpoint of a pickle's tensors, whose storages `locate` finds.
+ * A checkpoint of a pickle's tensors; `locate` finds their storages.
  *
- * @throws ResidualError CHECKPOINT_INVALID, also where a storage is not as long as the pickle says
+ * @throws ResidualError CHECKPOINT_INVALID, also if a storage does not have the length that the pickle states
  */
 export async function checkpointOf(
   source: ByteSource,
@@ -24,7 +24,7 @@ export async function checkpointOf(
   const { views, metadata, modules } = findTensors(pickle, source)
   if (modules.length > 0) {
     const { architecture, activation } = factsOf(modules, what => {
-      throw refusedCheckpoint(source, `${what}, and no ResNet that can be run has that`)
+      throw refusedCheckpoint(source, `${what}, which no supported ResNet has`)
     })
     metadata.set(architectureKey, JSON.stringify(architecture))
     if (activation) metadata.set(activationKey, activation)

@@ -1,10 +1,10 @@
-// What does the header of a safetensors file say, and can it be believed?
-// The format: https://huggingface.co/docs/safetensors. Every claim is checked before anything is allocated for it.
+// The header of a safetensors file: parsed, and every claim checked before anything is allocated for it. The format:
+// https://huggingface.co/docs/safetensors
 import type { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import { scanHeader } from './scan.ts'
 
-/** Bytes per element of the format's types. Only the floating-point ones can be read here. */
+/** Bytes per element of the format's types. Only floating-point ones can be read here. */
 export const elementBytes: { readonly [dtype: string]: number } = {
   BOOL: 1,
   U8: 1,
@@ -27,9 +27,9 @@ export interface TensorInfo {
   readonly name: string
   readonly dtype: string
   readonly shape: readonly number[]
-  /** Elements, the product of `shape`. */
+  /** The number of elements, the product of `shape`. */
   readonly length: number
-  /** Bytes from the beginning of the data. */
+  /** Offset from the beginning of the data. */
   readonly begin: number
   readonly end: number
 }
@@ -44,7 +44,7 @@ export interface Header {
 export const maxHeaderBytes = 100_000_000
 
 /**
- * Reads the JSON of a header and checks it against the `dataBytes` that follow it in the file.
+ * Parses a header's JSON and checks it against the `dataBytes` that follow it in the file.
  *
  * @throws ResidualError CHECKPOINT_INVALID
  */
@@ -98,7 +98,7 @@ function parseEntry(name: string, entry: unknown, fail: Fail): TensorInfo {
   if (!isCounts(offsets) || offsets.length !== 2)
     throw fail(`the data_offsets of '${name}' are not two offsets`)
   const [begin, end] = offsets as [number, number]
-  if (begin > end) throw fail(`the data of '${name}' ends, at ${end}, before it begins, at ${begin}`)
+  if (begin > end) throw fail(`the data of '${name}' ends at ${end}, before it begins at ${begin}`)
   const expected = length * elementBytes[dtype]!
   if (end - begin !== expected) {
     throw fail(`'${name}' takes ${expected} bytes as ${dtype} [${shape.join(',')}] but has ${end - begin}`)
@@ -106,12 +106,12 @@ function parseEntry(name: string, entry: unknown, fail: Fail): TensorInfo {
   return { name, dtype, shape, length, begin, end }
 }
 
-/** The tensors, sorted, must fill the data from its beginning to its end, one after another. */
+/** The sorted tensors must fill the data completely, without gaps or overlaps. */
 function checkLayout(infos: readonly TensorInfo[], dataBytes: number, fail: Fail): void {
   let at = 0
   for (const { name, begin, end } of infos) {
     if (begin < at) throw fail(`the data of '${name}' overlaps that of another tensor`)
-    if (begin > at) throw fail(`there is a hole of ${begin - at} bytes before the data of '${name}'`)
+    if (begin > at) throw fail(`there is a gap of ${begin - at} bytes before the data of '${name}'`)
     if (end > dataBytes)
       throw fail(`the data of '${name}' ends at ${end} but the file has only ${dataBytes}: it is truncated`)
     at = end

@@ -1,4 +1,4 @@
-// How are tensors read from a safetensors file? By position, straight into the array that is returned or given.
+// Opening safetensors files: tensors are read by position, straight into the target array.
 
 import { closingOnError } from '../../../files/closing-on-error.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
@@ -21,7 +21,7 @@ export async function openSafetensors(path: string): Promise<Safetensors> {
   return readSafetensors(await openCheckpointFile(path, 'safetensors'))
 }
 
-/** As {@link openSafetensors}, from what is open already; it is closed where it is no such file. */
+/** Like {@link openSafetensors}, from an open file, which is closed if it is not such a file. */
 export async function readSafetensors(file: ByteSource): Promise<Safetensors> {
   return closingOnError(file, async () => {
     const { header, dataStart } = await readHeader(file)
@@ -38,7 +38,7 @@ async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart
   if (length > maxHeaderBytes)
     throw invalid(path, `its header claims ${length} bytes, more than ${maxHeaderBytes}`)
   if (length === 0 || length > size - lengthBytes) {
-    throw invalid(path, `its header claims ${length} bytes and the file has ${size}`)
+    throw invalid(path, `its header claims ${length} bytes, but the file has ${size}`)
   }
   const bytes = new Uint8Array(length)
   await file.read([bytes], lengthBytes)
@@ -67,8 +67,8 @@ export class Safetensors implements Checkpoint {
   /**
    * One tensor as float32, row-major; the caller owns it, or it is `into`. F64 is rounded.
    *
-   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND where reading fails,
-   *   CHECKPOINT_INVALID for other dtypes or a file changed since it was opened
+   * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID for
+   *   other dtypes or a file changed since it was opened
    */
   async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const info = this.info(name)
@@ -79,7 +79,7 @@ export class Safetensors implements Checkpoint {
     return checkFinite(name, result, this.path)
   }
 
-  /** What lies side by side in the file is read in one go. Whether the file has changed is not looked at. */
+  /** Adjacent tensors are read together. Does not check whether the file has changed. */
   async readTogether(names: readonly string[]): Promise<Float32Array[]> {
     const all = names.map(name => {
       const [info, type] = [this.info(name), this.storedType(name)]
@@ -124,7 +124,7 @@ export class Safetensors implements Checkpoint {
   private storedType(name: string): StoredType {
     const { dtype } = this.info(name)
     if (!isStoredType(dtype))
-      throw invalid(this.path, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+      throw invalid(this.path, `'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
     return dtype
   }
 

@@ -1,7 +1,7 @@
-// May the JSON of a header be parsed? Only if that takes little time and memory, and if it hides nothing.
+// A scan of a header's JSON before it is parsed: it must be cheap to parse and hide nothing.
 
 const maxDepth = 3 // the header, an entry, a list
-const maxItems = 2_000_000 // keys and values: some 200,000 tensors, and little memory even if a hostile file has them
+const maxItems = 2_000_000 // keys and values: about 200,000 tensors, and little memory even for a hostile file
 
 const quote = 0x22
 const comma = 0x2c
@@ -13,10 +13,10 @@ const openObject = 0x7b
 const closeObject = 0x7d
 
 /**
- * Refuses what `JSON.parse` would take: a key twice in an object (it keeps the last in silence), nesting deeper than the
- * format's, and so many values that 100 MB of them become gigabytes. That `text` is JSON at all is left to `JSON.parse`.
+ * Refuses what `JSON.parse` would accept: a duplicate key in an object (it silently keeps the last), nesting deeper than the
+ * format's, and so many values that 100 MB of them become gigabytes. Checking that `text` is JSON is left to `JSON.parse`.
  *
- * @throws what `fail` makes of the problem
+ * @throws the error that `fail` returns
  */
 export function scanHeader(text: string, fail: (problem: string) => Error): void {
   const scopes: (Set<string> | undefined)[] = [] // the keys of each open object; none for a list
@@ -30,7 +30,7 @@ export function scanHeader(text: string, fail: (problem: string) => Error): void
       i = end
     } else if (c === openObject || c === openList) {
       scopes.push(c === openObject ? new Set() : undefined)
-      if (scopes.length > maxDepth) throw fail(`its header is nested more than ${maxDepth} deep`)
+      if (scopes.length > maxDepth) throw fail(`its header is nested more than ${maxDepth} levels deep`)
     } else if (c === closeObject || c === closeList) {
       scopes.pop()
     } else if (c === colon || c === comma) {
@@ -46,7 +46,7 @@ function addKey(keys: Set<string> | undefined, key: string, fail: (problem: stri
 }
 
 function endOfString(text: string, begin: number): number {
-  // Without an escape, as nearly all are: not looked at letter by letter, which takes long before it is compiled.
+  // Nearly all have no escape, and are not scanned character by character, which is slow until compiled.
   const next = text.indexOf('"', begin + 1)
   if (next >= 0 && !text.slice(begin, next).includes('\\')) return next
   let i = begin + 1

@@ -1,4 +1,4 @@
-// How are tensors read that lie in several safetensors files, with an index that says in which?
+// Sharded safetensors: tensors in several files, with an index of which is where.
 import { ResidualError } from '../../../errors.ts'
 import type { Checkpoint } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
@@ -12,13 +12,13 @@ import { scanHeader } from './scan.ts'
 
 const format = 'safetensors (sharded)'
 
-/** All are open at once. ResNets have few: a shard is 5 GB unless somebody asked for smaller ones. */
+/** All are open at once. ResNets have few: a shard is 5 GB unless smaller ones were requested. */
 export const maxShards = 64
 
 /**
- * Opens the files that a `*.safetensors.index.json` names, all of them. Close the result after use.
+ * Opens all files that a `*.safetensors.index.json` names. Close the result after use.
  *
- * @throws ResidualError FILE_NOT_FOUND, also where a shard is missing, CHECKPOINT_INVALID
+ * @throws ResidualError FILE_NOT_FOUND, also if a shard is missing, CHECKPOINT_INVALID
  */
 export async function openShardedSafetensors(path: string): Promise<Checkpoint> {
   const { metadata, shardOf } = await readIndex(path)
@@ -66,7 +66,7 @@ async function readIndex(path: string): Promise<Index> {
     const [pickled] = [...shardOf.values()].filter(shard => shard.endsWith('.bin'))
     if (pickled !== undefined)
       throw fail(
-        `its index names files of PyTorch, such as ${pickled}. Load the model in Python and save it by ` +
+        `its index names PyTorch files, such as ${pickled}. Load the model in Python and save it with ` +
           'save_pretrained(..., safe_serialization=True)',
       )
     const count = new Set(shardOf.values()).size
@@ -78,7 +78,7 @@ async function readIndex(path: string): Promise<Index> {
   }
 }
 
-/** Each shard must have exactly the tensors that the index lists for it: then none is there twice. */
+/** Each shard must have exactly the tensors that the index lists for it, so that none occurs twice. */
 function tensorsOf(
   path: string,
   shardOf: ReadonlyMap<string, string>,

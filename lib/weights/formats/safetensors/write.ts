@@ -1,4 +1,4 @@
-// How are tensors written to a safetensors file, so that there is never half of one?
+// Writing safetensors files, atomically.
 import type { FileHandle } from 'node:fs/promises'
 import { checkNames, checkSignal, type Names } from '../../../base/options.ts'
 import { checkInteger, outOfRange, ResidualError } from '../../../errors.ts'
@@ -13,7 +13,7 @@ export interface NamedTensor {
   readonly data: Float32Array
 }
 
-/** A tensor that is had when it is written: of a large file one at a time is in memory. */
+/** A tensor that is read when it is written, so that only one at a time is in memory. */
 export interface DeferredTensor {
   readonly name: string
   readonly shape: readonly number[]
@@ -24,7 +24,7 @@ export interface DeferredTensor {
 export interface WriteOptions {
   readonly dtype?: 'F32' | 'F16' | 'BF16'
   readonly metadata?: { readonly [key: string]: string }
-  /** Ends it before the next tensor; the promise rejects with the signal's reason, and nothing is written. */
+  /** Cancels it before the next tensor; the promise rejects with the signal's reason, and nothing is written. */
   readonly signal?: AbortSignal
 }
 
@@ -34,7 +34,7 @@ export const writeOptionNames = {
   signal: true,
 } as const satisfies Names<WriteOptions>
 
-const metadataName = '__metadata__' // of the header's one entry that is no tensor
+const metadataName = '__metadata__' // the header's only entry that is not a tensor
 const alignment = 8 // of the data's beginning; the header is padded with spaces
 const elementBytes = { F32: 4, F16: 2, BF16: 2 }
 /** The smallest magnitude that rounds to infinity in each type. */
@@ -42,10 +42,11 @@ const limits = { F32: Number.POSITIVE_INFINITY, F16: 65520, BF16: (2 - 2 ** -8) 
 const pieceLength = 1 << 20 // values converted to 16 bits at a time
 
 /**
- * Writes `tensors` to `path`: first to a file beside it, which then takes its name. The same tensors give the same bytes.
+ * Writes `tensors` to `path`: first to a temporary file in the same folder, which is then renamed. The same tensors give the
+ * same bytes.
  *
- * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values
- *   `dtype` cannot hold, FILE_WRITE_FAILED, or what reading throws; the signal's reason; then what was at `path` is as before
+ * @throws RangeError for shapes that do not match their data and names used twice, ResidualError NON_FINITE for values `dtype`
+ *   cannot represent, FILE_WRITE_FAILED, or whatever reading throws; the signal's reason. `path` is then unchanged
  */
 export async function writeSafetensors(
   path: string,
@@ -59,7 +60,7 @@ export async function writeSafetensors(
     throw outOfRange(`one of ${Object.keys(elementBytes).join(', ')}`, 'dtype', dtype)
   const names = new Set([metadataName])
   for (const tensor of tensors) {
-    if (names.has(tensor.name)) throw outOfRange('a name of its own', 'each tensor', tensor.name)
+    if (names.has(tensor.name)) throw outOfRange('a unique name', 'each tensor', tensor.name)
     names.add(tensor.name)
     for (const size of tensor.shape) checkInteger(`each size of '${tensor.name}'`, size, 0)
     if ('data' in tensor) checkData(tensor, dtype)
@@ -83,7 +84,7 @@ function checkData({ name, shape, data }: NamedTensor, dtype: keyof typeof limit
   if (bad < 0) return
   throw new ResidualError(
     'NON_FINITE',
-    `'${name}' holds ${data[bad]} at index ${bad}, which ${dtype} cannot hold.`,
+    `'${name}' is ${data[bad]} at index ${bad}, which ${dtype} cannot represent.`,
   )
 }
 

@@ -1,20 +1,20 @@
-// Are the bytes of a zip's entry those its checksum was made of? Whoever reads them from front to back finds out on the way.
+// A zip entry's bytes, with a checksum that is verified as they are read from front to back.
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { crc32 } from '../crc32.ts'
 import type { DataReader } from './data-reader.ts'
 import { FileBytes } from './stored-data.ts'
 
-/** What is read and summed up at once. */
+/** Bytes read and checksummed at a time. */
 export const pieceBytes = 1 << 20
 
-/** Whether an entry has a checksum. 0 is none: so writes `torch.serialization.set_crc32_options(False)`. */
+/** Whether an entry has a checksum. 0 means none, as written after `torch.serialization.set_crc32_options(False)`. */
 const isSummed = (checksum: number) => checksum !== 0
 
-/** An entry that is stored as it is. */
+/** An uncompressed entry. */
 export class CheckedBytes extends FileBytes {
   #checked: boolean
-  #checking: Promise<void> | undefined // however many tensors are views of them
+  #checking: Promise<void> | undefined // once, however many tensors are views of the bytes
 
   constructor(
     at: number,
@@ -26,13 +26,13 @@ export class CheckedBytes extends FileBytes {
     this.#checked = !isSummed(checksum)
   }
 
-  /** For one pass over them. What is read only to be summed up is in `memory`, of {@link pieceBytes}. */
+  /** Starts one pass over the bytes. Those read only for the checksum go to `memory`, of {@link pieceBytes}. */
   reading(
     source: ByteSource,
     memory: () => Uint8Array = () => Buffer.alloc(Math.min(pieceBytes, this.length)),
   ) {
     let sum = 0
-    let summed = 0 // of the bytes, from the front
+    let summed = 0 // bytes summed so far, from the front
     const read: DataReader = async (target, position) => {
       if (this.#checked || position !== summed) return await source.read([target], this.at + position)
       for (let at = 0; at < target.length; at += pieceBytes) {
@@ -42,7 +42,7 @@ export class CheckedBytes extends FileBytes {
         summed += piece.length
       }
     }
-    /** Reads what was left out. Once they were found to be right that is not done again. */
+    /** Reads the skipped bytes, unless the checksum has already been verified. */
     const finish = async () => {
       if (this.#checked) return
       if (summed < this.length) {
@@ -56,9 +56,9 @@ export class CheckedBytes extends FileBytes {
   }
 
   /**
-   * Reads them all.
+   * Verifies all bytes.
    *
-   * @throws ResidualError CHECKPOINT_INVALID where they are not what they were
+   * @throws ResidualError CHECKPOINT_INVALID if the checksum does not match
    */
   async check(source: ByteSource, memory?: () => Uint8Array): Promise<void> {
     this.#checking ??= this.reading(source, memory).finish()
@@ -66,9 +66,9 @@ export class CheckedBytes extends FileBytes {
   }
 }
 
-/** @throws ResidualError CHECKPOINT_INVALID where `found` is not the checksum of the entry, which may have none */
+/** @throws ResidualError CHECKPOINT_INVALID if the entry has a checksum and it is not `found` */
 export function checkSum(source: ByteSource, name: string, found: number, checksum: number): void {
   if (!isSummed(checksum) || found === checksum) return
   const [is, was] = [found, checksum].map(sum => sum.toString(16).padStart(8, '0'))
-  throw invalidCheckpoint(source, `'${name}' in it is damaged: its checksum is ${is}, and was ${was}`)
+  throw invalidCheckpoint(source, `its '${name}' is damaged: the checksum is ${is} instead of ${was}`)
 }

@@ -1,4 +1,4 @@
-// How are the bytes of a tensor's data read, wherever and however the file has them? From the front to the back.
+// Readers of a tensor's data, from front to back, however the file stores it.
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { FileBytes, JoinedData, type LongText, type StoredData } from './stored-data.ts'
@@ -6,7 +6,7 @@ import { FileBytes, JoinedData, type LongText, type StoredData } from './stored-
 /** Fills `target` with the bytes from `position` of the data on. */
 export type DataReader = (target: Uint8Array, position: number) => Promise<void>
 
-const pieceBytes = 1 << 20 // of text that is decoded on the way
+const pieceBytes = 1 << 20 // of text decoded at a time
 
 /** A reader for one tensor, once. */
 export function readerOf(source: ByteSource, data: StoredData): DataReader {
@@ -26,7 +26,7 @@ function stringReader(text: string): DataReader {
 function joinedReader(source: ByteSource, { parts }: JoinedData): DataReader {
   const readers = parts.map(({ data }) => readerOf(source, data))
   return async (target, position) => {
-    let begin = 0 // of the part, in the whole
+    let begin = 0 // of the part within the whole
     for (const [i, { bytes }] of parts.entries()) {
       const from = Math.max(position, begin)
       const to = Math.min(position + target.length, begin + bytes)
@@ -36,16 +36,16 @@ function joinedReader(source: ByteSource, { parts }: JoinedData): DataReader {
   }
 }
 
-/** Bytes that protocol 2 has as text: a byte of 128 or more takes two. Going back begins anew. */
+/** Bytes stored as text by protocol 2: bytes from 128 on take two. Seeking back starts over. */
 function utf8Reader(source: ByteSource, { at, length }: LongText): DataReader {
   const piece = Buffer.alloc(Math.min(pieceBytes, length))
   const state = { taken: 0, pieceAt: 0, pieceEnd: 0, done: 0 } // taken: of the file's bytes; done: decoded ones
-  const bad = () => invalidCheckpoint(source, "an array's bytes are not text of single bytes")
+  const bad = () => invalidCheckpoint(source, "an array's bytes are not latin1 text")
   async function next(): Promise<number> {
     if (state.pieceAt === state.pieceEnd) {
       const bytes = piece.subarray(0, Math.min(piece.length, length - state.taken))
       if (bytes.length === 0)
-        throw invalidCheckpoint(source, 'an array has less bytes than its shape asks for')
+        throw invalidCheckpoint(source, 'an array has fewer bytes than its shape requires')
       await source.read([bytes], at + state.taken)
       state.taken += bytes.length
       state.pieceAt = 0

@@ -1,23 +1,23 @@
-// How does a view of a storage become a float32 tensor? By walking the storage forwards, a megabyte of it at a time.
+// Reading a view of a storage as a float32 tensor: the storage is walked forwards, a megabyte at a time.
 import { product } from '../../../model/product.ts'
 import { Staging } from '../../staging.ts'
 import { type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import type { DataReader } from './data-reader.ts'
 import type { TensorView } from './tensor-view.ts'
 
-const chunkBytes = 1 << 20 // of the storage, in memory at once
-const maxWholeBytes = 64 << 20 // of a storage whose numbers a view takes in no order, which is then in memory as a whole
+const chunkBytes = 1 << 20 // of the storage in memory at a time
+const maxWholeBytes = 64 << 20 // of a storage that a view reads out of order, which is then held in memory completely
 
-/** For one view after another: of new memory for each the garbage collector keeps tens of MB. */
+/** Buffers reused for one view after another: with new ones each time the garbage collector retains tens of MB. */
 export class ViewMemory {
   readonly #staging = new Staging(chunkBytes)
 
-  /** As they were before, or zeros. */
+  /** The contents are left over from before, or zeros. */
   bytes(count: number): Uint8Array {
     return this.#staging.take(count, 'a view')
   }
 
-  /** Room for `count` stored numbers and for what they are as float32: of F32 the same. */
+  /** Room for `count` stored numbers and their float32 values; for F32 both are the same memory. */
   take(count: number, type: StoredType): { readonly stored: Buffer; readonly numbers: Float32Array } {
     const bytes = count * storedBytes[type]
     const at = type === 'F32' ? 0 : Math.ceil(bytes / 4) * 4
@@ -29,19 +29,19 @@ export class ViewMemory {
   }
 }
 
-/** A dimension as it lies in the storage, and in the row-major result. */
+/** A dimension with its strides in the storage and in the row-major result. */
 interface Dimension {
   readonly size: number
   readonly stride: number
   readonly step: number
 }
 
-/** Whether {@link readView} can do it: views that overlap themselves have to be small. */
+/** Whether {@link readView} can read it: views that overlap themselves must be small. */
 export function isReadable(view: TensorView): boolean {
   return isForward(dimensionsOf(view)) || (view.end - view.offset) * view.elementBytes <= maxWholeBytes
 }
 
-/** Fills `result`, which is as long as the view, row-major. What of the storage is in memory at once is in `memory`. */
+/** Fills `result`, which has the view's length, in row-major order. `memory` holds the current part of the storage. */
 export async function readView(
   view: TensorView,
   type: StoredType,
@@ -82,7 +82,7 @@ export async function readView(
   }
 }
 
-/** Outermost first in the storage's order; what lies together in both is one. */
+/** Outermost first in the storage's order; dimensions contiguous in both are merged. */
 function dimensionsOf({ shape, strides }: TensorView): Dimension[] {
   const steps = shape.map((_, i) => product(shape.slice(i + 1)))
   const sorted = shape
@@ -100,7 +100,7 @@ function dimensionsOf({ shape, strides }: TensorView): Dimension[] {
   return merged
 }
 
-/** Whether walking the dimensions in their order never goes back in the storage. */
+/** Whether walking the dimensions in order never goes back in the storage. */
 function isForward(dimensions: readonly Dimension[]): boolean {
   let extent = 0
   for (const { size, stride } of dimensions.toReversed()) {
@@ -110,7 +110,7 @@ function isForward(dimensions: readonly Dimension[]): boolean {
   return true
 }
 
-/** Where each row of the innermost dimension begins, in the storage and in the result. */
+/** The offset of each row of the innermost dimension, in the storage and in the result. */
 function* places(outer: readonly Dimension[], offset: number): Generator<{ from: number; to: number }> {
   const index = outer.map(() => 0)
   const place = { from: offset, to: 0 }

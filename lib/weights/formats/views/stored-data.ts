@@ -1,11 +1,11 @@
-// Where the numbers of a tensor lie: in a storage, in the file, or in a text of it.
+// Where a tensor's numbers are: in a storage, in the file, or in a text of the file.
 
-/** Text that is only looked up in the file when it is asked for: a name is shorter, an array's bytes in protocol 2 are not. */
+/** Long text that stays in the file until it is needed. Names are shorter; an array's bytes in protocol 2 are not. */
 export class LongText {
   constructor(
     readonly at: number,
     readonly length: number,
-    /** How the file has each character of what is, as all long text here, Latin-1. */
+    /** How the file encodes each character. The text itself is always Latin-1. */
     readonly encoding: 'utf8' | 'latin1',
   ) {}
 }
@@ -18,21 +18,21 @@ export class FileBytes {
   ) {}
 }
 
-/** PyTorch's storage: numbers somewhere in the file that tensors are views of. */
+/** A PyTorch storage: numbers somewhere in the file, viewed by tensors. */
 export class Storage {
   constructor(
     readonly key: string,
-    /** `U8` in an untyped one. */
+    /** `U8` for an untyped storage. */
     readonly dtype: string,
-    /** Numbers it is said to have. */
+    /** Its length according to the file. */
     readonly length: number,
   ) {}
 }
 
-/** Where numbers lie: in the file, in a short string (Latin-1), or in parts one after another. */
+/** Where numbers are: in the file, in a short string (Latin-1), or in several parts in a row. */
 export type StoredData = FileBytes | LongText | string | JoinedData
 
-/** Or in what a storage's key leads to. */
+/** Or in a storage that is yet to be located by its key. */
 export type Data = Storage | StoredData
 
 export class JoinedData {

@@ -1,4 +1,4 @@
-// Which numbers of a storage are a tensor's, and can what a file says of that be believed?
+// Views of a storage: offset, shape and strides, and a check that they are valid.
 
 import { product } from '../../../model/product.ts'
 import { elementBytes } from '../safetensors/header.ts'
@@ -9,14 +9,14 @@ export class TensorView<D extends Data = Data> {
   constructor(
     readonly data: D,
     readonly dtype: string,
-    /** Whether the bytes of each number are in the order this machine does not have. */
+    /** Whether the bytes of each number are in the other byte order than this machine's. */
     readonly swapped: boolean,
     readonly shape: readonly number[],
     readonly strides: readonly number[],
     readonly offset: number,
   ) {}
 
-  /** The same view of the same numbers, found. */
+  /** The same view, of located data. */
   in<E extends Data>(data: E, swapped = this.swapped, dtype = this.dtype): TensorView<E> {
     return new TensorView(data, dtype, swapped, this.shape, this.strides, this.offset)
   }
@@ -27,12 +27,12 @@ export class TensorView<D extends Data = Data> {
     return new TensorView(this.data, this.dtype, this.swapped, shape!, strides!, this.offset)
   }
 
-  /** Numbers in the tensor. */
+  /** The number of elements. */
   get length(): number {
     return product(this.shape)
   }
 
-  /** Whether the numbers lie one after another, row-major, in this machine's byte order. */
+  /** Whether the numbers are contiguous, row-major, in this machine's byte order. */
   get isDense(): boolean {
     const dense = denseStrides(this.shape)
     return !this.swapped && this.shape.every((size, i) => size === 1 || this.strides[i] === dense[i])
@@ -42,7 +42,7 @@ export class TensorView<D extends Data = Data> {
     return elementBytes[this.dtype]!
   }
 
-  /** Numbers from the first of `data` to behind the last one that is the tensor's. */
+  /** The index after the tensor's last number in `data`. */
   get end(): number {
     if (this.length === 0) return this.offset
     return this.shape.reduce((last, size, i) => last + (size - 1) * this.strides[i]!, this.offset) + 1
@@ -51,10 +51,13 @@ export class TensorView<D extends Data = Data> {
 
 export const maxDimensions = 64 // PyTorch's and numpy's own limit
 
-// A view may have more elements than there are numbers (its strides are 0). Beyond this a file of a few bytes would take gigabytes.
+// With strides of 0, a view may have more elements than its storage. Beyond this limit a file of a few bytes would take gigabytes.
 const maxRepeated = 1 << 20
 
-/** Why the view cannot be one of `numbers` numbers, or undefined. What it says is then within them, and every product is exact. */
+/**
+ * Why the view does not fit a storage of `numbers` numbers, or undefined. If undefined, it lies within them and every product is
+ * exact.
+ */
 export function problemOf(view: TensorView, numbers: number): string | undefined {
   const { shape, strides, offset } = view
   if (shape.length > maxDimensions) return `has ${shape.length} dimensions, more than ${maxDimensions}`
@@ -68,7 +71,7 @@ export function problemOf(view: TensorView, numbers: number): string | undefined
   }
   if (length > 0 && !(view.end <= numbers)) return `ends at element ${view.end} of a storage of ${numbers}`
   if (length > Math.max(numbers, maxRepeated))
-    return `repeats the ${numbers} elements of its storage until they are ${length}`
+    return `repeats the ${numbers} elements of its storage to make ${length}`
   return undefined
 }
 

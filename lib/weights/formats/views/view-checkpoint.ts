@@ -1,4 +1,4 @@
-// What is a checkpoint whose tensors are views of ranges of a file?
+// A checkpoint whose tensors are views of ranges of a file.
 
 import type { Checkpoint, CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
@@ -14,13 +14,13 @@ import type { StoredData } from './stored-data.ts'
 import { FileBytes } from './stored-data.ts'
 import type { TensorView } from './tensor-view.ts'
 
-/** Made by the functions that open the formats. */
+/** Created by the format readers. */
 export class ViewCheckpoint implements Checkpoint {
   readonly path: string
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
   readonly #views: ReadonlyMap<string, TensorView<StoredData>>
-  readonly #idle: ViewMemory[] = [] // as many as there were reads at once
+  readonly #idle: ViewMemory[] = [] // as many as there were concurrent reads
 
   constructor(
     private readonly source: ByteSource,
@@ -68,7 +68,7 @@ export class ViewCheckpoint implements Checkpoint {
     const view = seen(stored)
     const { dtype, data } = view
     if (!isStoredType(dtype))
-      throw invalidCheckpoint(this.source, `'${name}' is ${dtype}, and weights are F32, F16, BF16 or F64`)
+      throw invalidCheckpoint(this.source, `'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
     if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
     const result = allocateFloats(name, view.length, this.path, into)
     const memory = this.#idle.pop() ?? new ViewMemory()

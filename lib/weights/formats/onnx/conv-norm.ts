@@ -1,4 +1,4 @@
-// What do a convolution and what follows it have in them? Its tensors, its batch norm if that was not folded, its stride.
+// A convolution in an ONNX graph with its batch norm, if that was not folded, and its stride.
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import type { OnnxNode } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'
@@ -13,23 +13,23 @@ export interface Norm {
 }
 
 /** A convolution with its batch norm. */
-export interface Unit {
+export interface ConvNorm {
   readonly node: OnnxNode
   /** `[K,C/groups,R,S]` */
   readonly weight: OnnxTensor
   readonly bias: OnnxTensor | undefined
-  /** Absent where it was folded into the convolution, which has a bias instead. */
+  /** Absent if it was folded into the convolution, which then has a bias. */
   readonly norm: Norm | undefined
   readonly kernel: number
   readonly stride: number
-  /** What comes out. */
+  /** Its output. */
   readonly value: string
 }
 
 const defaultEpsilon = 1e-5 // ONNX's
 
 /** @throws ResidualError CHECKPOINT_INVALID for convolutions that no ResNet has */
-export function unitAt(graph: OnnxGraph, { node, input, pads }: Reader): Unit {
+export function convNormAt(graph: OnnxGraph, { node, input, pads }: Reader): ConvNorm {
   if (node.op !== 'Conv' || input !== 0)
     throw graph.refused(`it has ${described(node)} where a ResNet has a convolution`)
   const weight = tensorOf(graph, node, 1, 4)
@@ -41,7 +41,7 @@ export function unitAt(graph: OnnxGraph, { node, input, pads }: Reader): Unit {
     return { node, weight, bias, norm: undefined, kernel, stride, value: node.outputs[0]! }
   }
   if (others.length > 0 || next.input !== 0)
-    throw graph.refused(`more than a batch normalisation reads what ${described(node)} gives`)
+    throw graph.refused(`the output of ${described(node)} has other readers besides its batch norm`)
   return {
     node,
     weight,
@@ -56,7 +56,7 @@ export function unitAt(graph: OnnxGraph, { node, input, pads }: Reader): Unit {
 function normOf(graph: OnnxGraph, node: OnnxNode, channels: number): Norm {
   const number = (name: string) => node.attributes.get(name)?.int
   if (number('training_mode') === 1 || number('is_test') === 0 || number('spatial') === 0)
-    throw graph.refused(`${described(node)} is one for training, not for inference`)
+    throw graph.refused(`${described(node)} is in training mode`)
   const tensor = (input: number) => tensorOf(graph, node, input, 1, channels)
   const epsilon = node.attributes.get('epsilon')?.float
   return {
@@ -64,7 +64,7 @@ function normOf(graph: OnnxGraph, node: OnnxNode, channels: number): Norm {
     beta: tensor(2),
     mean: tensor(3),
     variance: tensor(4),
-    // It was a float32: 1e-5, say, has come out as 9.999999747378752e-6.
+    // It was a float32: 1e-5, for example, reads as 9.999999747378752e-6.
     epsilon: epsilon === undefined ? defaultEpsilon : Number(epsilon.toPrecision(7)),
   }
 }
@@ -79,11 +79,11 @@ export function tensorOf(
 ): OnnxTensor {
   const constant = graph.constant(node.inputs[input])
   if (!constant || constant.transposed)
-    throw graph.refused(`input ${input} of ${described(node)} is no tensor of the file`)
+    throw graph.refused(`input ${input} of ${described(node)} is not a tensor stored in the file`)
   const { tensor } = constant
   if (tensor.dims.length !== rank || (length !== undefined && tensor.length !== length))
     throw graph.refused(
-      `input ${input} of ${described(node)} has the shape [${tensor.dims.join()}] in place of ${length === undefined ? `${rank} dimensions` : `[${length}]`}`,
+      `input ${input} of ${described(node)} has the shape [${tensor.dims.join()}] instead of ${length === undefined ? `${rank} dimensions` : `[${length}]`}`,
     )
   return tensor
 }
@@ -101,7 +101,7 @@ export function window(
   const [stride = 1] = strides
   const half = (kernel - 1) / 2
   const mode = node.attributes.get('auto_pad')?.text || 'NOTSET'
-  // With a stride, what SAME adds depends on the image's size, and not the same on both sides.
+  // With a stride, SAME padding depends on the image's size and differs between the two sides.
   const same = mode.startsWith('SAME') && (stride === 1 || kernel === 1)
   const own = same ? [half, half, half, half] : mode === 'NOTSET' ? ints('pads', [0, 0, 0, 0]) : [0, 0, 0, 0]
   const total = own.map((size, i) => size + (added[i] ?? 0))
@@ -113,7 +113,7 @@ export function window(
   if (!square || !plain || !matches || total.length !== 4 || total.some(size => size !== half))
     throw graph.refused(
       `${described(node)} has a window of ${kernels.join('x')} with strides [${strides.join()}] and padding [${total.join()}]` +
-        `${plain ? '' : ', dilated or rounded up,'} that no ResNet has`,
+        `${plain ? '' : ', dilated or rounded up'}, which no ResNet has`,
     )
   return { kernel, stride }
 }

@@ -1,25 +1,24 @@
-// Tensors of a file that belong to no part of the network that is taken.
+// Tensors of a file that are not part of the chosen network.
 import { ResidualError } from '../../errors.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
-import { excerpt } from './excerpt.ts'
+import { excerpt } from './name-list.ts'
 
-/** What a training keeps beside the network's weights, by parts of names: no result depends on it. */
+/** Name segments of training state, which does not affect results. */
 const ofTraining =
   /(^|[._/])(optim|optimi[sz]ers?|optimi[sz]er_states?|opt|(lr_)?sched(ulers?)?|lr_schedulers?|(grad_)?scaler|amp|rng(_states?)?|random_states?|criterion|loss(es|_fn)?|n_averaged|num_batches_tracked|callbacks|loops|metrics?|seed_generator\w*)([._/\d]|$)/i
 
-/** Copies of the weights that a training averages. */
+/** Averaged copies of the weights that training keeps. */
 const averages = /(^|[._/])(\w+_)?ema([._/]|$)|(^|[._/])ema_/
 
-/** Whether a tensor is only there for a training to go on. */
+/** Whether a tensor is only needed to resume training. */
 export function isOfTraining(name: string): boolean {
   return ofTraining.test(name)
 }
 
 /**
- * Checks that the file has nothing but what is behind `prefixes`, of which the first is the network's, and what a training leaves
- * beside it.
+ * Checks that the file has nothing except tensors with one of `prefixes`, the first being the network's, and training state.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH naming the rest: what it would do to the result is not computed
+ * @throws ResidualError CHECKPOINT_MISMATCH naming the rest, whose effect on the result would be missing
  */
 export function checkNothingElse(
   { tensors, path }: Checkpoint,
@@ -29,7 +28,7 @@ export function checkNothingElse(
   const others = [...tensors]
     .filter(([name]) => !prefixes.some(each => name.startsWith(each)))
     .filter(([name]) => !isOfTraining(name) && !averages.test(name))
-    // A step, an epoch.
+    // A step or an epoch.
     .filter(([, { dtype, length }]) => !(length <= 1 && /^[IU]\d/.test(dtype)))
     .map(([name]) => name)
   if (others.length === 0) return

@@ -1,4 +1,4 @@
-// Choices that were timed once, kept for the next process: in the folder of compiled plans, a small file for each machine.
+// Algorithm choices from earlier timings: a small file per machine in the plan cache's folder.
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, mkdir, readFile, stat } from 'node:fs/promises'
@@ -6,18 +6,35 @@ import { dirname, join } from 'node:path'
 import { ResidualError } from '../../errors.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
 
-/** By what was to be chosen for. */
+/** The chosen algorithm by the {@link choiceKey} of a convolution. */
 export type Choices = ReadonlyMap<string, string>
 
-const mostBytes = 1 << 20 // a network takes some 2 KB
+/** Raise this when {@link choiceKey} or the file's meaning changes: older files are then ignored. */
+const cacheVersion = 2
+const mostBytes = 1 << 20 // a network takes about 2 KB
 
-/** `machine` is all that choices depend on, in words. */
+/** `machine` describes everything that choices depend on. */
 export function choicesFile(folder: string, machine: string): string {
-  const digest = createHash('sha256').update(machine).digest('hex')
-  return join(folder, `cpu-${digest.slice(0, 16)}.json`)
+  return join(folder, `cpu-${hash(`${cacheVersion} ${machine}`)}.json`)
 }
 
-/** What was chosen on such a machine; none where there is no file, or not one of ours. Whoever uses it checks what it says. */
+const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
+
+/** Equal for what has equal members, in whatever order, and for that alone. */
+export function choiceKey(of: object): string {
+  return hash(canonicalJson(of))
+}
+
+/** JSON with the members of every object in the order of their names. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === 'object' && member !== null && !Array.isArray(member)
+      ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : member,
+  )
+}
+
+/** The choices for such a machine; empty if there is no valid file. The caller checks their contents. */
 export async function readChoices(folder: string, machine: string): Promise<Choices> {
   const path = choicesFile(folder, machine)
   try {
@@ -34,9 +51,9 @@ export async function readChoices(folder: string, machine: string): Promise<Choi
 }
 
 /**
- * To be asked before anything is timed, which can take a minute that every process would spend anew.
+ * Call this before timing anything: that can take a minute, which every process would otherwise repeat.
  *
- * @throws ResidualError FILE_WRITE_FAILED where nothing can be kept in the folder
+ * @throws ResidualError FILE_WRITE_FAILED if the folder is not writable
  */
 export async function checkKept(folder: string): Promise<void> {
   try {
@@ -45,14 +62,14 @@ export async function checkKept(folder: string): Promise<void> {
   } catch (cause) {
     throw new ResidualError(
       'FILE_WRITE_FAILED',
-      `What autotune times cannot be kept in ${folder}: ${(cause as Error).message}. Give another folder as planCache or in ` +
-        'RESIDUAL_CACHE_DIR, or planCache: null to time everything in every process.',
+      `Autotune cannot store its timings in ${folder}: ${(cause as Error).message}. Set another folder as planCache or in ` +
+        'RESIDUAL_CACHE_DIR, or set planCache: null to time everything in every process.',
       { cause },
     )
   }
 }
 
-/** With the folders above it. Node's own way to do that never ends where the parent takes no folders, as /proc does not. */
+/** Creates a folder and its parents. Node's own recursive mkdir never returns if a parent refuses folders, as /proc does. */
 async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder)
@@ -67,10 +84,10 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** Folders of which this process was warned. */
+/** Folders that this process was warned about. */
 const warned = new Set<string>()
 
-/** For a GPU, which times its candidates on first use of a batch size and goes on without a cache: the process is warned, once. */
+/** For a GPU, which times on first use of a batch size and works without a cache: warns the process once per folder. */
 export async function warnUnlessKept(folder: string): Promise<void> {
   try {
     await checkKept(folder)
@@ -80,7 +97,7 @@ export async function warnUnlessKept(folder: string): Promise<void> {
   }
 }
 
-/** A file that cannot be written all the same costs the next process its time, not this one its session; the process is warned. */
+/** If writing fails nevertheless, the process is warned: it costs the next process time, but not this one its session. */
 export async function writeChoices(folder: string, machine: string, choices: Choices): Promise<void> {
   const text = JSON.stringify({ machine, choices: Object.fromEntries(choices) }, null, 2)
   try {

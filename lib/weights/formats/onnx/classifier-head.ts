@@ -1,9 +1,9 @@
-// What comes after a ResNet's last block? The mean over all pixels, a fully connected layer, and perhaps an activation.
+// A ResNet's classifier in an ONNX graph: the mean over all pixels, a fully connected layer, and possibly an activation.
 import type { Activation } from '../../../model/activation.ts'
+import { tensorOf } from './conv-norm.ts'
 import { described, type OnnxGraph, type Reader } from './graph.ts'
 import type { OnnxInput } from './model.ts'
 import type { OnnxTensor } from './tensor.ts'
-import { tensorOf } from './unit.ts'
 
 const activations: { readonly [op: string]: Activation } = {
   Softmax: 'softmax',
@@ -16,33 +16,32 @@ export interface Classifier {
   readonly weight: OnnxTensor
   readonly classes: number
   readonly channels: number
-  /** Whether the weight is `[C,K]`, not `[K,C]`. */
+  /** Whether the weight is `[C,K]` rather than `[K,C]`. */
   readonly channelsFirst: boolean
   readonly bias: OnnxTensor | undefined
 }
 
-/** What follows the last block. */
+/** The classifier and activation after the last block. */
 export interface Head {
   readonly classifier: Classifier
-  /** Undefined where the graph ends with the logits. */
+  /** Undefined if the graph ends with the logits. */
   readonly activation: Activation | undefined
 }
 
-/** @throws ResidualError CHECKPOINT_INVALID saying what a ResNet has not */
+/** @throws ResidualError CHECKPOINT_INVALID naming what does not occur in a ResNet */
 export function headAt(graph: OnnxGraph, pool: Reader, input: OnnxInput): Head {
   checkGlobal(graph, pool, input)
   const readers = graph.readers(pool.node.outputs[0]!, { flattened: true })
   const [reader] = readers
   if (!reader || readers.length > 1)
     throw graph.refused(
-      `${readers.length} nodes read ${described(pool.node)}, where a classifier does in a ResNet`,
+      `${readers.length} nodes read ${described(pool.node)}; in a ResNet only the classifier does`,
     )
   const { classifier, value } = connected(graph, reader)
   const found = new Set<Activation>()
   for (const { node } of graph.readers(value, { flattened: true })) {
     const activation = activations[node.op]
-    if (!activation)
-      throw graph.refused(`${described(node)} comes after the classifier, and a ResNet ends there`)
+    if (!activation) throw graph.refused(`${described(node)} comes after the classifier, where a ResNet ends`)
     found.add(activation)
   }
   if (found.size > 1) throw graph.refused(`both ${[...found].join(' and ')} come after the classifier`)
@@ -60,7 +59,7 @@ function checkGlobal(graph: OnnxGraph, { node, channelsLast }: Reader, input: On
     if (axes?.join() === (channelsLast ? '1,2' : '2,3')) return
     throw graph.refused(`${described(node)} takes the mean over the axes [${axes}]`)
   }
-  // The pool of files from Caffe: as large as what is left of the image they were made for.
+  // The pool of files from Caffe: as large as the feature map of the intended image size.
   const kernel = node.attributes.get('kernel_shape')?.ints ?? []
   const pads = node.attributes.get('pads')?.ints ?? []
   const sizes = input.dims.slice(2).map(size => Math.ceil((size ?? 0) / 32))
@@ -79,7 +78,7 @@ function connected(graph: OnnxGraph, { node, input }: Reader): { classifier: Cla
     if (!from.inputs[at]) return undefined
     const tensor = graph.constant(from.inputs[at])?.tensor
     if (tensor?.length !== classes)
-      throw graph.refused(`${described(from)} adds no ${classes} numbers of the file`)
+      throw graph.refused(`${described(from)} must add ${classes} constants stored in the file`)
     return tensor
   }
   if (node.op === 'Conv') {
@@ -93,14 +92,14 @@ function connected(graph: OnnxGraph, { node, input }: Reader): { classifier: Cla
   }
   const constant = graph.constant(node.inputs[1])
   if (constant?.tensor.dims.length !== 2)
-    throw graph.refused(`input 1 of ${described(node)} is no matrix of the file`)
+    throw graph.refused(`input 1 of ${described(node)} is not a matrix stored in the file`)
   const attribute = (name: string) => node.attributes.get(name)
   if (
     (attribute('alpha')?.float ?? 1) !== 1 ||
     (attribute('beta')?.float ?? 1) !== 1 ||
     attribute('transA')?.int
   )
-    throw graph.refused(`${described(node)} is no plain matrix product`)
+    throw graph.refused(`${described(node)} is not a plain matrix product`)
   const channelsFirst = (attribute('transB')?.int === 1) === constant.transposed
   const [channels, classes] = (channelsFirst ? constant.tensor.dims : constant.tensor.dims.toReversed()) as [
     number,

@@ -1,4 +1,4 @@
-// Which network, plan and weights does a model on the command line stand for?
+// The network, plan and weights of a model named on the command line.
 
 import { closingOnError } from '../../files/closing-on-error.ts'
 import { imagenet } from '../../image/preprocess.ts'
@@ -15,14 +15,14 @@ export interface NamedModel {
   readonly network: Network
   readonly plan: Plan
   readonly weights: WeightSource
-  /** The checkpoint's file; null where the weights are random. */
+  /** The checkpoint's file; null if the weights are random. */
   readonly path: string | null
   close(): Promise<void>
 }
 
 /**
- * `model`: a bundled model, a checkpoint's file or folder, or `resnet18` to `resnet152` with random weights for images of `size` x
- * `size`. To be closed.
+ * `model`: a bundled model, a checkpoint's file or folder, or `resnet18` to `resnet152` with random weights for images of
+ * `size` x `size`. Close it after use.
  *
  * @throws ResidualError what finding and reading a model throws
  */

@@ -1,9 +1,9 @@
-// Names of a file in a message. A hostile file may have any number of them, of any length.
+// Lists of names in messages. A hostile file may have any number of them, of any length.
 
 const most = 5
 const longest = 100
 
-/** The first few, and how many more there are. */
+/** The first few names, and the number of the others. */
 export function excerpt(names: readonly string[]): string {
   const shown = names
     .slice(0, most)

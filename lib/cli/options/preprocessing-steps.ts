@@ -1,4 +1,4 @@
-// How do the steps that bring an image to a network's size read on a command line? `resize 256, crop 224x224`.
+// Preprocessing steps as text: `resize 256, crop 224x224`.
 import { InvalidArgumentError } from 'commander'
 import type { Step } from '../../image/preprocess.ts'
 
@@ -11,7 +11,7 @@ export function stepsText(steps: readonly Step[]): string {
 
 const step = /^(?<kind>resize|crop) +(?<height>\d{1,9})(?:x(?<width>\d{1,9}))?$/
 
-/** The same backwards. One number is the shorter side of `resize`, and both sides of `crop`. */
+/** The inverse of {@link stepsText}. A single number is the shorter side for `resize`, and both sides for `crop`. */
 export function parseSteps(text: string): Step[] {
   return text.split(',').map(part => {
     const { kind, height, width } = step.exec(part.trim())?.groups ?? {}

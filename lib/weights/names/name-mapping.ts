@@ -1,15 +1,15 @@
-// Where in a file of some scheme does a tensor lie that we call by torchvision's name?
+// The mapping between our names (torchvision's) and those of a naming scheme.
 import { stemNames } from '../../model/blocks.ts'
 import type { LayerNames, Scheme, TensorNames } from './scheme.ts'
 
-/** What a tensor is to its layer: a member of {@link TensorNames}. */
-export type Part = 'weight' | 'gamma' | 'beta' | 'mean' | 'variance' | 'linearWeight' | 'linearBias'
+/** The role of a tensor in its layer: a member of {@link TensorNames}. */
+export type TensorRole = 'weight' | 'gamma' | 'beta' | 'mean' | 'variance' | 'linearWeight' | 'linearBias'
 
-/** A layer of the network, and what of it a tensor is. */
+/** A layer of the network, and the tensor's role in it. */
 export interface Place {
-  readonly part: Part
+  readonly part: TensorRole
   readonly layer: 'stem' | 'block' | 'projection' | 'classifier'
-  /** Stage from 1, block from 0, convolution of a block or of the stem from 1: as far as the layer has them. */
+  /** Stage from 1, block from 0, convolution of a block or of the stem from 1, as far as they apply to the layer. */
   readonly i: number
   readonly j: number
   readonly k: number
@@ -18,7 +18,7 @@ export interface Place {
 const ourName =
   /^(?:(?<stem>(?:conv|bn)1(?:\.\d)?)|layer(?<i>\d+)\.(?<j>\d+)\.(?:(?<block>conv|bn)(?<k>\d+)|downsample\.(?<projection>[012]))|(?<fc>fc))\.(?<leaf>\w+)$/
 
-const normParts: { readonly [leaf: string]: Part } = {
+const normParts: { readonly [leaf: string]: TensorRole } = {
   weight: 'gamma',
   bias: 'beta',
   running_mean: 'mean',
@@ -35,8 +35,7 @@ function layersOf(stem: readonly { readonly conv: string; readonly bn: string }[
 const [plainStem, deepStem] = [layersOf(stemNames.plain), layersOf(stemNames.deep)]
 
 /**
- * The place of a tensor by our name for it, in a network of the kind that the scheme is for; undefined for names that no such network
- * has.
+ * The place of a tensor with our name `name`, in a network of the scheme's kind; undefined for names that no such network has.
  */
 export function placeOf(name: string, scheme: Pick<Scheme, 'stem' | 'averagedShortcut'>): Place | undefined {
   const found = ourName.exec(name)?.groups
@@ -59,8 +58,8 @@ export function placeOf(name: string, scheme: Pick<Scheme, 'stem' | 'averagedSho
 }
 
 /**
- * The name, without prefix, of what the scheme calls `member` at `place`: of two ways to count blocks the one that `has` knows.
- * Undefined where the scheme has no such tensor.
+ * The scheme's name, without prefix, for `member` at `place`. If blocks can be counted in two ways, it is the one that `has`
+ * accepts. Undefined if the scheme has no such tensor.
  */
 export function nameAt(
   { tensors, ...scheme }: Scheme,
@@ -97,7 +96,7 @@ export function nameAt(
 
 const mostBlocks = 200 // of any network
 
-/** The number of block `j` of stage `i`; undefined where the stage has fewer. */
+/** The number of block `j` of stage `i`, counted through all stages; undefined if the stage has fewer. */
 function throughAllStages(i: number, j: number, projects: (n: number) => boolean): number | undefined {
   for (let n = 0, stage = 1, block = 0; n < mostBlocks; n++, block++) {
     if (n > 0 && projects(n)) {

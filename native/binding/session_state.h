@@ -1,0 +1,39 @@
+// What a session computes with: the plan, its backend, and which weights are there. Work in flight shares it.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "binding/session_arguments.h"
+#include "core/backend.h"
+
+namespace residual::binding {
+
+// Its functions may be called from several threads at once.
+class SessionState {
+ public:
+  SessionState(core::Plan plan, const core::BackendOptions& options);
+
+  const core::Plan& plan() const { return plan_; }
+  const core::Backend& backend() const { return *backend_; }
+
+  void load_weights(const GivenWeights& given);
+
+  // Both throw INTERNAL before all weights are loaded.
+  void prepare(int images);
+  void run(const Batch& batch, const core::OutputBuffers& outputs, core::OpMilliseconds* times);
+
+  // Whether every operation has the weights it takes.
+  bool is_ready();
+
+ private:
+  const core::Plan plan_;
+  const std::unique_ptr<core::Backend> backend_;
+  void check_ready();
+
+  std::mutex mutex_;          // over `loaded_`
+  std::vector<bool> loaded_;  // by op: has the weights it takes
+};
+
+}  // namespace residual::binding
