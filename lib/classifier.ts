@@ -22,7 +22,12 @@ import { type SessionOptions, sessionOptionNames } from './runtime/session-optio
 
 export type { ModelOptions } from './open-model.ts'
 
-export type LoadOptions = SessionOptions & ModelOptions
+export interface MapOptions {
+  /** Whether to keep the weights that {@link Classifier.activationMap} takes, 8 MB of a ResNet-50 with 1,000 classes. Default: true. */
+  readonly activationMaps?: boolean
+}
+
+export type LoadOptions = SessionOptions & ModelOptions & MapOptions
 
 /** One class an image may show. */
 export interface Prediction {
@@ -63,7 +68,8 @@ const eachNames = { outputs: true, batch: true, signal: true } as const satisfie
   EachOptions<OutputName>
 >
 const prepareNames = { maxPixels: true, signal: true } as const satisfies Names<DecodeOptions>
-const loadNames = { ...sessionOptionNames, ...modelOptionNames }
+const mapNames = { activationMaps: true } as const satisfies Names<MapOptions>
+const loadNames = { ...sessionOptionNames, ...modelOptionNames, ...mapNames }
 
 export const defaultTopK = 5
 export const defaultBatch = 8
@@ -77,13 +83,15 @@ export const defaultBatch = 8
  */
 export async function load(model: string, options: LoadOptions = {}): Promise<Classifier> {
   checkNames(options, loadNames)
+  const { activationMaps = true } = options
+  if (typeof activationMaps !== 'boolean') throw wrongType('a boolean', 'activationMaps', activationMaps)
   const opened = await openModel(model, pick(options, modelOptionNames))
   try {
     const { name, weights, preprocessing, labels, labelsFrom } = opened
     const plan = lowerModel(opened)
     const [session, classifierWeight] = await Promise.allSettled([
       createSession(plan, weights, pick(options, sessionOptionNames)),
-      weights.read('fc.weight'), // for activation maps
+      activationMaps ? weights.read('fc.weight') : undefined,
     ])
     if (session.status === 'rejected') throw session.reason
     if (classifierWeight.status === 'rejected') {
@@ -98,14 +106,14 @@ export async function load(model: string, options: LoadOptions = {}): Promise<Cl
 
 /** A network with its weights, labels and preprocessing. Made by {@link load}; open until {@link close}. */
 export class Classifier {
-  readonly #classifierWeight: Float32Array // [classes,C]
+  readonly #classifierWeight: Float32Array | undefined // [classes,C]
 
   constructor(
     readonly name: string,
     readonly session: Session,
     readonly preprocessing: Preprocessing,
     readonly labels: readonly string[],
-    classifierWeight: Float32Array,
+    classifierWeight: Float32Array | undefined,
     /** Where the labels come from: see {@link OpenModel}. */
     readonly labelsFrom: OpenModel['labelsFrom'] = 'given',
   ) {
@@ -202,8 +210,8 @@ export class Classifier {
   /**
    * The class activation map `[H,W]` of class `index`, from one image's feature maps `[H,W,C]`.
    *
-   * @throws TypeError, RangeError for feature maps of another length, a class that does not exist, or a network without feature
-   *   maps
+   * @throws TypeError, RangeError for feature maps of another length, a class that does not exist, a network without feature maps,
+   *   or a model loaded without `activationMaps`
    */
   activationMap(
     featureMaps: Float32Array,
@@ -214,10 +222,9 @@ export class Classifier {
     const shape = plan.values[plan.outputs.featureMaps!]!
     checkFloats('featureMaps', featureMaps, elements(shape))
     checkInteger('index', index, 0, this.labels.length - 1)
-    return {
-      ...shape,
-      map: activationMap(featureMaps, shape, row(this.#classifierWeight, index, this.labels.length)),
-    }
+    const weights = this.#classifierWeight
+    if (!weights) throw outOfRange('true', "load()'s option activationMaps", false)
+    return { ...shape, map: activationMap(featureMaps, shape, row(weights, index, this.labels.length)) }
   }
 
   /** Waits for running work, then frees all memory. */

@@ -6,7 +6,7 @@ import { packageRoot } from './base/package-root.ts'
 import { quoted, ResidualError, systemReason } from './errors.ts'
 import { type Preprocessing, parsePreprocessing } from './image/preprocess.ts'
 import { type Activation, activations, isActivation } from './model/activation.ts'
-import { type ResNetOptions, resnet, resnetOptionNames } from './model/resnet.ts'
+import { type Architecture, architectureNames, networkOf } from './model/architecture.ts'
 import { cachedModel } from './registry/cache.ts'
 import { pullHint, remoteHint } from './registry/source.ts'
 import { parseLabels } from './sidecars/labels.ts'
@@ -15,7 +15,7 @@ import { checkpointStem, recordPath } from './weights/checkpoint/record-path.ts'
 /** The contents of the JSON file; every member is optional. */
 export interface ModelRecord {
   /** Options of {@link resnet}. Those absent are inferred from the tensors, unless `layers` is given. */
-  readonly architecture?: Partial<ResNetOptions>
+  readonly architecture?: Partial<Architecture>
   /** One per class, in order; `class 0`, `class 1`, ... if absent. */
   readonly labels?: readonly string[]
   /** The activation that turns logits into probabilities. If absent, the file's own, else softmax, or sigmoid for one class. */
@@ -141,7 +141,7 @@ export async function readShortFile(file: string): Promise<string> {
 }
 
 const recordMembers = ['architecture', 'labels', 'activation', 'prefix', 'preprocessing', 'origin']
-const architectureMembers = Object.keys(resnetOptionNames)
+const architectureMembers = Object.keys(architectureNames)
 
 /**
  * Whether it is the output of Keras' `model.to_json()`, or a Paddle program: both lie next to the weights under the same name.
@@ -182,10 +182,10 @@ function parseModelRecord(record: { [key: string]: unknown }, file: string): Mod
   }
 }
 
-function checkArchitecture(architecture: Partial<ResNetOptions>, file: string): void {
+function checkArchitecture(architecture: Partial<Architecture>, file: string): void {
   checkMembers(architecture, architectureMembers, `'architecture' in ${file} has`)
   try {
-    resnet({ layers: 50, ...architecture })
+    networkOf({ layers: 50, ...architecture })
   } catch (cause) {
     throw new ResidualError(
       'MODEL_INVALID',

@@ -13,9 +13,9 @@ import {
   isActivation,
   usualActivation,
 } from './model/activation.ts'
+import type { Architecture } from './model/architecture.ts'
 import { lower } from './model/lower.ts'
 import type { Plan } from './model/plan.ts'
-import type { ResNetOptions } from './model/resnet.ts'
 import {
   findModel,
   type ModelFile,
@@ -51,7 +51,7 @@ export interface ModelOptions {
   /** The prefix of the network's tensor names, if the file holds more than that network. */
   readonly prefix?: string
   /** Overrides what is inferred from the tensors. If `layers` is given, nothing is inferred. */
-  readonly architecture?: Partial<ResNetOptions>
+  readonly architecture?: Partial<Architecture>
   /** Cancels it; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
 }

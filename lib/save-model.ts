@@ -5,7 +5,7 @@ import { outOfRange } from './errors.ts'
 import { writeAtomically } from './files/atomic-file.ts'
 import type { Preprocessing } from './image/preprocess.ts'
 import type { Activation } from './model/activation.ts'
-import { type ResNetOptions, resnet } from './model/resnet.ts'
+import { type Architecture, networkOf } from './model/architecture.ts'
 import { activationKey, architectureKey } from './weights/checkpoint/checkpoint.ts'
 import { recordPath } from './weights/checkpoint/record-path.ts'
 import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
@@ -13,7 +13,7 @@ import type { WeightSource } from './weights/source.ts'
 
 /** The model to save: an {@link OpenModel}, or a network of your own. */
 export interface SavedModel {
-  readonly architecture: ResNetOptions
+  readonly architecture: Architecture
   readonly weights: WeightSource
   readonly labels?: readonly string[]
   readonly activation?: Activation
@@ -35,7 +35,7 @@ export async function saveModel(
   checkNames(saveOptions, saveOptionNames)
   const { folded = false, metadata, ...options } = saveOptions
   if (!path.endsWith('.safetensors')) throw outOfRange("a name that ends in '.safetensors'", 'path', path)
-  const network = resnet(architecture)
+  const network = networkOf(architecture)
   const saved = folded ? { ...architecture, epsilon: 0 } : architecture // of the identities that remain
   await saveNetwork(path, network, weights, {
     ...options,

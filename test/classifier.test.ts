@@ -102,6 +102,18 @@ describe('activationMap', () => {
 })
 
 describe('load', () => {
+  it('reads the weights that maps take only where maps are wanted', async () => {
+    await using without = await load('resnet50-cifar10', { threads: 2, activationMaps: false })
+    const { pixels } = await without.prepare(sample('ship'))
+    const { featureMaps } = await without.run(pixels, { outputs: ['featureMaps'] })
+    expect(() => without.activationMap(featureMaps, 8)).toThrow(
+      new RangeError("Expected true for load()'s option activationMaps but received false."),
+    )
+    await expect(load('resnet50-cifar10', { activationMaps: 1 as unknown as boolean })).rejects.toThrow(
+      TypeError,
+    )
+  })
+
   const bundled = bundledModels()[0]!
 
   it('lists the known models', async () => {

@@ -51,7 +51,8 @@ function array(value: unknown, what: string, most: number): readonly unknown[] {
 
 function integer(value: unknown, what: string, least = -mostInteger): void {
   if (typeof value !== 'number' || value !== Math.floor(value)) throw refused(what, 'must be an integer')
-  if (!(value >= least && value <= mostInteger)) throw refused(what, `must be from ${least} to ${mostInteger}`)
+  if (!(value >= least && value <= mostInteger))
+    throw refused(what, `must be from ${least} to ${mostInteger}`)
 }
 
 function number(value: unknown, what: string): void {

@@ -12,12 +12,12 @@
 // - microsoft: a ConvNextImageProcessor with crop_pct 0.875 and bicubic, as its preprocessor_config.json has it and those of models
 //   made from it repeat; its card states no accuracy.
 import { imagenet, type Preprocessing } from '../image/preprocess.ts'
-import type { ResNetOptions } from '../model/resnet.ts'
+import type { Architecture } from '../model/architecture.ts'
 
 export interface Checkpoint {
   /** A URL, or a repository of the Hugging Face hub. */
   readonly from: { readonly url: string } | { readonly repository: string; readonly revision: string }
-  readonly architecture: ResNetOptions
+  readonly architecture: Architecture
   /** All 64 digits, or as many leading ones as are known. Without any, the first pull trusts the value that the hub states. */
   readonly sha256?: string
   /** As published there, rounded. */
@@ -44,13 +44,13 @@ const bsd2 = { licence: 'BSD-3-Clause', preprocessing: preprocessings.torchvisio
 const apache = { licence: 'Apache-2.0', preprocessing: preprocessings.strikesBack }
 const microsoft = { licence: 'Apache-2.0', preprocessing: preprocessings.convNext }
 
-const plain = (layers: number): ResNetOptions => ({ layers })
-const resnext = (layers: number, groups: number, widthPerGroup: number): ResNetOptions => ({
+const plain = (layers: number): Architecture => ({ layers })
+const resnext = (layers: number, groups: number, widthPerGroup: number): Architecture => ({
   layers,
   groups,
   widthPerGroup,
 })
-const wide = (layers: number): ResNetOptions => ({ layers, widthPerGroup: 128 })
+const wide = (layers: number): Architecture => ({ layers, widthPerGroup: 128 })
 
 const timm = (name: string, revision = 'main') => ({ repository: `timm/${name}`, revision })
 const hub = (repository: string, revision = 'main') => ({ repository, revision })
@@ -214,7 +214,7 @@ export const checkpoints: { readonly [name: string]: Checkpoint } = {
 /** torchvision's own file, a pickle; its name ends in the first digits of its SHA-256. */
 function torchvision(
   file: string,
-  architecture: ResNetOptions,
+  architecture: Architecture,
   size: string,
   top1: number,
   rest: Pick<Checkpoint, 'licence' | 'preprocessing'>,

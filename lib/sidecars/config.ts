@@ -2,13 +2,13 @@
 import { quoted, ResidualError } from '../errors.ts'
 import { imagenet, type Preprocessing, parsePreprocessing, type Step } from '../image/preprocess.ts'
 import type { Activation } from '../model/activation.ts'
-import type { ResNetOptions } from '../model/resnet.ts'
+import type { Architecture } from '../model/architecture.ts'
 import { type Fields, flag, labels, malformed, object, positive } from './fields.ts'
 import { interpolationOf } from './preprocessor.ts'
 
 /** What foreign files say about a network; members are absent if they do not say. */
 export interface Sidecar {
-  readonly architecture?: Partial<ResNetOptions>
+  readonly architecture?: Partial<Architecture>
   readonly labels?: readonly string[]
   readonly activation?: Activation
   readonly preprocessing?: Preprocessing

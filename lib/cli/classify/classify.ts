@@ -51,6 +51,7 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
       deviceIndex,
       maxBatch: batch,
       signal: stop.signal,
+      activationMaps: camFile !== undefined,
       ...(threads ? { threads } : {}),
       ...modelOptionsOf(options),
     })

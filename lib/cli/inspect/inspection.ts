@@ -1,7 +1,7 @@
 // The result of `residual inspect`.
 import type { Preprocessing } from '../../image/preprocess.ts'
 import type { Activation } from '../../model/activation.ts'
-import type { ResNetOptions } from '../../model/resnet.ts'
+import type { Architecture } from '../../model/architecture.ts'
 import type { OpenModel } from '../../open-model.ts'
 import type { Summary } from '../../weights/tensors/summary.ts'
 
@@ -23,7 +23,7 @@ export interface Inspection {
 export interface InspectedNetwork {
   readonly scheme: string
   readonly prefix: string
-  readonly architecture: ResNetOptions
+  readonly architecture: Architecture
   readonly labels: readonly string[]
   readonly labelsFrom: OpenModel['labelsFrom']
   readonly activation: Activation

@@ -135,7 +135,9 @@ export class ServedModel {
     const { instances, load: options, batcher } = this.#options
     const classifiers: Classifier[] = []
     try {
-      for (let i = 0; i < instances; i++) classifiers.push(await load(this.source, options))
+      // The first one draws the maps of all.
+      for (let i = 0; i < instances; i++)
+        classifiers.push(await load(this.source, { ...options, activationMaps: i === 0 }))
       await Promise.all(classifiers.map(classifier => warmUp(classifier, options.maxBatch ?? 1)))
     } catch (error) {
       await Promise.all(classifiers.map(classifier => classifier.close()))

@@ -1,8 +1,8 @@
 // Recognition of a file: its naming scheme, and the network it holds.
 import { ResidualError } from '../../errors.ts'
+import { type Architecture, networkOf } from '../../model/architecture.ts'
 import type { Network } from '../../model/graph.ts'
 import { parametersOf } from '../../model/parameters.ts'
-import { type ResNetOptions, resnet } from '../../model/resnet.ts'
 import { architectureKey, type Checkpoint, problemKey } from '../checkpoint/checkpoint.ts'
 import { checkParameters, type WeightSource } from '../source.ts'
 import { checkNothingElse } from './extra-tensors.ts'
@@ -18,7 +18,7 @@ export interface Recognised {
   readonly scheme: Scheme
   /** The prefix of all names in the file, such as `state_dict.module.`. */
   readonly prefix: string
-  readonly architecture: ResNetOptions
+  readonly architecture: Architecture
   readonly network: Network
   /** Its tensors, under the network's own names. */
   readonly weights: WeightSource
@@ -31,7 +31,7 @@ export interface Recognised {
  *
  * @throws ResidualError CHECKPOINT_MISMATCH if the file holds no supported ResNet, or a different one from `known`
  */
-export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}, wanted?: string): Recognised {
+export function recognise(file: Checkpoint, known: Partial<Architecture> = {}, wanted?: string): Recognised {
   try {
     const problem = file.metadata.get(problemKey)
     if (problem !== undefined) throw mismatch(`${file.path} is not supported: ${problem}`)
@@ -42,7 +42,7 @@ export function recognise(file: Checkpoint, known: Partial<ResNetOptions> = {}, 
     const { stride, epsilon } = scheme
     const told = { stride, epsilon, ...(averagedShortcut && { averagedShortcut }) }
     const inferred = known.layers === undefined ? inferResNet(translate(file, scheme, prefix)) : {}
-    const architecture = { ...told, ...inferred, ...said } as ResNetOptions
+    const architecture = { ...told, ...inferred, ...said } as Architecture
     const network = build(architecture, file)
     const parameters = parametersOf(network)
     const names = parameters.map(({ name }) => name)
@@ -71,7 +71,7 @@ function withOwnClassifier(scheme: Scheme, prefix: string, { tensors }: Checkpoi
   return { ...scheme, classifier: name.slice(before.length, name.length - after.length) }
 }
 
-function metadataOf({ metadata, path }: Checkpoint): Partial<ResNetOptions> {
+function metadataOf({ metadata, path }: Checkpoint): Partial<Architecture> {
   const text = metadata.get(architectureKey)
   if (text === undefined) return {}
   try {
@@ -81,9 +81,9 @@ function metadataOf({ metadata, path }: Checkpoint): Partial<ResNetOptions> {
   throw mismatch(`The metadata '${architectureKey}' of ${path} must be a JSON object`)
 }
 
-function build(architecture: ResNetOptions, file: Checkpoint): Network {
+function build(architecture: Architecture, file: Checkpoint): Network {
   try {
-    return resnet(architecture)
+    return networkOf(architecture)
   } catch (cause) {
     throw mismatch(`${file.path} does not hold a supported ResNet: ${(cause as Error).message}`, cause)
   }

@@ -1,10 +1,10 @@
 // What a Keras model computes besides its weighted layers: what preprocessing can express, and what no ResNet has.
-import type { ResNetOptions } from '../../../model/resnet.ts'
+import type { Architecture } from '../../../model/architecture.ts'
 import { field, type KerasLayer, layersOf } from './config.ts'
 import { constantOf, inputOf, type ModelInput } from './input.ts'
 
 export interface KerasFacts {
-  readonly architecture: Pick<ResNetOptions, 'stride' | 'epsilon'>
+  readonly architecture: Pick<Architecture, 'stride' | 'epsilon'>
   /** Undefined if the model does not prepare images itself. */
   readonly input?: ModelInput
   /** Why it is not a supported ResNet: continues a sentence after its name. */
@@ -87,7 +87,7 @@ function* flattened(model: unknown, budget: { left: number }): Generator<KerasLa
 }
 
 /** Where the first block of the second stage has its stride, under either of Keras' naming schemes. */
-function strideOf(layers: readonly KerasLayer[]): ResNetOptions['stride'] {
+function strideOf(layers: readonly KerasLayer[]): Architecture['stride'] {
   const stepOf = (pattern: RegExp) => {
     const strides = field(layers.find(({ name }) => pattern.test(name))?.config, 'strides')
     return Array.isArray(strides) ? strides[0] : undefined

@@ -1,6 +1,6 @@
 // Whole PyTorch modules in a pickle: where their tensors are, and what else they say of the network.
 import type { Activation } from '../../../model/activation.ts'
-import type { ResNetOptions } from '../../../model/resnet.ts'
+import type { Architecture } from '../../../model/architecture.ts'
 import { Dict, Opaque, type Value } from './values.ts'
 
 /** A module and its path in the saved module: `layer1.0.conv1`. */
@@ -32,7 +32,7 @@ export function* membersOfModule(attributes: Dict): Generator<readonly [unknown,
 
 /** Facts that modules state and tensors do not. */
 export interface ModuleFacts {
-  readonly architecture: Pick<ResNetOptions, 'stride' | 'epsilon'>
+  readonly architecture: Pick<Architecture, 'stride' | 'epsilon'>
   readonly activation?: Activation
 }
 
@@ -74,7 +74,7 @@ export function factsOf(modules: readonly FoundModule[], refuse: (what: string) 
 }
 
 /** The stride of a bottleneck, which has a third convolution, unlike a basic block. */
-function strideOf(modules: readonly FoundModule[]): ResNetOptions['stride'] {
+function strideOf(modules: readonly FoundModule[]): Architecture['stride'] {
   const strides = ['conv1', 'conv2', 'conv3'].map(conv => {
     const found = modules.find(({ name }) => new RegExp(`(^|\\.)layer2\\.0\\.${conv}$`).test(name))
     const stride = found?.attributes.entries?.get('stride')
