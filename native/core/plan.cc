@@ -37,7 +37,8 @@ void check_indices(const Plan& plan, const Op& op, const std::vector<bool>& writ
       invalid(op, "reads value " + std::to_string(value) + ", which no earlier operation wrote");
   }
   if (op.dst < 0 || op.dst >= count || written[op.dst])
-    invalid(op, "writes value " + std::to_string(op.dst) + ", which does not exist or has already been written");
+    invalid(op,
+            "writes value " + std::to_string(op.dst) + ", which does not exist or has already been written");
 }
 
 void check_value(const Op& op, const Value& value) {
