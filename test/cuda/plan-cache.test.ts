@@ -164,7 +164,7 @@ describe.skipIf(noTwin)('the cache of compiled plans', () => {
     await Promise.all([residual(), residual()])
     expect((await entries()).filter(name => !name.endsWith('.plan'))).toEqual([])
     const { stdout } = await residual()
-    expect(stdout.match(/\(was there\)/g)).toHaveLength((await entries()).length)
+    expect(stdout.match(/\(cached\)/g)).toHaveLength((await entries()).length)
   })
 
   it('prefers tuned plans if autotune is on', async () => {
