@@ -107,7 +107,7 @@ describe('load', () => {
     const { pixels } = await without.prepare(sample('ship'))
     const { featureMaps } = await without.run(pixels, { outputs: ['featureMaps'] })
     expect(() => without.activationMap(featureMaps, 8)).toThrow(
-      new RangeError("Expected true for load()'s option activationMaps but received false."),
+      new RangeError("Expected true for load()'s option activationMaps but received false"),
     )
     await expect(load('resnet50-cifar10', { activationMaps: 1 as unknown as boolean })).rejects.toThrow(
       TypeError,
