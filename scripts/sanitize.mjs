@@ -70,7 +70,15 @@ function test(files, env) {
   // ThreadSanitizer takes fixed ranges of addresses, which newer kernels may give to something else at random.
   run(
     'setarch',
-    [arch() === 'arm64' ? 'aarch64' : 'x86_64', '-R', process.execPath, vitest, 'run', ...files],
+    [
+      arch() === 'arm64' ? 'aarch64' : 'x86_64',
+      '-R',
+      process.execPath,
+      vitest,
+      'run',
+      '--testTimeout=600000',
+      ...files,
+    ],
     {
       LD_PRELOAD: preloaded,
       // V8 leaks on exit by design, so leaks are not looked for here: test/runtime/memory.test.ts does that.

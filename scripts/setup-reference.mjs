@@ -71,10 +71,11 @@ function build() {
   pip('--requirement', join(lists, 'requirements.txt'), '--constraint', join(lists, 'constraints.txt'))
   if (!works(python, 'import torchvision')) declareOperators()
   for (const module of modules) {
-    const { status, stderr } = spawnSync(python, ['-W', 'ignore', '-c', `import ${module}`], {
+    const { status, stderr, error } = spawnSync(python, ['-W', 'ignore', '-c', `import ${module}`], {
       encoding: 'utf8',
     })
-    if (status !== 0) throw new Error(`${module} cannot be imported: ${stderr.trim().split('\n').at(-1)}`)
+    if (status !== 0)
+      throw new Error(`${module} cannot be imported: ${error?.message ?? stderr.trim().split('\n').at(-1)}`)
   }
   writeFileSync(complete, fingerprint)
 }

@@ -94,6 +94,6 @@ MAKE = {
     "relu": lambda layer, weights: nn.ReLU(),
     "maxPool": lambda layer, weights: nn.MaxPool2d(layer["kernel"], layer["stride"], layer["padding"]),
     "localAvgPool": lambda layer, weights: nn.AvgPool2d(layer["kernel"]),
-    "avgPool": lambda layer, weights: nn.AdaptiveAvgPool2d(1),
+    "globalAvgPool": lambda layer, weights: nn.AdaptiveAvgPool2d(1),
     "linear": fully_connected,
 }

@@ -55,7 +55,7 @@ def layer_of(layer, values, weights):
         return tf.nn.max_pool2d(padded(x, layer, float("-inf")), layer["kernel"], layer["stride"], "VALID")
     if kind == "localAvgPool":
         return tf.nn.avg_pool2d(x, layer["kernel"], layer["kernel"], "VALID")
-    if kind == "avgPool":
+    if kind == "globalAvgPool":
         return tf.reduce_mean(x, [1, 2])
     if kind == "linear":
         weight = tf.constant(weights[layer["name"] + ".weight"].T)

@@ -100,7 +100,7 @@ export function localAvgPool(x: Value, options: { readonly kernel: number }): Va
 
 /** The mean over all pixels: `[N,H,W,C]` to `[N,1,1,C]`. */
 export function globalAvgPool(x: Value): Value {
-  return append(x.graph, { kind: 'avgPool', src: x.id }, x.channels)
+  return append(x.graph, { kind: 'globalAvgPool', src: x.id }, x.channels)
 }
 
 /** Multiplies each channel of an image by a number of its own: `x`, `[N,H,W,C]`, times `gate`, `[N,1,1,C]`, as in squeeze-and-excitation. */

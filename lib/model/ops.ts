@@ -46,7 +46,7 @@ export interface MaxPoolOp extends OpBase, Window {
 
 /** The mean over all pixels. */
 export interface AvgPoolOp extends OpBase {
-  readonly kind: 'avgPool'
+  readonly kind: 'globalAvgPool'
 }
 
 export interface LinearOp extends OpBase {
@@ -159,7 +159,7 @@ export const ops: { readonly [Kind in OpKind]: OpRow<Extract<Op, { kind: Kind }>
     onnx: 'MaxPool',
     flops: ({ kernel }, { dstElements }) => dstElements * (kernel * kernel - 1),
   },
-  avgPool: {
+  globalAvgPool: {
     operands: [src],
     attributes: [],
     extent: 'pixel',

@@ -111,7 +111,7 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
   const addon = loadCuda()
   const compiling = translatedLater(async () => {
     await addon.openLibraries(compileLibraries(dirname(addonPath('cuda'))))
-    return addon.compileAhead(plan, { gpu, precision, batch, threads, cacheFolder: out ?? '' })
+    return addon.compileAhead(plan, { gpu, precision, batch, threads, planCache: out ?? '' })
   })
   const compiled = await (signal ? unlessAborted(compiling, signal) : compiling)
   return compiled.map(({ op, key, json, workspaceBytes, cached, reason }) => {

@@ -71,8 +71,8 @@ export interface NativeOptions {
   readonly precision?: string
   readonly batchSizes?: readonly number[]
   readonly autotune?: boolean
-  readonly graph?: boolean
-  readonly cacheFolder?: string
+  readonly cudaGraph?: boolean
+  readonly planCache?: string
 }
 
 /** The result of compiling one operation ahead of time. Must match `core::CompiledOp`. */
@@ -110,7 +110,7 @@ export interface NativeAddon {
   openDevices(candidates: LibraryCandidates): Promise<string[]>
   compileAhead(
     plan: Plan,
-    options: { gpu: string; precision: string; batch: number; threads: number; cacheFolder: string },
+    options: { gpu: string; precision: string; batch: number; threads: number; planCache: string },
   ): Promise<CompiledOp[]>
   readonly info: {
     readonly backend: string

@@ -110,8 +110,8 @@ async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNati
     precision,
     batchSizes,
     autotune,
-    graph: cudaGraph,
-    cacheFolder: planCache ?? '',
+    cudaGraph,
+    planCache: planCache ?? '',
   }
   if (autotune && planCache) await warnUnlessKept(planCache)
   const session = await translatedLater(() => addon.NativeSession.open(plan, native))

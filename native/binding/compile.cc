@@ -32,7 +32,7 @@ Napi::Value compile_ahead(const Napi::CallbackInfo& info) {
     options.precision = string(from.Get("precision"), {"'precision'"});
     options.batch = static_cast<int>(integer(from.Get("batch"), {"'batch'"}, 1, 65536));
     options.threads = static_cast<int>(integer(from.Get("threads"), {"'threads'"}, 1, kMostThreads));
-    options.cache_folder = string(from.Get("cacheFolder"), {"'cacheFolder'"});
+    options.cache_folder = string(from.Get("planCache"), {"'planCache'"});
     auto result = std::make_shared<std::vector<core::CompiledOp>>();
     return PromiseWorker::start(
         env, [plan, options, result] { *result = core::compile_ahead(*plan, options); },

@@ -115,8 +115,8 @@ core::BackendOptions read_options(const Napi::Value& value, const core::Plan& pl
   if_there("batchSizes",
            [&](const Napi::Value& value, const Name&) { options.batch_sizes = read_batch_sizes(value); });
   read_boolean("autotune", options.autotune);
-  read_boolean("graph", options.graph);
-  read_string("cacheFolder", options.cache_folder);
+  read_boolean("cudaGraph", options.graph);
+  read_string("planCache", options.cache_folder);
   return options;
 }
 

@@ -20,7 +20,7 @@ constexpr int kNone = -1;  // in place of the index of a value
 // lib/model/normalization.ts has them too.
 constexpr float kLeastStd = 1e-6f, kMostStd = 1e6f, kMostMean = 1e6f;
 
-enum class OpKind { kNormalize, kConv, kMaxPool, kAvgPool, kLinear, kSoftmax, kSigmoid, kChannelGate };
+enum class OpKind { kNormalize, kConv, kMaxPool, kGlobalAvgPool, kLinear, kSoftmax, kSigmoid, kChannelGate };
 
 struct Op {
   OpKind kind = OpKind::kConv;
@@ -143,7 +143,7 @@ constexpr OpRow kOps[] = {
      {{kKernel, kStride, kPadding}},
      Extent::kFilledWindows,
      Channels::kSource},
-    {OpKind::kAvgPool, "avgPool", {{kSrc}}, {}, Extent::kPixel, Channels::kSource},
+    {OpKind::kGlobalAvgPool, "globalAvgPool", {{kSrc}}, {}, Extent::kPixel, Channels::kSource},
     {OpKind::kLinear, "linear", {{kSrcPixel}}, {}, Extent::kPixel, Channels::kFree, kWeighted},
     {OpKind::kSoftmax, "softmax", {{kSrc}}, {}, Extent::kSource, Channels::kSource, kUnweighted, kActivation},
     {OpKind::kSigmoid, "sigmoid", {{kSrc}}, {}, Extent::kSource, Channels::kSource, kUnweighted, kActivation},

@@ -119,7 +119,7 @@ void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool
       return normalize(light, kernels, pool);
     case core::OpKind::kMaxPool:
       return max_pool(light, kernels, pool, workspace);
-    case core::OpKind::kAvgPool:
+    case core::OpKind::kGlobalAvgPool:
       return avg_pool(light, kernels, pool);
     case core::OpKind::kSoftmax:
       return softmax(light);

@@ -150,7 +150,7 @@ Step StepBuilder::op(size_t index, std::shared_ptr<const EnginePlan> plan) const
       args.stride = op.stride;
       args.padding = op.padding;
       step.kernel = launch_of<MaxPool<T>>(args);
-    } else if (op.kind == core::OpKind::kAvgPool) {
+    } else if (op.kind == core::OpKind::kGlobalAvgPool) {
       typename AvgPool<T>::Args args{};
       args.dst = typed<T>(at(op.dst));
       args.src = typed<T>(at(op.src));

@@ -58,7 +58,7 @@ const session = (options: string) => `
   for (const images of [1, 2, 2, 3]) await session.run(new Uint8Array(images * 192), ['logits'])
   console.log('end')
 `
-const ways = ['graph: true', 'graph: false', 'graph: false, autotune: true']
+const ways = ['cudaGraph: true', 'cudaGraph: false', 'cudaGraph: false, autotune: true']
 const calls = async (options: string) => {
   const all = await lines(session(options))
   return all.slice(0, all.indexOf('end'))
@@ -103,7 +103,7 @@ describe.skipIf(missing)('on CUDA', () => {
   })
 
   it('the handle goes with the session', async () => {
-    const all = await lines(`${session('graph: true')}
+    const all = await lines(`${session('cudaGraph: true')}
       session.dispose()`)
     expect(all.filter(line => line.includes('cudnnDestroy'))).toHaveLength(1)
   })

@@ -46,7 +46,7 @@ describe('lower', () => {
     const plan = lower(resnet50(), { ...small, height: 224, width: 224 })
     expect(convs(plan)).toHaveLength(53)
     expect(new Set(kinds(plan))).toEqual(
-      new Set(['normalize', 'conv', 'maxPool', 'avgPool', 'linear', 'softmax']),
+      new Set(['normalize', 'conv', 'maxPool', 'globalAvgPool', 'linear', 'softmax']),
     )
     expect(plan.ops).toHaveLength(53 + 5)
     expect(convs(plan).every(op => op.batchNorm && op.convName)).toBe(true)
@@ -99,7 +99,7 @@ describe('lower', () => {
   it('runs what no convolution can absorb as a pass over the channels', () => {
     const pooled = maxPool(input(), { kernel: 2 })
     const plan = lower(ending(relu(batchNorm(pooled, { name: 'bn', epsilon: 0.1 }))), small)
-    expect(kinds(plan)).toEqual(['normalize', 'maxPool', 'conv', 'avgPool', 'linear', 'softmax'])
+    expect(kinds(plan)).toEqual(['normalize', 'maxPool', 'conv', 'globalAvgPool', 'linear', 'softmax'])
     expect(convs(plan)[0]).toMatchObject({
       groups: 3,
       kernel: 1,
@@ -121,9 +121,9 @@ describe('lower', () => {
     expect(kinds(plan)).toEqual([
       'normalize',
       'conv',
-      'avgPool',
+      'globalAvgPool',
       'channelGate',
-      'avgPool',
+      'globalAvgPool',
       'linear',
       'softmax',
     ])
@@ -133,7 +133,7 @@ describe('lower', () => {
       weightBytes: 0,
       activationBytes: (2 * 8 * 8 * 4 + 4) * 4,
     })
-    expect(formatPlan(plan)).toMatch(/^channelgate3 +channelGate +8x8x4 +8x8x4 +\* avgpool2 +0\.00/m)
+    expect(formatPlan(plan)).toMatch(/^channelgate3 +channelGate +8x8x4 +8x8x4 +\* globalavgpool2 +0\.00/m)
     const y = input()
     expect(() => lower(ending(channelGate(y, relu(y))), small)).toThrow(
       /1x1x3 for the gate of 'channelgate2' .*8x8x3/,

@@ -156,8 +156,8 @@ describe('options', () => {
     ['batchSizes', []],
     ['batchSizes', Object.assign([], { length: 2 ** 32 - 1 })],
     ['autotune', 0],
-    ['graph', 'yes'],
-    ['cacheFolder', {}],
+    ['cudaGraph', 'yes'],
+    ['planCache', {}],
   ]
   it('of a session are refused if they are out of range or of the wrong type', async () => {
     for (const [name, value] of wrong)

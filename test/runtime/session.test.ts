@@ -311,8 +311,8 @@ describe('profile', () => {
     }
     const one = await profile(2)
     const eight = await profile(16)
-    // One thread cannot spend more than all of the time in its operations.
-    expect(runs * eight.sum).toBeLessThanOrEqual(eight.elapsed)
+    // One thread cannot spend more than all of the time in its operations, and half of the runs take the median or more.
+    expect((runs / 2) * eight.sum).toBeLessThanOrEqual(eight.elapsed)
     // Eight parts take eight times as long as one, give or take what else this machine does.
     expect(eight.sum).toBeGreaterThan(3 * one.sum)
   })

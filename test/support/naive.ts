@@ -104,7 +104,7 @@ async function runLayer(
       )
       return { shape: src.shape, data }
     }
-    case 'avgPool': {
+    case 'globalAvgPool': {
       const pixels = src.shape.height * src.shape.width
       const data = new Float64Array(n * channels)
       for (const [i, value] of src.data.entries()) {

@@ -15,7 +15,7 @@ type Asked = [
   plan: Plan,
   options: NativeOptions,
   maxBatch: number,
-  cacheFolder: string,
+  planCache: string,
   signal?: AbortSignal,
 ]
 
@@ -31,7 +31,7 @@ export class CpuAutotune {
 
   /**
    * The value of `NativeOptions.algorithms` for sessions of `plan` with `options`: one choice per operation, for all batch
-   * sizes. If `cacheFolder` is empty, nothing is read or written.
+   * sizes. If `planCache` is empty, nothing is read or written.
    *
    * @throws ResidualError OUT_OF_MEMORY, BACKEND_UNAVAILABLE, PLAN_INVALID, FILE_WRITE_FAILED before any timing if choices could
    *   not be stored; the signal's reason
@@ -46,7 +46,7 @@ export class CpuAutotune {
     return choice
   }
 
-  async #choose(...[addon, plan, options, maxBatch, cacheFolder, signal]: Asked): Promise<string[]> {
+  async #choose(...[addon, plan, options, maxBatch, planCache, signal]: Asked): Promise<string[]> {
     const { algorithms, isa } = describe(addon, plan, options)
     const { names, candidates } = toChoose(plan, algorithms)
     if (candidates.size === 0) return names
@@ -58,7 +58,7 @@ export class CpuAutotune {
     const chosen = this.#chosen.get(machine) ?? new Map<string, string>()
     this.#chosen.set(machine, chosen)
 
-    const written: Choices = cacheFolder === '' ? new Map() : await readChoices(cacheFolder, machine)
+    const written: Choices = planCache === '' ? new Map() : await readChoices(planCache, machine)
     const unwritten: string[] = []
     for (const [name, { algorithms }] of candidates) {
       const choice = written.get(name)
@@ -67,16 +67,16 @@ export class CpuAutotune {
     }
     const open = [...candidates].filter(([name]) => !chosen.has(name))
     if (open.length > 0) {
-      if (cacheFolder !== '') await checkKept(cacheFolder)
+      if (planCache !== '') await checkKept(planCache)
       const all = open.map(([, convolution]) => convolution)
       const times = await timeAlgorithms(all, plan, batch, addon, options, signal)
       for (const [i, [name, { algorithms }]] of open.entries())
         chosen.set(name, fastest(algorithms, times[i]!))
     }
-    if (cacheFolder !== '' && unwritten.length > 0) {
+    if (planCache !== '' && unwritten.length > 0) {
       const added = unwritten.map(name => [name, chosen.get(name)!] as const)
-      const others = await readChoices(cacheFolder, machine) // another process may have added timings meanwhile
-      await writeChoices(cacheFolder, machine, new Map([...others, ...added]))
+      const others = await readChoices(planCache, machine) // another process may have added timings meanwhile
+      await writeChoices(planCache, machine, new Map([...others, ...added]))
     }
     return names.map(name => chosen.get(name) ?? '')
   }
