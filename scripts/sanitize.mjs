@@ -106,18 +106,35 @@ async function testCuda() {
   const folders = [...cudnn, ...nvrtc].filter(isAbsolute).map(path => dirname(path))
   test(['test/cuda/session.test.ts'], {
     RESIDUAL_TWIN: join(folder, 'Release', 'residual-twin.node'),
+    RESIDUAL_ADDON_DIR: join(output, 'Release'),
     LD_LIBRARY_PATH: [...folders, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':'),
   })
 }
 
-/** Node, V8 and other packages' addons are not instrumented, and half of what they do is seen: their races are theirs, or none. */
+/**
+ * Node, V8, cuDNN and other packages' addons are not instrumented, so only half of what they do is seen: their races are theirs, or none. A
+ * report counts if one of the two accesses is made by the addon.
+ */
 function checkReports() {
   const ours = readdirSync(reports)
     .flatMap(name => readFileSync(join(reports, name), 'utf8').split('=================='))
-    .filter(text => text.includes('WARNING: ThreadSanitizer') && text.includes('residual-'))
+    .filter(text => text.includes('WARNING: ThreadSanitizer') && accessesOf(text).some(isOurs))
   if (ours.length > 0) {
     console.error(ours.slice(0, 5).join('\n'))
-    console.error(`residual: ${ours.length} reports of ThreadSanitizer have a frame in the addon`)
+    console.error(`residual: the addon makes an access in ${ours.length} reports of ThreadSanitizer`)
     process.exitCode = 1
-  } else console.log('residual: no report of ThreadSanitizer has a frame in the addon')
+  } else console.log('residual: the addon makes no access in any report of ThreadSanitizer')
+}
+
+/** The stacks of a report that are accesses: not those of threads' creation and of allocations. */
+function accessesOf(report) {
+  return report
+    .split('\n\n')
+    .filter(stack => /^ *(Previous )?(atomic )?(read|write) of size|^WARNING/im.test(stack))
+}
+
+/** Whether the innermost frame that is not the sanitizer's own is the addon's. */
+function isOurs(stack) {
+  const frames = stack.split('\n').filter(line => /^ +#\d+ /.test(line) && !line.includes('libtsan'))
+  return frames[0]?.includes('residual-') ?? false
 }
