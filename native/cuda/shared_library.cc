@@ -13,10 +13,10 @@ SharedLibrary SharedLibrary::open(const char* what, const std::vector<std::strin
     SharedLibrary library = open_if_there(candidate);
     if (library.is_open()) return library;
     const char* reason = dlerror();
-    tried += "\n  " + (reason ? std::string(reason) : candidate);
+    tried += (tried.empty() ? " " : "; ") + (reason ? std::string(reason) : candidate);
   }
   throw core::Error(core::ErrorCode::kBackendUnavailable,
-                    std::string(what) + " cannot be loaded. " + remedy + " Tried:" + tried);
+                    std::string(what) + " cannot be loaded. " + remedy + " Tried:" + tried + ".");
 }
 
 SharedLibrary SharedLibrary::open_if_there(const std::string& candidate) {

@@ -87,7 +87,9 @@ describe.skipIf(missing)('a machine without', () => {
   it('a driver: says so, and auto falls back to the CPU', async () => {
     const { code, stderr } = await residual(classify)
     expect(code).toBe(1)
-    expect(stderr).toMatch(/NVIDIA driver cannot be loaded.*nvidia-smi.*libcuda\.so\.1/s)
+    // On one line, for that is what messages are.
+    expect(stderr).toMatch(/NVIDIA driver cannot be loaded.*nvidia-smi.*Tried: libcuda\.so\.1: [^\n;]+\./)
+    expect(stderr).not.toContain('\\x0a')
     expect(stderr).toContain('[BACKEND_UNAVAILABLE]')
     const auto = await residual(classify.map(arg => (arg === 'cuda' ? 'auto' : arg)))
     expect(auto.code).toBe(0)
