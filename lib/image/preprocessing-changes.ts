@@ -13,7 +13,8 @@ export interface PreprocessingChanges extends Partial<Preprocessing> {
   readonly cropFraction?: number
 }
 
-const changeNames = {
+/** What a preprocessing can be changed in. */
+export const changeNames = {
   steps: true,
   interpolation: true,
   mean: true,

@@ -130,6 +130,15 @@ const stride: Attribute = { name: 'stride', type: 'integer', least: 1 }
 const padding: Attribute = { name: 'padding', type: 'integer', least: 0 }
 const window = [kernel, stride, padding]
 
+const activation: OpRow<Op> = {
+  operands: [src],
+  attributes: [],
+  extent: 'source',
+  channels: 'source',
+  activation: true,
+  flops: (_, { dstElements }) => 4 * dstElements,
+}
+
 export const ops: { readonly [Kind in OpKind]: OpRow<Extract<Op, { kind: Kind }>> } = {
   normalize: {
     operands: [],
@@ -175,22 +184,8 @@ export const ops: { readonly [Kind in OpKind]: OpRow<Extract<Op, { kind: Kind }>
     weighted: true,
     flops: (_, { srcElements, dstElements }) => dstElements * (2 * srcElements + 1),
   },
-  softmax: {
-    operands: [src],
-    attributes: [],
-    extent: 'source',
-    channels: 'source',
-    activation: true,
-    flops: (_, { dstElements }) => 4 * dstElements,
-  },
-  sigmoid: {
-    operands: [src],
-    attributes: [],
-    extent: 'source',
-    channels: 'source',
-    activation: true,
-    flops: (_, { dstElements }) => 4 * dstElements,
-  },
+  softmax: activation,
+  sigmoid: activation,
   channelGate: {
     operands: [src, { name: 'gate', shape: 'resultPixel', optional: false, sign: '*' }],
     attributes: [],

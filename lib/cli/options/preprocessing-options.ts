@@ -1,7 +1,6 @@
 // Command-line options that override a checkpoint's preprocessing.
 import { type Command, Option } from 'commander'
-import type { Preprocessing } from '../../image/preprocess.ts'
-import type { PreprocessingChanges } from '../../image/preprocessing-changes.ts'
+import { changeNames, type PreprocessingChanges } from '../../image/preprocessing-changes.ts'
 import { fraction, positiveNumber, triple } from './numbers.ts'
 import { parseSteps } from './preprocessing-steps.ts'
 
@@ -35,20 +34,11 @@ export function preprocessingOptions(command: Command): Command {
 
 export const replacingGroup = "Override the checkpoint's own settings:"
 
-const members = {
-  steps: true,
-  cropFraction: true,
-  interpolation: true,
-  mean: true,
-  std: true,
-  range: true,
-  channels: true,
-  cropRounding: true,
-} as const satisfies { readonly [name in keyof (Preprocessing & PreprocessingChanges)]-?: true }
-
 /** The given arguments as options of `openModel` and its callers. */
 export function preprocessingOf(args: PreprocessingArguments): { preprocessing?: PreprocessingChanges } {
-  const given = Object.keys(members).filter(name => args[name as keyof PreprocessingArguments] !== undefined)
+  const given = Object.keys(changeNames).filter(
+    name => args[name as keyof PreprocessingArguments] !== undefined,
+  )
   if (given.length === 0) return {}
   return {
     preprocessing: Object.fromEntries(given.map(name => [name, args[name as keyof PreprocessingArguments]])),
