@@ -1,9 +1,10 @@
 // Pulling a checkpoint: found in the cache, or downloaded, verified, given its record, and only then moved into place.
-import { mkdir, rename, stat } from 'node:fs/promises'
+import { rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { notWritten } from '../files/atomic-file.ts'
+import { makeFolder } from '../files/make-folder.ts'
 import { modelCache } from './cache.ts'
 import { bringConfigs } from './configs.ts'
 import { download, type Progress } from './download.ts'
@@ -72,7 +73,7 @@ export async function pullSource(source: Source, options: PullOptions): Promise<
       'OFFLINE',
       `${source.name} ${state === 'absent' ? 'has not been pulled' : `is damaged or not the expected file (${path})`}, and downloads are disabled.`,
     )
-  await makeFolder(dirname(path))
+  await prepareFolder(dirname(path))
   const unlock = await lock(path, signal)
   try {
     if ((await inspect(path, source, expected)) !== 'intact') await fetchInto(path, source, expected, options)
@@ -148,8 +149,8 @@ function checkStated({ name, url }: Source, { sha256 }: Stated, known: readonly 
     )
 }
 
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch(cause => {
+async function prepareFolder(folder: string): Promise<void> {
+  await makeFolder(folder).catch(cause => {
     throw notWritten(folder, cause)
   })
 }

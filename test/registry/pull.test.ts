@@ -504,6 +504,11 @@ describe('the machine it comes to', () => {
     await expect(pull(name, quick)).rejects.toEqual(coded('FILE_WRITE_FAILED', models))
   })
 
+  it.skipIf(!existsSync('/proc/self'))('says that a folder is one that takes no others', async () => {
+    process.env.RESIDUAL_CACHE = '/proc/residual' // where Node's own recursive mkdir never returns
+    await expect(pull(name, quick)).rejects.toEqual(coded('FILE_WRITE_FAILED', '/proc/residual'))
+  })
+
   it('lets two pulls of the same file download it once', async () => {
     const paths = await Promise.all([pull(name, quick), pull(name, quick), pull(name, quick)])
     for (const path of paths) await expectPulled(path)

@@ -1,10 +1,11 @@
 // Algorithm choices from earlier timings: a small file per machine in the plan cache's folder.
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, mkdir, readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { access, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { ResidualError } from '../../errors.ts'
 import { writeAtomically } from '../../files/atomic-file.ts'
+import { makeFolder } from '../../files/make-folder.ts'
 
 /** The chosen algorithm by the {@link choiceKey} of a convolution. */
 export type Choices = ReadonlyMap<string, string>
@@ -66,21 +67,6 @@ export async function checkKept(folder: string): Promise<void> {
         'RESIDUAL_CACHE_DIR, or set planCache: null to time everything in every process.',
       { cause },
     )
-  }
-}
-
-/** Creates a folder and its parents. Node's own recursive mkdir never returns if a parent refuses folders, as /proc does. */
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') return
-    if (code !== 'ENOENT' || dirname(folder) === folder) throw error
-    await makeFolder(dirname(folder))
-    await mkdir(folder).catch(again => {
-      if ((again as NodeJS.ErrnoException).code !== 'EEXIST') throw again
-    })
   }
 }
 
