@@ -1,7 +1,15 @@
 // Export to ONNX: a network as it was defined, layer by layer, or as it runs, with batch norms folded.
 import type { Activation } from '../model/activation.ts'
 import type { Network, OpLayer } from '../model/graph.ts'
-import { type ConvOp, type LayerOp, type Op, operandsOf, rowOf, type Window } from '../model/ops.ts'
+import {
+  type ConvertOp,
+  type ConvOp,
+  type LayerOp,
+  type Op,
+  operandsOf,
+  rowOf,
+  type Window,
+} from '../model/ops.ts'
 import { parametersOf } from '../model/parameters.ts'
 import { activationOf, inputShape, type OutputName, type Plan } from '../model/plan.ts'
 import { sources } from '../model/uses.ts'
@@ -142,7 +150,11 @@ function opNodes(op: Op, value: (index: number) => string, isInner: boolean): On
 }
 
 /** The operator that the table names, on the same operands. */
-function byTable(of: LayerOp | OpLayer, value: (index: number) => string, dst: string): OnnxNode[] {
+function byTable(
+  of: LayerOp | OpLayer | ConvertOp,
+  value: (index: number) => string,
+  dst: string,
+): OnnxNode[] {
   const sources = operandsOf(of).map(({ index }) => value(index))
   return [node(rowOf(of).onnx!, sources, dst, 'kernel' in of ? windows(of) : {})]
 }

@@ -113,6 +113,8 @@ function checkOp(plan: Plan, op: Op, position: number, written: Set<number>): vo
   if (elements(dst) > mostElements) throw problem('writes a value that is too large')
   const scale = Math.fround(dst.scale ?? 1)
   if (!(scale > 0 && Number.isFinite(scale))) throw problem('writes with a scale out of range')
+  if (op.kind === 'normalize' && dst.precision === 'uint8' && scale !== 1)
+    throw problem('writes bytes with a scale other than 1')
 
   const members = op as unknown as { readonly [member: string]: unknown }
   for (const attribute of rowOf(op).attributes) {

@@ -21,11 +21,12 @@ export function formatPlan(plan: Plan): string {
   })
   const header = ['operation', 'kind', 'from', 'to', '', 'MFLOP', 'weights KiB', 'data KiB']
   const total = planCost(plan)
+  const isFloat = plan.values.every(({ precision = 'fp32' }) => precision === 'fp32')
   return [
     ...alignColumns([header, ...rows], [5, 6, 7]),
     '',
     `${plan.name}: ${plan.ops.length} operations, ${(total.flops / 1e9).toFixed(3)} GFLOP an image, ` +
-      `${(total.weightBytes / 2 ** 20).toFixed(1)} MiB of weights in float32`,
+      `${(total.weightBytes / 2 ** 20).toFixed(1)} MiB of weights${isFloat ? ' in float32' : ''}`,
   ].join('\n')
 }
 
@@ -43,10 +44,13 @@ export function alignColumns(rows: readonly (readonly string[])[], right: readon
   )
 }
 
-/** The precision is shown where it is not fp32, `int8` with its scale. */
+/** The precision is shown where it is not fp32, one of 8 bits with its scale. */
 function valueText(value: PlanValue): string {
   const { precision = 'fp32', scale } = value
-  const shown = precision === 'fp32' ? [] : [precision, ...(scale === undefined ? [] : [`*${scale}`])]
+  const shown =
+    precision === 'fp32'
+      ? []
+      : [precision, ...(scale === undefined ? [] : [`*${Number(scale.toPrecision(4))}`])]
   return [shapeText(value), ...shown].join(' ')
 }
 

@@ -60,6 +60,11 @@ export interface ChannelGateOp extends OpBase {
   readonly gate: number
 }
 
+/** Keeps the same numbers in another precision. The plan of a network in float32 has none. */
+export interface ConvertOp extends OpBase {
+  readonly kind: 'convert'
+}
+
 /** Makes probabilities of logits: over all channels of a pixel, or of each by itself. */
 export interface SoftmaxOp extends OpBase {
   readonly kind: 'softmax'
@@ -77,6 +82,7 @@ export type Op =
   | SoftmaxOp
   | SigmoidOp
   | ChannelGateOp
+  | ConvertOp
 export type OpKind = Op['kind']
 
 /** Operations that a layer stands for as it is; what reads and describes the one does so with the other. */
@@ -193,6 +199,14 @@ export const ops: { readonly [Kind in OpKind]: OpRow<Extract<Op, { kind: Kind }>
     channels: 'source',
     onnx: 'Mul',
     flops: (_, { dstElements }) => dstElements,
+  },
+  convert: {
+    operands: [src],
+    attributes: [],
+    extent: 'source',
+    channels: 'source',
+    onnx: 'Identity', // its tensors are all float32
+    flops: () => 0,
   },
 }
 

@@ -1,7 +1,7 @@
 // The plan: fused operations over values of known shape. C++ reads this very object.
 import type { Activation } from './activation.ts'
 import { type Op, operandsOf, rowOf } from './ops.ts'
-import { elements, type PlanValue, type Shape, valueBytes } from './value.ts'
+import { elements, type PlanValue, type Shape, valueBytes, valuePrecisions } from './value.ts'
 
 export type { ConvOp, LinearOp, Op } from './ops.ts'
 export { elements, type PlanValue, type Shape, type ValuePrecision } from './value.ts'
@@ -44,8 +44,9 @@ export function activationOf({ ops, outputs }: Plan): Activation {
 }
 
 /**
- * What an operation takes. Values that are kept as float32 count as `bytesPerNumber` (fp16 takes 2), and so do weights; logits,
- * probabilities and biases are float32 whatever the precision.
+ * What an operation takes. Values that are kept as float32 count as `bytesPerNumber` (fp16 takes 2), and so do the weights they
+ * are multiplied by; logits, probabilities and biases are float32 whatever the precision. Other weights are kept like the value
+ * they are multiplied by, those of 8 bits with a float32 scale per output channel.
  */
 export function opCost(plan: Plan, op: Op, bytesPerNumber: number = bytesPerFloat): OpCost {
   const dst = plan.values[op.dst]!
@@ -61,9 +62,12 @@ export function opCost(plan: Plan, op: Op, bytesPerNumber: number = bytesPerFloa
   const read = operandsOf(op).reduce((bytes, { index }) => bytes + bytesOf(index), inputBytes)
   const [kernel, groups] = op.kind === 'conv' ? [op.kernel, op.groups] : [1, 1]
   const depth = (kernel * kernel * src.channels) / groups
+  const { bytes, scaled } = valuePrecisions[src.precision ?? 'fp32']
+  const weightBytes = (src.precision ?? 'fp32') === 'fp32' ? bytesPerNumber : bytes
+  const perChannel = depth * weightBytes + (scaled ? 2 : 1) * bytesPerFloat
   return {
     flops: rowOf(op).flops(op, sizes),
-    weightBytes: rowOf(op).weighted ? dst.channels * (depth * bytesPerNumber + bytesPerFloat) : 0,
+    weightBytes: rowOf(op).weighted ? dst.channels * perChannel : 0,
     activationBytes: read + bytesOf(op.dst),
   }
 }

@@ -13,15 +13,18 @@ export const valuePrecisions = {
   bf16: { bytes: 2, scaled: false },
   fp16: { bytes: 2, scaled: false },
   int8: { bytes: 1, scaled: true },
+  uint8: { bytes: 1, scaled: true },
 } as const
 export type ValuePrecision = keyof typeof valuePrecisions
+export type ScaledPrecision = 'int8' | 'uint8'
 
-/** A value and how it is kept: as float32 unless said. A number of `int8` stands for that many times the `scale`. */
-export type PlanValue = Shape &
-  (
-    | { readonly precision?: Exclude<ValuePrecision, 'int8'>; readonly scale?: undefined }
-    | { readonly precision: 'int8'; readonly scale: number }
-  )
+/** How a value's numbers are kept: as float32 unless said. One of `int8` or `uint8` stands for that many times the `scale`. */
+export type Kept =
+  | { readonly precision?: Exclude<ValuePrecision, ScaledPrecision>; readonly scale?: undefined }
+  | { readonly precision: ScaledPrecision; readonly scale: number }
+
+/** A value and how it is kept. What `normalize` writes as `uint8`, of scale 1, are the image's bytes as they are. */
+export type PlanValue = Shape & Kept
 
 export function elements(shape: Shape): number {
   return shape.height * shape.width * shape.channels

@@ -20,7 +20,17 @@ constexpr int kNone = -1;  // in place of the index of a value
 // lib/model/normalization.ts has them too.
 constexpr float kLeastStd = 1e-6f, kMostStd = 1e6f, kMostMean = 1e6f;
 
-enum class OpKind { kNormalize, kConv, kMaxPool, kGlobalAvgPool, kLinear, kSoftmax, kSigmoid, kChannelGate };
+enum class OpKind {
+  kNormalize,
+  kConv,
+  kMaxPool,
+  kGlobalAvgPool,
+  kLinear,
+  kSoftmax,
+  kSigmoid,
+  kChannelGate,
+  kConvert
+};
 
 struct Op {
   OpKind kind = OpKind::kConv;
@@ -148,6 +158,7 @@ constexpr OpRow kOps[] = {
     {OpKind::kSoftmax, "softmax", {{kSrc}}, {}, Extent::kSource, Channels::kSource, kUnweighted, kActivation},
     {OpKind::kSigmoid, "sigmoid", {{kSrc}}, {}, Extent::kSource, Channels::kSource, kUnweighted, kActivation},
     {OpKind::kChannelGate, "channelGate", {{kSrc, kGate}}, {}, Extent::kSource, Channels::kSource},
+    {OpKind::kConvert, "convert", {{kSrc}}, {}, Extent::kSource, Channels::kSource},
 };
 constexpr int kOpCount = sizeof(kOps) / sizeof(kOps[0]);
 

@@ -49,6 +49,8 @@ void check_value(const Op& op, const Value& value) {
   if (size_t(value.height) * value.width > kMaxElements / value.channels)
     invalid(op, "writes a value that is too large");
   if (!(value.scale > 0 && std::isfinite(value.scale))) invalid(op, "writes with a scale out of range");
+  if (op.kind == OpKind::kNormalize && value.precision == Precision::kUint8 && value.scale != 1)
+    invalid(op, "writes bytes with a scale other than 1");
 }
 
 void check_attributes(const Plan& plan, const Op& op) {
@@ -140,10 +142,14 @@ void validate(const Plan& plan) {
 }
 
 void require_fp32(const Plan& plan, const char* reason) {
-  for (const Op& op : plan.ops)
-    if (const Precision precision = plan.dst(op).precision; precision != Precision::kFp32)
-      throw Error(ErrorCode::kPrecisionUnsupported,
-                  "The plan's operation '" + op.name + "' writes " + row_of(precision).name + ", " + reason);
+  for (const Op& op : plan.ops) {
+    const Precision precision = plan.dst(op).precision;
+    if (precision == Precision::kFp32 && op.kind != OpKind::kConvert) continue;
+    throw Error(ErrorCode::kPrecisionUnsupported,
+                "The plan's operation '" + op.name + "' " +
+                    (op.kind == OpKind::kConvert ? "converts to " : "writes ") + row_of(precision).name +
+                    ", " + reason);
+  }
 }
 
 WeightShape weight_shape(const Plan& plan, const Op& op) {

@@ -30,8 +30,8 @@ struct Plan {
 // PLAN_INVALID. lib/model/check-plan.ts refuses the same plans in the same words.
 void validate(const Plan& plan);
 
-// Refuses a plan with a value that is kept otherwise than as float32: PRECISION_UNSUPPORTED. `reason` ends
-// the message after "writes bf16, ".
+// Refuses a plan with a value that is kept otherwise than as float32, or with a conversion:
+// PRECISION_UNSUPPORTED. `reason` ends the message after "writes bf16, ".
 void require_fp32(const Plan& plan, const char* reason);
 
 // Of the weights an op takes: [K,R,S,C/groups] for conv, [K,C] for linear; zeros for the rest.

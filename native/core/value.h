@@ -21,7 +21,7 @@ struct Shape {
 };
 
 // How numbers are kept, the same for every backend. lib/model/value.ts is its twin; a test compares them.
-enum class Precision { kFp32, kBf16, kFp16, kInt8 };
+enum class Precision { kFp32, kBf16, kFp16, kInt8, kUint8 };
 
 struct PrecisionRow {
   const char* name;
@@ -29,7 +29,7 @@ struct PrecisionRow {
   bool scaled;   // a number stands for that many times the value's scale
 };
 constexpr PrecisionRow kPrecisions[] = {
-    {"fp32", 4, false}, {"bf16", 2, false}, {"fp16", 2, false}, {"int8", 1, true}};
+    {"fp32", 4, false}, {"bf16", 2, false}, {"fp16", 2, false}, {"int8", 1, true}, {"uint8", 1, true}};
 constexpr int kPrecisionCount = sizeof(kPrecisions) / sizeof(kPrecisions[0]);
 
 constexpr const PrecisionRow& row_of(Precision precision) { return kPrecisions[int(precision)]; }

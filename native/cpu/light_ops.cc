@@ -129,6 +129,7 @@ void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool
       return channel_gate(light, pool);
     case core::OpKind::kConv:
     case core::OpKind::kLinear:
+    case core::OpKind::kConvert:
       break;
   }
   throw core::Error(core::ErrorCode::kInternal,

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { toNchw } from '../../lib/benchmark/nchw.ts'
 import { createSession, load, lower, networkToOnnx, planToOnnx } from '../../lib/index.ts'
+import { reducedPlan } from '../../lib/model/reduce.ts'
 import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
 
@@ -46,7 +47,13 @@ describe('exported networks, folded and not,', () => {
     await using session = await createSession(plan, weights, { device: 'cpu' })
     const expected = await session.run(input, { outputs })
     const dims = [batch, shape.height, shape.width, shape.channels] as const
-    for (const onnx of [await networkToOnnx(network, weights, shape), await planToOnnx(plan, weights)]) {
+    const exported = [
+      await networkToOnnx(network, weights, shape),
+      await planToOnnx(plan, weights),
+      // How a plan keeps its values is no part of the file, which is in float32.
+      await planToOnnx(reducedPlan(plan, { precision: 'bf16' }), weights),
+    ]
+    for (const onnx of exported) {
       const actual = await onnxruntime(onnx, input, dims)
       for (const name of ['logits', 'features', 'probabilities'] as const)
         if (actual[name])

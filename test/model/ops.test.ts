@@ -72,6 +72,7 @@ function change(plan: Plan, pick: Picker): void {
     'maxPool',
     'fp16',
     'int8',
+    'uint8',
     true,
     [],
     [1],
@@ -114,7 +115,12 @@ describe('a plan', () => {
   })
 
   it('may say how a value is kept; the CPU refuses what it has no kernels for', async () => {
-    for (const changes of [{ precision: 'bf16' }, { precision: 'fp16' }, { precision: 'int8', scale: 0.5 }]) {
+    for (const changes of [
+      { precision: 'bf16' },
+      { precision: 'fp16' },
+      { precision: 'int8', scale: 0.5 },
+      { precision: 'uint8', scale: 0.5 },
+    ]) {
       const plan = withValue(changes)
       expect(refusal(() => checkPlan(plan))).toBe('none')
       await expect(createSession(plan, tinyWeights, { device: 'cpu' })).rejects.toMatchObject({
@@ -134,6 +140,7 @@ describe('a plan', () => {
     [{ precision: 'fp8' }, /unknown precision 'fp8'/],
     [{ precision: 8 }, /precision must be a string/],
     [{ precision: 'int8' }, /scale is missing/],
+    [{ precision: 'uint8' }, /scale is missing/],
     [{ precision: 'bf16', scale: 2 }, /scale is given for a precision without one/],
     [{ precision: 'int8', scale: 0 }, /scale out of range/],
     [{ precision: 'int8', scale: Number.NaN }, /scale out of range/],
@@ -142,6 +149,18 @@ describe('a plan', () => {
   ])('whose value is kept as %j is refused', async (changes, message) => {
     await expect(createSession(withValue(changes), tinyWeights)).rejects.toThrow(message)
     expect(refusal(() => new NativeSession(withValue(changes), {}))).toMatch(message)
+  })
+
+  it('may keep the bytes of images as they are, without a scale of their own', () => {
+    const withImage = (scale: number): Plan => ({
+      ...tinyPlan,
+      values: [{ ...tinyPlan.values[0]!, precision: 'uint8', scale }, ...tinyPlan.values.slice(1)],
+    })
+    expect(refusal(() => checkPlan(withImage(1)))).toBe('none')
+    for (const make of [checkPlan, (plan: Plan) => new NativeSession(plan, {})])
+      expect(refusal(() => make(withImage(0.5)))).toMatch(
+        /'normalize' writes bytes with a scale other than 1/,
+      )
   })
 
   it('shows the precisions that are not fp32, and what they spare', () => {
@@ -155,5 +174,9 @@ describe('a plan', () => {
     const numbers = value.height * value.width * value.channels
     expect(saved(withValue({ precision: 'int8', scale: 0.25 }))).toBe(2 * 3 * numbers) // written once, read once
     expect(saved(withValue({ precision: 'bf16' }))).toBe(2 * 2 * numbers)
+    // The next convolution is of 8x8 weights of 3x3; in 8 bits each channel has a scale as well.
+    const spared = (kept: Plan) => planCost(tinyPlan).weightBytes - planCost(kept).weightBytes
+    expect(spared(withValue({ precision: 'bf16' }))).toBe(2 * 9 * 8 * 8)
+    expect(spared(withValue({ precision: 'int8', scale: 0.25 }))).toBe(3 * 9 * 8 * 8 - 4 * 8)
   })
 })
