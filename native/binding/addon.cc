@@ -25,6 +25,21 @@ Napi::Value capabilities(const Napi::CallbackInfo& info) {
   return guarded(env, [&] { return to_array(env, core::backend_capabilities()); });
 }
 
+// reducedKernels(isa: string): { bf16: string | null, int8: string | null }
+Napi::Value reduced_kernels(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const core::ReducedKernels kernels = core::reduced_kernels(string(info[0], {"The instruction set"}));
+    const Napi::Object result = Napi::Object::New(env);
+    const auto set = [&](const char* name, const std::string& isa) {
+      result.Set(name, isa.empty() ? env.Null() : Napi::Value(Napi::String::New(env, isa)));
+    };
+    set("bf16", kernels.bf16);
+    set("int8", kernels.int8);
+    return result;
+  });
+}
+
 // multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>, in FLOP/s
 Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -84,6 +99,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   register_resize(env, exports);
   register_compile(env, exports);
   exports.Set("capabilities", Napi::Function::New(env, capabilities, "capabilities"));
+  exports.Set("reducedKernels", Napi::Function::New(env, reduced_kernels, "reducedKernels"));
   exports.Set("multiplyAddRate", Napi::Function::New(env, multiply_add_rate, "multiplyAddRate"));
   exports.Set("openLibraries", Napi::Function::New(env, open_libraries, "openLibraries"));
   exports.Set("openDevices", Napi::Function::New(env, open_devices, "openDevices"));

@@ -110,6 +110,16 @@ std::vector<CompiledOp> compile_ahead(const Plan& plan, const CompileOptions& op
 // vectors of an instruction set ("": the best) for about so long. Throws BACKEND_UNAVAILABLE.
 double multiply_add_rate(const std::string& isa, int threads, double milliseconds);
 
+// The instruction sets that a backend's kernels for fewer bits than float32 use; empty: it has none, or they
+// gain nothing.
+struct ReducedKernels {
+  std::string bf16;
+  std::string int8;
+};
+
+// Of an instruction set that is used with all it includes ("": the best). Throws BACKEND_UNAVAILABLE.
+ReducedKernels reduced_kernels(const std::string& isa);
+
 const char* backend_name();                       // "cpu"
 std::vector<std::string> backend_capabilities();  // instruction sets or devices of this machine, best first
 

@@ -13,6 +13,7 @@ enum class ErrorCode {
   kDeviceLost,
   kFileNotFound,
   kGpuInvalid,
+  kInputOutOfRange,
   kInternal,
   kNonFinite,
   kOutOfMemory,
@@ -33,6 +34,8 @@ constexpr const char* error_code_name(ErrorCode code) {
       return "FILE_NOT_FOUND";
     case ErrorCode::kGpuInvalid:
       return "GPU_INVALID";
+    case ErrorCode::kInputOutOfRange:
+      return "INPUT_OUT_OF_RANGE";
     case ErrorCode::kInternal:
       return "INTERNAL";
     case ErrorCode::kNonFinite:

@@ -30,6 +30,7 @@ constexpr uint32_t kExponent = 0x7f800000;     // of infinity and NaN alone: all
 
 float to_float(float value) { return value; }
 float to_float(double value) { return static_cast<float>(value); }
+float to_float(int8_t value) { return value; }
 
 struct Half {
   uint16_t bits;
@@ -88,6 +89,8 @@ void of_type(StoredType type, const Fold& fold) {
       return fold(BFloat16());
     case StoredType::kF64:
       return fold(double());
+    case StoredType::kI8:
+      return fold(int8_t());
     default:
       return fold(float());
   }
@@ -100,6 +103,7 @@ std::optional<StoredType> stored_type(const std::string& name) {
   if (name == "F16") return StoredType::kF16;
   if (name == "BF16") return StoredType::kBF16;
   if (name == "F64") return StoredType::kF64;
+  if (name == "I8") return StoredType::kI8;
   return std::nullopt;
 }
 
@@ -110,6 +114,8 @@ size_t bytes_of(StoredType type) {
       return 2;
     case StoredType::kF64:
       return 8;
+    case StoredType::kI8:
+      return 1;
     default:
       return 4;
   }
@@ -190,6 +196,22 @@ void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, si
 
 void StoredWeights::fold_inputs(float* to, size_t tap, size_t first, size_t count) {
   of_type(type_, [&](auto number) { fold_inputs_from<decltype(number)>(to, tap, first, count); });
+}
+
+void StoredWeights::integers(int8_t* to, size_t first, size_t count) {
+  const size_t each = shape_.inputs * shape_.taps;
+  if (layout() == WeightLayout::kKCRS) {
+    std::memcpy(to, stored(first, count, each), count * each);
+  } else {
+    const auto* const from = reinterpret_cast<const int8_t*>(stored(0, each, shape_.outputs));
+    for (size_t k = 0; k < count; k++)
+      for (size_t c = 0; c < shape_.inputs; c++)
+        for (size_t tap = 0; tap < shape_.taps; tap++)
+          *to++ = from[(tap * shape_.inputs + c) * shape_.outputs + first + k];
+    to -= count * each;
+  }
+  if (std::find(to, to + count * each, int8_t(-128)) != to + count * each)
+    throw Error(ErrorCode::kCheckpointInvalid, "A quantised weight is -128, below the least of -127.");
 }
 
 }  // namespace residual::core

@@ -12,7 +12,7 @@
 
 namespace residual::core {
 
-enum class StoredType { kF32, kF16, kBF16, kF64 };
+enum class StoredType { kF32, kF16, kBF16, kF64, kI8 };
 
 // By the name safetensors has for it; nothing for a type weights cannot have.
 std::optional<StoredType> stored_type(const std::string& name);
@@ -49,6 +49,14 @@ class StoredWeights {
   // Of RSCK: the numbers of all output channels for `count` input channels from `first` on of
   // one tap, to `to`, [count][K].
   void fold_inputs(float* to, size_t tap, size_t first, size_t count);
+
+  // Whether they are stored as int8: each channel's integers stand for so many times its scale.
+  bool is_quantised() const { return type_ == StoredType::kI8; }
+  double scale(size_t channel) const { return scale_[channel]; }
+
+  // The integers of `count` output channels from `first` on, to `to`, [count][C/groups][R*S]. Throws
+  // CHECKPOINT_INVALID for -128, which no quantised weight is.
+  void integers(int8_t* to, size_t first, size_t count);
 
  private:
   const std::byte* stored(size_t first, size_t count, size_t numbers_each);

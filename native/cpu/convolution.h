@@ -31,9 +31,9 @@ class Convolution {
   virtual ~Convolution() = default;
 
   // dst must not overlap the others.
-  virtual void run(float* dst,             // [N,H,W,K]
-                   const float* src,       // [N,H,W,C]
-                   const float* residual,  // [N,H,W,K] like dst, or null
+  virtual void run(void* dst,             // [N,H,W,K]
+                   const void* src,       // [N,H,W,C]
+                   const void* residual,  // [N,H,W,K], or null
                    int batch, ThreadPool& pool, Workspace& workspace) const = 0;
 
   // What `run` needs for batches up to this size.

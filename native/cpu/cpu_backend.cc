@@ -9,10 +9,13 @@
 #include "core/error.h"
 #include "cpu/convolution.h"
 #include "cpu/denormals.h"
+#include "cpu/dot_conv.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
 #include "cpu/multiply_add_rate.h"
 #include "cpu/op_clock.h"
+#include "cpu/precisions.h"
+#include "cpu/reduced_ops.h"
 #include "cpu/slices.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
@@ -52,7 +55,7 @@ ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
 std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Kernels& kernels,
                                           Precedence precedence, const std::string& wanted) {
   std::vector<Algorithm> all;
-  if (core::weight_shape(plan, op).count() > 0)
+  if (core::weight_shape(plan, op).count() > 0 && plan.src(op).precision == core::Precision::kFp32)
     all = algorithms_for(geometry_of(plan, op), kernels, precedence);
   if (wanted.empty()) return all;
   const auto is_wanted = [&](const Algorithm& algorithm) { return algorithm.name() == wanted; };
@@ -65,14 +68,25 @@ std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op
   return all;
 }
 
+// Of an op whose source is not float32.
+DotNumbers numbers_of(const core::Plan& plan, const core::Op& op) {
+  DotNumbers numbers = {plan.src(op), plan.dst(op), nullptr, {}};
+  if (op.residual != core::kNone) numbers.residual = &plan.values[op.residual];
+  const core::Op& first = plan.ops.front();
+  if (op.src == first.dst && plan.src(op).precision == core::Precision::kUint8)
+    numbers.bytes = {&first.mean, &first.std};
+  return numbers;
+}
+
 class CpuBackend final : public core::Backend {
  public:
   CpuBackend(core::Plan plan, const core::BackendOptions& options)
       : plan_(std::move(plan)),
-        kernels_(select_kernels(options.isa)),
+        isa_(select_isa(options.isa)),
+        kernels_(*isa_.fp32),
         convs_(plan_.ops.size()),
         pool_(options.threads) {
-    core::require_fp32(plan_, "for which the CPU backend has no kernels. Leave the value's precision out.");
+    check_precisions(plan_, isa_);
     const Precedence precedence = precedence_of(plan_, options.exact);
     for (size_t i = 0; i < plan_.ops.size(); i++)
       algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], kernels_, precedence,
@@ -80,9 +94,7 @@ class CpuBackend final : public core::Backend {
   }
 
   void load_weights(size_t op_index, core::StoredWeights& weights, const float* bias) override {
-    auto packed =
-        make_convolution(geometry_of(plan_, plan_.ops[op_index]), kernels_, algorithms_[op_index].front(),
-                         weights, bias, weights_);  // several at once
+    auto packed = pack(op_index, weights, bias);  // several at once
     const std::lock_guard<std::mutex> lock(mutex_);
     convs_[op_index] = std::move(packed);
   }
@@ -109,7 +121,12 @@ class CpuBackend final : public core::Backend {
     return total;
   }
 
-  std::string description() const override { return kernels_.name; }
+  std::string description() const override {
+    const char* name = kernels_.name;
+    for (const core::Op& op : plan_.ops)
+      if (const DotKernels* const dot = dot_kernels(op)) name = dot->name;
+    return name;
+  }
 
   std::vector<std::vector<std::string>> algorithms() const override {
     std::vector<std::vector<std::string>> names;
@@ -136,18 +153,24 @@ class CpuBackend final : public core::Backend {
         size = size.max(light_op_workspace(op));
       }
     workspace_ = Workspace(pool_.threads(), size);
-    arena_ = AlignedBuffer(slices_.arena_floats());
+    arena_ = AlignedBuffer(slices_.arena_bytes() / sizeof(float));
     prepared_batch_ = batch;
   }
 
-  float* at(int value, const Slices::Level& level) { return arena_.data() + slices_.offset(value, level); }
+  std::byte* at(int value, const Slices::Level& level) {
+    return reinterpret_cast<std::byte*>(arena_.data()) + slices_.offset(value, level);
+  }
 
-  // What an op of `level` reads for `images`; null for kNone. Floats come normalised: they are read where
-  // the caller has them.
-  const float* read(int value, const core::Input& input, const Slices::Level& level, Range images) {
+  // Whether a run finds the value in its input: floats come normalised.
+  bool is_given(int value, const core::Input& input) const {
+    return input.floats && value == plan_.ops.front().dst &&
+           plan_.values[value].precision == core::Precision::kFp32;
+  }
+
+  // What an op of `level` reads for `images`; null for kNone. Where the caller has it, it is read there.
+  const void* read(int value, const core::Input& input, const Slices::Level& level, Range images) {
     if (value == core::kNone) return nullptr;
-    if (input.floats && value == plan_.ops.front().dst)
-      return input.floats + images.begin * plan_.values[value].elements();
+    if (is_given(value, input)) return input.floats + images.begin * plan_.values[value].elements();
     return at(value, level);
   }
 
@@ -155,39 +178,58 @@ class CpuBackend final : public core::Backend {
                     Range images) {
     for (int i = 0; i < core::kOutputCount; i++) {
       if (!outputs[i]) continue;
-      const int value = plan_.outputs[i];
-      const size_t elements = plan_.values[value].elements();
+      const core::Value& value = plan_.values[plan_.outputs[i]];
       for (int op = level.begin; op < level.end; op++)
-        if (plan_.ops[op].dst == value)
-          std::memcpy(outputs[i] + images.begin * elements, read(value, input, level, images),
-                      images.size() * elements * sizeof(float));
+        if (plan_.ops[op].dst == plan_.outputs[i])
+          to_floats(outputs[i] + images.begin * value.elements(),
+                    read(plan_.outputs[i], input, level, images), value, images.size() * value.elements());
     }
   }
 
   void run_ops(const core::Input& input, const Slices::Level& level, Range images) {
     clock_.start();
     for (int i = level.begin; i < level.end; i++) {
-      if (!(i == 0 && input.floats)) run_op(i, input, level, images);  // those are what normalize makes
+      if (!is_given(plan_.ops[i].dst, input)) run_op(i, input, level, images);
       clock_.lap(i);
     }
   }
 
   void run_op(int index, const core::Input& input, const Slices::Level& level, Range images) {
     const core::Op& op = plan_.ops[index];
-    float* const dst = at(op.dst, level);
+    void* const dst = at(op.dst, level);
     if (convs_[index])
       return convs_[index]->run(dst, read(op.src, input, level, images),
                                 read(op.residual, input, level, images), images.size(), pool_, workspace_);
-    LightOp light = {plan_, op, images.size(), dst, {}, nullptr};
-    if (index == 0) light.bytes = input.bytes + images.begin * plan_.dst(op).elements();
+    LightOp light = {plan_, op, images.size(), dst, {}, {}};
+    if (index == 0) light.input = part_of(input, images);
     const core::OpRow& row = core::row_of(op.kind);
     for (size_t i = 0; i < row.operands.size(); i++)
       if (row.operands[i].name) light.operands[i] = read(op.*row.operands[i].value, input, level, images);
     run_light_op(light, kernels_, pool_, workspace_);
   }
 
+  core::Input part_of(const core::Input& input, Range images) const {
+    const size_t skipped = images.begin * plan_.input().elements();
+    return {input.bytes ? input.bytes + skipped : nullptr, input.floats ? input.floats + skipped : nullptr,
+            images.size()};
+  }
+
+  // The kernels for an op that computes with fewer bits than float32; null for others.
+  const DotKernels* dot_kernels(const core::Op& op) const {
+    return core::row_of(op.kind).weighted ? dot_kernels_for(plan_.src(op).precision, isa_) : nullptr;
+  }
+
+  std::unique_ptr<Convolution> pack(size_t op_index, core::StoredWeights& weights, const float* bias) {
+    const core::Op& op = plan_.ops[op_index];
+    const ConvGeometry geometry = geometry_of(plan_, op);
+    if (const DotKernels* const dot = dot_kernels(op))
+      return std::make_unique<DotConv>(geometry, numbers_of(plan_, op), *dot, weights, bias, weights_);
+    return make_convolution(geometry, kernels_, algorithms_[op_index].front(), weights, bias, weights_);
+  }
+
   mutable std::mutex mutex_;  // one thing at a time: a run uses every thread already
   core::Plan plan_;
+  const Isa& isa_;
   const Kernels& kernels_;
   std::vector<std::vector<Algorithm>> algorithms_;  // by op: all it can be computed by; the first one is used
   PageArena weights_;                               // what the convolutions hold
@@ -215,12 +257,18 @@ void open_libraries(const LibraryCandidates&) {}  // it needs none
 
 std::vector<std::string> backend_capabilities() {
   std::vector<std::string> names;
-  for (const cpu::Kernels* kernels : cpu::supported_kernels()) names.emplace_back(kernels->name);
+  for (const cpu::Isa& isa : cpu::supported_isas())
+    if (isa.name == std::string(isa.fp32->name)) names.emplace_back(isa.name);
   return names;
 }
 
+ReducedKernels reduced_kernels(const std::string& name) {
+  const cpu::Isa& isa = cpu::select_isa(name);
+  return {isa.bf16 ? isa.bf16->name : "", isa.int8 ? isa.int8->name : ""};
+}
+
 double multiply_add_rate(const std::string& isa, int threads, double milliseconds) {
-  return cpu::multiply_add_rate(cpu::select_kernels(isa), threads, milliseconds);
+  return cpu::multiply_add_rate(*cpu::select_isa(isa).fp32, threads, milliseconds);
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {

@@ -55,8 +55,9 @@ WorkspaceSize DirectConv::workspace_size(int batch, int /*threads*/) const {
           /*per_worker=*/size_t(kBlockPixels) * taps_ * sizeof(const float*)};
 }
 
-void DirectConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
+void DirectConv::run(void* dst, const void* from, const void* residual, int batch, ThreadPool& pool,
                      Workspace& workspace) const {
+  const float* src = static_cast<const float*>(from);
   if (by_rows_) {
     const int rows = batch * (geometry_.src.height + 2 * geometry_.padding);
     const int tasks = std::min(rows, pool.threads() * kTasksPerThread);
@@ -66,7 +67,7 @@ void DirectConv::run(float* dst, const float* src, const float* residual, int ba
     });
     src = workspace.shared();
   }
-  const Buffers buffers = {dst, src, residual};
+  const Buffers buffers = {static_cast<float*>(dst), src, static_cast<const float*>(residual)};
   const int pixels = batch * geometry_.dst.height * geometry_.dst.width;
   const Blocks blocks(pixels, kBlockPixels, pool.threads());
   const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;

@@ -16,7 +16,7 @@ class DirectConv final : public Convolution {
   DirectConv(const ConvGeometry& geometry, const Kernels& kernels, core::StoredWeights& weights,
              const float* bias, PageArena& arena);
 
-  void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
+  void run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
   WorkspaceSize workspace_size(int batch, int threads) const override;
   size_t bytes() const override {

@@ -4,15 +4,24 @@
 #include <string>
 #include <vector>
 
+#include "cpu/dot_kernels.h"
 #include "cpu/kernels.h"
 
 namespace residual::cpu {
 
-// Best first; "baseline" is always last.
-std::vector<const Kernels*> supported_kernels();
+// Which kernels are used with an instruction set and all that it includes.
+struct Isa {
+  const char* name;
+  const Kernels* fp32;
+  const DotKernels* int8;
+  const DotKernels* bf16;  // null where bf16 has nothing to gain over float32
+};
 
-// The kernels called `name`, or the best for "". Throws BACKEND_UNAVAILABLE if the machine or the build lacks
-// them.
-const Kernels& select_kernels(const std::string& name);
+// Best first; "baseline" is always last.
+const std::vector<Isa>& supported_isas();
+
+// The instruction set called `name`, or the best for "". Throws BACKEND_UNAVAILABLE if the machine or the
+// build lacks it.
+const Isa& select_isa(const std::string& name);
 
 }  // namespace residual::cpu

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "core/error.h"
+#include "cpu/pool_rows.h"
 #include "cpu/ranges.h"
+#include "cpu/reduced_ops.h"
 
 namespace residual::cpu {
 namespace {
@@ -24,51 +26,21 @@ void normalize(const LightOp& light, const Kernels& kernels, ThreadPool& pool) {
   }
   pool.run(light.batch, [&](int n, int) {
     const size_t at = n * shape.elements();
-    kernels.normalize(light.dst + at, light.bytes + at, scale.data(), shift.data(),
+    kernels.normalize(light.floats() + at, light.input.bytes + at, scale.data(), shift.data(),
                       shape.elements() / channels, channels);
   });
 }
 
 // The maximum over each window; padding never wins.
 void max_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
-  const core::Op& op = light.op;
-  const core::Shape &src_shape = light.plan.src(op), &dst_shape = light.plan.dst(op);
-  float* const dst = light.dst;
-  const float* const src = light.src();
-  const int channels = src_shape.channels;
-  const auto row = [&](int n, int y, const float** taps) {
-    const int top = y * op.stride - op.padding;
-    float* to = dst + (size_t(n) * dst_shape.height + y) * dst_shape.width * channels;
-    int count = 0;
-    bool was_inside = false;  // the previous window, from left to right
-    for (int x = 0; x < dst_shape.width; x++, to += channels) {
-      const int left = x * op.stride - op.padding;
-      const bool inside = left >= 0 && left + op.kernel <= src_shape.width;
-      if (inside && was_inside) {
-        for (int i = 0; i < count; i++) taps[i] += op.stride * channels;
-      } else {
-        count = 0;
-        for (int r = std::max(top, 0); r < std::min(top + op.kernel, src_shape.height); r++)
-          for (int s = std::max(left, 0); s < std::min(left + op.kernel, src_shape.width); s++)
-            taps[count++] = src + ((size_t(n) * src_shape.height + r) * src_shape.width + s) * channels;
-      }
-      was_inside = inside;
-      kernels.maximum(to, taps, count, channels);
-    }
-  };
-  const int rows = light.batch * dst_shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
-  pool.run(tasks, [&](int task, int worker) {
-    const auto taps = static_cast<const float**>(workspace.of(worker));
-    for (int i = part_begin(rows, tasks, task); i < part_begin(rows, tasks, task + 1); i++)
-      row(i / dst_shape.height, i % dst_shape.height, taps);
-  });
+  pool_rows<float>(light, pool, workspace, kernels.maximum);
 }
 
 // The mean over all pixels.
 void avg_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool) {
   const core::Shape& shape = light.plan.src(light.op);
   pool.run(light.batch, [&](int n, int) {
-    kernels.mean(light.dst + size_t(n) * shape.channels, light.src() + n * shape.elements(),
+    kernels.mean(light.floats() + size_t(n) * shape.channels, light.src() + n * shape.elements(),
                  shape.height * shape.width, shape.channels);
   });
 }
@@ -77,7 +49,7 @@ void avg_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool) {
 void softmax(const LightOp& light) {
   const core::Shape& shape = light.plan.src(light.op);
   const int channels = shape.channels, pixels = light.batch * shape.height * shape.width;
-  float* dst = light.dst;
+  float* dst = light.floats();
   const float* src = light.src();
   for (int p = 0; p < pixels; p++, dst += channels, src += channels) {
     const double largest = *std::max_element(src, src + channels);
@@ -91,20 +63,20 @@ void softmax(const LightOp& light) {
 void sigmoid(const LightOp& light) {
   const size_t count = light.batch * light.plan.src(light.op).elements();
   for (size_t i = 0; i < count; i++)
-    light.dst[i] = static_cast<float>(1 / (1 + std::exp(-double(light.src()[i]))));
+    light.floats()[i] = static_cast<float>(1 / (1 + std::exp(-double(light.src()[i]))));
 }
 
 // dst = src * gate; a task takes some rows of pixels.
 void channel_gate(const LightOp& light, ThreadPool& pool) {
   const core::Shape& shape = light.plan.dst(light.op);
-  const float* const gate = light.operands[1];  // [N,C]
+  const float* const gate = light.src(1);  // [N,C]
   const int channels = shape.channels, row_floats = shape.width * channels;
   const int rows = light.batch * shape.height, tasks = std::min(rows, pool.threads() * kTasksPerThread);
   pool.run(tasks, [&](int task, int) {
     for (int row = part_begin(rows, tasks, task); row < part_begin(rows, tasks, task + 1); row++) {
       const float* const factors = gate + size_t(row / shape.height) * channels;
       const float* src = light.src() + size_t(row) * row_floats;
-      float* dst = light.dst + size_t(row) * row_floats;
+      float* dst = light.floats() + size_t(row) * row_floats;
       for (int x = 0; x < shape.width; x++, src += channels, dst += channels)
         for (int c = 0; c < channels; c++) dst[c] = src[c] * factors[c];
     }
@@ -114,6 +86,7 @@ void channel_gate(const LightOp& light, ThreadPool& pool) {
 }  // namespace
 
 void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
+  if (is_reduced(light)) return run_reduced_op(light, pool, workspace);
   switch (light.op.kind) {
     case core::OpKind::kNormalize:
       return normalize(light, kernels, pool);

@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "core/plan.h"
+#include "core/backend.h"
 #include "cpu/kernels.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
@@ -15,14 +15,17 @@ struct LightOp {
   const core::Plan& plan;
   const core::Op& op;
   int batch;
-  float* dst;                                              // [N,H,W,C]
-  std::array<const float*, core::kMostOperands> operands;  // in the order of the op's row; null where absent
-  const uint8_t* bytes;                                    // of normalize, [N,H,W,C]: the session's input
+  void* dst;                                              // [N,H,W,C]
+  std::array<const void*, core::kMostOperands> operands;  // in the order of the op's row; null where absent
+  core::Input input;                                      // of normalize
 
-  const float* src() const { return operands[0]; }
+  // As floats.
+  float* floats() const { return static_cast<float*>(dst); }
+  const float* src(int operand = 0) const { return static_cast<const float*>(operands[operand]); }
 };
 
-// Computes it; a kind with weights is none of these.
+// Computes it; a kind with weights is none of these. Throws INPUT_OUT_OF_RANGE for floats that no bytes
+// become.
 void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace);
 
 // What computing it needs.

@@ -71,10 +71,10 @@ void Slices::plan_memory(const core::Plan& plan) {
 
   std::vector<size_t> sizes;
   for (int value = 0; value < values; value++) {
-    elements_.push_back(plan.values[value].elements());
-    sizes.push_back(elements_[value] * levels_[room_[value]].images);
+    bytes_.push_back(plan.values[value].bytes());
+    sizes.push_back(bytes_[value] * levels_[room_[value]].images);
   }
-  memory_ = core::plan_memory(lives, sizes, kAlignment / sizeof(float));
+  memory_ = core::plan_memory(lives, sizes, kAlignment);
 }
 
 void Slices::each(int batch, const std::function<void(const Level&, Range)>& run) {
@@ -99,7 +99,7 @@ void Slices::run_level(int level, Range images, const std::function<void(const L
 
 size_t Slices::offset(int value, const Level& level) const {
   const int mine = static_cast<int>(&level - levels_.data());
-  return memory_.offsets[value] + size_t(began_[mine] - began_[room_[value]]) * elements_[value];
+  return memory_.offsets[value] + size_t(began_[mine] - began_[room_[value]]) * bytes_[value];
 }
 
 }  // namespace residual::cpu

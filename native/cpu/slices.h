@@ -29,12 +29,12 @@ class Slices {
   Slices(const core::Plan& plan, int batch, int threads);
 
   const std::vector<Level>& levels() const { return levels_; }
-  size_t arena_floats() const { return memory_.size; }
+  size_t arena_bytes() const { return memory_.size; }
 
   // Calls `run` for every level with its next images, until all ops have seen the whole batch.
   void each(int batch, const std::function<void(const Level& level, Range images)>& run);
 
-  // The offset of the first image now in `level`, in floats from the beginning of the arena.
+  // The offset of the first image now in `level`, in bytes from the beginning of the arena.
   size_t offset(int value, const Level& level) const;
 
  private:
@@ -44,9 +44,9 @@ class Slices {
   int level_of(int op) const;
 
   std::vector<Level> levels_;
-  std::vector<int> began_;        // by level: first image of the current slice
-  std::vector<int> room_;         // by value: the level whose slices it holds
-  std::vector<size_t> elements_;  // by value: of one image
+  std::vector<int> began_;     // by level: first image of the current slice
+  std::vector<int> room_;      // by value: the level whose slices it holds
+  std::vector<size_t> bytes_;  // by value: of one image
   core::MemoryPlan memory_;
 };
 

@@ -103,9 +103,10 @@ WorkspaceSize WinogradConv::workspace_size(int batch, int threads) const {
           /*per_worker=*/bytes(block, geometry_.src.channels) + bytes(block, columns(groups_ - 1).size())};
 }
 
-void WinogradConv::run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
+void WinogradConv::run(void* dst, const void* from, const void* residual, int batch, ThreadPool& pool,
                        Workspace& workspace) const {
-  const Buffers buffers = {dst, src, residual};
+  const float* const src = static_cast<const float*>(from);
+  const Buffers buffers = {static_cast<float*>(dst), src, static_cast<const float*>(residual)};
   const int all = tiles(batch);
   const Blocks blocks(all, kBlockTiles, pool.threads());
 

@@ -20,7 +20,7 @@ class WinogradConv final : public Convolution {
   WinogradConv(const ConvGeometry& geometry, const Kernels& kernels, const WinogradKernels& transforms,
                core::StoredWeights& weights, const float* bias, PageArena& arena);
 
-  void run(float* dst, const float* src, const float* residual, int batch, ThreadPool& pool,
+  void run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
   WorkspaceSize workspace_size(int batch, int threads) const override;
   size_t bytes() const override { return weight_.bytes() + bias_.bytes() + zeros_.bytes(); }

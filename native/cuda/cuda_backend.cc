@@ -206,6 +206,8 @@ double multiply_add_rate(const std::string&, int, double) {
               "A GPU's multiply-add rate is not measured here; `npm run bench:gpu` measures its ceilings.");
 }
 
+ReducedKernels reduced_kernels(const std::string&) { return {}; }
+
 const char* backend_name() { return "cuda"; }
 
 std::vector<std::string> backend_capabilities() {

@@ -1,0 +1,30 @@
+// bf16 convolutions on AMX's tiles.
+#if defined(__x86_64__)
+#include "cpu/dot_amx_impl.h"
+
+namespace residual::cpu {
+namespace {
+
+struct Products {
+  static void upper_left() { _tile_dpbf16ps(0, 4, 6); }
+  static void upper_right() { _tile_dpbf16ps(1, 4, 7); }
+  static void lower_left() { _tile_dpbf16ps(2, 5, 6); }
+  static void lower_right() { _tile_dpbf16ps(3, 5, 7); }
+};
+
+template <DotType kDst>
+void run_to(const DotTask& task) {
+  task.output.residual ? run_with<Products, FinishBf16<kDst, true>>(task)
+                       : run_with<Products, FinishBf16<kDst, false>>(task);
+}
+
+void run(const DotTask& task) {
+  task.output.type == DotType::kFp32 ? run_to<DotType::kFp32>(task) : run_to<DotType::kBf16>(task);
+}
+
+}  // namespace
+
+extern const DotKernels kAmxBf16Kernels = {"amx", /*unit=*/64, kMostDotRows, kTileRows, run};
+
+}  // namespace residual::cpu
+#endif

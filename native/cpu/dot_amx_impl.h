@@ -1,0 +1,126 @@
+// Sums of products on AMX's tiles: Intel's optimisation manual, chapter 20. Included by one file per type,
+// which has a struct of what multiplies tiles: sums in tiles 0 to 3, rows in 4 and 5, weights in 6 and 7.
+//
+// A block of 32 rows times two panels is four tiles of sums; two tiles of rows and two of weights take turns.
+// 16 neighbouring rows are a tile as they lie, whatever their distance. Sums leave the tiles through memory:
+// while one block's are finished from there, the next block is summed.
+#pragma once
+
+#include <type_traits>
+
+#include "cpu/dot_finish_avx512.h"
+
+namespace residual::cpu {
+namespace {
+
+constexpr int kTileRows = 16;
+constexpr int kTileBytes = 1024;
+
+// The layout of LDTILECFG's operand: all eight tiles are 16 rows of 64 bytes.
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Tiles of this thread, for the lifetime of an object: the system saves what is in use when it switches
+// threads.
+class Tiles {
+ public:
+  Tiles() {
+    const TileConfig config;
+    _tile_loadconfig(&config);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+};
+
+// Sums kRowTiles x kPanels tiles into tiles 0 to 3. They start from the panels' start values, repeated in
+// every row.
+template <typename Products, int kRowTiles, int kPanels>
+inline void sum_tiles(const DotTask& task, const DotBlock& block, int panel) {
+  const auto* const start = static_cast<const int32_t*>(task.start) + panel * kPanelColumns;
+  _tile_loadd(0, start, 0);
+  if constexpr (kPanels > 1) _tile_loadd(1, start + kPanelColumns, 0);
+  if constexpr (kRowTiles > 1) _tile_loadd(2, start, 0);
+  if constexpr (kRowTiles > 1 && kPanels > 1) _tile_loadd(3, start + kPanelColumns, 0);
+  const size_t panel_bytes = task.panel_bytes();
+  const std::byte* weight = task.weight + panel * panel_bytes;
+  const long stride = static_cast<long>(task.row_stride);
+  for (int tap = 0; tap < task.tap_count; tap++) {
+    const std::byte* const upper = block.source + task.source_offset + task.taps[tap];
+    const std::byte* const lower = upper + kTileRows * task.row_stride;
+    for (int at = 0; at < task.depth; at += kPanelRow, weight += kTileBytes) {
+      _tile_loadd(4, upper + at, stride);
+      _tile_loadd(6, weight, kPanelRow);
+      Products::upper_left();
+      if constexpr (kPanels > 1) {
+        _tile_loadd(7, weight + panel_bytes, kPanelRow);
+        Products::upper_right();
+      }
+      if constexpr (kRowTiles > 1) {
+        _tile_loadd(5, lower + at, stride);
+        Products::lower_left();
+      }
+      if constexpr (kRowTiles > 1 && kPanels > 1) Products::lower_right();
+    }
+  }
+}
+
+template <int kRowTiles, int kPanels>
+inline void store_tiles(int32_t* sums) {
+  constexpr int kStride = kSumColumns * sizeof(int32_t);
+  _tile_stored(0, sums, kStride);
+  if constexpr (kPanels > 1) _tile_stored(1, sums + kPanelColumns, kStride);
+  if constexpr (kRowTiles > 1) _tile_stored(2, sums + kTileRows * kSumColumns, kStride);
+  if constexpr (kRowTiles > 1 && kPanels > 1)
+    _tile_stored(3, sums + kTileRows * kSumColumns + kPanelColumns, kStride);
+}
+
+// Blocks that stay in the first-level cache while all panels pass by.
+constexpr int kBlockGroupBytes = 32 * 1024;
+
+template <typename Products, typename Finish>
+void run_with(const DotTask& task) {
+  const Tiles tiles;
+  alignas(64) int32_t sums[2][kMostDotRows * kSumColumns];
+  const DotBlock* last_block = nullptr;  // its sums are in the buffer that is not `next`
+  int last_panel = 0, next = 0;
+  const auto finish_last = [&] {
+    if (last_block) finish_block<Finish>(task, *last_block, last_panel, sums[1 - next]);
+  };
+  const auto step = [&](const DotBlock& block, int panel, auto row_tiles, auto panels) {
+    sum_tiles<Products, row_tiles, panels>(task, block, panel);
+    finish_last();
+    store_tiles<row_tiles, panels>(sums[next]);
+    last_block = &block;
+    last_panel = panel;
+    next = 1 - next;
+  };
+  constexpr std::integral_constant<int, 1> one;
+  constexpr std::integral_constant<int, 2> two;
+  const size_t block_bytes = size_t(kMostDotRows) * task.tap_count * task.depth;
+  const int together = static_cast<int>(kBlockGroupBytes / block_bytes) + 1;
+  const int panels = task.panels();
+  for (int first = 0; first < task.block_count; first += together) {
+    const int end = first + together < task.block_count ? first + together : task.block_count;
+    for (int panel = 0; panel < panels; panel += 2)
+      for (int i = first; i < end; i++) {
+        const DotBlock& block = task.blocks[i];
+        const bool both_rows = block.rows > kTileRows, both_panels = panel + 1 < panels;
+        if (both_rows && both_panels)
+          step(block, panel, two, two);
+        else if (both_rows)
+          step(block, panel, two, one);
+        else if (both_panels)
+          step(block, panel, one, two);
+        else
+          step(block, panel, one, one);
+      }
+  }
+  finish_last();
+}
+
+}  // namespace
+}  // namespace residual::cpu

@@ -1,0 +1,270 @@
+#include "cpu/dot_conv.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+#include "cpu/bf16.h"
+
+namespace residual::cpu {
+namespace {
+
+constexpr int kTasksPerThread = 4;
+constexpr double kMostWeight = 127;     // of int8; -128 would make a sum of s8 products too large
+constexpr double kMostStart = 1 << 30;  // of an int32 that sums start from: half of what there is
+
+int number_bytes(const core::Value& value) { return static_cast<int>(core::row_of(value.precision).bytes); }
+
+bool is_int8(const core::Value& value) {
+  return value.precision == core::Precision::kInt8 || value.precision == core::Precision::kUint8;
+}
+
+DotType type_of(const core::Value& value) {
+  switch (value.precision) {
+    case core::Precision::kInt8:
+      return DotType::kInt8;
+    case core::Precision::kUint8:
+      return DotType::kUint8;
+    case core::Precision::kBf16:
+      return DotType::kBf16;
+    default:
+      return DotType::kFp32;
+  }
+}
+
+int round_up(int a, int b) { return divide_up(a, b) * b; }
+
+// The byte that stands for zero, or the nearest to it.
+double zero_byte(float mean) { return std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0); }
+
+DotRows::PaddingPixel padding_pixel(const DotNumbers& numbers) {
+  DotRows::PaddingPixel pixel = {};
+  if (numbers.bytes.mean)
+    for (size_t c = 0; c < std::min(pixel.size(), numbers.bytes.mean->size()); c++)
+      pixel[c] = static_cast<uint8_t>(zero_byte((*numbers.bytes.mean)[c]));
+  return pixel;
+}
+
+// Groups to compute together: as many as fill a tap's unit of inputs, or a panel of outputs.
+int merged_groups(const ConvGeometry& g, int bytes, const DotKernels& kernels) {
+  if (g.groups == 1) return 1;
+  const int by_inputs = kernels.unit / (g.group_inputs() * bytes);
+  const int by_outputs = kPanelColumns / g.group_outputs();
+  return std::clamp(std::max(by_inputs, by_outputs), 1, g.groups);
+}
+
+// What a copied pixel needs: every strip reads whole units.
+size_t pixel_bytes(const ConvGeometry& g, int bytes, const DotKernels& kernels) {
+  const int merged = merged_groups(g, bytes, kernels), strip = merged * g.group_inputs() * bytes;
+  const int last = (divide_up(g.groups, merged) - 1) * strip;
+  return std::max(g.src.channels * bytes, last + round_up(strip, kernels.unit));
+}
+
+}  // namespace
+
+DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const DotKernels& kernels,
+                 core::StoredWeights& weights, const float* bias, PageArena& arena)
+    : geometry_(geometry),
+      numbers_(numbers),
+      kernels_(kernels),
+      rows_(geometry, kernels, number_bytes(numbers.src),
+            pixel_bytes(geometry, number_bytes(numbers.src), kernels), padding_pixel(numbers)) {
+  plan_strips();
+  size_t bytes = 0;
+  for (Strip& strip : strips_) {
+    strip.weight = bytes;
+    bytes += strip.panels() * panel_bytes(strip);
+  }
+  weight_ = AlignedBuffer(bytes / sizeof(float), arena);
+  start_ = AlignedBuffer(size_t(panels_) * kPanelColumns, arena);
+  scale_ = AlignedBuffer(size_t(panels_) * kPanelColumns, arena);
+  for (AlignedBuffer* buffer : {&weight_, &start_, &scale_}) std::memset(buffer->data(), 0, buffer->bytes());
+  pack(weights, bias);
+}
+
+void DotConv::plan_strips() {
+  const ConvGeometry& g = geometry_;
+  const int bytes = number_bytes(numbers_.src), merged = merged_groups(g, bytes, kernels_);
+  for (int group = 0; group < g.groups; group += merged) {
+    const int groups = std::min(merged, g.groups - group);
+    Strip strip = {};
+    strip.input = group * g.group_inputs();
+    strip.inputs = groups * g.group_inputs();
+    strip.output = group * g.group_outputs();
+    strip.outputs = groups * g.group_outputs();
+    const bool by_rows = DotRows::takes_kernel_rows(g, bytes);
+    const int numbers = by_rows ? rows_.kernel_row_numbers() : strip.inputs;
+    strip.depth = round_up(numbers * bytes, kernels_.unit);
+    strip.first_panel = panels_;
+    panels_ += strip.panels();
+    strips_.push_back(strip);
+  }
+}
+
+size_t DotConv::panel_bytes(const Strip& strip) const {
+  return size_t(rows_.taps()) * strip.depth / 4 * kPanelRow;
+}
+
+void DotConv::pack(core::StoredWeights& weights, const float* bias) {
+  for (const Strip& strip : strips_)
+    if (is_int8(numbers_.src))
+      pack_int8(strip, weights, bias);
+    else
+      pack_bf16(strip, weights, bias);
+}
+
+// Puts the weights of output channel `k`, [C/groups][R*S], where the kernels read them.
+template <typename Number>
+void DotConv::place(const Strip& strip, int k, const Number* channel) {
+  constexpr int kNumbers = 4 / sizeof(Number);  // of a dword
+  const ConvGeometry& g = geometry_;
+  const int column = k - strip.output;
+  const int first = k / g.group_outputs() * g.group_inputs() - strip.input;  // input of this one's group
+  Number* const panel =
+      reinterpret_cast<Number*>(reinterpret_cast<std::byte*>(weight_.data()) + strip.weight +
+                                column / kPanelColumns * panel_bytes(strip)) +
+      column % kPanelColumns * kNumbers;
+  const size_t tap_numbers = size_t(strip.depth) / 4 * kPanelColumns * kNumbers;
+  for (int r = 0; r < g.kernel; r++)
+    for (int s = 0; s < g.kernel; s++) {
+      const Number* from = channel + r * g.kernel + s;
+      const DotRows::Place place = rows_.place(r, s, first);
+      Number* const tap = panel + place.tap * tap_numbers;
+      for (int c = 0; c < g.group_inputs(); c++, from += g.taps()) {
+        const int index = place.index + c;
+        tap[index / kNumbers * kPanelColumns * kNumbers + index % kNumbers] = *from;
+      }
+    }
+}
+
+void DotConv::pack_bf16(const Strip& strip, core::StoredWeights& weights, const float* bias) {
+  const size_t size = weights.shape().inputs * weights.shape().taps;
+  std::vector<float> folded(kPanelColumns * size);
+  std::vector<uint16_t> rounded(size);
+  float* const start = start_.data() + strip.first_panel * kPanelColumns;
+  for (int first = 0; first < strip.outputs; first += kPanelColumns) {
+    const int count = std::min(kPanelColumns, strip.outputs - first);
+    weights.fold(folded.data(), strip.output + first, count, 0, size);
+    for (int i = 0; i < count; i++) {
+      std::transform(folded.data() + i * size, folded.data() + (i + 1) * size, rounded.data(), to_bf16);
+      place(strip, strip.output + first + i, rounded.data());
+      start[first + i] = bias[strip.output + first + i];
+    }
+  }
+}
+
+void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias) {
+  const size_t size = weights.shape().inputs * weights.shape().taps;
+  std::vector<float> folded(weights.is_quantised() ? 0 : size);
+  std::vector<int8_t> integers(kPanelColumns * size);
+  for (int first = 0; first < strip.outputs; first += kPanelColumns) {
+    const int count = std::min(kPanelColumns, strip.outputs - first);
+    if (weights.is_quantised()) weights.integers(integers.data(), strip.output + first, count);
+    for (int i = 0; i < count; i++) {
+      const int k = strip.output + first + i;
+      int8_t* const channel = integers.data() + i * size;
+      Channel scaled = {weights.is_quantised() ? weights.scale(k) * numbers_.src.scale : 0, bias[k]};
+      if (!weights.is_quantised()) {
+        weights.fold(folded.data(), k, 1, 0, size);
+        scaled = round_weights(folded.data(), channel, bias[k]);
+      }
+      place(strip, k, channel);
+      const int column = strip.first_panel * kPanelColumns + first + i;
+      const double start = std::nearbyint(scaled.bias / scaled.scale);
+      reinterpret_cast<int32_t*>(start_.data())[column] =
+          static_cast<int32_t>(std::clamp(start, -kMostStart, kMostStart));
+      scale_.data()[column] = static_cast<float>(scaled.scale / numbers_.dst.scale);
+    }
+  }
+}
+
+// Rounds the weights of one output channel, [C/groups][R*S], to int8. With a source of bytes the
+// normalisation goes into them and into the bias: (byte / 255 - mean) / std = (byte - zero) * factor, but for
+// the rounding of `zero`, the byte that padding reads.
+DotConv::Channel DotConv::round_weights(float* weights, int8_t* integers, double bias) const {
+  const int taps = geometry_.taps(), inputs = geometry_.group_inputs();
+  double largest = 0;
+  for (int c = 0; c < inputs; c++)
+    for (int tap = 0; tap < taps; tap++) {
+      float& weight = weights[c * taps + tap];
+      if (numbers_.bytes.mean) {
+        const double factor = 1 / (255.0 * (*numbers_.bytes.std)[c]), mean = (*numbers_.bytes.mean)[c];
+        bias += weight * (zero_byte(mean) - 255.0 * mean) * factor;
+        weight = static_cast<float>(weight * factor);
+      }
+      largest = std::max(largest, std::abs(double(weight)));
+    }
+  // A bias that is much larger than the weights takes steps that an int32 can count.
+  const double source = numbers_.src.scale;
+  double scale = std::max(largest / kMostWeight, std::abs(bias) / (source * kMostStart));
+  if (scale == 0) scale = 1;  // all are zero
+  double zeros = 0;
+  for (int c = 0; c < inputs; c++)
+    for (int tap = 0; tap < taps; tap++) {
+      const double rounded = std::nearbyint(weights[c * taps + tap] / scale);
+      integers[c * taps + tap] = static_cast<int8_t>(rounded);
+      if (numbers_.bytes.mean) zeros += rounded * zero_byte((*numbers_.bytes.mean)[c]);
+    }
+  return {scale * source, bias - zeros * scale};
+}
+
+WorkspaceSize DotConv::workspace_size(int /*batch*/, int /*threads*/) const {
+  return {/*shared=*/0, /*per_worker=*/rows_.scratch_bytes()};
+}
+
+DotOutput DotConv::output(void* dst, const void* residual) const {
+  DotOutput output = {};
+  output.dst = dst;
+  output.type = type_of(numbers_.dst);
+  output.channels = geometry_.dst.channels;
+  output.residual = residual;
+  if (numbers_.residual) {
+    output.residual_type = type_of(*numbers_.residual);
+    output.residual_scale = static_cast<float>(double(numbers_.residual->scale) / numbers_.dst.scale);
+  }
+  output.relu = geometry_.relu;
+  output.least = geometry_.relu || output.type == DotType::kUint8 ? 0 : -kMostWeight;
+  output.most = output.type == DotType::kUint8 ? 255 : kMostWeight;
+  return output;
+}
+
+void DotConv::run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
+                  Workspace& workspace) const {
+  const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
+  const int chunks = rows_.chunks(batch, wanted);
+  const int splits = std::min(divide_up(wanted, chunks), divide_up(strips_.front().panels(), 2));
+  const DotOutput output = this->output(dst, residual);
+  pool.run(chunks * splits, [&](int index, int worker) {
+    const DotChunk chunk = rows_.chunk(index / splits, chunks, batch);
+    const DotChunkRows rows = rows_.arrange(static_cast<const std::byte*>(src), chunk, batch,
+                                            static_cast<std::byte*>(workspace.of(worker)));
+    for (const Strip& strip : strips_) {
+      const int pairs = divide_up(strip.panels(), 2), split = index % splits;
+      const int begin = part_begin(pairs, splits, split) * 2;
+      const int end = std::min(part_begin(pairs, splits, split + 1) * 2, strip.panels());
+      if (begin >= end) continue;
+      DotTask task = {};
+      task.blocks = rows.blocks;
+      task.block_count = rows.block_count;
+      task.runs = rows.runs;
+      task.row_stride = rows.row_stride;
+      task.taps = rows.taps;
+      task.tap_count = rows_.taps();
+      task.source_offset = size_t(strip.input) * number_bytes(numbers_.src);
+      task.depth = strip.depth;
+      task.is_signed = numbers_.src.precision == core::Precision::kInt8;
+      task.weight =
+          reinterpret_cast<const std::byte*>(weight_.data()) + strip.weight + begin * panel_bytes(strip);
+      const size_t column = size_t(strip.first_panel + begin) * kPanelColumns;
+      task.start = start_.data() + column;
+      task.scale = scale_.data() + column;
+      task.channel = strip.output + begin * kPanelColumns;
+      task.columns = std::min(end * kPanelColumns, strip.outputs) - begin * kPanelColumns;
+      task.output = output;
+      kernels_.run(task);
+    }
+  });
+}
+
+}  // namespace residual::cpu

@@ -1,0 +1,169 @@
+// Finishes sums with AVX-512: two neighbouring panels at a time, so that 32 channels of a pixel are written
+// at once. For files that are compiled with AVX-512 (F, BW, DQ, VL); in an unnamed namespace, as
+// kernels_impl.h explains.
+#pragma once
+
+#include <immintrin.h>
+
+#include "cpu/dot_kernels.h"
+
+namespace residual::cpu {
+namespace {
+
+// The sums of one block and two panels (the second may be missing): rows of 32.
+constexpr int kSumColumns = 2 * kPanelColumns;
+
+inline __m512 floats_of(const int32_t* sums, const float* scale) {
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)), _mm512_loadu_ps(scale));
+}
+
+template <DotType kResidual>
+inline __m512 residual_of(const void* residual, size_t at, __mmask16 columns) {
+  const auto* const bytes = static_cast<const uint8_t*>(residual) + at;
+  const __m128i packed = _mm_maskz_loadu_epi8(columns, bytes);
+  return _mm512_cvtepi32_ps(kResidual == DotType::kInt8 ? _mm512_cvtepi8_epi32(packed)
+                                                        : _mm512_cvtepu8_epi32(packed));
+}
+
+inline __mmask16 mask_of(int columns) {
+  return columns >= kPanelColumns ? __mmask16(0xffff) : __mmask16((1u << (columns > 0 ? columns : 0)) - 1);
+}
+
+// What an int8 convolution's sums become, for one kind of result and of residual. `kHasResidual` is false for
+// any kResidual where there is none.
+template <DotType kDst, DotType kResidual, bool kHasResidual>
+struct FinishInt8 {
+  const DotOutput& out;
+  __m512 scale[2];
+  __mmask16 mask[2];
+  __m512 residual_scale, least, most;
+
+  FinishInt8(const DotTask& task, int panel, int columns)
+      : out(task.output),
+        mask{mask_of(columns), mask_of(columns - kPanelColumns)},
+        residual_scale(_mm512_set1_ps(out.residual_scale)),
+        least(_mm512_set1_ps(out.least)),
+        most(_mm512_set1_ps(out.most)) {
+    const float* const from = task.scale + panel * kPanelColumns;
+    scale[0] = _mm512_loadu_ps(from);
+    scale[1] = columns > kPanelColumns ? _mm512_loadu_ps(from + kPanelColumns) : scale[0];
+  }
+
+  __m512 value(const int32_t* sums, int half, size_t at) const {
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + half * kPanelColumns)), scale[half]);
+    if constexpr (kHasResidual)
+      v = _mm512_add_ps(
+          v, _mm512_mul_ps(residual_of<kResidual>(out.residual, at + half * kPanelColumns, mask[half]),
+                           residual_scale));
+    return v;
+  }
+
+  __m512i rounded(const int32_t* sums, int half, size_t at) const {
+    const __m512 v = _mm512_min_ps(_mm512_max_ps(value(sums, half, at), least), most);
+    return _mm512_cvtps_epi32(v);
+  }
+
+  // One pixel, whose channels begin at index `at`.
+  void row(const int32_t* sums, size_t at) const {
+    if constexpr (kDst == DotType::kFp32) {
+      float* const dst = static_cast<float*>(out.dst) + at;
+      for (int half = 0; half < 2; half++) {
+        __m512 v = value(sums, half, at);
+        if (out.relu) v = _mm512_max_ps(v, _mm512_setzero_ps());
+        _mm512_mask_storeu_ps(dst + half * kPanelColumns, mask[half], v);
+      }
+    } else {
+      uint8_t* const dst = static_cast<uint8_t*>(out.dst) + at;
+      for (int half = 0; half < 2; half++)
+        _mm_mask_storeu_epi8(dst + half * kPanelColumns, mask[half],
+                             _mm512_cvtepi32_epi8(rounded(sums, half, at)));
+    }
+  }
+
+  // Two pixels whose 32 channels are all wanted.
+  void two_rows(const int32_t* sums, size_t at) const {
+    if constexpr (kDst == DotType::kFp32) {
+      row(sums, at);
+      row(sums + kSumColumns, at + out.channels);
+    } else {
+      // Packing works within 128 bits: lane i has dwords i of all four vectors.
+      const __m512i first = _mm512_packs_epi32(rounded(sums, 0, at), rounded(sums, 1, at));
+      const __m512i second = _mm512_packs_epi32(rounded(sums + kSumColumns, 0, at + out.channels),
+                                                rounded(sums + kSumColumns, 1, at + out.channels));
+      const __m512i packed =
+          kDst == DotType::kInt8 ? _mm512_packs_epi16(first, second) : _mm512_packus_epi16(first, second);
+      const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      const __m512i pixels = _mm512_permutexvar_epi32(order, packed);
+      uint8_t* const dst = static_cast<uint8_t*>(out.dst) + at;
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), _mm512_castsi512_si256(pixels));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst + out.channels),
+                          _mm512_extracti64x4_epi64(pixels, 1));
+    }
+  }
+};
+
+// What a bf16 convolution's sums become.
+template <DotType kDst, bool kHasResidual>
+struct FinishBf16 {
+  const DotOutput& out;
+  __mmask16 mask[2];
+
+  FinishBf16(const DotTask& task, int /*panel*/, int columns)
+      : out(task.output), mask{mask_of(columns), mask_of(columns - kPanelColumns)} {}
+
+  __m512 value(const int32_t* sums, int half, size_t at) const {
+    __m512 v = _mm512_load_ps(reinterpret_cast<const float*>(sums) + half * kPanelColumns);
+    if constexpr (kHasResidual) {
+      const auto* const from = static_cast<const uint16_t*>(out.residual) + at + half * kPanelColumns;
+      const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask[half], from));
+      v = _mm512_add_ps(v, _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)));
+    }
+    // The second operand is what remains of NaN.
+    return out.relu ? _mm512_max_ps(_mm512_setzero_ps(), v) : v;
+  }
+
+  void row(const int32_t* sums, size_t at) const {
+    for (int half = 0; half < 2; half++) {
+      const __m512 v = value(sums, half, at);
+      if constexpr (kDst == DotType::kFp32)
+        _mm512_mask_storeu_ps(static_cast<float*>(out.dst) + at + half * kPanelColumns, mask[half], v);
+      else
+        _mm256_mask_storeu_epi16(static_cast<uint16_t*>(out.dst) + at + half * kPanelColumns, mask[half],
+                                 reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
+    }
+  }
+
+  void two_rows(const int32_t* sums, size_t at) const {
+    if constexpr (kDst == DotType::kFp32) {
+      row(sums, at);
+      row(sums + kSumColumns, at + out.channels);
+    } else {
+      for (int i = 0; i < 2; i++, sums += kSumColumns, at += out.channels)
+        _mm512_storeu_si512(
+            static_cast<uint16_t*>(out.dst) + at,
+            reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(value(sums, 1, at), value(sums, 0, at))));
+    }
+  }
+};
+
+// Finishes the sums of a block for up to two panels from `panel` on.
+template <typename Finish>
+inline void finish_block(const DotTask& task, const DotBlock& block, int panel, const int32_t* sums) {
+  const int columns = task.columns - panel * kPanelColumns;
+  const Finish finish(task, panel, columns);
+  const size_t channel = task.channel + size_t(panel) * kPanelColumns;
+  const size_t channels = task.output.channels;
+  for (int i = block.first_run; i < block.first_run + block.runs; i++) {
+    const DotRun& run = task.runs[i];
+    const int32_t* from = sums + run.row * kSumColumns;
+    size_t at = run.pixel * channels + channel;
+    int row = 0;
+    if (columns >= kSumColumns)
+      for (; row + 2 <= run.rows; row += 2, from += 2 * kSumColumns, at += 2 * channels)
+        finish.two_rows(from, at);
+    for (; row < run.rows; row++, from += kSumColumns, at += channels) finish.row(from, at);
+  }
+}
+
+}  // namespace
+}  // namespace residual::cpu

@@ -1,0 +1,86 @@
+// What the CPU can do to rows of int8 or bf16 numbers: one table of functions per instruction set and type.
+// Sums of products are int32 or float32 respectively; finishing them (scale, residual, ReLU, rounding) is
+// part of a kernel, so that sums never leave the first-level cache.
+//
+// The numbers summed are counted in dwords: four int8 or two bf16. dot_conv.h arranges the memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace residual::cpu {
+
+constexpr int kPanelColumns = 16;  // output channels of a panel of packed weights
+constexpr int kPanelRow = 64;      // bytes: a dword of each of its output channels
+constexpr int kMostPanels = 4;     // that a kernel sums at once
+constexpr int kMostDotRows = 32;   // of a block
+
+// How a number is kept in memory.
+enum class DotType : uint8_t { kInt8, kUint8, kBf16, kFp32 };
+
+// Consecutive rows of a block whose results are consecutive pixels. Rows between two runs are padding, whose
+// sums are dropped.
+struct DotRun {
+  int row;  // of the block
+  int rows;
+  size_t pixel;  // of the result
+};
+
+// Up to kMostDotRows rows that lie `DotTask::row_stride` apart.
+struct DotBlock {
+  const std::byte* source;  // of its first row, at tap offset 0
+  int rows;
+  int first_run, runs;  // in DotTask::runs
+};
+
+// What becomes of the sums. For int8, with s the sum: v = s * scale[k], then v + residual * residual_scale if
+// there is one, at least 0 for `relu`, rounded to the nearest, even if there are two, and clamped to the
+// type. Each step is rounded as float32: the result is the same for every instruction set. For bf16 there are
+// no scales.
+struct DotOutput {
+  void* dst;  // [pixels][channels]
+  DotType type;
+  size_t channels;       // of a pixel
+  const void* residual;  // like dst, or null
+  DotType residual_type;
+  float residual_scale;
+  bool relu;
+  float least, most;  // int8: of the type
+};
+
+// Some rows times some panels.
+struct DotTask {
+  const DotBlock* blocks;
+  int block_count;
+  const DotRun* runs;
+  size_t row_stride;      // bytes
+  const ptrdiff_t* taps;  // [tap_count], bytes added to a block's source
+  int tap_count;
+  size_t source_offset;     // bytes, added to every tap
+  int depth;                // bytes of a tap, a multiple of DotKernels::unit
+  bool is_signed;           // of int8 sources: int8 rather than uint8
+  const std::byte* weight;  // [panels][tap_count][depth / 4] rows of kPanelRow bytes
+  const void* start;        // [panels][kPanelColumns] int32 or float: what sums start from
+  const float* scale;       // [panels][kPanelColumns]; int8 only
+  int channel;              // of the result, of the first panel's first column
+  int columns;              // of the result; the last panel may have some that are not used
+  DotOutput output;
+
+  int panels() const { return (columns + kPanelColumns - 1) / kPanelColumns; }
+  size_t panel_bytes() const { return size_t(tap_count) * depth / 4 * kPanelRow; }
+};
+
+struct DotKernels {
+  const char* name;
+  int unit;        // what `depth` is a multiple of: bytes
+  int block_rows;  // rows of a block that keep the registers busy, at most kMostDotRows
+  int tile_rows;   // of a block that are read together, whether they are rows of the block or beyond
+  void (*run)(const DotTask& task);
+};
+
+#if defined(__x86_64__)
+extern const DotKernels kAmxInt8Kernels;
+extern const DotKernels kAmxBf16Kernels;
+#endif
+
+}  // namespace residual::cpu

@@ -1,0 +1,287 @@
+#include "cpu/dot_rows.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace residual::cpu {
+namespace {
+
+// Of a chunk's copied rows: they stay in a second-level cache together with the weights of a few panels.
+constexpr size_t kScratchBytes = size_t(256) << 10;
+constexpr int kMostPixels = 512;  // of a chunk; more share what is read of the weights
+constexpr int kLeastPixels = 64;  // fewer leave tiles empty
+
+constexpr size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+bool DotRows::takes_kernel_rows(const ConvGeometry& g, int number_bytes) {
+  return g.groups == 1 && g.kernel > 1 && g.src.channels <= kFewChannels && number_bytes <= 2;
+}
+
+DotRows::DotRows(const ConvGeometry& geometry, const DotKernels& kernels, int number_bytes,
+                 size_t pixel_bytes, const PaddingPixel& padding)
+    : g_(geometry),
+      block_rows_(kernels.block_rows),
+      tile_rows_(kernels.tile_rows),
+      number_bytes_(number_bytes),
+      taps_(geometry.taps()),
+      depth_(0),
+      own_bytes_(size_t(geometry.src.channels) * number_bytes),
+      pixel_bytes_(pixel_bytes),
+      padding_(padding) {
+  if (takes_kernel_rows(g_, number_bytes_)) {
+    mode_ = Mode::kKernelRows;
+    // Two rows of four bytes fill a tile's 64 bytes where the kernel is up to eight wide.
+    if (kernels.unit == kPanelRow && number_bytes_ == 1) together_ = 2;
+    step_ = g_.stride % together_ == 0 ? together_ : 1;
+    taps_ = divide_up(g_.kernel, together_);
+    pixel_bytes_ = size_t(together_) * kFewChannels * number_bytes_;
+    depth_ = divide_up(g_.kernel * static_cast<int>(pixel_bytes_), kernels.unit) * kernels.unit;
+    most_rows_ = std::max<int>(kScratchBytes / kernel_row_bytes() * step_ / g_.stride, 1);
+  } else if (g_.kernel == 1 && g_.padding == 0) {
+    mode_ = g_.stride == 1 && pixel_bytes_ == own_bytes_ ? Mode::kInPlace : Mode::kGathered;
+    const int fitting =
+        mode_ == Mode::kGathered ? static_cast<int>(kScratchBytes / pixel_bytes_) : kMostPixels;
+    most_rows_ = std::clamp(fitting / block_rows_ * block_rows_, block_rows_,
+                            divide_up(kMostPixels, block_rows_) * block_rows_);
+  } else {
+    mode_ = Mode::kPlanes;
+    shared_ = g_.stride == 1 && g_.dst.width == g_.src.width ? g_.padding : 0;
+    pitch_ = g_.dst.width + (g_.kernel - 1) / g_.stride - shared_;
+    const size_t row = size_t(g_.stride) * g_.stride * pitch_ * pixel_bytes_;
+    most_rows_ = std::max<int>(kScratchBytes / row - (g_.kernel - 1) / g_.stride, 1);
+  }
+  if (!by_pixels()) most_rows_ = std::min(most_rows_, g_.dst.height);
+}
+
+DotRows::Place DotRows::place(int row, int column, int channel) const {
+  if (mode_ != Mode::kKernelRows) return {row * g_.kernel + column, channel};
+  return {row / together_, (column * together_ + row % together_) * kFewChannels + channel};
+}
+
+int DotRows::chunks(int batch, int workers) const {
+  const int pixels = g_.dst.height * g_.dst.width;
+  if (by_pixels()) {
+    const int count = divide_up(batch * pixels, most_rows_);
+    return std::max(count, std::min(divide_up(count, workers) * workers, batch * pixels / kLeastPixels));
+  }
+  int bands = divide_up(g_.dst.height, most_rows_);
+  const int most = std::max(bands, std::min(g_.dst.height, pixels / kLeastPixels));
+  while (batch * bands < workers && bands < most) bands++;
+  return batch * bands;
+}
+
+DotChunk DotRows::chunk(int index, int count, int batch) const {
+  if (by_pixels()) {
+    const int pixels = batch * g_.dst.height * g_.dst.width, blocks = divide_up(pixels, block_rows_);
+    const auto begin = [&](int i) { return std::min(part_begin(blocks, count, i) * block_rows_, pixels); };
+    return {0, {begin(index), begin(index + 1)}};
+  }
+  const int bands = count / batch, band = index % bands;
+  return {index / bands,
+          {part_begin(g_.dst.height, bands, band), part_begin(g_.dst.height, bands, band + 1)}};
+}
+
+// Of a chunk.
+int DotRows::most_blocks() const {
+  if (by_pixels()) return most_rows_ / block_rows_ + 1;
+  if (mode_ == Mode::kPlanes) return divide_up(band_pixels(most_rows_), block_rows_);
+  return most_rows_ * divide_up(g_.dst.width, block_rows_);
+}
+
+int DotRows::most_runs() const { return most_blocks() + (mode_ == Mode::kPlanes ? most_rows_ : 0); }
+
+size_t DotRows::plane_bytes() const {
+  const int rows = most_rows_ + (g_.kernel - 1) / g_.stride;
+  return aligned((size_t(rows) * pitch_ + shared_ + block_rows_) * pixel_bytes_);
+}
+
+// Its end is read by windows that are wider than the kernel, and by rows beyond the last.
+size_t DotRows::kernel_row_bytes() const {
+  const int pixels = g_.src.width + 2 * g_.padding + block_rows_ * g_.stride;
+  return aligned(pixels * pixel_bytes_ + depth_);
+}
+
+size_t DotRows::rows_bytes() const {
+  switch (mode_) {
+    case Mode::kInPlace:
+      return block_rows_ * pixel_bytes_;
+    case Mode::kGathered:
+      return (size_t(most_rows_) + block_rows_) * pixel_bytes_;
+    case Mode::kPlanes:
+      return size_t(g_.stride) * g_.stride * plane_bytes();
+    case Mode::kKernelRows:
+      break;
+  }
+  return kernel_rows(most_rows_) * kernel_row_bytes();
+}
+
+size_t DotRows::scratch_bytes() const {
+  return aligned(taps_ * sizeof(ptrdiff_t)) + aligned(most_blocks() * sizeof(DotBlock)) +
+         aligned(most_runs() * sizeof(DotRun)) + rows_bytes();
+}
+
+DotRows::Scratch DotRows::parts_of(std::byte* scratch) const {
+  std::byte* const blocks = scratch + aligned(taps_ * sizeof(ptrdiff_t));
+  std::byte* const runs = blocks + aligned(most_blocks() * sizeof(DotBlock));
+  std::byte* const rows = runs + aligned(most_runs() * sizeof(DotRun));
+  return {reinterpret_cast<ptrdiff_t*>(scratch), reinterpret_cast<DotBlock*>(blocks),
+          reinterpret_cast<DotRun*>(runs), rows};
+}
+
+DotChunkRows DotRows::arrange(const std::byte* src, const DotChunk& chunk, int batch,
+                              std::byte* scratch) const {
+  const Scratch to = parts_of(scratch);
+  DotChunkRows result = {to.blocks, 0, to.runs, pixel_bytes_, to.taps};
+  const std::byte* const image = src + chunk.image * g_.src.elements() * number_bytes_;
+  if (by_pixels())
+    arrange_pixels(src, chunk.extent, to, result);
+  else if (mode_ == Mode::kPlanes)
+    arrange_planes(image, chunk.extent, to, result);
+  else
+    arrange_kernel_rows(image, chunk.extent, to, result);
+  const size_t pixels = size_t(chunk.image) * g_.dst.height * g_.dst.width;
+  if (pixels == 0) return result;
+  const DotBlock& last = to.blocks[result.block_count - 1];
+  for (int i = 0; i < last.first_run + last.runs; i++) to.runs[i].pixel += pixels;
+  return result;
+}
+
+void DotRows::arrange_pixels(const std::byte* src, Range pixels, const Scratch& to,
+                             DotChunkRows& result) const {
+  to.taps[0] = 0;
+  const std::byte* rows = src + pixels.begin * own_bytes_;
+  if (mode_ == Mode::kGathered) {
+    gather(to.rows, src, pixels);
+    rows = to.rows;
+  }
+  for (int begin = pixels.begin; begin < pixels.end; begin += block_rows_) {
+    const int count = std::min(block_rows_, pixels.end - begin), i = result.block_count++;
+    const std::byte* source = rows + size_t(begin - pixels.begin) * pixel_bytes_;
+    if (mode_ == Mode::kInPlace && count % tile_rows_ != 0) {  // nothing lies beyond the last row
+      std::memcpy(to.rows, source, count * pixel_bytes_);
+      source = to.rows;
+    }
+    to.blocks[i] = {source, count, i, 1};
+    to.runs[i] = {0, count, size_t(begin)};
+  }
+}
+
+// Some output pixels' inputs, side by side.
+void DotRows::gather(std::byte* to, const std::byte* src, Range pixels) const {
+  int x = pixels.begin % g_.dst.width, row = pixels.begin / g_.dst.width;
+  int y = row % g_.dst.height, n = row / g_.dst.height;
+  for (int pixel = pixels.begin; pixel < pixels.end; pixel++, to += pixel_bytes_) {
+    const size_t at = (size_t(n) * g_.src.height + y * g_.stride) * g_.src.width + x * g_.stride;
+    std::memcpy(to, src + at * own_bytes_, own_bytes_);
+    std::memset(to + own_bytes_, 0, pixel_bytes_ - own_bytes_);
+    if (++x < g_.dst.width) continue;
+    x = 0;
+    if (++y < g_.dst.height) continue;
+    y = 0;
+    n++;
+  }
+}
+
+// One plane for each remainder of a position by the stride: in it, neighbouring output pixels read
+// neighbours.
+void DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& to,
+                             DotChunkRows& result) const {
+  const int stride = g_.stride, used = std::min(stride, g_.kernel);
+  for (int r = 0; r < used; r++)
+    for (int s = 0; s < used; s++) {
+      std::byte* at = to.rows + (r * stride + s) * plane_bytes();
+      const int plane_rows = rows.size() + (g_.kernel - 1 - r) / stride;
+      for (int i = 0; i < plane_rows; i++, at += pitch_ * pixel_bytes_)
+        fill_plane_row(at, image, (rows.begin + i) * stride + r - g_.padding, s - g_.padding);
+      std::memset(at, 0, shared_ * pixel_bytes_);
+    }
+  for (int r = 0; r < g_.kernel; r++)
+    for (int s = 0; s < g_.kernel; s++)
+      to.taps[r * g_.kernel + s] = (r % stride * stride + s % stride) * plane_bytes() +
+                                   (size_t(r / stride) * pitch_ + s / stride) * pixel_bytes_;
+  int runs = 0, x = 0, y = rows.begin;
+  const int pixels = band_pixels(rows.size());
+  for (int begin = 0; begin < pixels; begin += block_rows_) {
+    const int count = std::min(block_rows_, pixels - begin), first_run = runs;
+    for (int row = 0; row < count;) {
+      const int inside = std::min(g_.dst.width - x, count - row);
+      if (inside > 0) to.runs[runs++] = {row, inside, size_t(y) * g_.dst.width + x};
+      const int passed = std::min(pitch_ - x, count - row);
+      row += passed;
+      x += passed;
+      if (x < pitch_) continue;
+      x = 0;
+      y++;
+    }
+    to.blocks[result.block_count++] = {to.rows + begin * pixel_bytes_, count, first_run, runs - first_run};
+  }
+}
+
+// The pixels of input row `y` from column `first_column` on, `stride` apart.
+void DotRows::fill_plane_row(std::byte* to, const std::byte* image, int y, int first_column) const {
+  if (y < 0 || y >= g_.src.height) {
+    std::memset(to, 0, pitch_ * pixel_bytes_);
+    return;
+  }
+  const std::byte* const row = image + size_t(y) * g_.src.width * own_bytes_;
+  const int left = std::min(first_column < 0 ? divide_up(-first_column, g_.stride) : 0, pitch_);
+  const int first = first_column + left * g_.stride;
+  const int inside = std::clamp(divide_up(std::max(g_.src.width - first, 0), g_.stride), 0, pitch_ - left);
+  std::memset(to, 0, left * pixel_bytes_);
+  to += left * pixel_bytes_;
+  if (g_.stride == 1 && pixel_bytes_ == own_bytes_) {
+    std::memcpy(to, row + first * own_bytes_, inside * own_bytes_);
+  } else {
+    for (int i = 0; i < inside; i++) {
+      std::memcpy(to + i * pixel_bytes_, row + size_t(first + i * g_.stride) * own_bytes_, own_bytes_);
+      std::memset(to + i * pixel_bytes_ + own_bytes_, 0, pixel_bytes_ - own_bytes_);
+    }
+  }
+  std::memset(to + inside * pixel_bytes_, 0, (pitch_ - left - inside) * pixel_bytes_);
+}
+
+void DotRows::arrange_kernel_rows(const std::byte* image, Range rows, const Scratch& to,
+                                  DotChunkRows& result) const {
+  const size_t row_bytes = kernel_row_bytes();
+  for (int i = 0; i < kernel_rows(rows.size()); i++)
+    for (int part = 0; part < together_; part++)
+      fill_kernel_row(to.rows + i * row_bytes + part * kFewChannels * number_bytes_, image,
+                      rows.begin * g_.stride - g_.padding + i * step_ + part);
+  for (int tap = 0; tap < taps_; tap++) to.taps[tap] = size_t(tap) * together_ / step_ * row_bytes;
+  result.row_stride = g_.stride * pixel_bytes_;
+  for (int y = rows.begin; y < rows.end; y++)
+    for (int x = 0; x < g_.dst.width; x += block_rows_) {
+      const int count = std::min(block_rows_, g_.dst.width - x), i = result.block_count++;
+      const size_t row = size_t(y - rows.begin) * g_.stride / step_;
+      to.blocks[i] = {to.rows + row * row_bytes + x * result.row_stride, count, i, 1};
+      to.runs[i] = {0, count, size_t(y) * g_.dst.width + x};
+    }
+}
+
+// One input row of elements of four numbers, with padding on both sides and zeros beyond it.
+void DotRows::fill_kernel_row(std::byte* to, const std::byte* image, int y) const {
+  const size_t element = kFewChannels * number_bytes_;
+  const int width = g_.src.width, padding = g_.padding;
+  std::byte pad[kFewChannels * 2] = {};
+  if (number_bytes_ == 1) std::memcpy(pad, padding_.data(), kFewChannels);
+  const auto fill = [&](int count) {
+    for (int i = 0; i < count; i++, to += pixel_bytes_) std::memcpy(to, pad, element);
+  };
+  const bool inside = y >= 0 && y < g_.src.height;
+  fill(inside ? padding : width + 2 * padding);
+  if (inside) {
+    const std::byte* from = image + size_t(y) * width * own_bytes_;
+    for (int x = 0; x < width; x++, from += own_bytes_, to += pixel_bytes_) {
+      std::byte pixel[kFewChannels * 2] = {};
+      std::memcpy(pixel, from, own_bytes_);
+      std::memcpy(to, pixel, element);
+    }
+    fill(padding);
+  }
+  for (int i = 0; i * static_cast<int>(pixel_bytes_) < depth_; i++, to += pixel_bytes_)
+    std::memset(to, 0, element);
+}
+
+}  // namespace residual::cpu
