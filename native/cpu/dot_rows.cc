@@ -246,9 +246,11 @@ void DotRows::arrange_kernel_rows(const std::byte* image, Range rows, const Scra
                                   DotChunkRows& result) const {
   const size_t row_bytes = kernel_row_bytes();
   for (int i = 0; i < kernel_rows(rows.size()); i++)
-    for (int part = 0; part < together_; part++)
-      fill_kernel_row(to.rows + i * row_bytes + part * kFewChannels * number_bytes_, image,
-                      rows.begin * g_.stride - g_.padding + i * step_ + part);
+    for (int part = 0; part < together_; part++) {
+      std::byte* const at = to.rows + i * row_bytes + part * kFewChannels * number_bytes_;
+      const int y = rows.begin * g_.stride - g_.padding + i * step_ + part;
+      number_bytes_ == 1 ? fill_kernel_row<uint32_t>(at, image, y) : fill_kernel_row<uint64_t>(at, image, y);
+    }
   for (int tap = 0; tap < taps_; tap++) to.taps[tap] = size_t(tap) * together_ / step_ * row_bytes;
   result.row_stride = g_.stride * pixel_bytes_;
   for (int y = rows.begin; y < rows.end; y++)
@@ -260,28 +262,36 @@ void DotRows::arrange_kernel_rows(const std::byte* image, Range rows, const Scra
     }
 }
 
-// One input row of elements of four numbers, with padding on both sides and zeros beyond it.
+// One input row of elements of four numbers (a Word), with padding on both sides and zeros beyond it.
+template <typename Word>
 void DotRows::fill_kernel_row(std::byte* to, const std::byte* image, int y) const {
-  const size_t element = kFewChannels * number_bytes_;
-  const int width = g_.src.width, padding = g_.padding;
-  std::byte pad[kFewChannels * 2] = {};
-  if (number_bytes_ == 1) std::memcpy(pad, padding_.data(), kFewChannels);
-  const auto fill = [&](int count) {
-    for (int i = 0; i < count; i++, to += pixel_bytes_) std::memcpy(to, pad, element);
+  const int width = g_.src.width;
+  Word pad = 0;
+  if (number_bytes_ == 1) std::memcpy(&pad, padding_.data(), kFewChannels);
+  const auto put = [&](Word word) {
+    std::memcpy(to, &word, sizeof word);
+    to += pixel_bytes_;
   };
-  const bool inside = y >= 0 && y < g_.src.height;
-  fill(inside ? padding : width + 2 * padding);
-  if (inside) {
+  const auto fill = [&](int count, Word word) {
+    for (int i = 0; i < count; i++) put(word);
+  };
+  if (y < 0 || y >= g_.src.height) {
+    fill(width + 2 * g_.padding, pad);
+  } else {
+    fill(g_.padding, pad);
     const std::byte* from = image + size_t(y) * width * own_bytes_;
-    for (int x = 0; x < width; x++, from += own_bytes_, to += pixel_bytes_) {
-      std::byte pixel[kFewChannels * 2] = {};
-      std::memcpy(pixel, from, own_bytes_);
-      std::memcpy(to, pixel, element);
+    const Word mask = Word(~Word(0)) >> 8 * (sizeof(Word) - own_bytes_);
+    for (int x = 0; x + 1 < width; x++, from += own_bytes_) {
+      Word word;
+      std::memcpy(&word, from, sizeof word);  // and of the next pixel
+      put(word & mask);
     }
-    fill(padding);
+    Word last = 0;
+    std::memcpy(&last, from, own_bytes_);
+    put(last);
+    fill(g_.padding, pad);
   }
-  for (int i = 0; i * static_cast<int>(pixel_bytes_) < depth_; i++, to += pixel_bytes_)
-    std::memset(to, 0, element);
+  fill(divide_up(depth_, static_cast<int>(pixel_bytes_)), 0);
 }
 
 }  // namespace residual::cpu

@@ -84,6 +84,7 @@ class DotRows {
   void arrange_planes(const std::byte* image, Range rows, const Scratch& to, DotChunkRows& result) const;
   void fill_plane_row(std::byte* to, const std::byte* image, int y, int first_column) const;
   void arrange_kernel_rows(const std::byte* image, Range rows, const Scratch& to, DotChunkRows& result) const;
+  template <typename Word>
   void fill_kernel_row(std::byte* to, const std::byte* image, int y) const;
 
   ConvGeometry g_;

@@ -112,6 +112,11 @@ struct Kernels {
                   const float* const* sources,  // [taps][channels]
                   int taps, int channels);
 
+  // The same of bf16 numbers.
+  void (*maximum_bf16)(uint16_t* dst,                   // [channels]
+                       const uint16_t* const* sources,  // [taps][channels]
+                       int taps, int channels);
+
   // dst[c] = mean over pixels of src[pixel][c], bit for bit the same for every vector width; within 2e-6 of
   // the exact mean if all have one sign, however many there are
   void (*mean)(float* dst,        // [channels]

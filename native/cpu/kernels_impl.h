@@ -238,6 +238,37 @@ void maximum(float* dst, const float* const* sources, int taps, int channels) {
   }
 }
 
+typedef uint16_t Halves __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES)));
+
+inline Vec load_bf16(const uint16_t* p) {
+  Halves halves;
+  __builtin_memcpy(&halves, p, sizeof halves);
+  return (Vec)(__builtin_convertvector(halves, Bits) << 16);
+}
+
+void maximum_bf16(uint16_t* dst, const uint16_t* const* sources, int taps, int channels) {
+  int c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    Vec y = load_bf16(sources[0] + c);
+    for (int tap = 1; tap < taps; tap++) y = max_or_nan(y, load_bf16(sources[tap] + c));
+    const Halves halves = __builtin_convertvector((Bits)y >> 16, Halves);
+    __builtin_memcpy(dst + c, &halves, sizeof halves);
+  }
+  for (; c < channels; c++) {
+    const auto number = [&](int tap) {
+      const uint32_t bits = uint32_t(sources[tap][c]) << 16;
+      float value;
+      __builtin_memcpy(&value, &bits, sizeof value);
+      return value;
+    };
+    int most = 0;
+    for (int tap = 1; tap < taps; tap++)
+      if (number(tap) > number(most) || number(tap) != number(tap)) most = tap;
+    dst[c] = sources[most][c];
+  }
+}
+
 // A float32 holds the sum of this many pixels well enough.
 constexpr int kMeanBlock = 64;
 
@@ -377,6 +408,7 @@ extern const Kernels KERNELS = {
     depthwise,
     {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
     maximum,
+    maximum_bf16,
     mean,
     normalize,
     transpose,

@@ -86,7 +86,7 @@ void channel_gate(const LightOp& light, ThreadPool& pool) {
 }  // namespace
 
 void run_light_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
-  if (is_reduced(light)) return run_reduced_op(light, pool, workspace);
+  if (is_reduced(light)) return run_reduced_op(light, kernels, pool, workspace);
   switch (light.op.kind) {
     case core::OpKind::kNormalize:
       return normalize(light, kernels, pool);

@@ -15,6 +15,7 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTasksPerThread = 4;
+constexpr int kTogether = 64;  // channels in an array of a function's own
 
 using core::Precision;
 
@@ -57,26 +58,32 @@ void of_precision(Precision precision, const Use& use) {
   }
 }
 
-// The larger, NaN if either is.
-uint8_t larger(uint8_t a, uint8_t b) { return std::max(a, b); }
-int8_t larger(int8_t a, int8_t b) { return std::max(a, b); }
-float larger(float a, float b) { return b > a || b != b ? b : a; }
-// As integers bf16 numbers are in order, once negative ones are turned; NaN beyond the largest.
-int16_t in_order(uint16_t bits) {
-  const uint16_t magnitude = bits & 0x7fff;
-  const bool turned = bits >> 15 && magnitude <= 0x7f80;
-  return static_cast<int16_t>(turned ? bits ^ 0x7fff : magnitude);
-}
-Bf16 larger(Bf16 a, Bf16 b) { return in_order(b.bits) > in_order(a.bits) ? b : a; }
-
+// The maximum over each window, through an array of its own: the compiler cannot know otherwise that results
+// and sources do not overlap.
 template <typename Number>
 void max_pool(const LightOp& light, ThreadPool& pool, Workspace& workspace) {
   pool_rows<Number>(light, pool, workspace,
                     [](Number* to, const Number* const* taps, int count, int channels) {
-                      std::copy_n(taps[0], channels, to);
-                      for (int tap = 1; tap < count; tap++)
-                        for (int c = 0; c < channels; c++) to[c] = larger(to[c], taps[tap][c]);
+                      for (int first = 0; first < channels; first += kTogether) {
+                        const int size = std::min(kTogether, channels - first);
+                        Number most[kTogether];
+                        std::copy_n(taps[0] + first, size, most);
+                        for (int tap = 1; tap < count; tap++)
+                          for (int c = 0; c < size; c++) most[c] = std::max(most[c], taps[tap][first + c]);
+                        std::copy_n(most, size, to + first);
+                      }
                     });
+}
+
+void max_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
+  switch (light.plan.src(light.op).precision) {
+    case Precision::kInt8:
+      return max_pool<int8_t>(light, pool, workspace);
+    case Precision::kUint8:
+      return max_pool<uint8_t>(light, pool, workspace);
+    default:
+      return pool_rows<uint16_t>(light, pool, workspace, kernels.maximum_bf16);
+  }
 }
 
 // int8: the sum is exact. bf16: in double.
@@ -91,7 +98,6 @@ void avg_pool(const LightOp& light, ThreadPool& pool) {
   pool.run(light.batch, [&](int n, int) {
     const auto* const src = static_cast<const Number*>(light.operands[0]) + n * value.elements();
     float* const dst = light.floats() + size_t(n) * channels;
-    constexpr int kTogether = 64;
     for (int first = 0; first < channels; first += kTogether) {
       const int count = std::min(kTogether, channels - first);
       Sum sums[kTogether] = {};
@@ -195,13 +201,13 @@ bool is_reduced(const LightOp& light) {
   return light.op.kind != core::OpKind::kNormalize && light.plan.src(light.op).precision != Precision::kFp32;
 }
 
-void run_reduced_op(const LightOp& light, ThreadPool& pool, Workspace& workspace) {
+void run_reduced_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
   const auto of_source = [&](const auto& use) { of_precision(light.plan.src(light.op).precision, use); };
   switch (light.op.kind) {
     case core::OpKind::kNormalize:
       return normalize(light, pool);
     case core::OpKind::kMaxPool:
-      return of_source([&](auto number) { max_pool<decltype(number)>(light, pool, workspace); });
+      return max_pool(light, kernels, pool, workspace);
     case core::OpKind::kGlobalAvgPool:
       return of_source([&](auto number) { avg_pool<decltype(number)>(light, pool); });
     case core::OpKind::kConvert:

@@ -9,7 +9,7 @@ namespace residual::cpu {
 bool is_reduced(const LightOp& light);
 
 // Computes it; softmax, sigmoid and channelGate are none of these. Throws INPUT_OUT_OF_RANGE.
-void run_reduced_op(const LightOp& light, ThreadPool& pool, Workspace& workspace);
+void run_reduced_op(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace);
 
 // Numbers as float32: what a session returns.
 void to_floats(float* dst, const void* src, const core::Value& value, size_t count);
