@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/error.h"
 
@@ -47,6 +48,11 @@ float to_float(Half half) {
   return float_of_bits((magnitude < 0x0f800000 ? finite : not_finite) | sign);
 }
 
+struct Integer {
+  int8_t value;
+};
+float to_float(Integer integer) { return integer.value; }
+
 float to_float(BFloat16 value) { return float_of_bits(uint32_t(value.bits) << 16); }
 
 // How JavaScript would print it.
@@ -78,6 +84,13 @@ void check_finite(const float* numbers, size_t count, const ChannelOf& channel_o
                                          " comes to " + name_of(*culprit) + ".");
 }
 
+// Throws CHECKPOINT_INVALID where one of `count` integers of channel `k` is -128, which has no opposite.
+void check_integers(const int8_t* integers, size_t count, size_t k) {
+  if (!std::memchr(integers, 0x80, count)) return;
+  throw Error(ErrorCode::kCheckpointInvalid,
+              "A weight of channel " + std::to_string(k) + " is the integer -128, outside -127 to 127.");
+}
+
 // Calls `fold` with a number of the type.
 template <typename Fold>
 void of_type(StoredType type, const Fold& fold) {
@@ -88,6 +101,8 @@ void of_type(StoredType type, const Fold& fold) {
       return fold(BFloat16());
     case StoredType::kF64:
       return fold(double());
+    case StoredType::kI8:
+      return fold(Integer());
     default:
       return fold(float());
   }
@@ -100,6 +115,7 @@ std::optional<StoredType> stored_type(const std::string& name) {
   if (name == "F16") return StoredType::kF16;
   if (name == "BF16") return StoredType::kBF16;
   if (name == "F64") return StoredType::kF64;
+  if (name == "I8") return StoredType::kI8;
   return std::nullopt;
 }
 
@@ -110,6 +126,8 @@ size_t bytes_of(StoredType type) {
       return 2;
     case StoredType::kF64:
       return 8;
+    case StoredType::kI8:
+      return 1;
     default:
       return 4;
   }
@@ -138,6 +156,7 @@ void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begi
   const Stored* from = reinterpret_cast<const Stored*>(stored(first, count, each)) + begin;
   for (size_t k = first; k < first + count; k++, to += size, from += each) {
     const double scale = scale_[k];
+    if constexpr (std::is_same_v<Stored, Integer>) check_integers(&from->value, size, k);
     uint32_t not_finite = 0;
     for (size_t i = 0; i < size; i++) {
       to[i] = static_cast<float>(double(to_float(from[i])) * scale);
@@ -190,6 +209,12 @@ void StoredWeights::fold(float* to, size_t first, size_t count, size_t begin, si
 
 void StoredWeights::fold_inputs(float* to, size_t tap, size_t first, size_t count) {
   of_type(type_, [&](auto number) { fold_inputs_from<decltype(number)>(to, tap, first, count); });
+}
+
+void StoredWeights::integers(int8_t* to, size_t first, size_t count) {
+  const size_t each = shape_.inputs * shape_.taps;
+  std::memcpy(to, stored(first, count, each), count * each);
+  for (size_t k = first; k < first + count; k++) check_integers(to + (k - first) * each, each, k);
 }
 
 }  // namespace residual::core
