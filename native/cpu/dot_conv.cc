@@ -35,14 +35,13 @@ DotType type_of(const core::Value& value) {
 
 int round_up(int a, int b) { return divide_up(a, b) * b; }
 
-// The byte that stands for zero, or the nearest to it.
-double zero_byte(float mean) { return std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0); }
-
+// Padding reads the byte nearest to the mean, which is 0 once it is normalised.
 DotRows::PaddingPixel padding_pixel(const DotNumbers& numbers) {
   DotRows::PaddingPixel pixel = {};
   if (numbers.bytes.mean)
     for (size_t c = 0; c < std::min(pixel.size(), numbers.bytes.mean->size()); c++)
-      pixel[c] = static_cast<uint8_t>(zero_byte((*numbers.bytes.mean)[c]));
+      pixel[c] =
+          static_cast<uint8_t>(std::clamp(std::nearbyint(255.0 * (*numbers.bytes.mean)[c]), 0.0, 255.0));
   return pixel;
 }
 
@@ -156,7 +155,7 @@ void DotConv::pack_bf16(const Strip& strip, core::StoredWeights& weights, const 
 
 void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias) {
   const size_t size = weights.shape().inputs * weights.shape().taps;
-  std::vector<float> folded(weights.is_quantised() ? 0 : size);
+  std::vector<float> folded(size);
   std::vector<int8_t> integers(kPanelColumns * size);
   for (int first = 0; first < strip.outputs; first += kPanelColumns) {
     const int count = std::min(kPanelColumns, strip.outputs - first);
@@ -164,49 +163,49 @@ void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const 
     for (int i = 0; i < count; i++) {
       const int k = strip.output + first + i;
       int8_t* const channel = integers.data() + i * size;
-      Channel scaled = {weights.is_quantised() ? weights.scale(k) * numbers_.src.scale : 0, bias[k]};
-      if (!weights.is_quantised()) {
+      const double source = numbers_.src.scale;
+      double scale = weights.is_quantised() ? weights.scale(k) : 0;
+      if (scale == 0 || std::abs(bias[k]) > source * scale * kMostStart) {
         weights.fold(folded.data(), k, 1, 0, size);
-        scaled = round_weights(folded.data(), channel, bias[k]);
+        scale = round_weights(folded.data(), channel, bias[k]);
       }
       place(strip, k, channel);
       const int column = strip.first_panel * kPanelColumns + first + i;
-      const double start = std::nearbyint(scaled.bias / scaled.scale);
+      const double start = std::nearbyint(bias[k] / (source * scale) - zeros(channel));
       reinterpret_cast<int32_t*>(start_.data())[column] =
           static_cast<int32_t>(std::clamp(start, -kMostStart, kMostStart));
-      scale_.data()[column] = static_cast<float>(scaled.scale / numbers_.dst.scale);
+      scale_.data()[column] = static_cast<float>(source * scale / numbers_.dst.scale);
     }
   }
 }
 
-// Rounds the weights of one output channel, [C/groups][R*S], to int8. With a source of bytes the
-// normalisation goes into them and into the bias: (byte / 255 - mean) / std = (byte - zero) * factor, but for
-// the rounding of `zero`, the byte that padding reads.
-DotConv::Channel DotConv::round_weights(float* weights, int8_t* integers, double bias) const {
-  const int taps = geometry_.taps(), inputs = geometry_.group_inputs();
+// Rounds the weights of one output channel, [C/groups][R*S], to int8, and returns what their steps stand for.
+// Where the source is an image's bytes the normalisation goes into them.
+double DotConv::round_weights(float* weights, int8_t* integers, double bias) const {
+  const int taps = geometry_.taps(), count = geometry_.group_inputs() * taps;
   double largest = 0;
-  for (int c = 0; c < inputs; c++)
-    for (int tap = 0; tap < taps; tap++) {
-      float& weight = weights[c * taps + tap];
-      if (numbers_.bytes.mean) {
-        const double factor = 1 / (255.0 * (*numbers_.bytes.std)[c]), mean = (*numbers_.bytes.mean)[c];
-        bias += weight * (zero_byte(mean) - 255.0 * mean) * factor;
-        weight = static_cast<float>(weight * factor);
-      }
-      largest = std::max(largest, std::abs(double(weight)));
-    }
-  // A bias that is much larger than the weights takes steps that an int32 can count.
-  const double source = numbers_.src.scale;
-  double scale = std::max(largest / kMostWeight, std::abs(bias) / (source * kMostStart));
-  if (scale == 0) scale = 1;  // all are zero
-  double zeros = 0;
-  for (int c = 0; c < inputs; c++)
-    for (int tap = 0; tap < taps; tap++) {
-      const double rounded = std::nearbyint(weights[c * taps + tap] / scale);
-      integers[c * taps + tap] = static_cast<int8_t>(rounded);
-      if (numbers_.bytes.mean) zeros += rounded * zero_byte((*numbers_.bytes.mean)[c]);
-    }
-  return {scale * source, bias - zeros * scale};
+  for (int i = 0; i < count; i++) {
+    if (numbers_.bytes.std)
+      weights[i] = static_cast<float>(weights[i] / (255.0 * (*numbers_.bytes.std)[i / taps]));
+    largest = std::max(largest, std::abs(double(weights[i])));
+  }
+  // Where a bias is that much larger than the weights, the steps are such as an int32 can count.
+  const double least = std::abs(bias) / (numbers_.src.scale * kMostStart);
+  double scale = static_cast<float>(std::max(largest / kMostWeight, least));
+  if (scale == 0) scale = 1;
+  for (int i = 0; i < count; i++) integers[i] = static_cast<int8_t>(std::nearbyint(weights[i] / scale));
+  return scale;
+}
+
+// What a channel's sum is for an image of nothing but the mean, which is 0 once it is normalised; 0 where the
+// source is not an image's bytes.
+double DotConv::zeros(const int8_t* integers) const {
+  if (!numbers_.bytes.mean) return 0;
+  const int taps = geometry_.taps();
+  double sum = 0;
+  for (int i = 0; i < geometry_.group_inputs() * taps; i++)
+    sum += integers[i] * 255.0 * (*numbers_.bytes.mean)[i / taps];
+  return sum;
 }
 
 WorkspaceSize DotConv::workspace_size(int /*batch*/, int /*threads*/) const {

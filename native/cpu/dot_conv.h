@@ -47,18 +47,14 @@ class DotConv final : public Convolution {
     size_t weight;  // offset in weight_, bytes
     int panels() const { return divide_up(outputs, kPanelColumns); }
   };
-  // What a sum's steps stand for, and the bias.
-  struct Channel {
-    double scale, bias;
-  };
-
   void plan_strips();
   void pack(core::StoredWeights& weights, const float* bias);
   void pack_bf16(const Strip& strip, core::StoredWeights& weights, const float* bias);
   void pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias);
   template <typename Number>
   void place(const Strip& strip, int k, const Number* channel);
-  Channel round_weights(float* weights, int8_t* integers, double bias) const;
+  double round_weights(float* weights, int8_t* integers, double bias) const;
+  double zeros(const int8_t* integers) const;
   size_t panel_bytes(const Strip& strip) const;
   DotOutput output(void* dst, const void* residual) const;
 
