@@ -3,9 +3,12 @@
 //
 // A block of 32 rows times two panels is four tiles of sums; two tiles of rows and two of weights take turns.
 // 16 neighbouring rows are a tile as they lie, whatever their distance. Sums leave the tiles through memory:
-// while one block's are finished from there, the next block is summed.
+// while one block's are finished from there, the next block is summed. Tried and slower: to load what sums
+// start from (a tile that is being stored takes a new load late, but a zero at once), and two sets of two
+// tiles that take turns.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "cpu/dot_finish_avx512.h"
@@ -36,15 +39,14 @@ class Tiles {
   Tiles(const Tiles&) = delete;
 };
 
-// Sums kRowTiles x kPanels tiles into tiles 0 to 3. They start from the panels' start values, repeated in
-// every row.
+// Sums kRowTiles x kPanels tiles into tiles 0 to 3, from 0 on: to load what sums start from takes longer than
+// to add it later.
 template <typename Products, int kRowTiles, int kPanels>
 inline void sum_tiles(const DotTask& task, const DotBlock& block, int panel) {
-  const auto* const start = static_cast<const int32_t*>(task.start) + panel * kPanelColumns;
-  _tile_loadd(0, start, 0);
-  if constexpr (kPanels > 1) _tile_loadd(1, start + kPanelColumns, 0);
-  if constexpr (kRowTiles > 1) _tile_loadd(2, start, 0);
-  if constexpr (kRowTiles > 1 && kPanels > 1) _tile_loadd(3, start + kPanelColumns, 0);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
   const size_t panel_bytes = task.panel_bytes();
   const std::byte* weight = task.weight + panel * panel_bytes;
   const long stride = static_cast<long>(task.row_stride);
@@ -78,8 +80,9 @@ inline void store_tiles(int32_t* sums) {
     _tile_stored(3, sums + kTileRows * kSumColumns + kPanelColumns, kStride);
 }
 
-// Blocks that stay in the first-level cache while all panels pass by.
-constexpr int kBlockGroupBytes = 32 * 1024;
+// In bytes, of the first-level cache: rows of blocks that all panels pass by, and weights of panels that all
+// of these blocks pass by. With as many as 64 output channels, whole lines of the result are written at once.
+constexpr int kRowBytes = 32 * 1024, kWeightBytes = 16 * 1024;
 
 template <typename Products, typename Finish>
 void run_with(const DotTask& task) {
@@ -90,7 +93,7 @@ void run_with(const DotTask& task) {
   const auto finish_last = [&] {
     if (last_block) finish_block<Finish>(task, *last_block, last_panel, sums[1 - next]);
   };
-  const auto step = [&](const DotBlock& block, int panel, auto row_tiles, auto panels) {
+  const auto step_of = [&](const DotBlock& block, int panel, auto row_tiles, auto panels) {
     sum_tiles<Products, row_tiles, panels>(task, block, panel);
     finish_last();
     store_tiles<row_tiles, panels>(sums[next]);
@@ -98,26 +101,29 @@ void run_with(const DotTask& task) {
     last_panel = panel;
     next = 1 - next;
   };
-  constexpr std::integral_constant<int, 1> one;
-  constexpr std::integral_constant<int, 2> two;
-  const size_t block_bytes = size_t(kMostDotRows) * task.tap_count * task.depth;
-  const int together = static_cast<int>(kBlockGroupBytes / block_bytes) + 1;
   const int panels = task.panels();
-  for (int first = 0; first < task.block_count; first += together) {
-    const int end = first + together < task.block_count ? first + together : task.block_count;
-    for (int panel = 0; panel < panels; panel += 2)
-      for (int i = first; i < end; i++) {
-        const DotBlock& block = task.blocks[i];
-        const bool both_rows = block.rows > kTileRows, both_panels = panel + 1 < panels;
-        if (both_rows && both_panels)
-          step(block, panel, two, two);
-        else if (both_rows)
-          step(block, panel, two, one);
-        else if (both_panels)
-          step(block, panel, one, two);
-        else
-          step(block, panel, one, one);
-      }
+  const auto step = [&](const DotBlock& block, int panel) {
+    constexpr std::integral_constant<int, 1> one;
+    constexpr std::integral_constant<int, 2> two;
+    const bool both_rows = block.rows > kTileRows, both_panels = panel + 1 < panels;
+    if (both_rows && both_panels)
+      step_of(block, panel, two, two);
+    else if (both_rows)
+      step_of(block, panel, two, one);
+    else if (both_panels)
+      step_of(block, panel, one, two);
+    else
+      step_of(block, panel, one, one);
+  };
+  const int block_bytes = kMostDotRows * task.tap_count * task.depth;
+  const int blocks_together = kRowBytes / block_bytes + 1;
+  const int panels_together = 4 * task.panel_bytes() <= kWeightBytes ? 4 : 2;
+  for (int first = 0; first < task.block_count; first += blocks_together) {
+    const int end = std::min(first + blocks_together, task.block_count);
+    for (int first_panel = 0; first_panel < panels; first_panel += panels_together)
+      for (int i = first; i < end; i++)
+        for (int panel = first_panel; panel < std::min(first_panel + panels_together, panels); panel += 2)
+          step(task.blocks[i], panel);
   }
   finish_last();
 }

@@ -11,8 +11,9 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTasksPerThread = 4;
-constexpr double kMostWeight = 127;     // of int8; -128 would make a sum of s8 products too large
-constexpr double kMostStart = 1 << 30;  // of an int32 that sums start from: half of what there is
+constexpr double kMostWeight = 127;          // of int8; -128 would make a sum of s8 products too large
+constexpr double kMostStart = 1 << 30;       // of an int32 that sums start from: half of what there is
+constexpr double kMostSteps = 2147483000.0;  // of a result before it is clamped: an int32 holds them
 
 int number_bytes(const core::Value& value) { return static_cast<int>(core::row_of(value.precision).bytes); }
 
@@ -175,6 +176,7 @@ void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const 
       reinterpret_cast<int32_t*>(start_.data())[column] =
           static_cast<int32_t>(std::clamp(start, -kMostStart, kMostStart));
       scale_.data()[column] = static_cast<float>(source * scale / numbers_.dst.scale);
+      check_range(k, channel, start, scale_.data()[column]);
     }
   }
 }
@@ -195,6 +197,19 @@ double DotConv::round_weights(float* weights, int8_t* integers, double bias) con
   if (scale == 0) scale = 1;
   for (int i = 0; i < count; i++) integers[i] = static_cast<int8_t>(std::nearbyint(weights[i] / scale));
   return scale;
+}
+
+// Throws CHECKPOINT_INVALID where results could have more steps than the kernels round.
+void DotConv::check_range(int k, const int8_t* integers, double start, double scale) const {
+  double largest = std::abs(start);
+  for (int i = 0; i < geometry_.group_inputs() * geometry_.taps(); i++)
+    largest += 255.0 * std::abs(integers[i]);
+  double steps = largest * scale;
+  if (numbers_.residual) steps += 255.0 * numbers_.residual->scale / numbers_.dst.scale;
+  if (steps < kMostSteps) return;
+  throw core::Error(core::ErrorCode::kCheckpointInvalid,
+                    "The scales of channel " + std::to_string(k) +
+                        " are too far apart: results could be over 2^31 times the scale of the output.");
 }
 
 // What a channel's sum is for an image of nothing but the mean, which is 0 once it is normalised; 0 where the

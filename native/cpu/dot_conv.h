@@ -54,6 +54,7 @@ class DotConv final : public Convolution {
   template <typename Number>
   void place(const Strip& strip, int k, const Number* channel);
   double round_weights(float* weights, int8_t* integers, double bias) const;
+  void check_range(int k, const int8_t* integers, double start, double scale) const;
   double zeros(const int8_t* integers) const;
   size_t panel_bytes(const Strip& strip) const;
   DotOutput output(void* dst, const void* residual) const;
