@@ -6,9 +6,15 @@ import { writeAtomically } from './files/atomic-file.ts'
 import type { Preprocessing } from './image/preprocess.ts'
 import type { Activation } from './model/activation.ts'
 import { type Architecture, networkOf } from './model/architecture.ts'
+import type { Network } from './model/graph.ts'
 import { activationKey, architectureKey } from './weights/checkpoint/checkpoint.ts'
 import { recordPath } from './weights/checkpoint/record-path.ts'
 import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
+import {
+  type SaveQuantisedOptions,
+  saveQuantisedNames,
+  saveQuantisedNetwork,
+} from './weights/save-quantised.ts'
 import type { WeightSource } from './weights/source.ts'
 
 /** The model to save: an {@link OpenModel}, or a network of your own. */
@@ -29,22 +35,45 @@ export interface SavedModel {
  */
 export async function saveModel(
   path: string,
-  { architecture, weights, labels, activation, preprocessing }: SavedModel,
+  model: SavedModel,
   saveOptions: SaveOptions = {},
 ): Promise<void> {
   checkNames(saveOptions, saveOptionNames)
   const { folded = false, metadata, ...options } = saveOptions
+  await save(path, model, folded, (network, told) =>
+    saveNetwork(path, network, model.weights, { ...options, folded, metadata: { ...metadata, ...told } }),
+  )
+}
+
+/**
+ * Writes a quantized model, as {@link saveModel} does: with batch norms folded and the weights of operations in int8 as integers.
+ *
+ * @throws ResidualError CHECKPOINT_MISMATCH for a quantization that is not of this model, and what {@link saveModel} throws
+ */
+export async function saveQuantisedModel(
+  path: string,
+  model: SavedModel,
+  saveOptions: SaveQuantisedOptions,
+): Promise<void> {
+  checkNames(saveOptions, saveQuantisedNames)
+  const { metadata, ...options } = saveOptions
+  await save(path, model, true, (network, told) =>
+    saveQuantisedNetwork(path, network, model.weights, { ...options, metadata: { ...metadata, ...told } }),
+  )
+}
+
+/** Calls `write` with the network and with what its file is to say of it, then writes the record. */
+async function save(
+  path: string,
+  { architecture, labels, activation, preprocessing }: SavedModel,
+  folded: boolean,
+  write: (network: Network, told: { readonly [key: string]: string }) => Promise<void>,
+): Promise<void> {
   if (!path.endsWith('.safetensors')) throw outOfRange("a name that ends in '.safetensors'", 'path', path)
-  const network = networkOf(architecture)
   const saved = folded ? { ...architecture, epsilon: 0 } : architecture // of the identities that remain
-  await saveNetwork(path, network, weights, {
-    ...options,
-    folded,
-    metadata: {
-      ...metadata,
-      [architectureKey]: JSON.stringify(saved),
-      ...(activation && { [activationKey]: activation }),
-    },
+  await write(networkOf(architecture), {
+    [architectureKey]: JSON.stringify(saved),
+    ...(activation && { [activationKey]: activation }),
   })
   const record = { architecture: saved, labels, activation, preprocessing }
   await writeAtomically(recordPath(path), handle => handle.writeFile(`${JSON.stringify(record, null, 2)}\n`))

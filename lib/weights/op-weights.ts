@@ -39,6 +39,12 @@ export interface OpWeights extends ChannelFactors {
   readonly type: StoredType
 }
 
+/** One operation's weights as integers: those of an output channel stand for that many times its scale. */
+export interface QuantisedWeights extends ChannelFactors {
+  /** {@link weightShape}, from -127 to 127. */
+  readonly integers: Int8Array
+}
+
 /** Bytes that {@link readOpWeights} needs of memory: none for weights that stay in a file, else those of float32. */
 export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): number {
   return locate(op, source)?.stored ? 0 : product(weightShape(plan, op)) * Float32Array.BYTES_PER_ELEMENT
@@ -46,11 +52,12 @@ export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): n
 
 /**
  * The weights of one operation, from the first of these that applies: their place in a file that the addon reads itself, in the
- * file's type and layout; float32 in `staging` read from that file, in its layout; float32 in `staging` read from the source,
- * which is spread over the window if it is averaged; ones, if each channel passes unchanged.
+ * file's type and layout; float32 in `staging` read from that file, in its layout; integers in `staging` that are averaged;
+ * float32 in `staging` read from the source, which is spread over the window if it is averaged; ones, if each channel passes
+ * unchanged.
  *
  * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, NON_FINITE for a batch norm that does not give finite
- *   numbers, OUT_OF_MEMORY, or whatever reading throws
+ *   numbers, CHECKPOINT_INVALID for integers of a channel whose scale comes to 0, OUT_OF_MEMORY, or whatever reading throws
  */
 export async function readOpWeights(
   plan: Plan,
@@ -60,6 +67,10 @@ export async function readOpWeights(
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
   const name = weightName(op) ?? op.name
+  if (windowOf(op) !== 1) {
+    const quantised = await readQuantised(plan, op, source)
+    if (quantised) return staged(quantised, staging.take(quantised.integers.length, op.name))
+  }
   const { layout, stored, read }: Located = locate(op, source) ?? {
     layout: 'KCRS',
     stored: undefined,
@@ -73,7 +84,61 @@ export async function readOpWeights(
         read,
         staging.take(product(shape) * Float32Array.BYTES_PER_ELEMENT, op.name),
       )
-  return { ...weights, layout, ...(await readFactors(op, source, shape[0]!)) }
+  const factors = await readFactors(op, source, shape[0]!)
+  if (!stored?.readScales) return { ...weights, layout, ...factors }
+  return { ...weights, layout, ...scaled(factors, await stored.readScales(), name, source) }
+}
+
+/** Integers as the addon takes them, in `memory` of as many bytes. */
+function staged({ integers, ...factors }: QuantisedWeights, memory: Uint8Array<ArrayBuffer>): OpWeights {
+  memory.set(new Uint8Array(integers.buffer, integers.byteOffset, integers.length))
+  return { stored: memory, type: 'I8', layout: 'KCRS', ...factors }
+}
+
+/**
+ * One operation's weights as the integers that its file has, in an array that the caller owns; undefined if they are not
+ * quantized. Averaged ones are spread over the window, and the scales divided.
+ *
+ * @throws ResidualError what {@link readOpWeights} throws
+ */
+export async function readQuantised(
+  plan: Plan,
+  op: WeightedOp,
+  source: WeightSource,
+): Promise<QuantisedWeights | undefined> {
+  const [name, { file, locate: find } = {}] = [weightName(op), storedOf(source)]
+  const found = name === null ? undefined : find?.(name)
+  const tensor = found && (await file?.readIntegers?.(found.name))
+  if (name === null || !tensor) return undefined
+  const [shape, pixels] = [weightShape(plan, op), windowOf(op)]
+  const { integers } = tensor
+  checkLength(name, source, integers.length, product(shape) / pixels)
+  const factors = await readFactors(op, source, shape[0]!)
+  const scales = Float64Array.from(tensor.scales, scale => scale / pixels)
+  return {
+    integers:
+      pixels === 1
+        ? integers
+        : Int8Array.from({ length: integers.length * pixels }, (_, i) => integers[Math.floor(i / pixels)]!),
+    ...scaled(factors, scales, name, source),
+  }
+}
+
+/** The factors of channels whose integers have `scales`. */
+function scaled(
+  { scale, bias }: ChannelFactors,
+  scales: Float32Array | Float64Array,
+  name: string,
+  source: WeightSource,
+): ChannelFactors {
+  checkLength(name, source, scales.length, scale.length)
+  const both = scale.map((factor, k) => factor * scales[k]!)
+  const zero = both.indexOf(0)
+  if (zero < 0) return { scale: both, bias }
+  throw new ResidualError(
+    'CHECKPOINT_INVALID',
+    `'${name}' of ${source.description} is quantized, and the scale of its channel ${zero} comes to 0.`,
+  )
 }
 
 /** Weights that stay in their file. */

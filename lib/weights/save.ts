@@ -4,6 +4,7 @@ import { checkNames, type Names } from '../base/options.ts'
 import type { Network } from '../model/graph.ts'
 import { lower } from '../model/lower.ts'
 import { parametersOf } from '../model/parameters.ts'
+import type { Plan } from '../model/plan.ts'
 import {
   type DeferredTensor,
   type WriteOptions,
@@ -50,24 +51,49 @@ function withoutAverage(op: WeightedOp): WeightedOp {
   return { ...convolution, kernel: 1 }
 }
 
-function foldedTensors(network: Network, weights: WeightSource): DeferredTensor[] {
+/** The plan of a network whose batch norms are folded when it is saved. */
+export function foldingPlan(network: Network): Plan {
   const perChannel = (value: number) => new Array(network.graph.channels[0]!).fill(value)
-  const plan = lower(network, { height: anySide, width: anySide, mean: perChannel(0), std: perChannel(1) })
-  return plan.ops.filter(takesWeights).flatMap((lowered: WeightedOp) => {
-    const op = withoutAverage(lowered)
-    const shape = weightShape(plan, op)
-    let bias: Float32Array | undefined // read with the weights, which are written just before it
+  return lower(network, { height: anySide, width: anySide, mean: perChannel(0), std: perChannel(1) })
+}
+
+/** An operation's folded weights, as a file has them. */
+export interface FoldedOp {
+  /** Of the weights. */
+  readonly shape: readonly number[]
+  readonly read: () => Promise<{ readonly weight: Float32Array; readonly bias: Float32Array }>
+}
+
+/** What is read for one tensor of an operation of `plan` is kept for its others, which are written next. */
+export function foldedOp(plan: Plan, lowered: WeightedOp, weights: WeightSource, last: LastRead): FoldedOp {
+  const op = withoutAverage(lowered)
+  return {
+    shape: weightShape(plan, op),
+    read: () => last.of(lowered, () => readFolded(plan, op, weights)),
+  }
+}
+
+/** The result of the last reading. */
+export class LastRead {
+  #key: unknown
+  #result: Promise<unknown> | undefined
+
+  of<T>(key: unknown, read: () => Promise<T>): Promise<T> {
+    if (this.#key !== key) {
+      this.#key = key
+      this.#result = read()
+    }
+    return this.#result as Promise<T>
+  }
+}
+
+function foldedTensors(network: Network, weights: WeightSource): DeferredTensor[] {
+  const [plan, last] = [foldingPlan(network), new LastRead()]
+  return plan.ops.filter(takesWeights).flatMap((op: WeightedOp) => {
+    const { shape, read } = foldedOp(plan, op, weights, last)
     return [
-      {
-        name: `${op.name}.weight`,
-        shape,
-        read: async () => {
-          const both = await readFolded(plan, op, weights)
-          bias = both.bias
-          return both.weight
-        },
-      },
-      { name: `${op.name}.bias`, shape: shape.slice(0, 1), read: async () => bias! },
+      { name: `${op.name}.weight`, shape, read: async () => (await read()).weight },
+      { name: `${op.name}.bias`, shape: shape.slice(0, 1), read: async () => (await read()).bias },
     ]
   })
 }

@@ -3,6 +3,7 @@ import { types } from 'node:util'
 import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import type { Parameter } from '../model/parameters.ts'
 import { product } from '../model/product.ts'
+import type { Quantization } from '../model/quantization.ts'
 
 /** Named float32 tensors, read one at a time. */
 export interface WeightSource {
@@ -11,6 +12,8 @@ export interface WeightSource {
   names(): Iterable<string>
   /** Undefined if there is no tensor of that name. */
   shape(name: string): readonly number[] | undefined
+  /** How the network is computed in int8, if these are the weights of a quantized model. */
+  readonly quantization?: Quantization
   /** The file's own name for it, if that may differ. */
   origin?(name: string): string | undefined
   /**

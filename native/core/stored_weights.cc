@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/error.h"
 
@@ -30,7 +31,6 @@ constexpr uint32_t kExponent = 0x7f800000;     // of infinity and NaN alone: all
 
 float to_float(float value) { return value; }
 float to_float(double value) { return static_cast<float>(value); }
-float to_float(int8_t value) { return value; }
 
 struct Half {
   uint16_t bits;
@@ -47,6 +47,11 @@ float to_float(Half half) {
   const uint32_t sign = uint32_t(half.bits & 0x8000) << 16;
   return float_of_bits((magnitude < 0x0f800000 ? finite : not_finite) | sign);
 }
+
+struct Integer {
+  int8_t value;
+};
+float to_float(Integer integer) { return integer.value; }
 
 float to_float(BFloat16 value) { return float_of_bits(uint32_t(value.bits) << 16); }
 
@@ -79,6 +84,13 @@ void check_finite(const float* numbers, size_t count, const ChannelOf& channel_o
                                          " comes to " + name_of(*culprit) + ".");
 }
 
+// Throws CHECKPOINT_INVALID where one of `count` integers of channel `k` is -128, which has no opposite.
+void check_integers(const int8_t* integers, size_t count, size_t k) {
+  if (!std::memchr(integers, 0x80, count)) return;
+  throw Error(ErrorCode::kCheckpointInvalid,
+              "A weight of channel " + std::to_string(k) + " is the integer -128, outside -127 to 127.");
+}
+
 // Calls `fold` with a number of the type.
 template <typename Fold>
 void of_type(StoredType type, const Fold& fold) {
@@ -90,7 +102,7 @@ void of_type(StoredType type, const Fold& fold) {
     case StoredType::kF64:
       return fold(double());
     case StoredType::kI8:
-      return fold(int8_t());
+      return fold(Integer());
     default:
       return fold(float());
   }
@@ -144,6 +156,7 @@ void StoredWeights::fold_from(float* to, size_t first, size_t count, size_t begi
   const Stored* from = reinterpret_cast<const Stored*>(stored(first, count, each)) + begin;
   for (size_t k = first; k < first + count; k++, to += size, from += each) {
     const double scale = scale_[k];
+    if constexpr (std::is_same_v<Stored, Integer>) check_integers(&from->value, size, k);
     uint32_t not_finite = 0;
     for (size_t i = 0; i < size; i++) {
       to[i] = static_cast<float>(double(to_float(from[i])) * scale);
@@ -200,18 +213,8 @@ void StoredWeights::fold_inputs(float* to, size_t tap, size_t first, size_t coun
 
 void StoredWeights::integers(int8_t* to, size_t first, size_t count) {
   const size_t each = shape_.inputs * shape_.taps;
-  if (layout() == WeightLayout::kKCRS) {
-    std::memcpy(to, stored(first, count, each), count * each);
-  } else {
-    const auto* const from = reinterpret_cast<const int8_t*>(stored(0, each, shape_.outputs));
-    for (size_t k = 0; k < count; k++)
-      for (size_t c = 0; c < shape_.inputs; c++)
-        for (size_t tap = 0; tap < shape_.taps; tap++)
-          *to++ = from[(tap * shape_.inputs + c) * shape_.outputs + first + k];
-    to -= count * each;
-  }
-  if (std::find(to, to + count * each, int8_t(-128)) != to + count * each)
-    throw Error(ErrorCode::kCheckpointInvalid, "A quantised weight is -128, below the least of -127.");
+  std::memcpy(to, stored(first, count, each), count * each);
+  for (size_t k = first; k < first + count; k++) check_integers(to + (k - first) * each, each, k);
 }
 
 }  // namespace residual::core

@@ -12,6 +12,7 @@
 
 namespace residual::core {
 
+// kI8: integers from -127 to 127.
 enum class StoredType { kF32, kF16, kBF16, kF64, kI8 };
 
 // By the name safetensors has for it; nothing for a type weights cannot have.
@@ -32,8 +33,8 @@ struct WeightPlace {
 
 // One operation's weights as they are stored, and what each output channel is to be multiplied by. Each
 // number is rounded to float32 (only F64 has to be), multiplied in double and rounded once more. What was
-// read of a file is kept until something else is wanted. For one thread. Both ways to fold throw NON_FINITE,
-// FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before.
+// read of a file is kept until something else is wanted. For one thread. What reads throws NON_FINITE,
+// FILE_NOT_FOUND where reading fails, CHECKPOINT_INVALID where the file ends before or an integer is -128.
 class StoredWeights {
  public:
   // What `place` and `scale`, [K], refer to must outlive it.
@@ -41,6 +42,10 @@ class StoredWeights {
 
   const WeightShape& shape() const { return shape_; }
   WeightLayout layout() const { return place_.layout; }
+
+  // Whether they are integers: those of channel `k` stand for that many times `scale(k)`.
+  bool is_quantised() const { return type_ == StoredType::kI8; }
+  double scale(size_t k) const { return scale_[k]; }
 
   // The numbers [begin, begin + size) of each of `count` output channels from `first` on, of [K][C*R*S], to
   // `to`, [count][size]. Reads those channels whole; of RSCK, everything.
@@ -50,12 +55,8 @@ class StoredWeights {
   // one tap, to `to`, [count][K].
   void fold_inputs(float* to, size_t tap, size_t first, size_t count);
 
-  // Whether they are stored as int8: each channel's integers stand for so many times its scale.
-  bool is_quantised() const { return type_ == StoredType::kI8; }
-  double scale(size_t channel) const { return scale_[channel]; }
-
-  // The integers of `count` output channels from `first` on, to `to`, [count][C/groups][R*S]. Throws
-  // CHECKPOINT_INVALID for -128, which no quantised weight is.
+  // Of quantised ones, which are always KCRS: the integers of `count` output channels from `first` on as they
+  // are, to `to`, [count][C*R*S].
   void integers(int8_t* to, size_t first, size_t count);
 
  private:

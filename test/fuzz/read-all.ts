@@ -1,5 +1,6 @@
 // Reads everything in an opened checkpoint, including the way the addon would.
 import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
+import { scaleIntegers } from '../../lib/weights/tensors/quantised-tensor.ts'
 import { storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
 
 /** `bytes` are the whole file. Throws the first problem with a code once all tensors were read, any other at once. */
@@ -10,10 +11,11 @@ export async function readAll(file: Checkpoint, bytes: Uint8Array): Promise<void
       await compare(file, tensor, await file.read(tensor), bytes)
     } catch (error) {
       problem ??= error
-      const { name, code } = error as { name?: string; code?: string }
+      const { name, code, message } = error as { name?: string; code?: string; message: string }
       if (name !== 'ResidualError') throw error
       // Only numbers themselves are the addon's to refuse.
-      if (code !== 'NON_FINITE' && (await isBelieved(file, tensor)))
+      const isOfNumbers = code === 'NON_FINITE' || message.endsWith('outside -127 to 127.')
+      if (!isOfNumbers && (await isBelieved(file, tensor)))
         throw new Error(`'${tensor}' is left to the addon: ${error}`)
     }
   }
@@ -35,7 +37,9 @@ async function compare(
   const there = new Uint8Array(bytes.subarray(place.position, place.position + size)) // aligned
   if (there.length !== size) throw new Error(`'${tensor}' is beyond the end of the file`)
   const read = new Float32Array(values.length)
-  toFloat32(type, there, read)
+  if (type === 'I8')
+    scaleIntegers({ integers: new Int8Array(there.buffer), scales: await stored.readScales!() }, read)
+  else toFloat32(type, there, read)
   if (read.some((value, i) => !Object.is(value, values[i])))
     throw new Error(`'${tensor}' is not what lies there`)
 }
@@ -43,8 +47,8 @@ async function compare(
 async function isBelieved(file: Checkpoint, tensor: string): Promise<boolean> {
   const stored = file.stored?.(tensor)
   if (!stored) return false
-  const checked = stored.check?.() ?? Promise.resolve()
-  return await checked.then(
+  const checked = [stored.check?.(), stored.readScales?.()]
+  return await Promise.all(checked).then(
     () => true,
     () => false,
   )

@@ -18,31 +18,23 @@ import {
 } from '../../lib/index.ts'
 import { checkPlan } from '../../lib/model/check-plan.ts'
 import { type Op, operandsOf, rowOf } from '../../lib/model/ops.ts'
-import type { Quantization, QuantizedValue } from '../../lib/model/quantization.ts'
+import type { Quantization } from '../../lib/model/quantization.ts'
 import { reducedPlan } from '../../lib/model/reduce.ts'
 import { Picker, randomNetwork } from '../fuzz/random-network.ts'
 import { seeded } from '../support/files.ts'
 import { opCases } from '../support/op-cases.ts'
+import { quantizationOf } from '../support/quantizations.ts'
 import { tinyPlan } from '../support/tiny.ts'
 
 const unit = (channels: number) => ({ mean: Array(channels).fill(0.5), std: Array(channels).fill(0.25) })
 const lowered = (network: Network, size = 64): Plan =>
   lower(network, { height: size, width: size, ...unit(network.graph.channels[0]!) })
 
-/** A scale for every value that may be read in int8, all different. */
-function quantized(plan: Plan, kept: Quantization['kept'] = {}): Quantization {
-  const values = plan.ops.flatMap((op, i): [string, QuantizedValue][] => {
-    if (op.kind === 'normalize') return [[op.name, { type: 'uint8', scale: 1 }]]
-    const isPositive = op.kind === 'conv' && op.relu
-    return [[op.name, { type: isPositive ? 'uint8' : 'int8', scale: (i + 1) / 64 }]]
-  })
-  return { values: Object.fromEntries(values), kept }
-}
-
 const int8 = (
   plan: Plan,
   { kept = {}, bf16 = true, ...changes }: Partial<Quantization> & { bf16?: boolean } = {},
-) => reducedPlan(plan, { precision: 'int8', quantization: { ...quantized(plan, kept), ...changes }, bf16 })
+) =>
+  reducedPlan(plan, { precision: 'int8', quantization: { ...quantizationOf(plan, kept), ...changes }, bf16 })
 
 const precisionsOf = (plan: Plan, values: readonly number[]) =>
   values.map(value => plan.values[value]!.precision ?? 'fp32')
@@ -153,7 +145,7 @@ describe('a plan in fewer bits', () => {
       const kept: { [op: string]: 'bf16' | 'fp32' } = {}
       for (const op of plan.ops)
         if (rowOf(op).weighted && pick.below(3) === 0) kept[op.name] = pick.from(['bf16', 'fp32'])
-      const values = { ...quantized(plan).values }
+      const values = { ...quantizationOf(plan).values }
       if (pick.below(3) === 0) values.normalize = { type: 'int8', scale: 0.125 }
       const reduced =
         pick.below(4) === 0
@@ -248,7 +240,7 @@ describe('a plan in fewer bits', () => {
 
   it('quantizes normalised images that have a scale', () => {
     const given = lowered(resnet({ layers: 18 }))
-    const values = { ...quantized(given).values, normalize: { type: 'int8', scale: 0.02 } } as const
+    const values = { ...quantizationOf(given).values, normalize: { type: 'int8', scale: 0.02 } } as const
     const plan = int8(given, { values })
     expect([kindsOf(plan, 'normalize'), kindsOf(plan, 'conv1')]).toEqual([' -> fp32', 'int8 -> uint8'])
     expect(conversions(plan)[0]).toBe('normalize.int8')
@@ -270,7 +262,7 @@ describe('a plan in fewer bits', () => {
   it('writes fp32 where nothing reads a value in int8, or it has no scale', () => {
     const given = tinyPlan
     const { [given.ops.findLast(({ kind }) => kind === 'conv')!.name]: _, ...values } =
-      quantized(given).values
+      quantizationOf(given).values
     const plan = int8(given, { values })
     expect(kindsOf(plan, 'block.conv3')).toBe('uint8 + int8 -> fp32')
     expect(kindsOf(int8(given), 'block.conv3')).toBe('uint8 + int8 -> uint8')
@@ -284,12 +276,12 @@ describe('a plan in fewer bits', () => {
     ['keeps a pool', { kept: { softmax: 'bf16' } }, /keeps 'softmax', which has no weights/],
     [
       'keeps negative numbers as uint8',
-      { values: { ...quantized(tinyPlan).values, fc: { type: 'uint8', scale: 1 } } },
+      { values: { ...quantizationOf(tinyPlan).values, fc: { type: 'uint8', scale: 1 } } },
       /keeps 'fc' as uint8/,
     ],
     [
       'scales bytes',
-      { values: { ...quantized(tinyPlan).values, normalize: { type: 'uint8', scale: 0.5 } } },
+      { values: { ...quantizationOf(tinyPlan).values, normalize: { type: 'uint8', scale: 0.5 } } },
       /bytes a scale of 0\.5/,
     ],
   ])('is refused of a quantization that %s', (_, changes, message) => {
@@ -297,7 +289,7 @@ describe('a plan in fewer bits', () => {
     const reduce = () =>
       reducedPlan(tinyPlan, {
         precision: 'int8',
-        quantization: { ...quantized(tinyPlan), ...changes, kept },
+        quantization: { ...quantizationOf(tinyPlan), ...changes, kept },
         bf16: true,
       })
     expect(reduce).toThrow(message)

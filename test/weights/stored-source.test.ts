@@ -19,7 +19,7 @@ import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import type { NativeSession } from '../../lib/runtime/native.ts'
 import type { StoredTensor } from '../../lib/weights/checkpoint/stored-tensor.ts'
 import { keepStored } from '../../lib/weights/stored-source.ts'
-import { storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
+import { type FloatType, storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
 import { smallOnnx } from '../support/onnx.ts'
 import { encodeWith, encodings, external } from '../support/onnx-tensors.ts'
@@ -45,7 +45,7 @@ function readAt({ place, type }: StoredTensor, length: number): Float32Array {
   const target = new Uint8Array(length * storedBytes[type])
   expect(readSync(place.descriptor, target, 0, target.length, place.position)).toBe(target.length)
   const result = new Float32Array(length)
-  toFloat32(type, target, result)
+  toFloat32(type as FloatType, target, result)
   return result
 }
 

@@ -7,7 +7,7 @@ import { type ModelOptions, understand } from '../../open-model.ts'
 import { sha256Of } from '../../registry/verify.ts'
 import type { Checkpoint } from '../../weights/checkpoint/checkpoint.ts'
 import { openCheckpoint } from '../../weights/formats/open.ts'
-import { isStoredType } from '../../weights/tensors/stored-type.ts'
+import { isFloatType } from '../../weights/tensors/stored-type.ts'
 import { summarise } from '../../weights/tensors/summary.ts'
 import { type ModelArguments, modelOptionsOf } from '../options/model-options.ts'
 import { sayAll, sayJson } from '../terminal/print.ts'
@@ -67,7 +67,7 @@ async function networkIn(
 async function statsOf(file: Checkpoint): Promise<TensorStats[]> {
   const result: TensorStats[] = []
   for (const [name, { dtype, shape, length }] of file.tensors)
-    if (length > 0 && isStoredType(dtype))
+    if (length > 0 && (isFloatType(dtype) || file.stored?.(name)?.type === 'I8'))
       result.push({ name, dtype, shape, ...summarise(await file.read(name)) })
   return result
 }

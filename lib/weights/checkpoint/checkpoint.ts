@@ -1,5 +1,6 @@
 // The common interface of checkpoints: named tensors, read one at a time, whatever the file format.
 
+import type { QuantisedTensor } from '../tensors/quantised-tensor.ts'
 import type { StoredTensor } from './stored-tensor.ts'
 
 /** A file's description of one tensor. */
@@ -21,8 +22,8 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, CheckpointTensor>
 
   /**
-   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded. It may be read into
-   * `into`, which is then the result, if that has the right length.
+   * One tensor as float32, row-major in the order of its shape; the caller owns it. F64 is rounded, and quantized ones are
+   * multiplied by their scales. It may be read into `into`, which is then the result, if that has the right length.
    *
    * @throws ResidualError TENSOR_NOT_FOUND, NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID for
    *   dtypes that weights cannot have, or a file that has changed since it was opened
@@ -40,6 +41,14 @@ export interface Checkpoint {
    * refuses it.
    */
   stored?(name: string): StoredTensor | undefined
+
+  /**
+   * A quantized tensor as it is stored, of type I8; the caller owns it. Undefined for tensors that are not quantized.
+   *
+   * @throws ResidualError TENSOR_NOT_FOUND, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID for scales that are
+   *   not positive, integers of -128, or a file that has changed since it was opened
+   */
+  readIntegers?(name: string): Promise<QuantisedTensor | undefined>
 
   /**
    * Several small tensors, as {@link read} returns them, in fewer reads. It need not check whether the file has changed: see

@@ -1,6 +1,6 @@
 // Reading stored numbers of any type as float32, in pieces, so that they are never in memory twice.
 
-import { type StoredType, storedBytes, toFloat32 } from '../tensors/stored-type.ts'
+import { type FloatType, storedBytes, toFloat32 } from '../tensors/stored-type.ts'
 import type { ByteSource } from './checkpoint-file.ts'
 
 const chunkBytes = 4 << 20
@@ -13,7 +13,7 @@ const chunkBytes = 4 << 20
 export async function readFloats(
   file: ByteSource,
   at: number,
-  type: StoredType,
+  type: FloatType,
   result: Float32Array,
 ): Promise<void> {
   if (type === 'F32')

@@ -8,6 +8,12 @@ export interface StoredTensor {
   readonly place: FilePlace
   readonly type: StoredType
   /**
+   * Of type I8: what the integers of each channel are multiplied by.
+   *
+   * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID if they are not positive numbers
+   */
+  readonly readScales?: () => Promise<Float32Array>
+  /**
    * Present if the file has a checksum: await it before trusting the numbers.
    *
    * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID if the checksum does not match

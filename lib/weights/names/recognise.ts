@@ -29,7 +29,8 @@ export interface Recognised {
  * of the architecture: it is trusted, and if it has `layers`, nothing is inferred. `wanted` is the prefix of the network's names,
  * if the file holds more than that network.
  *
- * @throws ResidualError CHECKPOINT_MISMATCH if the file holds no supported ResNet, or a different one from `known`
+ * @throws ResidualError CHECKPOINT_MISMATCH if the file holds no supported ResNet, or a different one from `known`;
+ *   CHECKPOINT_INVALID if it states a malformed quantization
  */
 export function recognise(file: Checkpoint, known: Partial<Architecture> = {}, wanted?: string): Recognised {
   try {

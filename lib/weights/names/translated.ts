@@ -2,6 +2,7 @@
 import { ResidualError } from '../../errors.ts'
 import { product } from '../../model/product.ts'
 import type { Checkpoint } from '../checkpoint/checkpoint.ts'
+import { quantizationOf } from '../quantization-of.ts'
 import { tensorNotFound, type WeightSource } from '../source.ts'
 import { keepStored } from '../stored-source.ts'
 import { isOfTraining } from './extra-tensors.ts'
@@ -26,6 +27,8 @@ const identity: { readonly [part in TensorRole]?: number } = { gamma: 1, beta: 0
 /**
  * The tensors with `prefix` in a file of `scheme`. Any name may be read; `names()` lists those of `ours`, the names a network
  * needs, as far as the file has them, followed by the file's unused tensors under their own names.
+ *
+ * @throws ResidualError CHECKPOINT_INVALID if the file states a malformed quantization
  */
 export function translate(
   file: Checkpoint,
@@ -42,8 +45,10 @@ export function translate(
     const recipe = recipeOf(name)
     return recipe && shapeOf(recipe, file)
   }
+  const quantization = quantizationOf(file)
   const source: WeightSource = {
     description: file.path,
+    ...(quantization && { quantization }),
     names: () => {
       const found = ours.filter(name => shape(name) !== undefined)
       const used = new Set(found.map(recipeOf).flatMap(recipe => [recipe!.own, recipe!.bias, recipe!.factor]))

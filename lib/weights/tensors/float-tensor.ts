@@ -1,4 +1,4 @@
-// Checks of a tensor that was read: it fits into memory and every number is finite.
+// Memory for a tensor that is read, and the check that every number is finite.
 import { ResidualError } from '../../errors.ts'
 import { indexOutside } from './float16.ts'
 
@@ -17,10 +17,21 @@ export function allocateFloats(
   try {
     return new Float32Array(length)
   } catch (cause) {
-    const problem = `'${name}' in ${path} needs ${length * 4} bytes as float32, more than is available`
-    throw new ResidualError('OUT_OF_MEMORY', `${problem}.`, { cause })
+    throw outOfMemory(`'${name}' in ${path} needs ${length * 4} bytes as float32`, cause)
   }
 }
+
+/** @throws ResidualError OUT_OF_MEMORY */
+export function allocateIntegers(name: string, length: number, path: string): Int8Array<ArrayBuffer> {
+  try {
+    return new Int8Array(length)
+  } catch (cause) {
+    throw outOfMemory(`'${name}' in ${path} needs ${length} bytes`, cause)
+  }
+}
+
+const outOfMemory = (need: string, cause: unknown) =>
+  new ResidualError('OUT_OF_MEMORY', `${need}, more than is available.`, { cause })
 
 /**
  * Returns `values`.

@@ -6,7 +6,7 @@ import type { Checkpoint } from '../../../lib/weights/checkpoint/checkpoint.ts'
 import { mostNumbers, partBytes, partsOf } from '../../../lib/weights/formats/hdf5/data.ts'
 import { Hdf5Library } from '../../../lib/weights/formats/hdf5/library.ts'
 import { isHdf5, openKerasArchive, openKerasHdf5 } from '../../../lib/weights/formats/keras/open-keras.ts'
-import { type StoredType, storedBytes } from '../../../lib/weights/tensors/stored-type.ts'
+import { type FloatType, storedBytes } from '../../../lib/weights/tensors/stored-type.ts'
 import { temporaryFolder } from '../../support/files.ts'
 import { someFloats, writeHdf5 } from '../../support/hdf5.ts'
 import { zip } from '../../support/raw-zip.ts'
@@ -436,7 +436,7 @@ it.each([
 )
 
 it.each(Object.entries(storedBytes))('has room for a part of a dataset of %s', (type, bytes) => {
-  const numbers = mostNumbers(type as StoredType)
+  const numbers = mostNumbers(type as FloatType)
   expect(Number.isInteger(numbers)).toBe(true)
   expect(numbers * Math.max(bytes, Float32Array.BYTES_PER_ELEMENT)).toBeLessThanOrEqual(partBytes)
 })

@@ -118,7 +118,7 @@ describe('openSafetensors', () => {
     expect(file.tensors.get('n')).toMatchObject({ dtype: 'I64', length: 1 })
     await expect(file.read('n')).rejects.toMatchObject({
       code: 'CHECKPOINT_INVALID',
-      message: expect.stringContaining("'n' is I64; weights must be F32, F16, BF16 or F64"),
+      message: expect.stringContaining("'n' is I64; weights must be F32, F16, BF16, F64, or I8 with scales"),
     })
   })
 

@@ -1,7 +1,7 @@
 // Reading a dataset as float32 in parts of one dimension, so that the library never holds all of it.
 
 import { product } from '../../../model/product.ts'
-import { isStoredType, type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
+import { type FloatType, isFloatType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import type { Dataset, DatasetPart } from './dataset.ts'
 import { type Hdf5Module, pathOf } from './tree.ts'
 
@@ -9,7 +9,7 @@ import { type Hdf5Module, pathOf } from './tree.ts'
 export const partBytes = 4 << 20
 
 /** The most numbers in a part of a dataset. */
-export function mostNumbers(type: StoredType): number {
+export function mostNumbers(type: FloatType): number {
   return partBytes / Math.max(storedBytes[type], Float32Array.BYTES_PER_ELEMENT)
 }
 
@@ -58,7 +58,7 @@ export function readFloats(
   memory: ArrayBuffer,
 ): void {
   const name = path.join('/')
-  if (!isStoredType(dtype)) throw new Error(`'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
+  if (!isFloatType(dtype)) throw new Error(`'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
   const bytes = part.length * storedBytes[dtype]
   const pointer = module._malloc(bytes)
   if (pointer === 0) throw new Error('the HDF5 library is out of memory')

@@ -2,7 +2,7 @@
 // last.
 import type { Metadata } from 'h5wasm'
 import { product } from '../../../model/product.ts'
-import { isStoredType, storedBytes } from '../../tensors/stored-type.ts'
+import { isFloatType, storedBytes } from '../../tensors/stored-type.ts'
 import { readPart } from './data.ts'
 import type { Dataset } from './dataset.ts'
 import type { FileDevice } from './file-device.ts'
@@ -16,8 +16,7 @@ export function locate(
   { path, shape, dtype }: Omit<Dataset, 'at'>,
   { chunks, littleEndian, type }: Metadata,
 ): number | undefined {
-  if (!isStoredType(dtype) || chunks !== null || !(littleEndian || type === typeClass.opaque))
-    return undefined
+  if (!isFloatType(dtype) || chunks !== null || !(littleEndian || type === typeClass.opaque)) return undefined
   const size = storedBytes[dtype]
   const bytes = product(shape) * size
   if (bytes === 0) return device.offset

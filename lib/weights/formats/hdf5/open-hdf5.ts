@@ -6,7 +6,7 @@ import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import type { CheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import { unreadable } from '../../checkpoint/read-fully.ts'
 import { allocateFloats } from '../../tensors/float-tensor.ts'
-import { isStoredType } from '../../tensors/stored-type.ts'
+import { isFloatType } from '../../tensors/stored-type.ts'
 import { mostNumbers, partsOf } from './data.ts'
 import type { Dataset, Tree } from './dataset.ts'
 import { Hdf5Library, LibraryLost } from './library.ts'
@@ -69,7 +69,7 @@ export class Hdf5File {
     if (this.#closed) throw unreadable(this.path, new Error('it is closed'))
     const { path, shape, dtype } = dataset
     const name = path.join('/')
-    if (!isStoredType(dtype))
+    if (!isFloatType(dtype))
       throw invalidCheckpoint(this, `'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
     const result = allocateFloats(name, product(shape), this.path, into)
     let done = 0

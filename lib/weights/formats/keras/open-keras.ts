@@ -14,7 +14,7 @@ import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import { type CheckpointFile, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import { tensorNotFound } from '../../source.ts'
 import { checkFinite } from '../../tensors/float-tensor.ts'
-import { isStoredType, storedBytes } from '../../tensors/stored-type.ts'
+import { isFloatType, storedBytes } from '../../tensors/stored-type.ts'
 import type { Dataset } from '../hdf5/dataset.ts'
 import type { Hdf5Library } from '../hdf5/library.ts'
 import { type Hdf5File, hdf5Signature, openHdf5 } from '../hdf5/open-hdf5.ts'
@@ -121,8 +121,8 @@ async function checkpointOf(file: Hdf5File, { model, training, said = [] }: Arou
 function viewsOf(datasets: ReadonlyMap<string, Dataset>): Map<string, TensorView<FileBytes>> | undefined {
   const views = new Map<string, TensorView<FileBytes>>()
   for (const [name, { shape, dtype, at }] of datasets) {
-    const bytes = isStoredType(dtype) ? product(shape) * storedBytes[dtype] : 0
-    if (at === undefined && isStoredType(dtype)) return undefined // others are refused when they are read
+    const bytes = isFloatType(dtype) ? product(shape) * storedBytes[dtype] : 0
+    if (at === undefined && isFloatType(dtype)) return undefined // others are refused when they are read
     const data = new FileBytes(at ?? 0, bytes)
     views.set(name, new TensorView(data, dtype, /*swapped=*/ false, shape, denseStrides(shape), 0))
   }

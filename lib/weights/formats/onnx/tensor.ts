@@ -3,7 +3,7 @@ import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint
 import { readFloats } from '../../checkpoint/read-floats.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
-import { isStoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
+import { isFloatType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import { siblingFile } from '../sibling-file.ts'
 import type { Field, Range, Wire } from './wire.ts'
 
@@ -69,7 +69,7 @@ export async function parseTensor(wire: Wire, range: Range, externals: ExternalF
   else if (dtype === 'F32') data = inside(all(4))
   else if (dtype === 'F64') data = inside(all(10))
   else data = inside(all(5), true)
-  if (isStoredType(dtype)) {
+  if (isFloatType(dtype)) {
     if (data.parts.some(part => 'kind' in part && part.kind !== 'bytes')) throw fail('has unpacked numbers')
     const bytes = data.parts.reduce((sum, { begin, end }) => sum + end - begin, 0)
     if (data.packedInts ? bytes < length : bytes !== length * storedBytes[dtype])
@@ -146,7 +146,7 @@ export async function keyAndValue(wire: Wire, range: Range): Promise<[string, st
 export function storedTensor({ dtype, data }: OnnxTensor): StoredTensor | undefined {
   const { descriptor } = data.file
   const [part, ...others] = data.parts
-  if (descriptor === undefined || !part || others.length > 0 || data.packedInts || !isStoredType(dtype))
+  if (descriptor === undefined || !part || others.length > 0 || data.packedInts || !isFloatType(dtype))
     return undefined
   return { place: { descriptor, position: part.begin }, type: dtype }
 }
@@ -162,7 +162,7 @@ export async function readOnnxTensor(
   into?: Float32Array,
 ): Promise<Float32Array> {
   const { file, parts, packedInts } = data
-  if (!isStoredType(dtype)) throw wire.invalid(`'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
+  if (!isFloatType(dtype)) throw wire.invalid(`'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
   const result = allocateFloats(name, length, file.path, into)
   if (packedInts) {
     const bits: number[] = []

@@ -6,8 +6,15 @@ import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint
 import { readFloats } from '../../checkpoint/read-floats.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { tensorNotFound } from '../../source.ts'
-import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
-import { isStoredType, type StoredType, toFloat32 } from '../../tensors/stored-type.ts'
+import { allocateFloats, allocateIntegers, checkFinite } from '../../tensors/float-tensor.ts'
+import {
+  checkIntegers,
+  checkScales,
+  type QuantisedTensor,
+  scaleIntegers,
+  scaleName,
+} from '../../tensors/quantised-tensor.ts'
+import { type FloatType, isFloatType, toFloat32 } from '../../tensors/stored-type.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './header.ts'
 
 const lengthBytes = 8 // the header's length, little-endian, at the beginning of the file
@@ -50,18 +57,33 @@ async function readHeader(file: ByteSource): Promise<{ header: Header; dataStart
 export class Safetensors implements Checkpoint {
   readonly format = 'safetensors'
   readonly metadata: ReadonlyMap<string, string>
+  /** Without the scales of quantized tensors, which are part of those. */
   readonly tensors: ReadonlyMap<string, TensorInfo>
+  /** By the name of the quantized tensor. */
+  readonly #scales = new Map<string, TensorInfo>()
 
   readonly path: string
 
   constructor(
     private readonly file: ByteSource,
-    header: Header,
+    private readonly header: Header,
     private readonly dataStart: number,
   ) {
     this.path = file.path
     this.metadata = header.metadata
-    this.tensors = header.tensors
+    const tensors = new Map(header.tensors)
+    for (const [name, { dtype }] of header.tensors) {
+      const scales = dtype === 'I8' ? header.tensors.get(scaleName(name)) : undefined
+      if (!scales) continue
+      tensors.delete(scales.name)
+      this.#scales.set(name, scales)
+    }
+    this.tensors = tensors
+  }
+
+  /** Whether the file has this tensor, be it only the scales of another. */
+  has(name: string): boolean {
+    return this.header.tensors.has(name)
   }
 
   /**
@@ -72,17 +94,47 @@ export class Safetensors implements Checkpoint {
    */
   async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const info = this.info(name)
-    const type = this.storedType(name)
     const result = allocateFloats(name, info.length, this.path, into)
+    const quantised = await this.readIntegers(name)
+    if (quantised) {
+      scaleIntegers(quantised, result)
+      return checkFinite(name, result, this.path)
+    }
+    const type = this.floatType(name)
     await readFloats(this.file, this.dataStart + info.begin, type, result)
     await this.file.checkUnchanged()
     return checkFinite(name, result, this.path)
   }
 
+  async readIntegers(name: string): Promise<QuantisedTensor | undefined> {
+    const info = this.info(name)
+    if (!this.#scales.has(name)) return undefined
+    const integers = allocateIntegers(name, info.length, this.path)
+    await this.file.read([new Uint8Array(integers.buffer)], this.dataStart + info.begin)
+    const scales = await this.readScales(name)
+    await this.file.checkUnchanged()
+    return { integers: checkIntegers({ path: this.path, format: this.format, name }, integers), scales }
+  }
+
+  /** The scales of a quantized tensor: one for each channel, positive. */
+  private async readScales(name: string): Promise<Float32Array> {
+    const { dtype, shape, begin, length, name: itsName } = this.#scales.get(name)!
+    const { shape: scaled } = this.info(name)
+    const channels = scaled[0] ?? 1
+    if (dtype !== 'F32' || shape.length !== 1 || length !== channels)
+      throw invalid(
+        this.path,
+        `'${itsName}' is ${dtype} [${shape.join(',')}] where F32 [${channels}] is expected, of '${name}' [${scaled.join(',')}]`,
+      )
+    const scales = new Float32Array(length)
+    await this.file.read([new Uint8Array(scales.buffer)], this.dataStart + begin)
+    return checkScales({ path: this.path, format: this.format, name }, scales)
+  }
+
   /** Adjacent tensors are read together. Does not check whether the file has changed. */
   async readTogether(names: readonly string[]): Promise<Float32Array[]> {
     const all = names.map(name => {
-      const [info, type] = [this.info(name), this.storedType(name)]
+      const [info, type] = [this.info(name), this.floatType(name)]
       const result = new Float32Array(info.length)
       const bytes = type === 'F32' ? new Uint8Array(result.buffer) : new Uint8Array(info.end - info.begin)
       return { info, type, result, bytes }
@@ -105,8 +157,10 @@ export class Safetensors implements Checkpoint {
 
   stored(name: string): StoredTensor | undefined {
     const [{ descriptor }, info] = [this.file, this.tensors.get(name)]
-    if (descriptor === undefined || !info || !isStoredType(info.dtype)) return undefined
-    return { place: { descriptor, position: this.dataStart + info.begin }, type: info.dtype }
+    if (descriptor === undefined || !info) return undefined
+    const place = { descriptor, position: this.dataStart + info.begin }
+    if (this.#scales.has(name)) return { place, type: 'I8', readScales: () => this.readScales(name) }
+    return isFloatType(info.dtype) ? { place, type: info.dtype } : undefined
   }
 
   checkUnchanged(): Promise<void> {
@@ -121,11 +175,14 @@ export class Safetensors implements Checkpoint {
   }
 
   /** @throws ResidualError TENSOR_NOT_FOUND, CHECKPOINT_INVALID for types that weights cannot have */
-  private storedType(name: string): StoredType {
+  private floatType(name: string): FloatType {
     const { dtype } = this.info(name)
-    if (!isStoredType(dtype))
-      throw invalid(this.path, `'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
-    return dtype
+    if (isFloatType(dtype)) return dtype
+    const missing = dtype === 'I8' ? ` and has no scales, '${scaleName(name)}'` : ''
+    throw invalid(
+      this.path,
+      `'${name}' is ${dtype}${missing}; weights must be F32, F16, BF16, F64, or I8 with scales`,
+    )
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@ import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import { openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { tensorNotFound } from '../../source.ts'
+import type { QuantisedTensor } from '../../tensors/quantised-tensor.ts'
 import { siblingFile } from '../sibling-file.ts'
 import { maxHeaderBytes, type TensorInfo } from './header.ts'
 import { openSafetensors, type Safetensors } from './open-safetensors.ts'
@@ -86,7 +87,7 @@ function tensorsOf(
 ): ReadonlyMap<string, TensorInfo> {
   const fail = (problem: string) => invalidCheckpoint({ path, format }, problem)
   for (const [tensor, shard] of shardOf)
-    if (!shards.get(shard)!.tensors.has(tensor))
+    if (!shards.get(shard)!.has(tensor))
       throw fail(`its index lists '${tensor}' in ${shard}, which does not have it`)
   const tensors = new Map<string, TensorInfo>()
   for (const [shard, { tensors: held }] of shards)
@@ -121,6 +122,10 @@ class ShardedSafetensors implements Checkpoint {
 
   stored(name: string): StoredTensor | undefined {
     return this.#shardOf.get(name)?.stored(name)
+  }
+
+  async readIntegers(name: string): Promise<QuantisedTensor | undefined> {
+    return this.#shard(name).readIntegers(name)
   }
 
   async readTogether(names: readonly string[]): Promise<Float32Array[]> {

@@ -1,7 +1,7 @@
 // Reading a view of a storage as a float32 tensor: the storage is walked forwards, a megabyte at a time.
 import { product } from '../../../model/product.ts'
 import { Staging } from '../../staging.ts'
-import { type StoredType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
+import { type FloatType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import type { DataReader } from './data-reader.ts'
 import type { TensorView } from './tensor-view.ts'
 
@@ -18,7 +18,7 @@ export class ViewMemory {
   }
 
   /** Room for `count` stored numbers and their float32 values; for F32 both are the same memory. */
-  take(count: number, type: StoredType): { readonly stored: Buffer; readonly numbers: Float32Array } {
+  take(count: number, type: FloatType): { readonly stored: Buffer; readonly numbers: Float32Array } {
     const bytes = count * storedBytes[type]
     const at = type === 'F32' ? 0 : Math.ceil(bytes / 4) * 4
     const { buffer, byteOffset } = this.bytes(Math.max(bytes, at + count * 4))
@@ -44,7 +44,7 @@ export function isReadable(view: TensorView): boolean {
 /** Fills `result`, which has the view's length, in row-major order. `memory` holds the current part of the storage. */
 export async function readView(
   view: TensorView,
-  type: StoredType,
+  type: FloatType,
   read: DataReader,
   result: Float32Array,
   memory: ViewMemory,

@@ -6,7 +6,7 @@ import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { tensorNotFound } from '../../source.ts'
 import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
-import { isStoredType, storedBytes } from '../../tensors/stored-type.ts'
+import { isFloatType, storedBytes } from '../../tensors/stored-type.ts'
 import { CheckedBytes, pieceBytes } from './checked-bytes.ts'
 import { readerOf } from './data-reader.ts'
 import { isReadable, readView, ViewMemory } from './read-view.ts'
@@ -48,7 +48,7 @@ export class ViewCheckpoint implements Checkpoint {
     const [{ descriptor }, view] = [this.source, this.#views.get(name)]
     if (descriptor === undefined || !view?.isDense) return undefined
     const { data, dtype, offset } = view
-    if (!(data instanceof FileBytes) || !isStoredType(dtype)) return undefined
+    if (!(data instanceof FileBytes) || !isFloatType(dtype)) return undefined
     const place = { descriptor, position: data.at + offset * storedBytes[dtype] }
     if (!(data instanceof CheckedBytes)) return { place, type: dtype }
     return { place, type: dtype, check: () => this.#check(data) }
@@ -67,7 +67,7 @@ export class ViewCheckpoint implements Checkpoint {
     if (!stored) throw tensorNotFound(name, this.path)
     const view = seen(stored)
     const { dtype, data } = view
-    if (!isStoredType(dtype))
+    if (!isFloatType(dtype))
       throw invalidCheckpoint(this.source, `'${name}' is ${dtype}; weights must be F32, F16, BF16 or F64`)
     if (!isReadable(view)) throw invalidCheckpoint(this.source, `'${name}' is a view that overlaps itself`)
     const result = allocateFloats(name, view.length, this.path, into)

@@ -1,0 +1,78 @@
+// Tensors of 8-bit integers: those of each channel, along the first dimension, stand for that many times the channel's scale.
+import { invalidCheckpoint } from '../checkpoint/checkpoint-error.ts'
+
+export interface QuantisedTensor {
+  /** Row-major, from -127 to 127. */
+  readonly integers: Int8Array
+  /** One per channel, positive. */
+  readonly scales: Float32Array
+}
+
+/** A tensor of integers, for messages. */
+interface Place {
+  readonly name: string
+  readonly path: string
+  readonly format: string
+}
+
+const least = -127 // so that every integer has its opposite
+
+/** The name of the tensor with the scales of the one called `name`. */
+export const scaleName = (name: string) => `${name}_scale`
+
+/**
+ * Returns `scales`.
+ *
+ * @throws ResidualError CHECKPOINT_INVALID unless all are positive numbers
+ */
+export function checkScales(place: Place, scales: Float32Array): Float32Array {
+  const bad = scales.findIndex(scale => !(scale > 0 && Number.isFinite(scale)))
+  if (bad < 0) return scales
+  const name = scaleName(place.name)
+  throw invalidCheckpoint(
+    place,
+    `'${name}' is ${scales[bad]} at index ${bad}, which is not a positive number`,
+  )
+}
+
+/**
+ * Returns `integers`.
+ *
+ * @throws ResidualError CHECKPOINT_INVALID for one of -128
+ */
+export function checkIntegers(place: Place, integers: Int8Array): Int8Array {
+  const bad = integers.indexOf(least - 1)
+  if (bad < 0) return integers
+  throw invalidCheckpoint(place, `'${place.name}' is ${integers[bad]} at index ${bad}, outside -127 to 127`)
+}
+
+/** Writes the numbers that the integers stand for, rounded to float32, to `target`, which is as long. */
+export function scaleIntegers({ integers, scales }: QuantisedTensor, target: Float32Array): void {
+  const perChannel = integers.length / scales.length
+  let i = 0
+  for (const scale of scales) for (const end = i + perChannel; i < end; i++) target[i] = integers[i]! * scale
+}
+
+/**
+ * The integers nearest to `weight`, with the least scales that give no channel, of `weight.length / channels` numbers each, one
+ * outside -127 to 127.
+ */
+export function nearestIntegers(weight: Float32Array, channels: number): QuantisedTensor {
+  const [integers, scales] = [new Int8Array(weight.length), new Float32Array(channels)]
+  const perChannel = weight.length / channels
+  for (let k = 0; k < channels; k++) {
+    const numbers = weight.subarray(k * perChannel, (k + 1) * perChannel)
+    const largest = numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 0)
+    const scale = Math.fround(largest / -least) || 1 // any, if all are 0 or come close to it
+    scales[k] = scale
+    for (let i = 0; i < perChannel; i++) integers[k * perChannel + i] = nearest(numbers[i]! / scale)
+  }
+  return { integers, scales }
+}
+
+/** The nearest integer from -127 to 127, of two the even one. */
+function nearest(x: number): number {
+  const rounded = Math.round(x) // of two the larger one
+  const even = rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded
+  return Math.max(least, Math.min(-least, even))
+}
