@@ -9,13 +9,13 @@ import {
   conv,
   createSession,
   findBackends,
+  type GpuPrecision,
   globalAvgPool,
   input,
   linear,
   lower,
   type Network,
   type Plan,
-  type Precision,
   parametersOf,
   planCost,
   resnet,
@@ -45,7 +45,7 @@ const size = Number(options.size)
 const seconds = Number(options.seconds)
 const unit = { mean: [0, 0, 0], std: [1, 1, 1] }
 
-const open = (plan: Plan, network: Network, precision: Precision, batch: number) =>
+const open = (plan: Plan, network: Network, precision: GpuPrecision, batch: number) =>
   createSession(plan, initialise(parametersOf(network), 1), {
     device: 'cuda',
     deviceIndex: Number(options.device),
@@ -82,7 +82,7 @@ async function throughput(session: Session, pixels: Uint8Array): Promise<number>
 }
 
 /** The ceiling, measured by the extra layers of a longer chain of equal layers, so that everything around them cancels out. */
-async function ceiling(precision: Precision, kind: 'FLOP' | 'byte'): Promise<number> {
+async function ceiling(precision: GpuPrecision, kind: 'FLOP' | 'byte'): Promise<number> {
   const [channels, batch, height] = [2048, 8, 64]
   const chain = (length: number): Network => {
     let x = conv(input(), { name: 'in', channels, kernel: 1 })
@@ -122,7 +122,7 @@ const rows = [
     'of ceiling',
   ],
 ]
-for (const precision of options.precision.split(',') as Precision[]) {
+for (const precision of options.precision.split(',') as GpuPrecision[]) {
   const [flopCeiling, byteCeiling] = [await ceiling(precision, 'FLOP'), await ceiling(precision, 'byte')]
   console.log(
     `${precision}: measured ceilings of ${(flopCeiling / 1e12).toFixed(1)} TFLOP/s and ${(byteCeiling / 1e9).toFixed(0)} GB/s`,

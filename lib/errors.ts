@@ -16,6 +16,8 @@ export const errorCodes = {
   FILE_NOT_FOUND: 'The file does not exist or cannot be read.',
   FILE_WRITE_FAILED: 'The file could not be written; any previous file is unchanged.',
   GPU_INVALID: 'The text does not describe a GPU that cuDNN can compile for.',
+  INPUT_OUT_OF_RANGE:
+    'A number of the input does not stand for a byte, which is what the network takes in int8.',
   INTERNAL: 'A check inside the addon failed. This is a bug in residual.',
   LISTEN_FAILED: 'The server cannot listen on that address and port.',
   METHOD_NOT_ALLOWED: 'The path exists, but not for that method.',

@@ -79,7 +79,7 @@ export {
   type Session,
   type SessionDevice,
 } from './runtime/session.ts'
-export type { Precision, SessionOptions } from './runtime/session-options.ts'
+export type { CpuPrecision, GpuPrecision, Precision, SessionOptions } from './runtime/session-options.ts'
 export { type SavedModel, saveModel } from './save-model.ts'
 export type { Checkpoint, CheckpointTensor } from './weights/checkpoint/checkpoint.ts'
 export type { FilePlace } from './weights/checkpoint/checkpoint-file.ts'

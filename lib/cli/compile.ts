@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { alignColumns } from '../model/format-plan.ts'
 import { type CompileReport, compilePlan, readGpu } from '../runtime/compile.ts'
-import type { Precision } from '../runtime/session-options.ts'
+import type { GpuPrecision } from '../runtime/session-options.ts'
 import { type NetworkArguments, networkOptionsOf } from './options/model-options.ts'
 import { planOf } from './options/named-model.ts'
 import { say, sayAll, sayJson } from './terminal/print.ts'
@@ -10,7 +10,7 @@ import { say, sayAll, sayJson } from './terminal/print.ts'
 export interface CompileArguments extends NetworkArguments {
   readonly gpu: string
   readonly model: string
-  readonly precision: Precision
+  readonly precision: GpuPrecision
   readonly batch: readonly number[]
   readonly out: string
   readonly size: number

@@ -4,7 +4,7 @@ import { packageVersion } from '../base/package-version.ts'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batching/batcher-options.ts'
-import { defaultMaxBatch, precisions } from '../runtime/session-options.ts'
+import { defaultMaxBatch, gpuPrecisions, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
 import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify/classify.ts'
@@ -73,11 +73,7 @@ function commands(exit: (code: number) => void): Command {
     )
     .option('--threads <n>', 'CPU: number of threads (default: all)', positive)
     .option('--exact', 'CPU: slower convolutions with less rounding')
-    .addOption(
-      new Option('--precision <precision>', 'numeric precision on the GPU')
-        .choices([...precisions])
-        .default('fp16'),
-    )
+    .addOption(precisionOption())
     .option('--device-index <n>', "GPU: index of the device, in the driver's order", index, 0)
     .option('--batch <n>', 'largest batch of images', positive, defaultBatch)
     .option('--json', 'print a JSON array with one element per image')
@@ -106,7 +102,7 @@ function commands(exit: (code: number) => void): Command {
     )
     .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152', defaultModel)
     .addOption(
-      new Option('--precision <precision>', 'numeric precision').choices([...precisions]).default('fp16'),
+      new Option('--precision <precision>', 'numeric precision').choices([...gpuPrecisions]).default('fp16'),
     )
     .option('--batch <n,...>', 'batch sizes', positives, [1])
     .requiredOption('--out <folder>', 'folder for the compiled plans, the planCache of a session')
@@ -184,11 +180,7 @@ function commands(exit: (code: number) => void): Command {
     .option('--threads <n>', 'CPU: threads per instance (default: all, shared)', positive)
     .option('--exact', 'CPU: slower convolutions with less rounding')
     .option('--autotune', 'choose the algorithm of each convolution by timing, once per machine')
-    .addOption(
-      new Option('--precision <precision>', 'numeric precision on the GPU')
-        .choices([...precisions])
-        .default('fp16'),
-    )
+    .addOption(precisionOption())
     .option('--device-index <n>', "GPU: index of the device, in the driver's order", index, 0)
     .option('--decoders <n>', 'images decoded at a time', positive)
     .option('--max-body-mib <n>', 'largest request body', positive, defaultLimits.bodyBytes / 2 ** 20)
@@ -220,4 +212,11 @@ function commands(exit: (code: number) => void): Command {
     .action(async options => exit(await bench(options)))
 
   return program
+}
+
+/** Without a default, which depends on the device and the model. */
+function precisionOption(): Option {
+  const text =
+    'numeric precision. GPU: fp16 (default), bf16, tf32, fp32. CPU: fp32 (default), bf16, or int8 (default for models of residual quantize)'
+  return new Option('--precision <precision>', text).choices([...precisions])
 }

@@ -11,7 +11,7 @@ import type { Plan } from '../model/plan.ts'
 import { parseCudnnPlan } from './cuda/cudnn-plan.ts'
 import { compileLibraries } from './cuda/libraries.ts'
 import { addonPath, loadCuda, translatedLater } from './native.ts'
-import { type Precision, precisions } from './session-options.ts'
+import { type GpuPrecision, gpuPrecisions } from './session-options.ts'
 
 const gpuFolder = join(packageRoot, 'gpus')
 
@@ -52,7 +52,7 @@ export interface CompileOptions {
   /** The description, from {@link readGpu}. */
   readonly gpu: string
   /** fp16 unless given. */
-  readonly precision?: Precision
+  readonly precision?: GpuPrecision
   readonly batch: number
   /** The folder for the compiled plans, to be passed to a session as `planCache`. Null: they are compiled and discarded. */
   readonly out: string | null
@@ -103,8 +103,8 @@ export async function compilePlan(plan: Plan, options: CompileOptions): Promise<
   const signal = checkSignal(options.signal)
   signal?.throwIfAborted()
   const { gpu, precision = 'fp16', batch, out, threads = availableParallelism() } = options
-  if (!precisions.includes(precision))
-    throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
+  if (!gpuPrecisions.includes(precision))
+    throw outOfRange(`one of ${gpuPrecisions.join(', ')}`, 'precision', precision)
   checkInteger('batch', batch, 1, 65536)
   checkInteger('threads', threads, 1, 1024)
   checkPlan(plan)

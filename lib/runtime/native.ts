@@ -75,6 +75,12 @@ export interface NativeOptions {
   readonly planCache?: string
 }
 
+/** The instruction sets of a backend's kernels for fewer bits than float32. Must match `core::ReducedKernels`. */
+export interface ReducedKernels {
+  readonly bf16: string | null
+  readonly int8: string | null
+}
+
 /** The result of compiling one operation ahead of time. Must match `core::CompiledOp`. */
 export interface CompiledOp {
   /** Its index in the plan. */
@@ -102,6 +108,11 @@ export interface NativeAddon {
   resize(pixels: Uint8Array, geometry: ResizeGeometry): Promise<Uint8Array>
   /** Instruction sets or GPUs this machine has, best first; GPUs only once {@link openDevices} has resolved. */
   capabilities(): string[]
+  /**
+   * The instruction sets of its kernels for fewer bits, with an instruction set that is used with all it includes; an empty `isa`
+   * means the best one. Null if it has none, or they are not faster than those for fp32.
+   */
+  reducedKernels?(isa: string): ReducedKernels
   /** FLOP/s of multiply-adds in registers, the yardstick for a convolution's speed. An empty `isa` means the best one. */
   multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
   /** Opens the libraries that the backend is not linked with, off the event loop. Must be called first. */
@@ -174,6 +185,16 @@ function load(path: string, errorFor: (problem: string, cause: unknown) => Resid
 /** The instruction set that sessions on the CPU use. */
 export function cpuInstructionSet(): string {
   return process.env.RESIDUAL_CPU_ISA ?? loadNative().capabilities()[0]!
+}
+
+/**
+ * The kernels for fewer bits that sessions on the CPU use.
+ *
+ * @throws ResidualError ADDON_NOT_BUILT
+ */
+export function reducedKernels(addon: NativeAddon = loadNative()): ReducedKernels {
+  const isa = process.env.RESIDUAL_CPU_ISA ?? ''
+  return translated(() => addon.reducedKernels?.(isa) ?? { bf16: null, int8: null })
 }
 
 /** Calls `body`, passing what it throws through {@link translateError}. */

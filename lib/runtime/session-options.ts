@@ -8,7 +8,14 @@ import type { DeviceChoice } from './device.ts'
 /**
  * How a GPU stores and multiplies numbers; sums are always float32. tf32 stores float32 and multiplies with a 10-bit mantissa.
  */
-export const precisions = ['fp16', 'bf16', 'tf32', 'fp32'] as const
+export const gpuPrecisions = ['fp16', 'bf16', 'tf32', 'fp32'] as const
+export type GpuPrecision = (typeof gpuPrecisions)[number]
+
+/** How the CPU does, the most bits first; sums of int8 are int32. */
+export const cpuPrecisions = ['fp32', 'bf16', 'int8'] as const
+export type CpuPrecision = (typeof cpuPrecisions)[number]
+
+export const precisions = ['fp16', 'bf16', 'tf32', 'fp32', 'int8'] as const
 export type Precision = (typeof precisions)[number]
 
 export interface SessionOptions {
@@ -26,7 +33,11 @@ export interface SessionOptions {
   readonly maxBatch?: number
   /** CUDA: index of the GPU in the driver's order; 0 unless given. */
   readonly deviceIndex?: number
-  /** CUDA: fp16 unless given. The CPU always computes in float32. */
+  /**
+   * What convolutions and linear operations compute in. A GPU: fp16 unless given, or bf16, tf32, fp32. The CPU: int8 for quantized
+   * weights unless given, else fp32; or bf16. Where bf16 is not faster than fp32, the CPU computes in that, and `session.device`
+   * has the reason.
+   */
   readonly precision?: Precision
   /**
    * CUDA: the batch sizes to compile, each on first use; a batch is padded to the next size. By default powers of two up to
@@ -70,8 +81,9 @@ const maxThreads = 1024
 const largestBatchSize = 65536
 
 /** All options, with `batchSizes` ascending and distinct. */
-export type CheckedOptions = Required<Omit<SessionOptions, 'planCache' | 'signal'>> & {
+export type CheckedOptions = Required<Omit<SessionOptions, 'planCache' | 'signal' | 'precision'>> & {
   readonly planCache: string | null
+  readonly precision: Precision | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -84,7 +96,7 @@ export function checkOptions(options: SessionOptions): CheckedOptions {
     threads = availableParallelism(),
     exact = false,
     deviceIndex = 0,
-    precision = 'fp16',
+    precision,
     autotune = false,
     cudaGraph = true,
     planCache = cacheFolder(),
@@ -93,7 +105,7 @@ export function checkOptions(options: SessionOptions): CheckedOptions {
   checkInteger('deviceIndex', deviceIndex, 0, 1023)
   for (const [name, value] of Object.entries({ exact, autotune, cudaGraph }))
     if (typeof value !== 'boolean') throw wrongType('a boolean', name, value)
-  if (!precisions.includes(precision))
+  if (precision !== undefined && !precisions.includes(precision))
     throw outOfRange(`one of ${precisions.join(', ')}`, 'precision', precision)
   if (planCache !== null && typeof planCache !== 'string')
     throw wrongType('a folder or null', 'planCache', planCache)

@@ -7,16 +7,25 @@ import { checkPlan } from '../model/check-plan.ts'
 import { elements, inputShape, type Op, type OutputName, outputNames, type Plan } from '../model/plan.ts'
 import type { WeightSource } from '../weights/source.ts'
 import { BatchSizes } from './batch-sizes.ts'
+import { chooseForCpu } from './cpu-precision.ts'
 import { resolveDevice } from './device.ts'
 import { loadWeights, mostAtOnce } from './load-weights.ts'
 import {
   type NativeOptions,
   type NativeSession,
+  reducedKernels,
   translated,
   translatedLater,
   translateError,
 } from './native.ts'
-import { type CheckedOptions, checkOptions, type Precision, type SessionOptions } from './session-options.ts'
+import {
+  type CheckedOptions,
+  type CpuPrecision,
+  checkOptions,
+  type GpuPrecision,
+  gpuPrecisions,
+  type SessionOptions,
+} from './session-options.ts'
 import { warnUnlessKept } from './tuning/algorithm-cache.ts'
 import { cpuAutotune } from './tuning/cpu-autotune.ts'
 import { Turns } from './turns.ts'
@@ -55,8 +64,8 @@ export interface OpTime {
 /**
  * Prepares a plan to run: packs its weights for the device, a few operations at a time.
  *
- * @throws ResidualError PLAN_INVALID, BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST, or
- *   whatever reading the weights throws; the signal's reason
+ * @throws ResidualError PLAN_INVALID, BACKEND_UNAVAILABLE, ADDON_NOT_BUILT, OUT_OF_MEMORY, PRECISION_UNSUPPORTED, DEVICE_LOST,
+ *   CHECKPOINT_MISMATCH for a quantization of another network, or whatever reading the weights throws; the signal's reason
  * @throws TypeError, RangeError for options that do not exist
  */
 export async function createSession(
@@ -68,20 +77,22 @@ export async function createSession(
   const { signal } = checked
   signal?.throwIfAborted()
   checkPlan(plan)
-  const native = await openNative(plan, checked)
+  const native = await openNative(plan, weights, checked)
   try {
     const atOnce = Math.min(checked.threads + 1, mostAtOnce) // one reads
-    await loadWeights(plan, weights, native.session, atOnce, signal)
+    await loadWeights(native.plan, weights, native.session, atOnce, signal)
   } catch (error) {
     native.session.dispose()
     throw translateError(error)
   }
-  return new Session(plan, native)
+  return new Session(native.plan, native)
 }
 
 /** A native session and its properties. */
 interface OpenNative {
   readonly session: NativeSession
+  /** What it runs. */
+  readonly plan: Plan
   readonly device: SessionDevice
   /** The most images per call. */
   readonly maxPart: number
@@ -91,20 +102,29 @@ interface OpenNative {
   readonly batchSizes: readonly number[]
 }
 
-async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNative> {
+async function openNative(given: Plan, weights: WeightSource, options: CheckedOptions): Promise<OpenNative> {
   const { backend, addon, reason } = await resolveDevice(options.device)
   const { autotune, planCache } = options
   if (backend === 'cpu') {
     const { threads, exact, maxBatch } = options
+    const isAuto = options.device === 'auto'
+    const chosen = chooseForCpu(given, weights, options.precision, isAuto, reducedKernels(addon))
+    const { plan, ...precision } = chosen
     const native = { threads, exact, isa: process.env.RESIDUAL_CPU_ISA ?? '' }
     const algorithms =
       autotune && (await cpuAutotune.choose(addon, plan, native, maxBatch, planCache ?? '', options.signal))
     const all = { ...native, ...(algorithms && { algorithms }) }
     const session = translated(() => new addon.NativeSession(plan, all))
-    const device = { kind: backend, isa: session.description(), threads, ...(reason && { reason }) }
-    return { session, device, maxPart: maxBatch, concurrency: 1, batchSizes: [] }
+    const isa = session.description()
+    const device = { kind: backend, isa, threads, ...precision, ...(reason && { reason }) }
+    return { session, plan, device, maxPart: maxBatch, concurrency: 1, batchSizes: [] }
   }
-  const { deviceIndex, precision, batchSizes, cudaGraph } = options
+  const { deviceIndex, precision = 'fp16', batchSizes, cudaGraph } = options
+  if (precision === 'int8')
+    throw new ResidualError(
+      'PRECISION_UNSUPPORTED',
+      `int8 is for the CPU; on a GPU there are ${gpuPrecisions.join(', ')}.`,
+    )
   const native: NativeOptions = {
     deviceIndex,
     precision,
@@ -114,9 +134,10 @@ async function openNative(plan: Plan, options: CheckedOptions): Promise<OpenNati
     planCache: planCache ?? '',
   }
   if (autotune && planCache) await warnUnlessKept(planCache)
-  const session = await translatedLater(() => addon.NativeSession.open(plan, native))
+  const session = await translatedLater(() => addon.NativeSession.open(given, native))
   const device = { kind: backend, name: session.description(), index: deviceIndex, precision }
-  return { session, device, maxPart: batchSizes.at(-1)! * partBatches, concurrency: 2, batchSizes }
+  const maxPart = batchSizes.at(-1)! * partBatches
+  return { session, plan: given, device, maxPart, concurrency: 2, batchSizes }
 }
 
 export type SessionDevice =
@@ -125,6 +146,9 @@ export type SessionDevice =
       /** The instruction set in use. */
       readonly isa: string
       readonly threads: number
+      readonly precision: CpuPrecision
+      /** Why that is not the precision that was asked for. */
+      readonly precisionReason?: string
       /** Why `device: 'auto'` did not choose a GPU. */
       readonly reason?: string
     }
@@ -133,7 +157,7 @@ export type SessionDevice =
       /** The GPU's name from the driver. */
       readonly name: string
       readonly index: number
-      readonly precision: Precision
+      readonly precision: GpuPrecision
     }
 
 /** A plan with its weights on a device. Made by {@link createSession}; open until {@link dispose}. */
@@ -156,6 +180,7 @@ export class Session {
   #closed: Promise<void> | undefined
 
   constructor(
+    /** What is run: on the CPU, with values kept in the bits of its precision. */
     readonly plan: Plan,
     { session, device, maxPart, concurrency, batchSizes }: OpenNative,
   ) {
@@ -170,11 +195,11 @@ export class Session {
   }
 
   /**
-   * Runs the network on a batch `[N,H,W,C]`: bytes, or normalised floats. Runs execute one after another (on a GPU one run's
+   * Runs the network on a batch `[N,H,W,C]`: bytes, or normalised floats, which in int8 are turned into bytes. Runs execute one after another (on a GPU one run's
    * copies overlap another's computation, and a run whose batch size must be compiled first lets others pass), off the event loop;
    * `input` must not change until the promise settles. The caller owns the results.
    *
-   * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY, DEVICE_LOST
+   * @throws ResidualError SESSION_CLOSED, OUT_OF_MEMORY, DEVICE_LOST, INPUT_OUT_OF_RANGE for floats in int8 that are not of bytes
    * @throws TypeError, RangeError for an input that is not a batch of the plan's shape, or outputs it does not have
    */
   async run<Name extends OutputName = 'logits' | 'features'>(

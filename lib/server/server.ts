@@ -2,6 +2,8 @@
 import { type AddressInfo, Server as NetServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import { reducedKernels } from '../runtime/native.ts'
+import { speedHints } from '../runtime/reduced-speed.ts'
 import type { SessionDevice } from '../runtime/session.ts'
 import type { GrpcServer } from './grpc/grpc-server.ts'
 import { checkMs, createHttp } from './http/http-server.ts'
@@ -63,6 +65,12 @@ export class RunningServer {
     return [...this.#service.models.values()].map(({ name, device }) => ({ name, device }))
   }
 
+  /** How its models on the CPU could be faster, a sentence each. */
+  get hints(): string[] {
+    const devices = this.models.map(({ device }) => device)
+    return devices.some(device => device?.kind === 'cpu') ? speedHints(reducedKernels(), devices) : []
+  }
+
   /** Its log. */
   get log(): Pick<FastifyInstance['log'], 'info' | 'warn' | 'error'> {
     return this.#app.log
@@ -81,8 +89,9 @@ export class RunningServer {
     }
     for await (const { model, error } of this.#service.load()) {
       if (error !== undefined) throw error
-      this.log.info({ model }, 'ready')
+      this.log.info({ model, ...deviceFacts(this.#service.models.get(model)?.device) }, 'ready')
     }
+    for (const hint of this.hints) this.log.info(hint)
     this.log.info(`listening on ${this.url}`)
     if (this.#grpc) this.log.info({ port: this.#grpc.port }, 'listening for gRPC')
   }
@@ -150,6 +159,15 @@ export class RunningServer {
     await inTime(Promise.all([this.#service.close(), this.#endTracing?.()]), until - performance.now())
     return answered
   }
+}
+
+/** What the log says of a model's device. */
+function deviceFacts(device: SessionDevice | undefined) {
+  if (!device) return {}
+  const { kind, precision } = device
+  if (kind === 'cuda') return { device: device.name, precision }
+  const { isa, precisionReason } = device
+  return { device: kind, isa, precision, ...(precisionReason !== undefined && { precisionReason }) }
 }
 
 /** The result of `listening`. @throws ResidualError LISTEN_FAILED */

@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { TaskLimit } from '../base/task-limit.ts'
 import { ResidualError } from '../errors.ts'
+import type { SessionDevice } from '../runtime/session.ts'
 import { ImageDecoder } from './inference/images.ts'
 import { splitName } from './inference/signature.ts'
 import { JsonParser } from './json/json-parser.ts'
@@ -14,6 +15,7 @@ import type { CheckedServeOptions } from './options.ts'
 import { errorAnswer } from './protocol/answers.ts'
 import type { Done } from './protocol/request.ts'
 import { deviceMemoryReader } from './telemetry/device-memory.ts'
+import type { GaugeValue } from './telemetry/gauge-value.ts'
 import { Metrics, type Protocol } from './telemetry/metrics.ts'
 import { traced } from './telemetry/tracing.ts'
 
@@ -81,6 +83,12 @@ export class Service {
       'Images and compressed bodies waiting to be decoded.',
       [],
       async () => [{ labels: {}, value: this.unpacking.waiting }],
+    )
+    this.metrics.gauge(
+      'model_info',
+      'Where a model runs, and what it computes in; always 1.',
+      ['model', 'device', 'precision'],
+      async () => [...models.values()].flatMap(({ name, device }) => infoOf(name, device)),
     )
     const deviceMemory = deviceMemoryReader()
     const help = 'Memory in use per GPU. On the CPU see process_resident_memory_bytes.'
@@ -187,6 +195,13 @@ export class Service {
   async close(): Promise<void> {
     await Promise.all([this.jsonParser.close(), ...[...this.models.values()].map(model => model.close())])
   }
+}
+
+/** None until it has been loaded. */
+function infoOf(model: string, device: SessionDevice | undefined): GaugeValue[] {
+  if (!device) return []
+  const name = device.kind === 'cuda' ? device.name : `CPU (${device.isa})`
+  return [{ labels: { model, device: name, precision: device.precision }, value: 1 }]
 }
 
 /** In addition to the computing threads; one parses about 50 MB/s. */

@@ -7,11 +7,11 @@ import { packageRoot } from '../../lib/base/package-root.ts'
 import {
   type CompileReport,
   compilePlan,
+  type GpuPrecision,
   knownGpus,
   lower,
   type Op,
   type Plan,
-  type Precision,
   readGpu,
   resnet,
 } from '../../lib/index.ts'
@@ -102,7 +102,7 @@ function cudnnNumber(version: string): string {
 }
 
 /** Models share a folder, so what ResNet-50 has compiled is there for ResNet-101 and -152. */
-const compile = (plan: Plan, gpu: string, precision: Precision, batch: number) =>
+const compile = (plan: Plan, gpu: string, precision: GpuPrecision, batch: number) =>
   compilePlan(plan, { gpu: readGpu(gpu), precision, batch, out: join(folder, gpu) })
 
 /** The graph that cuDNN says it compiled, against one derived from the plan here. */
@@ -110,7 +110,7 @@ function checkGraph(
   json: string,
   plan: Plan,
   op: Op & { kind: 'conv' | 'linear' },
-  { precision, batch }: { precision: Precision; batch: number },
+  { precision, batch }: { precision: GpuPrecision; batch: number },
 ): void {
   const storage =
     { fp16: 'CUDNN_DATA_HALF', bf16: 'CUDNN_DATA_BFLOAT16' }[precision as string] ?? 'CUDNN_DATA_FLOAT'

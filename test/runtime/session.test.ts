@@ -26,7 +26,8 @@ const coded = (code: string) => expect.objectContaining({ name: 'ResidualError',
 describe('createSession', () => {
   it('reports its device', async () => {
     await using session = await create()
-    expect(session.device).toEqual({ kind: 'cpu', isa: loadNative().capabilities()[0], threads: 2 })
+    const isa = loadNative().capabilities()[0]
+    expect(session.device).toEqual({ kind: 'cpu', isa, threads: 2, precision: 'fp32' })
   })
 
   it('refuses a device that does not exist', async () => {

@@ -88,7 +88,7 @@ describe.skipIf(!existsSync(script))('residual serve on a terminal', () => {
     const exit = new Promise(resolve => child.on('exit', resolve))
     while (!shown.includes('Ctrl+C')) await delay(20)
     const url = /^ {2}(http:\/\/localhost:\d+\/) {2}a page to drop images on/m.exec(shown)![1]!
-    expect(shown).toMatch(/^ {2}resnet50-cifar10 on the CPU \(\w+, 1 thread\)/m)
+    expect(shown).toMatch(/^ {2}resnet50-cifar10 on the CPU \(\w+, 1 thread, fp32\)/m)
     expect((await fetch(`${url}v2/health/ready`)).status).toBe(200)
     while (!shown.includes('GET')) await delay(20)
     child.stdin.write('\x03')
@@ -101,19 +101,21 @@ describe.skipIf(!existsSync(script))('residual serve on a terminal', () => {
 })
 
 describe('the output on a terminal', () => {
-  const cpu = { kind: 'cpu', isa: 'avx2', threads: 2 } as const
+  const cpu = { kind: 'cpu', isa: 'avx2', threads: 2, precision: 'fp32' } as const
   it('has every model and port, and warns if the server is reachable from other machines', () => {
     const gpu = { kind: 'cuda', name: 'NVIDIA L4', index: 0, precision: 'fp16' } as const
     const models = [
       { name: 'one', device: cpu },
       { name: 'two', device: gpu },
     ]
-    const text = serveBanner({ url: 'http://0.0.0.0:80', grpcPort: 8001, models })
-    expect(text).toContain('  one on the CPU (avx2, 2 threads)\n  two on NVIDIA L4 (GPU 0, fp16)\n')
+    const text = serveBanner({ url: 'http://0.0.0.0:80', grpcPort: 8001, models, hints: ['Be faster.'] })
+    expect(text).toContain(
+      '  one on the CPU (avx2, 2 threads, fp32)\n  two on NVIDIA L4 (GPU 0, fp16)\n  Be faster.\n',
+    )
     expect(text).toContain('  http://localhost/  a page')
     expect(text).toContain('  localhost:8001  gRPC\n')
     expect(text).toContain('It listens on all addresses of this machine')
-    const other = serveBanner({ url: 'http://[fe80::1]:8000', grpcPort: undefined, models: [] })
+    const other = serveBanner({ url: 'http://[fe80::1]:8000', grpcPort: undefined, models: [], hints: [] })
     expect(other).toContain('http://[fe80::1]:8000/classify')
     expect(other).not.toMatch(/gRPC|all addresses/)
   })

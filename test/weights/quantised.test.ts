@@ -302,8 +302,20 @@ describe('a quantized tensor', () => {
 
   const scales = { data: floats(1, 1) }
   it.each<[string, readonly number[], Parameters<typeof oneTensor>[1], string, RegExp]>([
-    ['an integer of -128', [1, 2, -128, 4], scales, 'CHECKPOINT_INVALID', /'w' is -128 at index 2/],
-    ['a scale of 0', [1, 2, 3, 4], { data: floats(1, 0) }, 'CHECKPOINT_INVALID', /'w_scale' is 0 at index 1/],
+    [
+      'an integer of -128',
+      [1, 2, -128, 4],
+      scales,
+      'CHECKPOINT_INVALID',
+      /'w' in .* is -128 at index 2, outside/,
+    ],
+    [
+      'a scale of 0',
+      [1, 2, 3, 4],
+      { data: floats(1, 0) },
+      'CHECKPOINT_INVALID',
+      /'w_scale' in .* is 0 at index 1/,
+    ],
     ['a negative scale', [1, 2, 3, 4], { data: floats(-1, 1) }, 'CHECKPOINT_INVALID', /is -1 at index 0/],
     [
       'a scale that is no number',

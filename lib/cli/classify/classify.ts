@@ -22,7 +22,7 @@ export interface ClassifyArguments extends ModelArguments {
   readonly device: DeviceChoice
   readonly threads?: number
   readonly exact?: boolean
-  readonly precision: Precision
+  readonly precision?: Precision
   readonly deviceIndex: number
   readonly batch: number
   readonly json?: boolean
@@ -47,12 +47,12 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
     await using classifier = await load(model, {
       device,
       exact,
-      precision,
       deviceIndex,
       maxBatch: batch,
       signal: stop.signal,
       activationMaps: camFile !== undefined,
       ...(threads ? { threads } : {}),
+      ...(precision && { precision }),
       ...modelOptionsOf(options),
     })
     const { activation, labels, labelsFrom } = classifier

@@ -11,7 +11,8 @@ export function serveBanner({
   url,
   grpcPort,
   models,
-}: Pick<RunningServer, 'url' | 'grpcPort' | 'models'>): string {
+  hints,
+}: Pick<RunningServer, 'url' | 'grpcPort' | 'models' | 'hints'>): string {
   const place = new URL(url)
   const { hostname } = place
   const isEvery = everyAddress.includes(hostname)
@@ -20,7 +21,8 @@ export function serveBanner({
   const page = place.href
   return [
     `residual ${packageVersion()} is serving`,
-    ...models.map(({ name, device }) => `  ${name} on ${deviceText(device)}`),
+    ...models.flatMap(({ name, device }) => [`  ${name} on ${deviceText(device)}`, ...reasonText(device)]),
+    ...hints.map(hint => `  ${hint}`),
     '',
     `  ${page}  a page to drop images on`,
     `  curl --data-binary @photo.jpg ${page}classify`,
@@ -35,5 +37,13 @@ export function serveBanner({
 function deviceText(device: SessionDevice | undefined): string {
   if (!device) return 'a device not known yet'
   if (device.kind === 'cuda') return `${device.name} (GPU ${device.index}, ${device.precision})`
-  return `the CPU (${device.isa}, ${device.threads} ${device.threads === 1 ? 'thread' : 'threads'})`
+  const { isa, threads, precision } = device
+  return `the CPU (${isa}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${precision})`
+}
+
+/** Why it is not computed as was asked. */
+function reasonText(device: SessionDevice | undefined): string[] {
+  return device?.kind === 'cpu' && device.precisionReason !== undefined
+    ? [`    ${device.precisionReason}`]
+    : []
 }

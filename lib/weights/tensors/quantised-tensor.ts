@@ -1,5 +1,5 @@
 // Tensors of 8-bit integers: those of each channel, along the first dimension, stand for that many times the channel's scale.
-import { invalidCheckpoint } from '../checkpoint/checkpoint-error.ts'
+import { ResidualError } from '../../errors.ts'
 
 export interface QuantisedTensor {
   /** Row-major, from -127 to 127. */
@@ -8,30 +8,21 @@ export interface QuantisedTensor {
   readonly scales: Float32Array
 }
 
-/** A tensor of integers, for messages. */
-interface Place {
-  readonly name: string
-  readonly path: string
-  readonly format: string
-}
-
 const least = -127 // so that every integer has its opposite
 
 /** The name of the tensor with the scales of the one called `name`. */
 export const scaleName = (name: string) => `${name}_scale`
 
 /**
- * Returns `scales`.
+ * Returns the scales of the tensor called `name`.
  *
  * @throws ResidualError CHECKPOINT_INVALID unless all are positive numbers
  */
-export function checkScales(place: Place, scales: Float32Array): Float32Array {
+export function checkScales(name: string, scales: Float32Array, path: string): Float32Array {
   const bad = scales.findIndex(scale => !(scale > 0 && Number.isFinite(scale)))
   if (bad < 0) return scales
-  const name = scaleName(place.name)
-  throw invalidCheckpoint(
-    place,
-    `'${name}' is ${scales[bad]} at index ${bad}, which is not a positive number`,
+  throw invalid(
+    `'${scaleName(name)}' in ${path} is ${scales[bad]} at index ${bad}, which is not a positive number`,
   )
 }
 
@@ -40,11 +31,13 @@ export function checkScales(place: Place, scales: Float32Array): Float32Array {
  *
  * @throws ResidualError CHECKPOINT_INVALID for one of -128
  */
-export function checkIntegers(place: Place, integers: Int8Array): Int8Array {
+export function checkIntegers(name: string, integers: Int8Array, path: string): Int8Array {
   const bad = integers.indexOf(least - 1)
   if (bad < 0) return integers
-  throw invalidCheckpoint(place, `'${place.name}' is ${integers[bad]} at index ${bad}, outside -127 to 127`)
+  throw invalid(`'${name}' in ${path} is ${integers[bad]} at index ${bad}, outside -127 to 127`)
 }
+
+const invalid = (problem: string) => new ResidualError('CHECKPOINT_INVALID', `${problem}.`)
 
 /** Writes the numbers that the integers stand for, rounded to float32, to `target`, which is as long. */
 export function scaleIntegers({ integers, scales }: QuantisedTensor, target: Float32Array): void {

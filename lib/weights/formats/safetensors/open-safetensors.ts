@@ -113,7 +113,7 @@ export class Safetensors implements Checkpoint {
     await this.file.read([new Uint8Array(integers.buffer)], this.dataStart + info.begin)
     const scales = await this.readScales(name)
     await this.file.checkUnchanged()
-    return { integers: checkIntegers({ path: this.path, format: this.format, name }, integers), scales }
+    return { integers: checkIntegers(name, integers, this.path), scales }
   }
 
   /** The scales of a quantized tensor: one for each channel, positive. */
@@ -128,7 +128,7 @@ export class Safetensors implements Checkpoint {
       )
     const scales = new Float32Array(length)
     await this.file.read([new Uint8Array(scales.buffer)], this.dataStart + begin)
-    return checkScales({ path: this.path, format: this.format, name }, scales)
+    return checkScales(name, scales, this.path)
   }
 
   /** Adjacent tensors are read together. Does not check whether the file has changed. */
