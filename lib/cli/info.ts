@@ -108,7 +108,7 @@ function precisionFacts(kernels: ReducedKernels): PrecisionFacts[] {
 
 function precisionText({ precision, isa, speedup }: PrecisionFacts): string {
   if (precision === 'fp32') return 'the default'
-  const what = precision === 'int8' ? ', for models of `residual quantize`' : ''
-  if (isa === null) return `computed in fp32: nothing faster is there${what}`
-  return `${isaName(isa)}${speedup === null ? '' : `, about ${speedup} times as fast as fp32`}${what}`
+  if (isa === null) return precision === 'bf16' ? 'computed in fp32, which is as fast here' : 'not available'
+  const gain = speedup === null ? '' : `, about ${speedup} times as fast as fp32`
+  return `${isaName(isa)}${gain}${precision === 'int8' ? ', for models of `residual quantize`' : ''}`
 }

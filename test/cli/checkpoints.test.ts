@@ -157,3 +157,14 @@ describe('a quantized model', () => {
     expect(stderr).toMatch(/int8 takes a quantized model.*`residual quantize`.*\[PRECISION_UNSUPPORTED\]/)
   })
 })
+
+describe('residual classify --precision', () => {
+  it('says where it computes in fp32 instead, and why', async () => {
+    const { code, stdout, stderr } = await residual('classify', '--precision', 'tf32', ship)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/ship \d/)
+    expect(stderr).toBe(
+      'residual: computing in fp32. tf32 is for GPUs; on the CPU there are fp32, bf16, int8.\n',
+    )
+  })
+})
