@@ -42,6 +42,7 @@ export {
   type Shape,
   type ValuePrecision,
 } from './model/plan.ts'
+export type { Quantization, QuantizedValue } from './model/quantization.ts'
 export {
   type ResNetOptions,
   resnet,
@@ -87,6 +88,7 @@ export { openCheckpoint } from './weights/formats/open.ts'
 export { openSafetensors, type Safetensors } from './weights/formats/safetensors/open-safetensors.ts'
 export { fromSafetensors } from './weights/formats/safetensors/source.ts'
 export {
+  type DeferredIntegers,
   type DeferredTensor,
   type NamedTensor,
   type WriteOptions,
@@ -97,3 +99,4 @@ export { type Recognised, recognise } from './weights/names/recognise.ts'
 export type { Scheme } from './weights/names/scheme.ts'
 export { type SaveOptions, saveNetwork } from './weights/save.ts'
 export { checkParameters, fromTensors, type Tensor, type WeightSource } from './weights/source.ts'
+export type { QuantisedTensor } from './weights/tensors/quantised-tensor.ts'

@@ -77,6 +77,7 @@ export default defineConfig({
             page('Checkpoints', '/checkpoints'),
             page('Downloading checkpoints', '/pull'),
             page('Images', '/images'),
+            page('Fewer bits on the CPU', '/precision'),
             page('Errors', '/errors'),
             page('NVIDIA GPUs (experimental)', '/cuda'),
           ],

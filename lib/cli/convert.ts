@@ -26,5 +26,9 @@ export async function convert(model: string, out: string, options: ConvertArgume
     `${out}: ${opened.network.name}, ${opened.labels.length} classes, ${dtype}${kind}, ${(size / 2 ** 20).toFixed(1)} MiB`,
   )
   say(`Converted from ${opened.checkpoint.format} with ${opened.scheme.name} names.`)
+  if (opened.weights.quantization)
+    say(
+      'Weights of 8 bits were written as the numbers they stand for. The quantization is not in the file: keep the original for int8.',
+    )
   return 0
 }

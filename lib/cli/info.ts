@@ -4,15 +4,17 @@ import { packageVersion } from '../base/package-version.ts'
 import { jsonText } from '../base/text.ts'
 import { alignColumns, formatPlan } from '../model/format-plan.ts'
 import { bundledModels, type ModelFile } from '../model-record.ts'
+import { type CpuChoice, chooseForCpu } from '../runtime/cpu-precision.ts'
 import { type BackendReport, findBackends } from '../runtime/device.ts'
 import { cpuInstructionSet, loadNative, type ReducedKernels, reducedKernels } from '../runtime/native.ts'
 import { fasterPrecisions, isaName } from '../runtime/reduced-speed.ts'
 import { type CpuPrecision, cpuPrecisions } from '../runtime/session-options.ts'
-import { planOf } from './options/named-model.ts'
-import { sayAll, sayJson, write } from './terminal/print.ts'
+import { openNamedModel } from './options/named-model.ts'
+import { sayAll, sayJson, warn, write } from './terminal/print.ts'
 
 export interface InfoArguments {
   readonly plan?: string
+  readonly precision?: CpuPrecision
   readonly size: number
   readonly json?: boolean
 }
@@ -39,9 +41,10 @@ interface Facts {
   readonly models: readonly ModelFile[]
 }
 
-export async function info({ plan: model, size, json }: InfoArguments): Promise<number> {
+export async function info({ plan: model, precision, size, json }: InfoArguments): Promise<number> {
   if (model !== undefined) {
-    const plan = await planOf(model, size)
+    const { plan, precisionReason } = await planIn(model, size, precision)
+    if (precisionReason !== undefined) warn(`residual: ${precisionReason}`)
     json ? write(`${jsonText(plan)}\n`) : sayAll(formatPlan(plan))
     return 0
   }
@@ -60,6 +63,18 @@ export async function info({ plan: model, size, json }: InfoArguments): Promise<
   }
   json ? sayJson(facts) : sayAll(factsText(facts))
   return cpu?.available ? 0 : 1
+}
+
+/** The plan of a model in float32, or as the CPU runs it in a precision. */
+async function planIn(
+  model: string,
+  size: number,
+  precision: CpuPrecision | undefined,
+): Promise<Pick<CpuChoice, 'plan' | 'precisionReason'>> {
+  const { plan, weights, close } = await openNamedModel(model, size)
+  await close() // the quantization has been read
+  if (precision === undefined) return { plan }
+  return chooseForCpu(plan, weights, precision, /*isAuto=*/ false, reducedKernels())
 }
 
 function factsText(facts: Facts): string {
@@ -93,7 +108,7 @@ function precisionFacts(kernels: ReducedKernels): PrecisionFacts[] {
 
 function precisionText({ precision, isa, speedup }: PrecisionFacts): string {
   if (precision === 'fp32') return 'the default'
-  const what = precision === 'int8' ? ', for models of `residual quantize`' : ''
-  if (isa === null) return `computed in fp32: nothing faster is there${what}`
-  return `${isaName(isa)}${speedup === null ? '' : `, about ${speedup} times as fast as fp32`}${what}`
+  if (isa === null) return precision === 'bf16' ? 'computed in fp32, which is as fast here' : 'not available'
+  const gain = speedup === null ? '' : `, about ${speedup} times as fast as fp32`
+  return `${isaName(isa)}${gain}${precision === 'int8' ? ', for models of `residual quantize`' : ''}`
 }

@@ -4,7 +4,7 @@ import { packageVersion } from '../base/package-version.ts'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batching/batcher-options.ts'
-import { defaultMaxBatch, gpuPrecisions, precisions } from '../runtime/session-options.ts'
+import { cpuPrecisions, defaultMaxBatch, gpuPrecisions, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
 import { bench, benchOptions } from './bench.ts'
 import { classify } from './classify/classify.ts'
@@ -86,6 +86,11 @@ function commands(exit: (code: number) => void): Command {
     .option(
       '--plan <model>',
       'print the operations of a model: a bundled model, a file, or resnet18 to resnet152',
+    )
+    .addOption(
+      new Option('--precision <precision>', 'print the plan as the CPU runs it in this precision').choices([
+        ...cpuPrecisions,
+      ]),
     )
     .option('--size <n>', 'image height and width for --plan resnet18 to resnet152', positive, 224)
     .option('--json', 'print JSON')

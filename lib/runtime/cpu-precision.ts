@@ -54,7 +54,12 @@ export function chooseForCpu(
   }
 
   function reduced(reduction: Reduction): CpuChoice {
-    return { plan: reducedPlan(plan, reduction), precision: reduction.precision }
+    try {
+      return { plan: reducedPlan(plan, reduction), precision: reduction.precision }
+    } catch (cause) {
+      if (!(cause instanceof ResidualError)) throw cause
+      throw new ResidualError(cause.code, `${description}: ${cause.message}`, { cause })
+    }
   }
 }
 

@@ -3,9 +3,12 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
-import { writeSafetensors } from '../../lib/index.ts'
+import { openModel, writeSafetensors } from '../../lib/index.ts'
+import { lowerModel } from '../../lib/open-model.ts'
+import { saveQuantisedModel } from '../../lib/save-model.ts'
 import { residual as runResidual } from '../support/command-line.ts'
 import { temporaryFolder } from '../support/files.ts'
+import { quantizationOf } from '../support/quantizations.ts'
 
 const folder = temporaryFolder()
 const residual = (...args: string[]) => runResidual(folder, args)
@@ -64,8 +67,9 @@ describe('residual inspect', () => {
   })
 })
 
+const ship = join(packageRoot, 'samples', 'ship.jpg')
+
 describe('residual convert', () => {
-  const ship = join(packageRoot, 'samples', 'ship.jpg')
   const probability = async (model: string) => {
     const { stdout } = await residual('classify', '--json', '--model', model, ship)
     return JSON.parse(stdout)[0].predictions[0]
@@ -95,6 +99,72 @@ describe('residual convert', () => {
     )
     expect((await residual('convert', 'resnet50-cifar10', 'none/out.safetensors')).stderr).toContain(
       '[FILE_WRITE_FAILED]',
+    )
+  })
+})
+
+describe('a quantized model', () => {
+  const file = 'quantized.safetensors'
+  const make = async () => {
+    await using model = await openModel('resnet50-cifar10')
+    const quantization = quantizationOf(lowerModel(model), { fc: 'bf16', 'layer1.0.conv1': 'fp32' })
+    await saveQuantisedModel(join(folder, file), model, { quantization, method: { samples: 256 } })
+  }
+
+  it('is inspected, converted to floats, and its plan printed as it is run', async () => {
+    await make()
+    const { code, stdout } = await residual('inspect', file, '--stats')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^scheme +torchvision, folded$/m)
+    expect(stdout).toMatch(/^tensors +.*51 I8 of [\d,]+ numbers/m) // the stem and two kept ones are F32
+    expect(stdout).toMatch(/^quantization +int8, except fc \(bf16\), layer1\.0\.conv1 \(fp32\)$/m)
+    expect(stdout).toMatch(/^layer1\.0\.conv2\.weight +I8 \[16,16,3,3\] +-0\.\d+ +0\.\d+ /m)
+    expect(stdout).not.toContain('_scale')
+    const { network } = JSON.parse((await residual('inspect', file, '--json')).stdout)
+    expect(network.kept).toEqual({ fc: 'bf16', 'layer1.0.conv1': 'fp32' })
+
+    const converted = await residual('convert', file, 'floats.safetensors')
+    expect(converted.stdout).toMatch(/The quantization is not in the file/)
+    const floats = await residual('inspect', 'floats.safetensors')
+    expect(floats.stdout).toMatch(/^tensors +\d+ F32 of [\d,]+ numbers$/m)
+    expect(floats.stdout).not.toMatch(/quantization/)
+    expect((await residual('convert', 'resnet50-cifar10', 'floats.safetensors')).stdout).not.toMatch(
+      /quantiz/,
+    )
+
+    const plan = await residual('info', '--plan', file, '--precision', 'int8')
+    expect(plan.stdout).toMatch(/^conv1 +conv +64x64x3 uint8 \*1 +32x32x16 uint8 \*0\.03125 /m)
+    expect(plan.stdout).toMatch(/^layer1\.0\.conv1 +conv +16x16x16 +16x16x16 /m)
+    expect((await residual('info', '--plan', file)).stdout).toMatch(/MiB of weights in float32$/m)
+  })
+
+  it('is refused where it is malformed, by name', async () => {
+    await make()
+    const bytes = readFileSync(join(folder, file))
+    const at = bytes.indexOf('\\"version\\":1')
+    bytes.write('\\"version\\":2', at)
+    writeFileSync(join(folder, 'next.safetensors'), bytes)
+    const { code, stderr } = await residual('classify', '--model', './next.safetensors', ship)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      /next\.safetensors is not a valid safetensors file: its 'residual\.quantization' has the version 2/,
+    )
+  })
+
+  it('is needed for int8', async () => {
+    const { code, stderr } = await residual('classify', '--precision', 'int8', '--device', 'cpu', ship)
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/int8 takes a quantized model.*`residual quantize`.*\[PRECISION_UNSUPPORTED\]/)
+  })
+})
+
+describe('residual classify --precision', () => {
+  it('says where it computes in fp32 instead, and why', async () => {
+    const { code, stdout, stderr } = await residual('classify', '--precision', 'tf32', ship)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/ship \d/)
+    expect(stderr).toBe(
+      'residual: computing in fp32. tf32 is for GPUs; on the CPU there are fp32, bf16, int8.\n',
     )
   })
 })

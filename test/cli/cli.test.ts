@@ -110,12 +110,19 @@ describe('residual info', () => {
     expect(code).toBe(0)
     expect(stdout).toMatch(/^residual +\d+\.\d+\.\d+$/m)
     expect(stdout).toMatch(/^threads +\d+$/m)
-    expect(stdout).toMatch(/^instruction set +(avx512|avx2|baseline)$/m)
+    expect(stdout).toMatch(/^instruction set +(amx|avx512vnni|avx512|avxvnni|avx2|baseline)$/m)
+    expect(stdout).toMatch(/^precision fp32 +the default$/m)
+    expect(stdout).toMatch(/^precision int8 +(not available|.*for models of `residual quantize`)$/m)
     expect(stdout).toMatch(/^backend cpu +available: .*baseline$/m)
     expect(stdout).toMatch(/^backend cuda +not available: /m)
     expect(stdout).toMatch(/^model resnet50-cifar10 +.*\.safetensors$/m)
     const facts = JSON.parse((await residual(['info', '--json'])).stdout)
     expect(facts).toMatchObject({ node: process.version, models: [{ name: 'resnet50-cifar10' }] })
+    expect(facts.precisions).toMatchObject([
+      { precision: 'fp32', speedup: 1 },
+      { precision: 'bf16' },
+      { precision: 'int8' },
+    ])
   })
 
   it('prints plans of bundled models, of files and of ResNets by name', async () => {

@@ -108,7 +108,15 @@ async function safetensorsFiles(): Promise<Buffer[]> {
     b: { dtype: 'F16', shape: [3], data_offsets: [16, 22] },
     c: { dtype: 'BF16', shape: [1, 1], data_offsets: [22, 24] },
   }
-  return [safetensors(header, Array(24).fill(0x3c)), safetensors({ a: header.a }, Array(16).fill(1))]
+  const quantized = {
+    q: { dtype: 'I8', shape: [2, 2], data_offsets: [0, 4] },
+    q_scale: { dtype: 'F32', shape: [2], data_offsets: [4, 12] },
+  }
+  return [
+    safetensors(header, Array(24).fill(0x3c)),
+    safetensors({ a: header.a }, Array(16).fill(1)),
+    safetensors(quantized, [1, 0x81, 0x7f, 0, ...Array(8).fill(0x3c)]),
+  ]
 }
 
 /** Of zips of anything: entries that are stored and compressed, and the directory in both its forms. */

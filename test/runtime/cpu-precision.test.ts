@@ -1,10 +1,13 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, type Plan, type SessionDevice } from '../../lib/index.ts'
+import type { NormalizeOp } from '../../lib/model/ops.ts'
 import { reducedPlan } from '../../lib/model/reduce.ts'
 import { chooseForCpu } from '../../lib/runtime/cpu-precision.ts'
+import { reducedKernels } from '../../lib/runtime/native.ts'
 import { fasterPrecisions, speedHints } from '../../lib/runtime/reduced-speed.ts'
+import { relativeError } from '../support/golden.ts'
 import { quantizationOf } from '../support/quantizations.ts'
-import { tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
+import { tinyBytes, tinyInput, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -84,7 +87,10 @@ describe('the precision on the CPU', () => {
   it('is refused for a quantization of another network', () => {
     const other = { ...tinyWeights, quantization: { ...quantization, kept: { other: 'fp32' } } } as const
     expect(() => chooseForCpu(tinyPlan, other, undefined, false, amx)).toThrow(
-      expect.objectContaining({ code: 'CHECKPOINT_MISMATCH' }),
+      expect.objectContaining({
+        code: 'CHECKPOINT_MISMATCH',
+        message: expect.stringMatching(/^the golden formula: The quantization does not fit the network/),
+      }),
     )
   })
 })
@@ -109,6 +115,47 @@ describe('a session on the CPU', () => {
     const images = tinyInput(2)
     expect(await asked.run(images)).toEqual(await usual.run(images))
   })
+
+  it('computes in int8 with quantized weights, and in fp32 what those keep', async () => {
+    const kept = { ...quantization, kept: { 'block.conv2': 'fp32' } } as const
+    const options = { device: 'cpu', autotune: true, planCache: null } as const
+    await using session = await createSession(tinyPlan, { ...tinyWeights, quantization: kept }, options)
+    expect(session.device).toMatchObject({ kind: 'cpu', precision: 'int8' })
+    expect(session.plan).toEqual(
+      reducedPlan(tinyPlan, { precision: 'int8', quantization: kept, bf16: false }),
+    )
+    const chosen = session.plan.ops.filter((_, i) => session.algorithms[i] !== null)
+    expect(chosen.map(({ name }) => name)).toContain('block.conv2')
+    const { mean, std } = tinyPlan.ops[0] as NormalizeOp
+    const bytes = tinyBytes(3)
+    const floats = Float32Array.from(bytes, (byte, i) => (byte / 255 - mean[i % 3]!) / std[i % 3]!)
+    const outputs = ['logits', 'features', 'featureMaps'] as const
+    expect(await session.run(floats, { outputs })).toEqual(await session.run(bytes, { outputs }))
+    await expect(session.run(floats.map(number => 9 * number))).rejects.toMatchObject({
+      code: 'INPUT_OUT_OF_RANGE',
+    })
+    expect(await session.profile(bytes, { runs: 1 })).toHaveLength(session.plan.ops.length)
+  })
+
+  it.skipIf(reducedKernels().bf16 === null)(
+    'computes in bf16 what it computes in fp32, but for rounding',
+    async () => {
+      const options = { device: 'cpu', threads: 2 } as const
+      await using session = await createSession(tinyPlan, tinyWeights, { ...options, precision: 'bf16' })
+      await using exact = await createSession(tinyPlan, tinyWeights, options)
+      expect(session.device).toMatchObject({ precision: 'bf16' })
+      const outputs = ['logits', 'features', 'featureMaps'] as const
+      const [actual, expected] = [
+        await session.run(tinyBytes(5), { outputs }),
+        await exact.run(tinyBytes(5), { outputs }),
+      ]
+      for (const name of outputs) {
+        const error = relativeError(actual[name], expected[name])
+        expect(error, name).toBeLessThan(2e-2)
+        expect(error, name).toBeGreaterThan(0)
+      }
+    },
+  )
 
   it('refuses precisions that it cannot compute in', async () => {
     for (const precision of ['fp16', 'int8'] as const)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { ResidualError } from '../../lib/errors.ts'
 import { Batcher } from '../../lib/runtime/batching/batcher.ts'
+import { loadNative } from '../../lib/runtime/native.ts'
 import { deviceMemoryReader } from '../../lib/server/telemetry/device-memory.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { ask, inferUrl, modelName, post, sampleImage, startServer } from '../support/server.ts'
@@ -35,6 +36,7 @@ describe('metrics', () => {
       `residual_pictures_total{${model}} 4`,
       `residual_queue_pictures{${model}} 0`,
       'residual_decode_queue_pictures 0',
+      `residual_model_info{${model},device="CPU (${loadNative().capabilities()[0]})",precision="fp32"} 1`,
       `residual_batch_size_sum{${model}} 4`,
       ...['decode', 'queue', 'compute'].map(
         stage => `residual_stage_seconds_count{${model},stage="${stage}"} 2`,

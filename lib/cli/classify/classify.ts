@@ -55,7 +55,9 @@ export async function classify(paths: readonly string[], options: ClassifyArgume
       ...(precision && { precision }),
       ...modelOptionsOf(options),
     })
-    const { activation, labels, labelsFrom } = classifier
+    const { activation, labels, labelsFrom, session } = classifier
+    if (session.device.kind === 'cpu' && session.device.precisionReason !== undefined)
+      warn(`residual: computing in fp32. ${session.device.precisionReason}`)
     if (labelsFrom === 'imagenet')
       warn(
         'residual: using ImageNet-1k labels: the model has 1000 classes and no labels of its own; --labels FILE sets others',

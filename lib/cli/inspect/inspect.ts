@@ -57,7 +57,11 @@ async function networkIn(
   try {
     const model = await understand(found, file, options)
     const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = model
-    return { scheme: scheme.name, prefix, architecture, labels, labelsFrom, activation, preprocessing }
+    const { quantization } = model.weights
+    return {
+      ...{ scheme: scheme.name, prefix, architecture, labels, labelsFrom, activation, preprocessing },
+      ...(quantization && { kept: quantization.kept }),
+    }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
     return { problem: error.message, code: error.code }

@@ -22,7 +22,7 @@ export function inspectionText({ path, format, bytes, sha256, tensors, network, 
 const labelsShown = 5
 
 function networkRows(network: InspectedNetwork): string[][] {
-  const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = network
+  const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing, kept } = network
   const whose =
     labelsFrom === 'imagenet' ? " (ImageNet-1k's, assumed because there are 1000 and the model has none)" : ''
   const more = labels.length > labelsShown ? ', ...' : ''
@@ -37,7 +37,13 @@ function networkRows(network: InspectedNetwork): string[][] {
     ['classes', `${labels.length}: ${labels.slice(0, labelsShown).join(', ')}${more}${whose}`],
     ['activation', activation],
     ['preprocessing', preprocessingText(preprocessing)],
+    ...(kept ? [['quantization', quantizationText(kept)]] : []),
   ]
+}
+
+function quantizationText(kept: NonNullable<InspectedNetwork['kept']>): string {
+  const others = Object.entries(kept).map(([op, precision]) => `${op} (${precision})`)
+  return others.length === 0 ? 'int8' : `int8, except ${others.join(', ')}`
 }
 
 function preprocessingText(preprocessing: Preprocessing): string {

@@ -2,6 +2,7 @@
 import type { Preprocessing } from '../../image/preprocess.ts'
 import type { Activation } from '../../model/activation.ts'
 import type { Architecture } from '../../model/architecture.ts'
+import type { Quantization } from '../../model/quantization.ts'
 import type { OpenModel } from '../../open-model.ts'
 import type { Summary } from '../../weights/tensors/summary.ts'
 
@@ -28,6 +29,8 @@ export interface InspectedNetwork {
   readonly labelsFrom: OpenModel['labelsFrom']
   readonly activation: Activation
   readonly preprocessing: Preprocessing
+  /** Of a quantized model: what is not computed in int8. */
+  readonly kept?: Quantization['kept']
 }
 
 export interface TensorStats extends Summary {

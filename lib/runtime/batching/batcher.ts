@@ -17,6 +17,7 @@ import {
   checkRunners,
   requestNames,
 } from './batcher-options.ts'
+import { imageBytes, takesBytes } from './image-bytes.ts'
 import { RequestQueue } from './request-queue.ts'
 
 /** Puts requests together to batches for one or several sessions of the same plan. The sessions stay the caller's. */
@@ -53,7 +54,7 @@ export class Batcher {
    * Runs the network on images `[N,H,W,3]` (as `Session.run` takes them), together with others' or in several batches; the
    * results are those of a run alone, to the bit. `pixels` must stay as they are until the promise settles.
    *
-   * @throws ResidualError QUEUE_FULL, QUEUE_CLOSED, DEADLINE_EXCEEDED, or what `Session.run` throws
+   * @throws ResidualError QUEUE_FULL, QUEUE_CLOSED, DEADLINE_EXCEEDED, INPUT_OUT_OF_RANGE, or what `Session.run` throws
    * @throws TypeError, RangeError for pixels that are no batch of the plan's shape, or a time that is none
    */
   async run<Name extends OutputName>(
@@ -72,10 +73,16 @@ export class Batcher {
     if (timeoutMs !== undefined) checkMs('timeoutMs', timeoutMs)
     signal?.throwIfAborted()
     this.#checkRoom(images)
+    let taken = pixels
+    if (isFloat32Array(pixels) && takesBytes(this.#plan)) {
+      taken = await imageBytes(this.#plan, pixels)
+      signal?.throwIfAborted()
+      this.#checkRoom(images) // others came meanwhile
+    }
 
     const { promise, resolve, reject } = withResolvers<BatchAnswer<OutputName>>()
     const job: Job = {
-      pixels,
+      pixels: taken,
       images,
       outputs,
       arrived: performance.now(),

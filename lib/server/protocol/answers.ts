@@ -6,6 +6,7 @@ const statuses: { readonly [code in ErrorCode]?: number } = {
   DEADLINE_EXCEEDED: 504,
   DECODE_FAILED: 400,
   ENCODING_UNSUPPORTED: 415,
+  INPUT_OUT_OF_RANGE: 400,
   METHOD_NOT_ALLOWED: 405,
   MODEL_LOAD_FAILED: 500,
   MODEL_NOT_READY: 503,
