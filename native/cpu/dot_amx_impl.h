@@ -8,7 +8,13 @@
 
 #include <type_traits>
 
+#if defined(RESIDUAL_EMULATE)
+#include "cpu/dot_finish_plain.h"
+#include "cpu/emulated/amx_instructions.h"
+#else
 #include "cpu/dot_finish_avx512.h"
+#endif
+#include "cpu/dot_dispatch.h"
 
 namespace residual::cpu {
 namespace {
@@ -81,14 +87,14 @@ inline void store_tiles(int32_t* sums) {
 // Blocks that stay in the first-level cache while all panels pass by.
 constexpr int kBlockGroupBytes = 32 * 1024;
 
-template <typename Products, typename Finish>
-void run_with(const DotTask& task) {
+template <typename Products>
+void run_with(const DotTask& task, FinishRows finish) {
   const Tiles tiles;
   alignas(64) int32_t sums[2][kMostDotRows * kSumColumns];
   const DotBlock* last_block = nullptr;  // its sums are in the buffer that is not `next`
   int last_panel = 0, next = 0;
   const auto finish_last = [&] {
-    if (last_block) finish_block<Finish>(task, *last_block, last_panel, sums[1 - next]);
+    if (last_block) finish(task, *last_block, 0, last_block->rows, last_panel, sums[1 - next]);
   };
   const auto step = [&](const DotBlock& block, int panel, auto row_tiles, auto panels) {
     sum_tiles<Products, row_tiles, panels>(task, block, panel);

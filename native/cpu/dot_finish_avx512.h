@@ -5,13 +5,10 @@
 
 #include <immintrin.h>
 
-#include "cpu/dot_kernels.h"
+#include "cpu/dot_finish.h"
 
 namespace residual::cpu {
 namespace {
-
-// The sums of one block and two panels (the second may be missing): rows of 32.
-constexpr int kSumColumns = 2 * kPanelColumns;
 
 inline __m512 floats_of(const int32_t* sums, const float* scale) {
   return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)), _mm512_loadu_ps(scale));
@@ -145,25 +142,6 @@ struct FinishBf16 {
     }
   }
 };
-
-// Finishes the sums of a block for up to two panels from `panel` on.
-template <typename Finish>
-inline void finish_block(const DotTask& task, const DotBlock& block, int panel, const int32_t* sums) {
-  const int columns = task.columns - panel * kPanelColumns;
-  const Finish finish(task, panel, columns);
-  const size_t channel = task.channel + size_t(panel) * kPanelColumns;
-  const size_t channels = task.output.channels;
-  for (int i = block.first_run; i < block.first_run + block.runs; i++) {
-    const DotRun& run = task.runs[i];
-    const int32_t* from = sums + run.row * kSumColumns;
-    size_t at = run.pixel * channels + channel;
-    int row = 0;
-    if (columns >= kSumColumns)
-      for (; row + 2 <= run.rows; row += 2, from += 2 * kSumColumns, at += 2 * channels)
-        finish.two_rows(from, at);
-    for (; row < run.rows; row++, from += kSumColumns, at += channels) finish.row(from, at);
-  }
-}
 
 }  // namespace
 }  // namespace residual::cpu
