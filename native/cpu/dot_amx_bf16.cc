@@ -1,5 +1,5 @@
 // bf16 convolutions on AMX's tiles.
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(RESIDUAL_EMULATE)
 #include "cpu/dot_amx_impl.h"
 
 namespace residual::cpu {
@@ -12,15 +12,7 @@ struct Products {
   static void lower_right() { _tile_dpbf16ps(3, 5, 7); }
 };
 
-template <DotType kDst>
-void run_to(const DotTask& task) {
-  task.output.residual ? run_with<Products, FinishBf16<kDst, true>>(task)
-                       : run_with<Products, FinishBf16<kDst, false>>(task);
-}
-
-void run(const DotTask& task) {
-  task.output.type == DotType::kFp32 ? run_to<DotType::kFp32>(task) : run_to<DotType::kBf16>(task);
-}
+void run(const DotTask& task) { run_with<Products>(task, finish_bf16(task.output)); }
 
 }  // namespace
 

@@ -11,7 +11,14 @@
 #include <algorithm>
 #include <type_traits>
 
+#define DOT_SUMS_START_FROM_ZERO
+#if defined(RESIDUAL_EMULATE)
+#include "cpu/dot_finish_plain.h"
+#include "cpu/emulated/amx_instructions.h"
+#else
 #include "cpu/dot_finish_avx512.h"
+#endif
+#include "cpu/dot_dispatch.h"
 
 namespace residual::cpu {
 namespace {
@@ -84,14 +91,14 @@ inline void store_tiles(int32_t* sums) {
 // of these blocks pass by. With as many as 64 output channels, whole lines of the result are written at once.
 constexpr int kRowBytes = 32 * 1024, kWeightBytes = 16 * 1024;
 
-template <typename Products, typename Finish>
-void run_with(const DotTask& task) {
+template <typename Products>
+void run_with(const DotTask& task, FinishRows finish) {
   const Tiles tiles;
   alignas(64) int32_t sums[2][kMostDotRows * kSumColumns];
   const DotBlock* last_block = nullptr;  // its sums are in the buffer that is not `next`
   int last_panel = 0, next = 0;
   const auto finish_last = [&] {
-    if (last_block) finish_block<Finish>(task, *last_block, last_panel, sums[1 - next]);
+    if (last_block) finish(task, *last_block, 0, last_block->rows, last_panel, sums[1 - next]);
   };
   const auto step_of = [&](const DotBlock& block, int panel, auto row_tiles, auto panels) {
     sum_tiles<Products, row_tiles, panels>(task, block, panel);

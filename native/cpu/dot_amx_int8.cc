@@ -1,5 +1,5 @@
 // int8 convolutions on AMX's tiles.
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(RESIDUAL_EMULATE)
 #include "cpu/dot_amx_impl.h"
 
 namespace residual::cpu {
@@ -19,30 +19,9 @@ struct SignedProducts {
   static void lower_right() { _tile_dpbssd(3, 5, 7); }
 };
 
-template <typename Products, DotType kDst>
-void run_to(const DotTask& task) {
-  if (!task.output.residual)
-    run_with<Products, FinishInt8<kDst, DotType::kUint8, /*kHasResidual=*/false>>(task);
-  else if (task.output.residual_type == DotType::kInt8)
-    run_with<Products, FinishInt8<kDst, DotType::kInt8, true>>(task);
-  else
-    run_with<Products, FinishInt8<kDst, DotType::kUint8, true>>(task);
-}
-
-template <typename Products>
-void run_from(const DotTask& task) {
-  switch (task.output.type) {
-    case DotType::kInt8:
-      return run_to<Products, DotType::kInt8>(task);
-    case DotType::kUint8:
-      return run_to<Products, DotType::kUint8>(task);
-    default:
-      return run_to<Products, DotType::kFp32>(task);
-  }
-}
-
 void run(const DotTask& task) {
-  task.is_signed ? run_from<SignedProducts>(task) : run_from<UnsignedProducts>(task);
+  const FinishRows finish = finish_int8(task.output);
+  task.is_signed ? run_with<SignedProducts>(task, finish) : run_with<UnsignedProducts>(task, finish);
 }
 
 }  // namespace

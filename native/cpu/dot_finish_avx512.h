@@ -5,13 +5,10 @@
 
 #include <immintrin.h>
 
-#include "cpu/dot_kernels.h"
+#include "cpu/dot_finish.h"
 
 namespace residual::cpu {
 namespace {
-
-// The sums of one block and two panels (the second may be missing): rows of 32.
-constexpr int kSumColumns = 2 * kPanelColumns;
 
 template <DotType kResidual>
 inline __m512 residual_of(const void* residual, size_t at, __mmask16 columns) {
@@ -47,7 +44,8 @@ struct FinishInt8 {
   }
 
   __m512 value(const int32_t* sums, int half, size_t at) const {
-    const __m512i sum = _mm512_add_epi32(_mm512_load_si512(sums + half * kPanelColumns), start[half]);
+    __m512i sum = _mm512_load_si512(sums + half * kPanelColumns);
+    if constexpr (kAddsStart) sum = _mm512_add_epi32(sum, start[half]);
     __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale[half]);
     if constexpr (kHasResidual)
       v = _mm512_add_ps(
@@ -123,7 +121,8 @@ struct FinishBf16 {
 
   __m512 value(const int32_t* sums, int half, size_t at) const {
     const float* const from = reinterpret_cast<const float*>(sums) + half * kPanelColumns;
-    __m512 v = _mm512_add_ps(_mm512_load_ps(from), start[half]);
+    __m512 v = _mm512_load_ps(from);
+    if constexpr (kAddsStart) v = _mm512_add_ps(v, start[half]);
     if constexpr (kHasResidual) {
       const auto* const residual = static_cast<const uint16_t*>(out.residual) + at + half * kPanelColumns;
       const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask[half], residual));
@@ -156,25 +155,6 @@ struct FinishBf16 {
     }
   }
 };
-
-// Finishes the sums of a block for up to two panels from `panel` on.
-template <typename Finish>
-inline void finish_block(const DotTask& task, const DotBlock& block, int panel, const int32_t* sums) {
-  const int columns = task.columns - panel * kPanelColumns;
-  const Finish finish(task, panel, columns);
-  const size_t channel = task.channel + size_t(panel) * kPanelColumns;
-  const size_t channels = task.output.channels;
-  for (int i = block.first_run; i < block.first_run + block.runs; i++) {
-    const DotRun& run = task.runs[i];
-    const int32_t* from = sums + run.row * kSumColumns;
-    size_t at = run.pixel * channels + channel;
-    int row = 0;
-    if (columns >= kSumColumns)
-      for (; row + 2 <= run.rows; row += 2, from += 2 * kSumColumns, at += 2 * channels)
-        finish.two_rows(from, at);
-    for (; row < run.rows; row++, from += kSumColumns, at += channels) finish.row(from, at);
-  }
-}
 
 }  // namespace
 }  // namespace residual::cpu

@@ -81,6 +81,15 @@ struct DotKernels {
 #if defined(__x86_64__)
 extern const DotKernels kAmxInt8Kernels;
 extern const DotKernels kAmxBf16Kernels;
+extern const DotKernels kVnniKernels;
+extern const DotKernels kAvx512Bf16Kernels;
+extern const DotKernels kAvxVnniKernels;
+extern const DotKernels kAvx2Int8Kernels;
+#elif defined(__aarch64__)
+extern const DotKernels kI8mmKernels;
+extern const DotKernels kSdotKernels;
+extern const DotKernels kBfmmlaKernels;
 #endif
+extern const DotKernels kBaselineInt8Kernels;  // SSE2 on x86-64, NEON on AArch64
 
 }  // namespace residual::cpu

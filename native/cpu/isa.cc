@@ -1,14 +1,33 @@
 #include "cpu/isa.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 #include "core/error.h"
 #include "cpu/amx.h"
+#include "cpu/bf16_gain.h"
+#if defined(RESIDUAL_EMULATED_KERNELS)
+#include "cpu/emulated/kernels.h"
+#endif
 
 namespace residual::cpu {
 namespace {
 
-std::vector<Isa> find_isas() {
-  std::vector<Isa> result;
 #if defined(__x86_64__)
+
+// Intel SDM, volume 2, CPUID: leaf 7, subleaf 1. __builtin_cpu_supports has no name for it in older
+// compilers.
+bool has_avx_vnni() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
+void find_processors(std::vector<Isa>& result) {
   // These builtins also ask the operating system (XGETBV): they do not report registers that it does not
   // save.
   __builtin_cpu_init();
@@ -18,10 +37,64 @@ std::vector<Isa> find_isas() {
   const bool avx512bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
   if (avx512bf16 && amx_available())
     result.push_back({"amx", &kAvx512Kernels, &kAmxInt8Kernels, &kAmxBf16Kernels});
-  if (avx512) result.push_back({"avx512", &kAvx512Kernels, nullptr, nullptr});
-  if (avx2) result.push_back({"avx2", &kAvx2Kernels, nullptr, nullptr});
+  const DotKernels* const bf16 = avx512bf16 && avx512bf16_gains() ? &kAvx512Bf16Kernels : nullptr;
+  if (avx512 && __builtin_cpu_supports("avx512vnni"))
+    result.push_back({"avx512vnni", &kAvx512Kernels, &kVnniKernels, bf16});
+  if (avx512) result.push_back({"avx512", &kAvx512Kernels, &kAvx2Int8Kernels, nullptr});
+  if (avx2 && has_avx_vnni()) result.push_back({"avxvnni", &kAvx2Kernels, &kAvxVnniKernels, nullptr});
+  if (avx2) result.push_back({"avx2", &kAvx2Kernels, &kAvx2Int8Kernels, nullptr});
+}
+
+#elif defined(__aarch64__)
+
+#if defined(__linux__)
+
+// Of AT_HWCAP and AT_HWCAP2 (Linux, Documentation/arch/arm64/elf_hwcaps.rst); older headers lack them.
+bool has_dot_products() { return getauxval(AT_HWCAP) & 1ul << 20; }
+bool has_i8mm() { return getauxval(AT_HWCAP2) & 1ul << 13; }
+bool has_bf16() { return getauxval(AT_HWCAP2) & 1ul << 14; }
+
+#elif defined(__APPLE__)
+
+bool has_feature(const char* name) {
+  int value = 0;
+  size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+bool has_dot_products() { return has_feature("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has_feature("hw.optional.arm.FEAT_I8MM"); }
+bool has_bf16() { return has_feature("hw.optional.arm.FEAT_BF16"); }
+
+#else
+
+bool has_dot_products() { return false; }
+bool has_i8mm() { return false; }
+bool has_bf16() { return false; }
+
 #endif
-  result.push_back({"baseline", &kBaselineKernels, nullptr, nullptr});
+
+void find_processors(std::vector<Isa>& result) {
+  if (has_i8mm())
+    result.push_back({"i8mm", &kBaselineKernels, &kI8mmKernels, has_bf16() ? &kBfmmlaKernels : nullptr});
+  if (has_dot_products()) result.push_back({"sdot", &kBaselineKernels, &kSdotKernels, nullptr});
+}
+
+#else
+
+void find_processors(std::vector<Isa>&) {}
+
+#endif
+
+std::vector<Isa> find_isas() {
+  std::vector<Isa> result;
+  find_processors(result);
+  result.push_back({"baseline", &kBaselineKernels, &kBaselineInt8Kernels, nullptr});
+#if defined(RESIDUAL_EMULATED_KERNELS)
+  result.push_back({"amx-emulated", &kBaselineKernels, &kEmulatedAmxInt8Kernels, &kEmulatedAmxBf16Kernels});
+  result.push_back(
+      {"avx512vnni-emulated", &kBaselineKernels, &kEmulatedVnniKernels, &kEmulatedAvx512Bf16Kernels});
+  result.push_back({"avxvnni-emulated", &kBaselineKernels, &kEmulatedAvxVnniKernels, nullptr});
+#endif
   return result;
 }
 

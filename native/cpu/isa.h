@@ -17,7 +17,7 @@ struct Isa {
   const DotKernels* bf16;  // null where bf16 has nothing to gain over float32
 };
 
-// Best first; "baseline" is always last.
+// Best first; "baseline" is always last, but for the emulated ones that addons for tests have.
 const std::vector<Isa>& supported_isas();
 
 // The instruction set called `name`, or the best for "". Throws BACKEND_UNAVAILABLE if the machine or the
