@@ -112,10 +112,10 @@ struct Kernels {
                   const float* const* sources,  // [taps][channels]
                   int taps, int channels);
 
-  // The same of bf16 numbers.
-  void (*maximum_bf16)(uint16_t* dst,                   // [channels]
-                       const uint16_t* const* sources,  // [taps][channels]
-                       int taps, int channels);
+  // The same of other numbers; the last of bf16.
+  void (*maximum_int8)(int8_t* dst, const int8_t* const* sources, int taps, int channels);
+  void (*maximum_uint8)(uint8_t* dst, const uint8_t* const* sources, int taps, int channels);
+  void (*maximum_bf16)(uint16_t* dst, const uint16_t* const* sources, int taps, int channels);
 
   // dst[c] = mean over pixels of src[pixel][c], bit for bit the same for every vector width; within 2e-6 of
   // the exact mean if all have one sign, however many there are

@@ -238,6 +238,30 @@ void maximum(float* dst, const float* const* sources, int taps, int channels) {
   }
 }
 
+template <typename Byte>
+void maximum_of_bytes(Byte* dst, const Byte* const* sources, int taps, int channels) {
+  typedef Byte Bytes __attribute__((vector_size(VECTOR_BYTES)));
+  const auto load_bytes = [](const Byte* p) {
+    Bytes bytes;
+    __builtin_memcpy(&bytes, p, sizeof bytes);
+    return bytes;
+  };
+  int c = 0;
+  for (; c + VECTOR_BYTES <= channels; c += VECTOR_BYTES) {
+    Bytes y = load_bytes(sources[0] + c);
+    for (int tap = 1; tap < taps; tap++) {
+      const Bytes x = load_bytes(sources[tap] + c);
+      y = x > y ? x : y;
+    }
+    __builtin_memcpy(dst + c, &y, sizeof y);
+  }
+  for (; c < channels; c++) {
+    Byte y = sources[0][c];
+    for (int tap = 1; tap < taps; tap++) y = sources[tap][c] > y ? sources[tap][c] : y;
+    dst[c] = y;
+  }
+}
+
 typedef uint16_t Halves __attribute__((vector_size(VECTOR_BYTES / 2)));
 typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES)));
 
@@ -408,6 +432,8 @@ extern const Kernels KERNELS = {
     depthwise,
     {kWinograd<1, 2>, kWinograd<1, 4>, kWinograd<2, 2>, kWinograd<2, 4>},
     maximum,
+    maximum_of_bytes<int8_t>,
+    maximum_of_bytes<uint8_t>,
     maximum_bf16,
     mean,
     normalize,

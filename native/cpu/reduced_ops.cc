@@ -58,29 +58,12 @@ void of_precision(Precision precision, const Use& use) {
   }
 }
 
-// The maximum over each window, through an array of its own: the compiler cannot know otherwise that results
-// and sources do not overlap.
-template <typename Number>
-void max_pool(const LightOp& light, ThreadPool& pool, Workspace& workspace) {
-  pool_rows<Number>(light, pool, workspace,
-                    [](Number* to, const Number* const* taps, int count, int channels) {
-                      for (int first = 0; first < channels; first += kTogether) {
-                        const int size = std::min(kTogether, channels - first);
-                        Number most[kTogether];
-                        std::copy_n(taps[0] + first, size, most);
-                        for (int tap = 1; tap < count; tap++)
-                          for (int c = 0; c < size; c++) most[c] = std::max(most[c], taps[tap][first + c]);
-                        std::copy_n(most, size, to + first);
-                      }
-                    });
-}
-
 void max_pool(const LightOp& light, const Kernels& kernels, ThreadPool& pool, Workspace& workspace) {
   switch (light.plan.src(light.op).precision) {
     case Precision::kInt8:
-      return max_pool<int8_t>(light, pool, workspace);
+      return pool_rows<int8_t>(light, pool, workspace, kernels.maximum_int8);
     case Precision::kUint8:
-      return max_pool<uint8_t>(light, pool, workspace);
+      return pool_rows<uint8_t>(light, pool, workspace, kernels.maximum_uint8);
     default:
       return pool_rows<uint16_t>(light, pool, workspace, kernels.maximum_bf16);
   }
