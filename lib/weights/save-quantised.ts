@@ -10,6 +10,7 @@ import {
   quantizationText,
 } from '../model/quantization.ts'
 import { ReducedValues } from '../model/reduced-values.ts'
+import type { Kept } from '../model/value.ts'
 import {
   type DeferredIntegers,
   type DeferredTensor,
@@ -57,7 +58,8 @@ export async function saveQuantisedNetwork(
   checkNames(options, saveQuantisedNames)
   const { quantization, method, biases, integersOf, metadata, signal } = options
   const [plan, last, lastRounded] = [foldingPlan(network), new LastRead(), new LastRead()]
-  const inIntegers = integerOps(plan, quantization)
+  const choices = new ReducedValues(plan, { precision: 'int8', quantization, bf16: true })
+  const inIntegers = integerOps(plan, choices)
   const tensors = plan.ops.filter(takesWeights).flatMap((op): (DeferredTensor | DeferredIntegers)[] => {
     const { shape, read } = foldedOp(plan, op, weights, last)
     const [name, perChannel] = [`${op.name}.weight`, shape.slice(0, 1)]
@@ -69,7 +71,11 @@ export async function saveQuantisedNetwork(
     if (!inIntegers.has(op)) return [{ name, shape, read: async () => (await read()).weight }, bias]
     const round = async () => {
       const { weight } = await read()
-      return integersOf?.(op.name, weight, shape[0]!) ?? nearestIntegers(weight, shape[0]!)
+      const [channels, least] = [
+        shape[0]!,
+        leastScales(await bias.read(), choices.keptAs('int8', op.src, op.name)),
+      ]
+      return integersOf?.(op.name, weight, channels) ?? nearestIntegers(weight, channels, least)
     }
     const rounded = () => lastRounded.of(op, round)
     return [
@@ -85,9 +91,15 @@ export async function saveQuantisedNetwork(
 }
 
 /** The operations whose weights are integers in a file: those in int8 that do not read bytes. */
-function integerOps(plan: Plan, quantization: Quantization): ReadonlySet<Op> {
-  const { needs, kept } = new ReducedValues(plan, { precision: 'int8', quantization, bf16: true })
+function integerOps(plan: Plan, { needs, kept }: ReducedValues): ReadonlySet<Op> {
   const image = plan.ops[0]!.dst
   const readsBytes = (op: WeightedOp) => op.src === image && kept[image]!.precision === 'uint8'
   return new Set(plan.ops.filter((op, i) => takesWeights(op) && needs[i] === 'int8' && !readsBytes(op)))
+}
+
+const mostStart = 2 ** 30 // of a sum, which has as much room for products above it
+
+/** The scales with which sums can start at the biases, in multiples of the scale of what is read and the weights'. */
+function leastScales(bias: Float32Array, { scale = 1 }: Kept): number[] {
+  return Array.from(bias, number => Math.abs(number) / (scale * mostStart))
 }

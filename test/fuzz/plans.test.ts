@@ -1,8 +1,11 @@
 import { expect, it } from 'vitest'
 import { errorCodes, lower, type Plan } from '../../lib/index.ts'
+import { reducedPlan } from '../../lib/model/reduce.ts'
 import { loadNative, type NativeSession } from '../../lib/runtime/native.ts'
 import { takesWeights, weightShape } from '../../lib/weights/op-weights.ts'
+import { storedBytes } from '../../lib/weights/tensors/stored-type.ts'
 import { seeded } from '../support/files.ts'
+import { quantizationOf } from '../support/quantizations.ts'
 import { junk, ofOtherRealm, spoil, Thrown, typedArray } from './junk.ts'
 import { Picker, randomNetwork } from './random-network.ts'
 
@@ -29,7 +32,18 @@ async function survives(call: () => unknown, what: string): Promise<boolean> {
 function randomPlan(pick: Picker): Plan {
   const { network, shape } = randomNetwork(pick.random, 4)
   const unit = { mean: Array(shape.channels).fill(0.5), std: Array(shape.channels).fill(0.25) }
-  return structuredClone(lower(network, { ...shape, ...unit }))
+  const plan = lower(network, { ...shape, ...unit })
+  return structuredClone(pick.below(2) === 0 ? plan : reduced(pick, plan))
+}
+
+/** In bf16, or in int8 with any operations kept. */
+function reduced(pick: Picker, plan: Plan): Plan {
+  if (pick.below(3) === 0) return reducedPlan(plan, { precision: 'bf16' })
+  const kept: { [op: string]: 'bf16' | 'fp32' } = {}
+  for (const op of plan.ops)
+    if (takesWeights(op) && pick.below(4) === 0) kept[op.name] = pick.from(['bf16', 'fp32'])
+  const quantization = quantizationOf(plan, kept)
+  return reducedPlan(plan, { precision: 'int8', quantization, bf16: pick.below(2) === 0 })
 }
 
 const randomOptions = (pick: Picker, ops: number): object => ({
@@ -46,9 +60,9 @@ const randomOptions = (pick: Picker, ops: number): object => ({
 function weightArguments(pick: Picker, plan: Plan, op: number): unknown[] {
   const target = plan.ops[op]!
   const shape = takesWeights(target) ? weightShape(plan, target) : [1, 1]
-  const type = pick.from(['F32', 'F16', 'BF16', 'F64'] as const)
+  const type = pick.from(['F32', 'F16', 'BF16', 'F64', 'I8'] as const)
   const count = shape.reduce((a, b) => a * b, 1)
-  const stored = new Uint8Array(count * { F32: 4, F16: 2, BF16: 2, F64: 8 }[type]) // zeros
+  const stored = new Uint8Array(count * storedBytes[type]) // zeros
   const all: unknown[] = [
     op,
     stored,

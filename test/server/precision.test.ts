@@ -28,8 +28,8 @@ describe('a server of a quantized model', () => {
       const c = Math.floor(i / plane)
       return (pixels[(i % plane) * 3 + c]! / 255 - mean[c]!) / std[c]!
     })
-    server = await startServer({ models: [path], threads: 1 })
-  })
+    server = await startServer({ models: [path], threads: 1, maxBatch: 2 })
+  }, 60_000)
   afterAll(() => server.stop())
 
   const tensor = request('tensor', 'FP32', [1, 3, 64, 64])

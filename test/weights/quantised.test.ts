@@ -60,6 +60,14 @@ describe('the integers nearest to weights', () => {
     expect([...integers]).toEqual([127, 0, 2, -2, -127, 4, 0, 0, 0, 0, 0, 0, -127, 32, 0, 127])
   })
 
+  it('may have scales of at least some size', () => {
+    const { integers, scales } = nearestIntegers(Float32Array.of(127, 1, 127, 1), 2, [0.5, 2])
+    expect([[...scales], [...integers]]).toEqual([
+      [1, 2],
+      [127, 1, 64, 0],
+    ])
+  })
+
   it('are within half a scale of any number, and within their range', () => {
     const random = seeded(4)
     const weight = Float32Array.from({ length: 5000 }, () => (random() - 0.5) * 10 ** (8 * random() - 4))
@@ -128,6 +136,20 @@ describe('a quantized file', () => {
       integersOf: () => ({ integers: new Int8Array(1), scales: new Float32Array(1) }),
     }
     await expect(saveQuantisedNetwork(path, tinyNetwork, tinyWeights, long)).rejects.toThrow(RangeError)
+  })
+
+  it('has scales with which sums can start at the bias', async () => {
+    const path = pathOf('bias.safetensors')
+    const quantization = quantizationOf(tinyPlan)
+    const bias = new Float32Array(8).fill(1)
+    bias[3] = -3e9
+    const biases = new Map([['block.conv2', bias]])
+    await saveQuantisedNetwork(path, tinyNetwork, tinyWeights, { quantization, biases })
+    await using file = await openSafetensors(path)
+    const { scales } = (await file.readIntegers('block.conv2.weight'))!
+    const { scale } = quantization.values['block.conv1']!
+    expect(scales[3]).toBe(Math.fround(3e9 / (scale * 2 ** 30)))
+    expect(Math.max(...scales.filter((_, k) => k !== 3))).toBeLessThan(0.1)
   })
 
   it('reads as what the integers stand for, the scales apart', async () => {

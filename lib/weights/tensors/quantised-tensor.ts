@@ -48,15 +48,19 @@ export function scaleIntegers({ integers, scales }: QuantisedTensor, target: Flo
 
 /**
  * The integers nearest to `weight`, with the least scales that give no channel, of `weight.length / channels` numbers each, one
- * outside -127 to 127.
+ * outside -127 to 127, and that are not below those of `leastScales`, one per channel.
  */
-export function nearestIntegers(weight: Float32Array, channels: number): QuantisedTensor {
+export function nearestIntegers(
+  weight: Float32Array,
+  channels: number,
+  leastScales?: readonly number[],
+): QuantisedTensor {
   const [integers, scales] = [new Int8Array(weight.length), new Float32Array(channels)]
   const perChannel = weight.length / channels
   for (let k = 0; k < channels; k++) {
     const numbers = weight.subarray(k * perChannel, (k + 1) * perChannel)
     const largest = numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 0)
-    const scale = Math.fround(largest / -least) || 1 // any, if all are 0 or come close to it
+    const scale = Math.fround(Math.max(largest / -least, leastScales?.[k] ?? 0)) || 1 // any, if all are 0 or come close to it
     scales[k] = scale
     for (let i = 0; i < perChannel; i++) integers[k * perChannel + i] = nearest(numbers[i]! / scale)
   }

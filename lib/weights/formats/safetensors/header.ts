@@ -4,7 +4,7 @@ import type { ResidualError } from '../../../errors.ts'
 import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import { scanHeader } from './scan.ts'
 
-/** Bytes per element of the format's types. Only floating-point ones can be read here. */
+/** Bytes per element of the format's types. Floating-point ones can be read here, and I8 with scales. */
 export const elementBytes: { readonly [dtype: string]: number } = {
   BOOL: 1,
   U8: 1,
