@@ -11,15 +11,9 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTasksPerThread = 4;
-constexpr double kMostWeight = 127;          // of int8; -128 would make a sum of s8 products too large
-constexpr double kMostStart = 1 << 30;       // of an int32 that sums start from: half of what there is
-constexpr double kMostSteps = 2147483000.0;  // of a result before it is clamped: an int32 holds them
+constexpr double kMostWeight = 127;  // of int8; -128 would make a sum of s8 products too large
 
 int number_bytes(const core::Value& value) { return static_cast<int>(core::row_of(value.precision).bytes); }
-
-bool is_int8(const core::Value& value) {
-  return value.precision == core::Precision::kInt8 || value.precision == core::Precision::kUint8;
-}
 
 DotType type_of(const core::Value& value) {
   switch (value.precision) {
@@ -104,123 +98,6 @@ void DotConv::plan_strips() {
 
 size_t DotConv::panel_bytes(const Strip& strip) const {
   return size_t(rows_.taps()) * strip.depth / 4 * kPanelRow;
-}
-
-void DotConv::pack(core::StoredWeights& weights, const float* bias) {
-  for (const Strip& strip : strips_)
-    if (is_int8(numbers_.src))
-      pack_int8(strip, weights, bias);
-    else
-      pack_bf16(strip, weights, bias);
-}
-
-// Puts the weights of output channel `k`, [C/groups][R*S], where the kernels read them.
-template <typename Number>
-void DotConv::place(const Strip& strip, int k, const Number* channel) {
-  constexpr int kNumbers = 4 / sizeof(Number);  // of a dword
-  const ConvGeometry& g = geometry_;
-  const int column = k - strip.output;
-  const int first = k / g.group_outputs() * g.group_inputs() - strip.input;  // input of this one's group
-  Number* const panel =
-      reinterpret_cast<Number*>(reinterpret_cast<std::byte*>(weight_.data()) + strip.weight +
-                                column / kPanelColumns * panel_bytes(strip)) +
-      column % kPanelColumns * kNumbers;
-  const size_t tap_numbers = size_t(strip.depth) / 4 * kPanelColumns * kNumbers;
-  for (int r = 0; r < g.kernel; r++)
-    for (int s = 0; s < g.kernel; s++) {
-      const Number* from = channel + r * g.kernel + s;
-      const DotRows::Place place = rows_.place(r, s, first);
-      Number* const tap = panel + place.tap * tap_numbers;
-      for (int c = 0; c < g.group_inputs(); c++, from += g.taps()) {
-        const int index = place.index + c;
-        tap[index / kNumbers * kPanelColumns * kNumbers + index % kNumbers] = *from;
-      }
-    }
-}
-
-void DotConv::pack_bf16(const Strip& strip, core::StoredWeights& weights, const float* bias) {
-  const size_t size = weights.shape().inputs * weights.shape().taps;
-  std::vector<float> folded(kPanelColumns * size);
-  std::vector<uint16_t> rounded(size);
-  float* const start = start_.data() + strip.first_panel * kPanelColumns;
-  for (int first = 0; first < strip.outputs; first += kPanelColumns) {
-    const int count = std::min(kPanelColumns, strip.outputs - first);
-    weights.fold(folded.data(), strip.output + first, count, 0, size);
-    for (int i = 0; i < count; i++) {
-      std::transform(folded.data() + i * size, folded.data() + (i + 1) * size, rounded.data(), to_bf16);
-      place(strip, strip.output + first + i, rounded.data());
-      start[first + i] = bias[strip.output + first + i];
-    }
-  }
-}
-
-void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias) {
-  const size_t size = weights.shape().inputs * weights.shape().taps;
-  std::vector<float> folded(size);
-  std::vector<int8_t> integers(kPanelColumns * size);
-  for (int first = 0; first < strip.outputs; first += kPanelColumns) {
-    const int count = std::min(kPanelColumns, strip.outputs - first);
-    if (weights.is_quantised()) weights.integers(integers.data(), strip.output + first, count);
-    for (int i = 0; i < count; i++) {
-      const int k = strip.output + first + i;
-      int8_t* const channel = integers.data() + i * size;
-      const double source = numbers_.src.scale;
-      double scale = weights.is_quantised() ? weights.scale(k) : 0;
-      if (scale == 0 || std::abs(bias[k]) > source * scale * kMostStart) {
-        weights.fold(folded.data(), k, 1, 0, size);
-        scale = round_weights(folded.data(), channel, bias[k]);
-      }
-      place(strip, k, channel);
-      const int column = strip.first_panel * kPanelColumns + first + i;
-      const double start = std::nearbyint(bias[k] / (source * scale) - zeros(channel));
-      reinterpret_cast<int32_t*>(start_.data())[column] =
-          static_cast<int32_t>(std::clamp(start, -kMostStart, kMostStart));
-      scale_.data()[column] = static_cast<float>(source * scale / numbers_.dst.scale);
-      check_range(k, channel, start, scale_.data()[column]);
-    }
-  }
-}
-
-// Rounds the weights of one output channel, [C/groups][R*S], to int8, and returns what their steps stand for.
-// Where the source is an image's bytes the normalisation goes into them.
-double DotConv::round_weights(float* weights, int8_t* integers, double bias) const {
-  const int taps = geometry_.taps(), count = geometry_.group_inputs() * taps;
-  double largest = 0;
-  for (int i = 0; i < count; i++) {
-    if (numbers_.bytes.std)
-      weights[i] = static_cast<float>(weights[i] / (255.0 * (*numbers_.bytes.std)[i / taps]));
-    largest = std::max(largest, std::abs(double(weights[i])));
-  }
-  // Where a bias is that much larger than the weights, the steps are such as an int32 can count.
-  const double least = std::abs(bias) / (numbers_.src.scale * kMostStart);
-  double scale = static_cast<float>(std::max(largest / kMostWeight, least));
-  if (scale == 0) scale = 1;
-  for (int i = 0; i < count; i++) integers[i] = static_cast<int8_t>(std::nearbyint(weights[i] / scale));
-  return scale;
-}
-
-// Throws CHECKPOINT_INVALID where results could have more steps than the kernels round.
-void DotConv::check_range(int k, const int8_t* integers, double start, double scale) const {
-  double largest = std::abs(start);
-  for (int i = 0; i < geometry_.group_inputs() * geometry_.taps(); i++)
-    largest += 255.0 * std::abs(integers[i]);
-  double steps = largest * scale;
-  if (numbers_.residual) steps += 255.0 * numbers_.residual->scale / numbers_.dst.scale;
-  if (steps < kMostSteps) return;
-  throw core::Error(core::ErrorCode::kCheckpointInvalid,
-                    "The scales of channel " + std::to_string(k) +
-                        " are too far apart: results could be over 2^31 times the scale of the output.");
-}
-
-// What a channel's sum is for an image of nothing but the mean, which is 0 once it is normalised; 0 where the
-// source is not an image's bytes.
-double DotConv::zeros(const int8_t* integers) const {
-  if (!numbers_.bytes.mean) return 0;
-  const int taps = geometry_.taps();
-  double sum = 0;
-  for (int i = 0; i < geometry_.group_inputs() * taps; i++)
-    sum += integers[i] * 255.0 * (*numbers_.bytes.mean)[i / taps];
-  return sum;
 }
 
 WorkspaceSize DotConv::workspace_size(int /*batch*/, int /*threads*/) const {

@@ -51,8 +51,11 @@ class DotConv final : public Convolution {
   void pack(core::StoredWeights& weights, const float* bias);
   void pack_bf16(const Strip& strip, core::StoredWeights& weights, const float* bias);
   void pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias);
+  template <typename Use>
+  void each_part(const Strip& strip, const Use& use);
   template <typename Number>
-  void place(const Strip& strip, int k, const Number* channel);
+  void place(const Strip& strip, int k, int count, const Number* channels);
+  void set_channel(int column, int k, const int8_t* integers, double scale, double bias);
   double round_weights(float* weights, int8_t* integers, double bias) const;
   void check_range(int k, const int8_t* integers, double start, double scale) const;
   double zeros(const int8_t* integers) const;
