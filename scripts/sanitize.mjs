@@ -29,7 +29,7 @@ const { sanitizers, library, output, tests } = {
     library: 'libasan.so',
     output: join(root, 'build-sanitize'),
     tests: [
-      ...runtime(['op-cases', 'session', 'addon', 'addon-arguments', 'special-numbers']),
+      ...runtime(['op-cases', 'reduced-op-cases', 'session', 'addon', 'addon-arguments', 'special-numbers']),
       ...runtime(['cpu-autotune', 'load-weights']),
       ...['plans', 'networks'].map(name => `test/fuzz/${name}.test.ts`),
       'test/image',
@@ -49,7 +49,7 @@ const preloaded = execFileSync(compiler, [`-print-file-name=${library}`], { enco
 const reports = mkdtempSync(join(tmpdir(), 'residual-sanitize-'))
 
 try {
-  build(output)
+  build(output, ['--CDRESIDUAL_EMULATED_KERNELS=ON'])
   test(tests, { RESIDUAL_ADDON_DIR: join(output, 'Release') })
   await testCuda()
   if (mode === 'thread') checkReports()

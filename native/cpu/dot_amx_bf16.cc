@@ -12,7 +12,7 @@ struct Products {
   static void lower_right() { _tile_dpbf16ps(3, 5, 7); }
 };
 
-void run(const DotTask& task) { run_with<Products>(task, finish_bf16(task.output)); }
+void run(const DotTask& task) { run_with<Products>(task, finish_bf16<FinishBf16>(task.output)); }
 
 }  // namespace
 

@@ -20,7 +20,7 @@ struct SignedProducts {
 };
 
 void run(const DotTask& task) {
-  const FinishRows finish = finish_int8(task.output);
+  const FinishRows finish = finish_int8<FinishInt8>(task.output);
   task.is_signed ? run_with<SignedProducts>(task, finish) : run_with<UnsignedProducts>(task, finish);
 }
 

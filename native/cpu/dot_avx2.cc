@@ -2,7 +2,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#include "cpu/dot_finish_plain.h"
+#include "cpu/dot_finish_avx2.h"
 #include "cpu/dot_wide_impl.h"
 
 namespace residual::cpu {
@@ -62,7 +62,7 @@ struct Products {
   }
 };
 
-void run(const DotTask& task) { run_wide<Products>(task, finish_int8(task.output)); }
+void run(const DotTask& task) { run_wide<Products>(task, finish_int8<FinishInt8>(task.output)); }
 
 }  // namespace
 

@@ -1,12 +1,11 @@
 // int8 convolutions with AVX-VNNI: 12 sums, two weights and a source of the 16 registers.
 #if defined(__x86_64__) || defined(RESIDUAL_EMULATE)
 #if defined(RESIDUAL_EMULATE)
+#include "cpu/dot_finish_plain.h"
 #include "cpu/emulated/avx_instructions.h"
 #else
-#include <immintrin.h>
+#include "cpu/dot_finish_avx2.h"
 #endif
-
-#include "cpu/dot_finish_plain.h"
 #include "cpu/dot_registers_impl.h"
 
 namespace residual::cpu {
@@ -56,7 +55,7 @@ struct Registers {
 };
 
 void run(const DotTask& task) {
-  const FinishRows finish = finish_int8(task.output);
+  const FinishRows finish = finish_int8<FinishInt8>(task.output);
   task.is_signed ? run_in_registers<Registers<true>>(task, finish)
                  : run_in_registers<Registers<false>>(task, finish);
 }

@@ -135,7 +135,7 @@ struct Products {
   }
 };
 
-void run(const DotTask& task) { run_wide<Products>(task, finish_int8(task.output)); }
+void run(const DotTask& task) { run_wide<Products>(task, finish_int8<FinishInt8>(task.output)); }
 
 }  // namespace
 

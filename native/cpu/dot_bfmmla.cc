@@ -12,7 +12,9 @@ struct Products {
   }
 };
 
-void run(const DotTask& task) { run_in_registers<MatrixRegisters<Products>>(task, finish_bf16(task.output)); }
+void run(const DotTask& task) {
+  run_in_registers<MatrixRegisters<Products>>(task, finish_bf16<FinishBf16>(task.output));
+}
 
 }  // namespace
 

@@ -32,11 +32,10 @@ int round_up(int a, int b) { return divide_up(a, b) * b; }
 
 // Padding reads the byte nearest to the mean, which is 0 once it is normalised.
 DotRows::PaddingPixel padding_pixel(const DotNumbers& numbers) {
-  DotRows::PaddingPixel pixel = {};
+  DotRows::PaddingPixel pixel;
   if (numbers.bytes.mean)
-    for (size_t c = 0; c < std::min(pixel.size(), numbers.bytes.mean->size()); c++)
-      pixel[c] =
-          static_cast<uint8_t>(std::clamp(std::nearbyint(255.0 * (*numbers.bytes.mean)[c]), 0.0, 255.0));
+    for (const float mean : *numbers.bytes.mean)
+      pixel.push_back(static_cast<uint8_t>(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
   return pixel;
 }
 

@@ -18,7 +18,7 @@ struct SignedProducts {
 };
 
 void run(const DotTask& task) {
-  const FinishRows finish = finish_int8(task.output);
+  const FinishRows finish = finish_int8<FinishInt8>(task.output);
   task.is_signed ? run_in_registers<MatrixRegisters<SignedProducts>>(task, finish)
                  : run_in_registers<MatrixRegisters<UnsignedProducts>>(task, finish);
 }

@@ -195,7 +195,7 @@ void DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& 
       const int plane_rows = rows.size() + (g_.kernel - 1 - r) / stride;
       for (int i = 0; i < plane_rows; i++, at += pitch_ * pixel_bytes_)
         fill_plane_row(at, image, (rows.begin + i) * stride + r - g_.padding, s - g_.padding);
-      std::memset(at, 0, shared_ * pixel_bytes_);
+      fill_padding(at, shared_);
     }
   for (int r = 0; r < g_.kernel; r++)
     for (int s = 0; s < g_.kernel; s++)
@@ -222,14 +222,14 @@ void DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& 
 // The pixels of input row `y` from column `first_column` on, `stride` apart.
 void DotRows::fill_plane_row(std::byte* to, const std::byte* image, int y, int first_column) const {
   if (y < 0 || y >= g_.src.height) {
-    std::memset(to, 0, pitch_ * pixel_bytes_);
+    fill_padding(to, pitch_);
     return;
   }
   const std::byte* const row = image + size_t(y) * g_.src.width * own_bytes_;
   const int left = std::min(first_column < 0 ? divide_up(-first_column, g_.stride) : 0, pitch_);
   const int first = first_column + left * g_.stride;
   const int inside = std::clamp(divide_up(std::max(g_.src.width - first, 0), g_.stride), 0, pitch_ - left);
-  std::memset(to, 0, left * pixel_bytes_);
+  fill_padding(to, left);
   to += left * pixel_bytes_;
   if (g_.stride == 1 && pixel_bytes_ == own_bytes_) {
     std::memcpy(to, row + first * own_bytes_, inside * own_bytes_);
@@ -239,7 +239,13 @@ void DotRows::fill_plane_row(std::byte* to, const std::byte* image, int y, int f
       std::memset(to + i * pixel_bytes_ + own_bytes_, 0, pixel_bytes_ - own_bytes_);
     }
   }
-  std::memset(to + inside * pixel_bytes_, 0, (pitch_ - left - inside) * pixel_bytes_);
+  fill_padding(to + inside * pixel_bytes_, pitch_ - left - inside);
+}
+
+void DotRows::fill_padding(std::byte* to, int pixels) const {
+  std::memset(to, 0, pixels * pixel_bytes_);
+  if (padding_.empty()) return;
+  for (int i = 0; i < pixels; i++) std::memcpy(to + i * pixel_bytes_, padding_.data(), padding_.size());
 }
 
 void DotRows::arrange_kernel_rows(const std::byte* image, Range rows, const Scratch& to,
@@ -267,7 +273,7 @@ template <typename Word>
 void DotRows::fill_kernel_row(std::byte* to, const std::byte* image, int y) const {
   const int width = g_.src.width;
   Word pad = 0;
-  if (number_bytes_ == 1) std::memcpy(&pad, padding_.data(), kFewChannels);
+  if (!padding_.empty()) std::memcpy(&pad, padding_.data(), padding_.size());
   const auto put = [&](Word word) {
     std::memcpy(to, &word, sizeof word);
     to += pixel_bytes_;
@@ -281,14 +287,17 @@ void DotRows::fill_kernel_row(std::byte* to, const std::byte* image, int y) cons
     fill(g_.padding, pad);
     const std::byte* from = image + size_t(y) * width * own_bytes_;
     const Word mask = Word(~Word(0)) >> 8 * (sizeof(Word) - own_bytes_);
-    for (int x = 0; x + 1 < width; x++, from += own_bytes_) {
+    size_t left = width * own_bytes_;
+    for (; left >= sizeof(Word); left -= own_bytes_, from += own_bytes_) {
       Word word;
-      std::memcpy(&word, from, sizeof word);  // and of the next pixel
+      std::memcpy(&word, from, sizeof word);  // and of the next pixels
       put(word & mask);
     }
-    Word last = 0;
-    std::memcpy(&last, from, own_bytes_);
-    put(last);
+    for (; left > 0; left -= own_bytes_, from += own_bytes_) {
+      Word last = 0;
+      std::memcpy(&last, from, own_bytes_);
+      put(last);
+    }
     fill(g_.padding, pad);
   }
   fill(divide_up(depth_, static_cast<int>(pixel_bytes_)), 0);

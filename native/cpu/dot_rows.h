@@ -3,7 +3,7 @@
 // of neighbouring output pixels are equally far apart.
 #pragma once
 
-#include <array>
+#include <vector>
 
 #include "cpu/convolution.h"
 #include "cpu/dot_kernels.h"
@@ -28,8 +28,8 @@ struct DotChunkRows {
 
 class DotRows {
  public:
-  // What padding reads: a pixel of few channels.
-  using PaddingPixel = std::array<uint8_t, 4>;
+  // What padding reads: the bytes of a pixel. Empty: zeros.
+  using PaddingPixel = std::vector<uint8_t>;
 
   // `number_bytes`: of a number. `pixel_bytes`: of a pixel, with the zeros that must follow its channels.
   DotRows(const ConvGeometry& geometry, const DotKernels& kernels, int number_bytes, size_t pixel_bytes,
@@ -82,6 +82,7 @@ class DotRows {
   void arrange_pixels(const std::byte* src, Range pixels, const Scratch& to, DotChunkRows& result) const;
   void gather(std::byte* to, const std::byte* src, Range pixels) const;
   void arrange_planes(const std::byte* image, Range rows, const Scratch& to, DotChunkRows& result) const;
+  void fill_padding(std::byte* to, int pixels) const;
   void fill_plane_row(std::byte* to, const std::byte* image, int y, int first_column) const;
   void arrange_kernel_rows(const std::byte* image, Range rows, const Scratch& to, DotChunkRows& result) const;
   template <typename Word>

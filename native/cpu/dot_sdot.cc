@@ -55,7 +55,7 @@ struct Registers {
 };
 
 void run(const DotTask& task) {
-  const FinishRows finish = finish_int8(task.output);
+  const FinishRows finish = finish_int8<FinishInt8>(task.output);
   task.is_signed ? run_in_registers<Registers<true>>(task, finish)
                  : run_in_registers<Registers<false>>(task, finish);
 }

@@ -22,7 +22,7 @@ struct SignedProducts : UnsignedProducts {
 };
 
 void run(const DotTask& task) {
-  const FinishRows finish = finish_int8(task.output);
+  const FinishRows finish = finish_int8<FinishInt8>(task.output);
   task.is_signed ? run_in_registers<Avx512Registers<SignedProducts>>(task, finish)
                  : run_in_registers<Avx512Registers<UnsignedProducts>>(task, finish);
 }
