@@ -1,13 +1,11 @@
 // The contents of a quantized ONNX file as a quantized checkpoint's: its tensors, and what is said of how they are computed.
 import { quantizationKey, quantizationText } from '../../../model/quantization.ts'
+import { unquantizedKey } from '../../checkpoint/checkpoint.ts'
 import type { NamedTensor } from './named-tensors.ts'
 import { quantizationIn } from './quantization.ts'
 import { quantizedTensors } from './quantized-tensors.ts'
 import type { Structure } from './structure.ts'
 import type { Wire } from './wire.ts'
-
-/** A key of `metadata`: why a quantized file's network is computed in float32 all the same. */
-export const unquantizedKey = 'residual.unquantized'
 
 /** Whether the file quantizes any weights or anything that is multiplied by them. */
 export function isQuantized({ convs, classifier }: Structure): boolean {
