@@ -1,8 +1,8 @@
 // A ResNet's classifier in an ONNX graph: the mean over all pixels, a fully connected layer, and possibly an activation.
 import type { Activation } from '../../../model/activation.ts'
 import { tensorOf } from './conv-norm.ts'
-import { described, type OnnxGraph, type Reader } from './graph.ts'
-import type { OnnxInput } from './model.ts'
+import type { OnnxGraph, Reader } from './graph.ts'
+import { described, type OnnxInput } from './model.ts'
 import type { ActivationRange } from './scaling.ts'
 import type { OnnxTensor } from './tensor.ts'
 

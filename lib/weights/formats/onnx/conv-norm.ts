@@ -1,6 +1,6 @@
 // A convolution in an ONNX graph with its batch norm, if that was not folded, and its stride.
-import { described, type OnnxGraph, type Reader } from './graph.ts'
-import type { OnnxNode } from './model.ts'
+import type { OnnxGraph, Reader } from './graph.ts'
+import { described, type OnnxNode } from './model.ts'
 import type { ActivationRange } from './scaling.ts'
 import type { OnnxTensor } from './tensor.ts'
 

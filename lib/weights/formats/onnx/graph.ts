@@ -1,7 +1,7 @@
 // The readers of an ONNX value, skipping nodes that only pass it on: identities, casts, dropouts, padding, transposes,
 // pairs that quantize and dequantize.
 import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
-import type { OnnxModel, OnnxNode } from './model.ts'
+import { described, type OnnxModel, type OnnxNode } from './model.ts'
 import {
   type ActivationRange,
   dequantizationOf,
@@ -230,8 +230,6 @@ export class OnnxGraph {
     return [pads[y]!, pads[x]!, pads[y + 4]!, pads[x + 4]!].map((size, i) => size + before[i]!)
   }
 }
-
-export const described = ({ op, name, outputs }: OnnxNode) => `${op} '${name || outputs[0]}'`
 
 function whyUnknown(node: OnnxNode): string {
   const what = `its node ${described(node)} does not occur in a ResNet`

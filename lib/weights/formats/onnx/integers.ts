@@ -1,7 +1,22 @@
 // Integers of ONNX tensors: those of quantized weights and biases, and single numbers such as their zero points.
+import type { ByteSource } from '../../checkpoint/checkpoint-file.ts'
 import { toFloat32 } from '../../tensors/stored-type.ts'
-import type { OnnxTensor } from './tensor.ts'
-import type { Wire } from './wire.ts'
+import type { Range, Wire } from './wire.ts'
+
+/** The raw bytes of a tensor; several parts only for packed numbers. */
+export interface TensorData {
+  readonly file: ByteSource
+  readonly parts: readonly Range[]
+  readonly packedInts: boolean
+}
+
+/** A tensor with its numbers. */
+interface Stored {
+  readonly name: string
+  readonly dtype: string
+  readonly length: number
+  readonly data: TensorData
+}
 
 /** The types of quantized numbers. */
 const arrays = { I8: Int8Array, U8: Uint8Array, I32: Int32Array } as const
@@ -21,7 +36,7 @@ export function isIntegerType(dtype: string): dtype is IntegerType {
  */
 export async function readIntegers(
   wire: Wire,
-  { name, dtype, length, data: { file, parts, packedInts } }: OnnxTensor,
+  { name, dtype, length, data: { file, parts, packedInts } }: Stored,
 ): Promise<Integers> {
   if (!isIntegerType(dtype)) throw wire.invalid(`'${name}' is ${dtype}, not 8-bit integers`)
   const IntegerArray = arrays[dtype]
@@ -51,7 +66,7 @@ const scalarBytes: { readonly [dtype: string]: number } = {
 /** The number of a tensor that has only one; undefined if it is not there, or of another type. */
 export async function readScalar(
   wire: Wire,
-  { dtype, data: { file, parts, packedInts } }: Pick<OnnxTensor, 'dtype' | 'data'>,
+  { dtype, data: { file, parts, packedInts } }: Pick<Stored, 'dtype' | 'data'>,
 ): Promise<number | undefined> {
   const size = scalarBytes[dtype]
   const [part, ...others] = parts

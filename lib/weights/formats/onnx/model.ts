@@ -20,6 +20,9 @@ export interface OnnxNode {
   readonly attributes: ReadonlyMap<string, OnnxAttribute>
 }
 
+/** A node, for messages. */
+export const described = ({ op, name, outputs }: OnnxNode) => `${op} '${name || outputs[0]}'`
+
 /** An input of the graph, with its known sizes. */
 export interface OnnxInput {
   readonly name: string

@@ -1,7 +1,13 @@
 // What QuantizeLinear and DequantizeLinear nodes of an ONNX graph scale by, and the ranges of the activations they quantize.
-import { described, type OnnxGraph } from './graph.ts'
-import type { OnnxNode } from './model.ts'
+import { described, type OnnxNode } from './model.ts'
 import type { Dequantization, OnnxTensor } from './tensor.ts'
+
+/** The constants of a graph, and its refusal. */
+interface Constants {
+  refused(reason: string): Error
+  stored(name: string | undefined): OnnxTensor | undefined
+  isZeros(name: string | undefined): boolean
+}
 
 /** What a node divides or multiplies by. */
 export interface Scaling {
@@ -40,7 +46,7 @@ const floats = new Set(['F32', 'F16', 'BF16', 'F64'])
 const outputTypes: { readonly [type: number]: string | undefined } = { 0: undefined, 2: 'U8', 3: 'I8' }
 
 /** @throws ResidualError CHECKPOINT_INVALID for scales that are not in the file, not floats, not positive, or for blocks */
-export function scalingOf(graph: OnnxGraph, node: OnnxNode): Scaling {
+export function scalingOf(graph: Constants, node: OnnxNode): Scaling {
   const number = (name: string) => node.attributes.get(name)?.int ?? 0
   const what = (input: number) => `input ${input} of ${described(node)}`
   const scale = graph.stored(node.inputs[1])
@@ -79,7 +85,7 @@ export function sameScaling(a: Scaling, b: Scaling): boolean {
  * @throws ResidualError CHECKPOINT_INVALID for types of neither 8 nor 16 bits, and for several scales
  */
 export function rangeOf(
-  graph: OnnxGraph,
+  graph: Constants,
   node: OnnxNode,
   { scale, zeroPoint, type = '' }: Scaling,
 ): ActivationRange {
@@ -98,7 +104,7 @@ export function rangeOf(
  * @throws ResidualError CHECKPOINT_INVALID for types other than 8-bit ones and those of biases
  */
 export function dequantizationOf(
-  graph: OnnxGraph,
+  graph: Constants,
   node: OnnxNode,
   tensor: OnnxTensor,
   { scale, zeroPoint, type, axis: given }: Scaling,

@@ -2,8 +2,8 @@
 
 import { type Head, headAt } from './classifier-head.ts'
 import { type ConvNorm, convNormAt, window } from './conv-norm.ts'
-import { described, type OnnxGraph, type Reader } from './graph.ts'
-import type { OnnxInput, OnnxNode } from './model.ts'
+import type { OnnxGraph, Reader } from './graph.ts'
+import { described, type OnnxInput, type OnnxNode } from './model.ts'
 import { type ActivationRange, highest, lowest } from './scaling.ts'
 
 /** A ResNet's parts, under torchvision's names. */

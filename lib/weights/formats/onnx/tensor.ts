@@ -5,7 +5,7 @@ import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
 import { isFloatType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import { siblingFile } from '../sibling-file.ts'
-import { integerBytes, isIntegerType, readScalar } from './integers.ts'
+import { integerBytes, isIntegerType, readScalar, type TensorData } from './integers.ts'
 import type { Field, Range, Wire } from './wire.ts'
 
 /** Of TensorProto.DataType in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, as safetensors names them. */
@@ -36,8 +36,7 @@ export interface OnnxTensor {
   readonly dims: readonly number[]
   readonly dtype: string
   readonly length: number
-  /** The raw bytes; several parts only for packed numbers. */
-  readonly data: { readonly file: ByteSource; readonly parts: readonly Range[]; readonly packedInts: boolean }
+  readonly data: TensorData
   /** The integers of a short tensor. */
   readonly integers: readonly number[] | undefined
   /** The number of a tensor that has only one. */
