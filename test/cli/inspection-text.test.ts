@@ -13,5 +13,7 @@ it('says why a model that its file quantizes is computed in float32', () => {
     ...{ path: 'wide.onnx', format: 'ONNX', bytes: 1, sha256: '0', metadata: {}, tensors: {} },
     network,
   })
-  expect([text].flat().join('\n')).toMatch(/^quantization +none: of 21 operations what it reads has 16 bits$/m)
+  expect([text].flat().join('\n')).toMatch(
+    /^quantization +none: of 21 operations what it reads has 16 bits$/m,
+  )
 })

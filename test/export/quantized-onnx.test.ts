@@ -22,7 +22,7 @@ const [mean, std] = [
   [0.485, 0.456, 0.406],
   [0.229, 0.224, 0.225],
 ]
-const batch = 6
+const batch = 3
 const images = waves(batch)
 
 /** Images that differ: waves of several lengths, and noise. */

@@ -15,8 +15,12 @@ export const onnxTarget = {
   name: 'ONNX',
   seeds: async () => [
     Buffer.from(encodeOnnx(smallOnnx())),
-    Buffer.from(encodeOnnx(quantizedOnnx({ activations: 'U8', weights: 'S8', perChannel: true, implied: true }))),
-    Buffer.from(encodeOnnx(quantizedOnnx({ activations: 'S8', weights: 'U8', perChannel: false, symmetric: true }))),
+    Buffer.from(
+      encodeOnnx(quantizedOnnx({ activations: 'U8', weights: 'S8', perChannel: true, implied: true })),
+    ),
+    Buffer.from(
+      encodeOnnx(quantizedOnnx({ activations: 'S8', weights: 'U8', perChannel: false, symmetric: true })),
+    ),
   ],
   open: async (bytes: Buffer) => {
     writeFileSync(path, bytes)
