@@ -20,7 +20,7 @@ const imports: { readonly [layer: string]: string } = {
   'model-record': 'registry sidecars image weights model base',
   registry: 'image weights files model base',
   sidecars: 'image model base',
-  export: 'weights model',
+  export: 'weights model base',
   image: 'runtime model base',
   runtime: 'weights files model base',
   weights: 'files model base',

@@ -10,6 +10,7 @@ export interface ExportArguments extends NetworkArguments {
   readonly model: string
   readonly to: 'onnx'
   readonly folded?: boolean
+  readonly precision?: 'fp32' | 'int8'
   readonly size: number
 }
 
@@ -18,11 +19,13 @@ export async function exportModel(out: string, options: ExportArguments): Promis
   const { network, plan, weights, close } = await openNamedModel(model, size, networkOptionsOf(options))
   try {
     const { height, width } = plan.values[plan.ops[0]!.dst]!
-    const bytes = folded
-      ? await planToOnnx(plan, weights)
+    const { precision = weights.quantization ? 'int8' : 'fp32' } = options
+    const isPlan = folded || precision === 'int8'
+    const bytes = isPlan
+      ? await planToOnnx(plan, weights, { precision })
       : await networkToOnnx(network, weights, { height, width, activation: activationOf(plan) })
     await writeAtomically(out, handle => handle.writeFile(bytes))
-    const kind = folded ? 'batch norms folded' : 'layer by layer'
+    const kind = precision === 'int8' ? 'quantized (QDQ)' : isPlan ? 'batch norms folded' : 'layer by layer'
     say(`${out}: ${model} as ONNX, ${kind}, ${(bytes.length / 2 ** 20).toFixed(1)} MiB`)
     say(`Its input x is [N,3,${height},${width}] float32, normalised.`)
     return 0

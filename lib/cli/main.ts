@@ -120,6 +120,12 @@ function commands(exit: (code: number) => void): Command {
     .addOption(new Option('--to <format>', 'the format').choices(['onnx']).default('onnx'))
     .option('--model <model>', 'a bundled model, a file, or resnet18 to resnet152 (random)', defaultModel)
     .option('--folded', 'fold batch norms into the convolutions, as residual runs them')
+    .addOption(
+      new Option(
+        '--precision <precision>',
+        'numeric precision (default: int8 if the model is quantized)',
+      ).choices(['fp32', 'int8']),
+    )
     .option('--size <n>', 'image height and width for resnet18 to resnet152', positive, 224)
     .action(async (out, options) => exit(await exportModel(out, options)))
 

@@ -5,6 +5,13 @@ import protobuf from 'protobufjs'
 const irVersion = 8
 const opsetVersion = 13
 const floatType = 1
+const typeOf = {
+  Float32Array: floatType,
+  Uint8Array: 2,
+  Int8Array: 3,
+  Uint16Array: 4,
+  Int32Array: 6,
+} as const
 const attributeType = { f: 1, i: 2, ints: 7 } as const
 
 const schema = protobuf.Root.fromJSON({
@@ -73,10 +80,12 @@ export interface OnnxNode {
   readonly attributes?: { readonly [name: string]: Attribute }
 }
 
-export interface OnnxTensor {
+export type OnnxNumbers = Float32Array | Uint8Array | Int8Array | Uint16Array | Int32Array
+
+export interface OnnxTensor<Numbers extends OnnxNumbers = OnnxNumbers> {
   readonly name: string
   readonly dims: readonly number[]
-  readonly data: Float32Array
+  readonly data: Numbers
 }
 
 /** An input or output of the graph, float32; a dimension given as a string has any size. */
@@ -126,7 +135,7 @@ export function encodeOnnx(graph: OnnxGraph): Uint8Array {
         initializer: graph.initializers.map(({ name, dims, data }) => ({
           name,
           dims,
-          dataType: floatType,
+          dataType: typeOf[data[Symbol.toStringTag]],
           rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
         })),
         input: graph.inputs.map(value),

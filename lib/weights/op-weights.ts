@@ -52,9 +52,8 @@ export function stagedBytes(plan: Plan, op: WeightedOp, source: WeightSource): n
 
 /**
  * The weights of one operation, from the first of these that applies: their place in a file that the addon reads itself, in the
- * file's type and layout; float32 in `staging` read from that file, in its layout; integers in `staging` that are averaged;
- * float32 in `staging` read from the source, which is spread over the window if it is averaged; ones, if each channel passes
- * unchanged.
+ * file's type and layout; integers in `staging`; float32 in `staging` read from that file, in its layout; float32 in `staging`
+ * read from the source, which is spread over the window if it is averaged; ones, if each channel passes unchanged.
  *
  * @throws ResidualError CHECKPOINT_MISMATCH for tensors of the wrong size, NON_FINITE for a batch norm that does not give finite
  *   numbers, CHECKPOINT_INVALID for integers of a channel whose scale comes to 0, OUT_OF_MEMORY, or whatever reading throws
@@ -67,15 +66,13 @@ export async function readOpWeights(
 ): Promise<OpWeights> {
   const shape = weightShape(plan, op)
   const name = weightName(op) ?? op.name
-  if (windowOf(op) !== 1) {
-    const quantised = await readQuantised(plan, op, source)
-    if (quantised) return staged(quantised, staging.take(quantised.integers.length, op.name))
-  }
   const { layout, stored, read }: Located = locate(op, source) ?? {
     layout: 'KCRS',
     stored: undefined,
     read: into => readWeight(plan, op, source, into),
   }
+  const quantised = stored ? undefined : await readQuantised(plan, op, source)
+  if (quantised) return staged(quantised, staging.take(quantised.integers.length, op.name))
   const weights = stored
     ? await checkedInPlace(name, source, stored, product(shape))
     : await readStaged(

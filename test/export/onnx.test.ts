@@ -7,10 +7,12 @@ import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { toNchw } from '../../lib/benchmark/nchw.ts'
-import { createSession, load, lower, networkToOnnx, planToOnnx } from '../../lib/index.ts'
+import { createSession, load, lower, networkToOnnx, planToOnnx, resnet } from '../../lib/index.ts'
 import { reducedPlan } from '../../lib/model/reduce.ts'
+import { saveQuantisedModel } from '../../lib/save-model.ts'
 import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
+import { rangesFor } from '../support/quantized.ts'
 
 const outputs = ['logits', 'probabilities', 'features', 'featureMaps'] as const
 const bound = 2e-5
@@ -90,6 +92,44 @@ describe('residual export', () => {
     )
     expect(plain).toContain('layer1.0.bn1.running_mean')
     expect(folded).not.toContain('running_mean')
+  })
+
+  it('writes a quantized model as it is computed, or as what it stands for', async () => {
+    const options = { layers: 18, width: 1 / 8, classes: 10 }
+    const network = resnet(options)
+    const weights = goldenWeights(network)
+    const [mean, std] = [Array(3).fill(0.5), Array(3).fill(0.25)]
+    const plan = lower(network, { height: 64, width: 64, mean, std })
+    const images = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * 7919) % 251)
+    const quantization = await rangesFor(plan, weights, images)
+    const model = join(folder, 'quantized.safetensors')
+    const steps = [{ crop: { height: 64, width: 64 } }]
+    const preprocessing = { steps, mean, std, interpolation: 'bilinear' } as const
+    await saveQuantisedModel(model, { architecture: options, weights, preprocessing }, { quantization })
+    const [int8, fp32] = ['int8', 'fp32'].map(name => join(folder, `quantized-${name}.onnx`)) as [
+      string,
+      string,
+    ]
+    const first = await residual('export', int8, '--model', model)
+    expect(first.stdout).toContain('as ONNX, quantized (QDQ)')
+    const second = await residual('export', fp32, '--model', model, '--precision', 'fp32')
+    expect(second.stdout).toContain('as ONNX, layer by layer')
+    const input = Float32Array.from(images, byte => (byte / 255 - 0.5) / 0.25)
+    const [quantized, float] = await Promise.all(
+      [int8, fp32].map(
+        async file => (await onnxruntime(file, input, [1, 64, 64, 3])).logits!.data as Float32Array,
+      ),
+    )
+    const difference = relativeError(quantized!, float!)
+    expect(difference).toBeLessThan(0.05)
+    expect(difference).toBeGreaterThan(1e-4)
+    const { length } = await readFile(int8)
+    expect(length / (await readFile(fp32)).length).toBeLessThan(0.4)
+    const inspected = await residual('inspect', int8, '--stats')
+    expect(inspected.stdout).toMatch(/^quantization +int8$/m)
+    expect(inspected.stdout).toMatch(/^layer1\.0\.conv2\.weight +I8 \[8,8,3,3\] /m)
+    const refused = await residual('export', int8, '--precision', 'int8').catch(error => error)
+    expect(refused.stderr).toContain('[PRECISION_UNSUPPORTED]')
   })
 
   it('leaves nothing behind if it cannot write', async () => {

@@ -22,13 +22,21 @@ export async function readAll(file: Checkpoint, bytes: Uint8Array): Promise<void
   if (problem !== undefined) throw problem
 }
 
-/** Checks that the bytes the addon would read give what `read` returned. */
+/** Checks that the integers, or the bytes that the addon would read, give what `read` returned. */
 async function compare(
   file: Checkpoint,
   tensor: string,
   values: Float32Array,
   bytes: Uint8Array,
 ): Promise<void> {
+  const quantised = await file.readIntegers?.(tensor)
+  if (quantised) {
+    const scaled = new Float32Array(values.length)
+    scaleIntegers(quantised, scaled)
+    const isOut = quantised.integers.includes(-128) || quantised.integers.length !== values.length
+    if (isOut || scaled.some((value, i) => !Object.is(value, values[i])))
+      throw new Error(`'${tensor}' is not what its integers stand for`)
+  }
   const stored = file.stored?.(tensor)
   if (!stored) return
   await stored.check?.()

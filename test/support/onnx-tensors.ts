@@ -62,8 +62,12 @@ export const external =
     tag(writer, field.location, varint).int32(1)
   }
 
+interface FloatGraph extends Omit<OnnxGraph, 'initializers'> {
+  readonly initializers: readonly OnnxTensor<Float32Array>[]
+}
+
 /** The file of a graph, each tensor written by what `choose` gives for it. */
-export function encodeWith(graph: OnnxGraph, choose: (tensor: OnnxTensor) => Encode): Buffer {
+export function encodeWith(graph: FloatGraph, choose: (tensor: OnnxTensor) => Encode): Buffer {
   const { Reader, Writer } = protobuf
   const tensors = Writer.create()
   for (const tensor of graph.initializers) {

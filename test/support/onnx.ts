@@ -5,9 +5,12 @@ import { someFloats } from './hdf5.ts'
 type Attributes = NonNullable<OnnxNode['attributes']>
 
 /** Batch norms are folded: convolutions have biases. Images are `[N,3,64,64]`, classes 3. */
-export function smallOnnx(): OnnxGraph & { nodes: OnnxNode[]; initializers: OnnxTensor[] } {
+export function smallOnnx(): Omit<OnnxGraph, 'nodes' | 'initializers'> & {
+  nodes: OnnxNode[]
+  initializers: OnnxTensor<Float32Array>[]
+} {
   const nodes: OnnxNode[] = []
-  const initializers: OnnxTensor[] = []
+  const initializers: OnnxTensor<Float32Array>[] = []
   const tensor = (name: string, dims: readonly number[]) => {
     initializers.push({ name, dims, data: someFloats(dims, initializers.length) })
     return name

@@ -5,7 +5,7 @@ import { ResidualError } from '../../errors.ts'
 import { findModel, type ModelFile } from '../../model-record.ts'
 import { type ModelOptions, understand } from '../../open-model.ts'
 import { sha256Of } from '../../registry/verify.ts'
-import type { Checkpoint } from '../../weights/checkpoint/checkpoint.ts'
+import { type Checkpoint, unquantizedKey } from '../../weights/checkpoint/checkpoint.ts'
 import { openCheckpoint } from '../../weights/formats/open.ts'
 import { isFloatType } from '../../weights/tensors/stored-type.ts'
 import { summarise } from '../../weights/tensors/summary.ts'
@@ -58,9 +58,11 @@ async function networkIn(
     const model = await understand(found, file, options)
     const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing } = model
     const { quantization } = model.weights
+    const unquantized = file.metadata.get(unquantizedKey)
     return {
       ...{ scheme: scheme.name, prefix, architecture, labels, labelsFrom, activation, preprocessing },
       ...(quantization && { kept: quantization.kept }),
+      ...(unquantized !== undefined && { unquantized }),
     }
   } catch (error) {
     if (!(error instanceof ResidualError)) throw error
@@ -71,7 +73,7 @@ async function networkIn(
 async function statsOf(file: Checkpoint): Promise<TensorStats[]> {
   const result: TensorStats[] = []
   for (const [name, { dtype, shape, length }] of file.tensors)
-    if (length > 0 && (isFloatType(dtype) || file.stored?.(name)?.type === 'I8'))
+    if (length > 0 && (isFloatType(dtype) || (await file.readIntegers?.(name))))
       result.push({ name, dtype, shape, ...summarise(await file.read(name)) })
   return result
 }

@@ -22,7 +22,8 @@ export function inspectionText({ path, format, bytes, sha256, tensors, network, 
 const labelsShown = 5
 
 function networkRows(network: InspectedNetwork): string[][] {
-  const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing, kept } = network
+  const { scheme, prefix, architecture, labels, labelsFrom, activation, preprocessing, kept, unquantized } =
+    network
   const whose =
     labelsFrom === 'imagenet' ? " (ImageNet-1k's, assumed because there are 1000 and the model has none)" : ''
   const more = labels.length > labelsShown ? ', ...' : ''
@@ -38,6 +39,7 @@ function networkRows(network: InspectedNetwork): string[][] {
     ['activation', activation],
     ['preprocessing', preprocessingText(preprocessing)],
     ...(kept ? [['quantization', quantizationText(kept)]] : []),
+    ...(unquantized === undefined ? [] : [['quantization', `none: ${unquantized}`]]),
   ]
 }
 

@@ -31,6 +31,8 @@ export interface InspectedNetwork {
   readonly preprocessing: Preprocessing
   /** Of a quantized model: what is not computed in int8. */
   readonly kept?: Quantization['kept']
+  /** Why a model that its file quantizes is not computed in int8 at all. */
+  readonly unquantized?: string
 }
 
 export interface TensorStats extends Summary {

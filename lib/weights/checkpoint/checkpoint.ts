@@ -77,3 +77,6 @@ export const labelsKey = 'residual.labels'
 
 /** A key of `metadata`: the output activation, if the file states it. Set by our files and by readers. */
 export const activationKey = 'residual.activation'
+
+/** A key of `metadata`: why a network that its file quantizes is computed in float32 all the same. Set by readers. */
+export const unquantizedKey = 'residual.unquantized'

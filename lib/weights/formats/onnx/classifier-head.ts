@@ -1,8 +1,9 @@
 // A ResNet's classifier in an ONNX graph: the mean over all pixels, a fully connected layer, and possibly an activation.
 import type { Activation } from '../../../model/activation.ts'
 import { tensorOf } from './conv-norm.ts'
-import { described, type OnnxGraph, type Reader } from './graph.ts'
-import type { OnnxInput } from './model.ts'
+import type { OnnxGraph, Reader } from './graph.ts'
+import { described, type OnnxInput } from './model.ts'
+import type { ActivationRange } from './scaling.ts'
 import type { OnnxTensor } from './tensor.ts'
 
 const activations: { readonly [op: string]: Activation } = {
@@ -19,6 +20,8 @@ export interface Classifier {
   /** Whether the weight is `[C,K]` rather than `[K,C]`. */
   readonly channelsFirst: boolean
   readonly bias: OnnxTensor | undefined
+  /** Of what it reads, if that is quantized. */
+  readonly range: ActivationRange | undefined
 }
 
 /** The classifier and activation after the last block. */
@@ -70,7 +73,10 @@ function checkGlobal(graph: OnnxGraph, { node, channelsLast }: Reader, input: On
 }
 
 /** Gemm, MatMul with or without Add, or a 1x1 convolution. */
-function connected(graph: OnnxGraph, { node, input }: Reader): { classifier: Classifier; value: string } {
+function connected(
+  graph: OnnxGraph,
+  { node, input, range }: Reader,
+): { classifier: Classifier; value: string } {
   const output = node.outputs[0]!
   if (input !== 0 || !['Gemm', 'MatMul', 'Conv'].includes(node.op))
     throw graph.refused(`it has ${described(node)} where a ResNet has its classifier`)
@@ -85,10 +91,8 @@ function connected(graph: OnnxGraph, { node, input }: Reader): { classifier: Cla
     const weight = tensorOf(graph, node, 1, 4)
     const [classes = 0, channels = 0] = weight.dims
     if (weight.length !== classes * channels) throw graph.refused(`${described(node)} is not 1x1`)
-    return {
-      classifier: { weight, classes, channels, channelsFirst: false, bias: bias(node, 2, classes) },
-      value: output,
-    }
+    const common = { weight, classes, channels, channelsFirst: false, range }
+    return { classifier: { ...common, bias: bias(node, 2, classes) }, value: output }
   }
   const constant = graph.constant(node.inputs[1])
   if (constant?.tensor.dims.length !== 2)
@@ -105,7 +109,7 @@ function connected(graph: OnnxGraph, { node, input }: Reader): { classifier: Cla
     number,
     number,
   ]
-  const common = { weight: constant.tensor, classes, channels, channelsFirst }
+  const common = { weight: constant.tensor, classes, channels, channelsFirst, range }
   if (node.op === 'Gemm') return { classifier: { ...common, bias: bias(node, 2, classes) }, value: output }
   const next = graph.readers(output, { flattened: true })
   if (next.length !== 1 || next[0]!.node.op !== 'Add')

@@ -1,6 +1,7 @@
 // A convolution in an ONNX graph with its batch norm, if that was not folded, and its stride.
-import { described, type OnnxGraph, type Reader } from './graph.ts'
-import type { OnnxNode } from './model.ts'
+import type { OnnxGraph, Reader } from './graph.ts'
+import { described, type OnnxNode } from './model.ts'
+import type { ActivationRange } from './scaling.ts'
 import type { OnnxTensor } from './tensor.ts'
 
 /** The tensors of a batch normalisation. */
@@ -22,6 +23,8 @@ export interface ConvNorm {
   readonly norm: Norm | undefined
   readonly kernel: number
   readonly stride: number
+  /** Of what it reads, if that is quantized. */
+  readonly range: ActivationRange | undefined
   /** Its output. */
   readonly value: string
 }
@@ -29,7 +32,7 @@ export interface ConvNorm {
 const defaultEpsilon = 1e-5 // ONNX's
 
 /** @throws ResidualError CHECKPOINT_INVALID for convolutions that no ResNet has */
-export function convNormAt(graph: OnnxGraph, { node, input, pads }: Reader): ConvNorm {
+export function convNormAt(graph: OnnxGraph, { node, input, pads, range }: Reader): ConvNorm {
   if (node.op !== 'Conv' || input !== 0)
     throw graph.refused(`it has ${described(node)} where a ResNet has a convolution`)
   const weight = tensorOf(graph, node, 1, 4)
@@ -37,20 +40,11 @@ export function convNormAt(graph: OnnxGraph, { node, input, pads }: Reader): Con
   const { kernel, stride } = window(graph, node, pads, [rows, columns])
   const bias = node.inputs[2] ? tensorOf(graph, node, 2, 1, channels) : undefined
   const [next, ...others] = graph.readers(node.outputs[0]!)
-  if (next?.node.op !== 'BatchNormalization') {
-    return { node, weight, bias, norm: undefined, kernel, stride, value: node.outputs[0]! }
-  }
+  const conv = { node, weight, bias, kernel, stride, range }
+  if (next?.node.op !== 'BatchNormalization') return { ...conv, norm: undefined, value: node.outputs[0]! }
   if (others.length > 0 || next.input !== 0)
     throw graph.refused(`the output of ${described(node)} has other readers besides its batch norm`)
-  return {
-    node,
-    weight,
-    bias,
-    norm: normOf(graph, next.node, channels),
-    kernel,
-    stride,
-    value: next.node.outputs[0]!,
-  }
+  return { ...conv, norm: normOf(graph, next.node, channels), value: next.node.outputs[0]! }
 }
 
 function normOf(graph: OnnxGraph, node: OnnxNode, channels: number): Norm {

@@ -1,13 +1,23 @@
-// The readers of an ONNX value, skipping nodes that only pass it on: identities, casts, dropouts, padding, transposes.
+// The readers of an ONNX value, skipping nodes that only pass it on: identities, casts, dropouts, padding, transposes,
+// pairs that quantize and dequantize.
 import { refusedCheckpoint } from '../../checkpoint/checkpoint-error.ts'
-import type { OnnxModel, OnnxNode } from './model.ts'
+import { described, type OnnxModel, type OnnxNode } from './model.ts'
+import {
+  type ActivationRange,
+  dequantizationOf,
+  rangeOf,
+  type Scaling,
+  sameScaling,
+  scalingOf,
+} from './scaling.ts'
 import type { OnnxTensor } from './tensor.ts'
 
 /** The operations a ResNet may consist of. */
 const knownOps = new Set(
   (
     'Conv BatchNormalization Relu Add Sum MaxPool GlobalAveragePool AveragePool ReduceMean Gemm MatMul Softmax LogSoftmax Sigmoid Pad ' +
-    'Flatten Reshape Squeeze Identity Dropout Cast Transpose Constant Shape Gather Unsqueeze Concat Slice'
+    'Flatten Reshape Squeeze Identity Dropout Cast Transpose Constant Shape Gather Unsqueeze Concat Slice ' +
+    'QuantizeLinear DequantizeLinear ConstantOfShape'
   ).split(' '),
 )
 const preprocessingOps = new Set(['Sub', 'Div', 'Mul', 'Resize', 'Upsample'])
@@ -26,6 +36,42 @@ export interface Reader {
   /** Added on each side: `[top, left, bottom, right]`. */
   readonly pads: readonly number[]
   readonly channelsLast: boolean
+  /** Of the last quantization on the way, if there is one. */
+  readonly range: ActivationRange | undefined
+}
+
+/** What is known of a value. */
+export interface ReaderOptions {
+  /** Whether it may be flattened on the way. */
+  readonly flattened?: boolean
+  readonly channelsLast?: boolean
+  /** Of its numbers, if they are quantized already. */
+  readonly range?: ActivationRange | undefined
+}
+
+/** A tensor of the file, or what its integers stand for. */
+export interface Constant {
+  readonly tensor: OnnxTensor
+  readonly transposed: boolean
+}
+
+/** A node that dequantizes a constant. */
+interface Quantized {
+  readonly node: OnnxNode
+  readonly scaling: Scaling
+  /** Whether the constant is transposed before that. */
+  readonly turned: boolean
+  /** Whether it is rounded to integers before that. */
+  readonly rounds: boolean
+}
+
+/** How a value gets from the node that makes it to one that computes with it. */
+interface Way {
+  readonly pads: readonly number[]
+  readonly channelsLast: boolean
+  readonly range: ActivationRange | undefined
+  /** The node that made integers of it, until one makes numbers of them again. */
+  readonly quantizer: { readonly node: OnnxNode; readonly scaling: Scaling } | undefined
 }
 
 /** A graph with lookup of readers and constants. */
@@ -58,51 +104,109 @@ export class OnnxGraph {
   }
 
   /** The nodes that compute with `value`, not counting the graph's output and shape queries. */
-  readers(value: string, { flattened = false, channelsLast = false } = {}): Reader[] {
+  readers(value: string, { flattened = false, channelsLast = false, range }: ReaderOptions = {}): Reader[] {
     const found: Reader[] = []
-    const follow = (from: string, pads: readonly number[], last: boolean, depth: number) => {
+    const follow = (from: string, way: Way, depth: number) => {
       if (depth > this.model.nodes.length) throw this.refused('its nodes form a cycle')
       for (const { node, input } of this.#readers.get(from) ?? []) {
-        const next = (more = pads, nowLast = last) => follow(node.outputs[0] ?? '', more, nowLast, depth + 1)
         if (node.op === 'Shape') continue
-        if (passing.has(node.op)) next()
-        else if (flattened && flattening.has(node.op) && input === 0) next()
-        else if (node.op === 'Transpose') next(pads, this.#layout(node))
-        else if (node.op === 'Pad' && input === 0) next(this.#padded(node, pads))
-        else found.push({ node, input, pads, channelsLast: last })
+        const next = this.#passes(node, input, way, flattened)
+        if (next) follow(node.outputs[0] ?? '', next, depth + 1)
+        else if (way.quantizer)
+          throw this.refused(
+            `${described(node)} computes with what ${described(way.quantizer.node)} quantizes`,
+          )
+        else found.push({ node, input, ...way })
         if (found.length > 8) throw this.refused(`'${from}' has more readers than any value of a ResNet`)
       }
     }
-    follow(value, [0, 0, 0, 0], channelsLast, 0)
+    follow(value, { pads: [0, 0, 0, 0], channelsLast, range, quantizer: undefined }, 0)
     return found
   }
 
-  /** The tensor with that name, and whether it is transposed. */
-  constant(
-    name: string | undefined,
-  ): { readonly tensor: OnnxTensor; readonly transposed: boolean } | undefined {
+  /** What `way` becomes by a node that only passes a value on; undefined for other nodes. */
+  #passes(node: OnnxNode, input: number, way: Way, flattened: boolean): Way | undefined {
+    if (passing.has(node.op)) return way
+    if (input !== 0) return undefined
+    if (flattened && flattening.has(node.op)) return way
+    if (node.op === 'Transpose') return { ...way, channelsLast: this.#layout(node) }
+    if (node.op === 'Pad') return { ...way, pads: this.#padded(node, way.pads) }
+    if (node.op === 'QuantizeLinear' && !way.quantizer)
+      return { ...way, quantizer: { node, scaling: scalingOf(this, node) } }
+    if (node.op === 'DequantizeLinear' && way.quantizer) {
+      const scaling = this.#both(node, way.quantizer)
+      return { ...way, quantizer: undefined, range: rangeOf(this, way.quantizer.node, scaling) }
+    }
+    return undefined
+  }
+
+  /** What both a QuantizeLinear and a DequantizeLinear node scale by. */
+  #both(node: OnnxNode, other: { readonly node: OnnxNode; readonly scaling: Scaling }): Scaling {
+    const scaling = scalingOf(this, node)
+    if (!sameScaling(scaling, other.scaling))
+      throw this.refused(
+        `${described(node)} and ${described(other.node)} have different scales or zero points`,
+      )
+    return node.op === 'QuantizeLinear' ? scaling : other.scaling
+  }
+
+  /** The tensor with that name, quantized or not, and whether it is transposed. */
+  constant(name: string | undefined): Constant | undefined {
     let transposed = false
-    for (let at = name, steps = 0; at !== undefined && steps < 16; steps++) {
-      const tensor = this.model.tensors.get(at)
-      if (tensor) return { tensor, transposed }
-      const node = this.#producers.get(at)
-      if (node?.op === 'Constant') {
-        const held = node.attributes.get('value')?.tensor
-        return held && { tensor: { ...held, name: at }, transposed }
+    let quantized: Quantized | undefined
+    const found = (tensor: OnnxTensor): Constant => {
+      if (!quantized) return { tensor, transposed }
+      const { node, scaling } = quantized
+      return {
+        tensor: { ...tensor, dequantized: dequantizationOf(this, node, tensor, scaling, quantized) },
+        transposed,
       }
+    }
+    for (let at = name, steps = 0; at !== undefined && steps < 16; steps++) {
+      const tensor = this.stored(at)
+      if (tensor) return found(tensor)
+      const node = this.#producers.get(at)
       if (node?.op === 'Transpose') {
         const order = node.attributes.get('perm')?.ints ?? []
         if (order.length > 0 && order.join() !== '1,0') return undefined
         transposed = !transposed
+        if (quantized) quantized = { ...quantized, turned: !quantized.turned }
+      } else if (node?.op === 'DequantizeLinear' && !quantized) {
+        quantized = { node, scaling: scalingOf(this, node), turned: false, rounds: false }
+      } else if (node?.op === 'QuantizeLinear' && quantized && !quantized.rounds) {
+        quantized = { ...quantized, scaling: this.#both(node, quantized), rounds: true }
       } else if (!passing.has(node?.op ?? '')) return undefined
       at = node!.inputs[0]
     }
     return undefined
   }
 
+  /** The tensor that a value is, as it is stored. */
+  stored(name: string | undefined): OnnxTensor | undefined {
+    for (let at = name, steps = 0; at !== undefined && steps < 16; steps++) {
+      const tensor = this.model.tensors.get(at)
+      if (tensor) return tensor
+      const node = this.#producers.get(at)
+      const held = node?.op === 'Constant' ? node.attributes.get('value')?.tensor : undefined
+      if (held) return { ...held, name: at }
+      if (!passing.has(node?.op ?? '')) return undefined
+      at = node!.inputs[0]
+    }
+    return undefined
+  }
+
+  /** Whether a value is made of zeros when the network runs. */
+  isZeros(name: string | undefined): boolean {
+    let node = this.#producers.get(name ?? '')
+    for (let steps = 0; node && passing.has(node.op) && steps < 16; steps++)
+      node = this.#producers.get(node.inputs[0] ?? '')
+    const fill = node?.attributes.get('value')?.tensor
+    return node?.op === 'ConstantOfShape' && (fill === undefined || fill.scalar === 0)
+  }
+
   /** Integers from an attribute or, in newer files, from an input. */
   integers(node: OnnxNode, attribute: string, input: number): readonly number[] | undefined {
-    return node.attributes.get(attribute)?.ints ?? this.constant(node.inputs[input])?.tensor.integers
+    return node.attributes.get(attribute)?.ints ?? this.stored(node.inputs[input])?.integers
   }
 
   #layout(node: OnnxNode): boolean {
@@ -126,8 +230,6 @@ export class OnnxGraph {
     return [pads[y]!, pads[x]!, pads[y + 4]!, pads[x + 4]!].map((size, i) => size + before[i]!)
   }
 }
-
-export const described = ({ op, name, outputs }: OnnxNode) => `${op} '${name || outputs[0]}'`
 
 function whyUnknown(node: OnnxNode): string {
   const what = `its node ${described(node)} does not occur in a ResNet`

@@ -20,6 +20,9 @@ export interface OnnxNode {
   readonly attributes: ReadonlyMap<string, OnnxAttribute>
 }
 
+/** A node, for messages. */
+export const described = ({ op, name, outputs }: OnnxNode) => `${op} '${name || outputs[0]}'`
+
 /** An input of the graph, with its known sizes. */
 export interface OnnxInput {
   readonly name: string
@@ -65,6 +68,9 @@ export async function parseModel(wire: Wire, externals: ExternalFiles): Promise<
   return { nodes, tensors, inputs, outputs, metadata }
 }
 
+/** onnxruntime's own operators that are like those of the same name. */
+const ofBoth = new Set(['QuantizeLinear', 'DequantizeLinear'])
+
 async function parseNode(wire: Wire, range: Range, externals: ExternalFiles): Promise<OnnxNode> {
   const fields = await wire.fields(range)
   const texts = async (id: number) => {
@@ -81,7 +87,8 @@ async function parseNode(wire: Wire, range: Range, externals: ExternalFiles): Pr
   const [name = ''] = await texts(3)
   const [domain = ''] = await texts(7)
   const inputs = await texts(1)
-  const qualified = domain === '' || domain === 'ai.onnx' ? op : `${domain}.${op}`
+  const isPlain = domain === '' || domain === 'ai.onnx' || (domain === 'com.microsoft' && ofBoth.has(op))
+  const qualified = isPlain ? op : `${domain}.${op}`
   return { op: qualified, name, inputs, outputs: await texts(2), attributes }
 }
 

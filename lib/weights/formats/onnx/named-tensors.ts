@@ -2,6 +2,7 @@
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
+import type { QuantisedTensor } from '../../tensors/quantised-tensor.ts'
 import type { ConvNorm, Norm } from './conv-norm.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
@@ -13,6 +14,8 @@ export interface NamedTensor extends CheckpointTensor {
   load(into?: Float32Array): Promise<Float32Array>
   /** Present if `load` only reads. */
   readonly stored?: StoredTensor | undefined
+  /** Present if the tensor is quantized. */
+  readonly integers?: () => Promise<QuantisedTensor>
 }
 
 /** @throws ResidualError CHECKPOINT_INVALID if batch norms differ in epsilon: a network has only one */

@@ -3,9 +3,11 @@ import { activationKey, architectureKey, type Checkpoint } from '../../checkpoin
 import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { tensorNotFound } from '../../source.ts'
+import type { QuantisedTensor } from '../../tensors/quantised-tensor.ts'
 import { OnnxGraph } from './graph.ts'
 import { parseModel } from './model.ts'
 import { type NamedTensor, namedTensors } from './named-tensors.ts'
+import { isQuantized, quantizedContents } from './quantized-contents.ts'
 import { structureOf } from './structure.ts'
 import type { ExternalFiles } from './tensor.ts'
 import { Wire } from './wire.ts'
@@ -30,7 +32,7 @@ export function looksLikeOnnx(bytes: Uint8Array): boolean {
 /**
  * Opens an ONNX file, and the external files with its tensors. The checkpoint has the tensors of a ResNet under
  * torchvision's names, whatever the file calls them; where batch norms were folded into convolutions, it has ones that only add
- * the bias. `metadata` has the epsilon of the batch norms and, for bottlenecks, the stride `v1` or `v1.5` ({@link
+ * the bias. Those of a quantized graph have the names and types of a quantized checkpoint. `metadata` has the epsilon of the batch norms and, for bottlenecks, the stride `v1` or `v1.5` ({@link
  * architectureKey}). Close it after use.
  *
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, also for graphs that are not a ResNet, saying why
@@ -47,10 +49,13 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
     const [input, ...others] = model.inputs.filter(({ name }) => !model.tensors.has(name))
     if (!input || others.length > 0)
       throw graph.refused(`it has ${others.length + (input ? 1 : 0)} inputs, not one`)
-    const { stride, activation, ...structure } = structureOf(graph, input)
-    const { tensors, epsilon } = namedTensors(graph, structure, wire)
+    const structure = structureOf(graph, input)
+    const { stride, activation } = structure
+    const { tensors, epsilon, said } = isQuantized(structure)
+      ? quantizedContents(structure, wire)
+      : { ...namedTensors(graph, structure, wire), said: [] }
     const architecture = JSON.stringify({ epsilon, ...(stride && { stride }) })
-    const metadata = new Map([...model.metadata, [architectureKey, architecture]])
+    const metadata = new Map([...model.metadata, ...said, [architectureKey, architecture]])
     if (activation !== undefined) metadata.set(activationKey, activation)
     return new OnnxCheckpoint(path, metadata, tensors, files())
   } catch (error) {
@@ -78,6 +83,12 @@ class OnnxCheckpoint implements Checkpoint {
     const tensor = this.tensors.get(name)
     if (!tensor) throw tensorNotFound(name, this.path)
     return await tensor.load(into)
+  }
+
+  async readIntegers(name: string): Promise<QuantisedTensor | undefined> {
+    const tensor = this.tensors.get(name)
+    if (!tensor) throw tensorNotFound(name, this.path)
+    return await tensor.integers?.()
   }
 
   stored(name: string): StoredTensor | undefined {

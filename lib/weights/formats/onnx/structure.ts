@@ -2,15 +2,26 @@
 
 import { type Head, headAt } from './classifier-head.ts'
 import { type ConvNorm, convNormAt, window } from './conv-norm.ts'
-import { described, type OnnxGraph, type Reader } from './graph.ts'
-import type { OnnxInput, OnnxNode } from './model.ts'
+import type { OnnxGraph, Reader } from './graph.ts'
+import { described, type OnnxInput, type OnnxNode } from './model.ts'
+import { type ActivationRange, highest, lowest } from './scaling.ts'
 
 /** A ResNet's parts, under torchvision's names. */
 export interface Structure extends Head {
   /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on. */
-  readonly convs: ReadonlyMap<string, ConvNorm>
+  readonly convs: ReadonlyMap<string, PlacedConv>
   /** Undefined for basic blocks. */
   readonly stride: 'v1' | 'v1.5' | undefined
+}
+
+/** A convolution and its place in the network. */
+export interface PlacedConv extends ConvNorm {
+  /** Of its result, after the addition and the ReLU, if that is quantized. */
+  readonly made: ActivationRange | undefined
+  /** The name of the convolution whose result is added to its own. */
+  readonly added: string | undefined
+  /** Whether a ReLU follows: everywhere but after projections. */
+  readonly relu: boolean
 }
 
 const pools = new Set(['GlobalAveragePool', 'AveragePool', 'ReduceMean'])
@@ -19,8 +30,12 @@ const adds = new Set(['Add', 'Sum'])
 interface Block {
   readonly main: readonly ConvNorm[]
   readonly projection: ConvNorm | undefined
+  /** Of the projection's result, if that is quantized. */
+  readonly projected: ActivationRange | undefined
   /** Its output, after the ReLU. */
   readonly value: string
+  /** Of that, if it is quantized. */
+  readonly range: ActivationRange | undefined
 }
 
 /** @throws ResidualError CHECKPOINT_INVALID naming what does not occur in a ResNet */
@@ -30,21 +45,22 @@ export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
     throw graph.refused(
       `its stem begins with a ${stem.kernel}x${stem.kernel} convolution of stride ${stem.stride}, not with 7x7 of stride 2`,
     )
-  let value = stemPool(graph, stem)
+  const pooled = stemPool(graph, stem)
+  let { value, readers } = pooled
   const blocks: Block[] = []
   while (true) {
-    const readers = graph.readers(value)
     const pool = readers.find(({ node }) => pools.has(node.op))
     if (pool && readers.length === 1) {
       return {
         ...headAt(graph, pool, input),
-        convs: named(graph, stem, blocks),
+        convs: named(graph, { ...stem, made: pooled.range }, blocks),
         stride: strideOf(graph, blocks),
       }
     }
     const block = blockAt(graph, value, readers)
     blocks.push(block)
     value = block.value
+    readers = graph.readers(value)
     if (blocks.length > 1000) throw graph.refused('it has more than 1000 blocks')
   }
 }
@@ -55,8 +71,15 @@ function only(graph: OnnxGraph, value: string, whose: string): Reader {
   return readers[0]!
 }
 
-/** ReLU and max pool. */
-function stemPool(graph: OnnxGraph, stem: ConvNorm): string {
+/** ReLU and max pool. It makes no difference whether numbers are quantized before or after their largest is taken. */
+function stemPool(
+  graph: OnnxGraph,
+  stem: ConvNorm,
+): {
+  readonly value: string
+  readonly readers: readonly Reader[]
+  readonly range: ActivationRange | undefined
+} {
   const pool = only(graph, relu(graph, stem.value, stem.node), 'the stem')
   if (pool.node.op !== 'MaxPool')
     throw graph.refused(`its stem ends with ${described(pool.node)}, not with a max pool`)
@@ -68,10 +91,16 @@ function stemPool(graph: OnnxGraph, stem: ConvNorm): string {
   )
   if (kernel !== 3 || stride !== 2)
     throw graph.refused(`its max pool is ${kernel}x${kernel} of stride ${stride}`)
-  return pool.node.outputs[0]!
+  const value = pool.node.outputs[0]!
+  const readers = graph.readers(value, { range: pool.range })
+  return { value, readers, range: pool.range ?? widest(readers) }
 }
 
+/** The value after a ReLU, which may be nothing but a quantization that has no negative numbers. */
 function relu(graph: OnnxGraph, value: string, after: OnnxNode): string {
+  const readers = graph.readers(value)
+  const isPositive = ({ node, range }: Reader) => node.op !== 'Relu' && range?.zeroPoint === range?.least
+  if (readers.length > 0 && readers.every(reader => reader.range && isPositive(reader))) return value
   const { node } = only(graph, value, described(after))
   if (node.op !== 'Relu') throw graph.refused(`it has ${described(node)} where a ResNet has a ReLU`)
   return node.outputs[0]!
@@ -88,19 +117,34 @@ function blockAt(graph: OnnxGraph, value: string, readers: readonly Reader[]): B
     paths.length === 2 && others.length === 0 && shortcut!.add === main!.add && shortcut!.convs.length === 1
   if (!(identity || projected) || main!.add.inputs.length !== 2)
     throw graph.refused(`${shape}, which is not a ResNet block`)
-  const projection = shortcut?.convs[0]
   const output = relu(graph, main!.add.outputs[0]!, main!.add)
-  return { main: main!.convs, projection, value: output }
+  return {
+    main: main!.convs,
+    projection: shortcut?.convs[0],
+    projected: shortcut?.sum.range,
+    value: output,
+    range: widest(graph.readers(output)),
+  }
+}
+
+/** The range that all ranges on the ways to `readers` are in. */
+function widest(readers: readonly Reader[]): ActivationRange | undefined {
+  const ranges = readers.flatMap(({ range }) => range ?? [])
+  const reach = (range: ActivationRange) => Math.max(-lowest(range), highest(range))
+  return ranges.reduce<ActivationRange | undefined>(
+    (best, range) => (best && reach(best) >= reach(range) ? best : range),
+    undefined,
+  )
 }
 
 /** The convolutions, with a ReLU between them, up to an addition. */
-function pathFrom(graph: OnnxGraph, first: Reader): { convs: ConvNorm[]; add: OnnxNode } {
+function pathFrom(graph: OnnxGraph, first: Reader): { convs: ConvNorm[]; add: OnnxNode; sum: Reader } {
   const convs: ConvNorm[] = []
   for (let at = first; ; ) {
     const conv = convNormAt(graph, at)
     convs.push(conv)
     const next = only(graph, conv.value, described(conv.node))
-    if (adds.has(next.node.op)) return { convs, add: next.node }
+    if (adds.has(next.node.op)) return { convs, add: next.node, sum: next }
     if (convs.length === 3)
       throw graph.refused(
         `${described(conv.node)} is the third convolution of a block, but no addition follows`,
@@ -110,12 +154,17 @@ function pathFrom(graph: OnnxGraph, first: Reader): { convs: ConvNorm[]; add: On
 }
 
 /** A stage begins at a projection; the first stage of basic blocks has none. */
-function named(graph: OnnxGraph, stem: ConvNorm, blocks: readonly Block[]): Map<string, ConvNorm> {
-  const convs = new Map([['conv1', stem]])
+function named(
+  graph: OnnxGraph,
+  stem: Omit<PlacedConv, 'added' | 'relu'>,
+  blocks: readonly Block[],
+): Map<string, PlacedConv> {
+  const convs = new Map<string, PlacedConv>([['conv1', { ...stem, added: undefined, relu: true }]])
   const depth = blocks[0]?.main.length
   const kernels = depth === 3 ? '1,3,1' : '3,3'
   let [stage, index] = [1, 0]
-  for (const [i, { main, projection }] of blocks.entries()) {
+  let read = 'conv1' // what makes the value that the block reads
+  for (const [i, { main, projection, projected, range }] of blocks.entries()) {
     if (i > 0 && projection) [stage, index] = [stage + 1, 0]
     const name = `layer${stage}.${index++}`
     const stride = main.reduce((product, conv) => product * conv.stride, 1)
@@ -130,8 +179,14 @@ function named(graph: OnnxGraph, stem: ConvNorm, blocks: readonly Block[]): Map<
       throw graph.refused(
         `its block ${name} has a stride of ${stride} and a shortcut of ${projection?.stride ?? 1}`,
       )
-    for (const [k, conv] of main.entries()) convs.set(`${name}.conv${k + 1}`, conv)
-    if (projection) convs.set(`${name}.downsample.0`, projection)
+    const shortcut = `${name}.downsample.0`
+    for (const [k, conv] of main.entries()) {
+      const next = main[k + 1]
+      const added = next ? undefined : projection ? shortcut : read
+      convs.set(`${name}.conv${k + 1}`, { ...conv, made: next ? next.range : range, added, relu: true })
+    }
+    if (projection) convs.set(shortcut, { ...projection, made: projected, added: undefined, relu: false })
+    read = `${name}.conv${depth}`
   }
   if (stage !== 4) throw graph.refused(`it has ${stage} stages instead of 4`)
   return convs

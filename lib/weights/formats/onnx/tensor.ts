@@ -5,6 +5,7 @@ import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { allocateFloats, checkFinite } from '../../tensors/float-tensor.ts'
 import { isFloatType, storedBytes, toFloat32 } from '../../tensors/stored-type.ts'
 import { siblingFile } from '../sibling-file.ts'
+import { integerBytes, isIntegerType, readScalar, type TensorData } from './integers.ts'
 import type { Field, Range, Wire } from './wire.ts'
 
 /** Of TensorProto.DataType in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3, as safetensors names them. */
@@ -22,6 +23,8 @@ const types: { readonly [type: number]: string } = {
   12: 'U32',
   13: 'U64',
   16: 'BF16',
+  21: 'U4',
+  22: 'I4',
 }
 
 const smallLength = 16 // of short integer lists such as paddings and axes
@@ -33,10 +36,24 @@ export interface OnnxTensor {
   readonly dims: readonly number[]
   readonly dtype: string
   readonly length: number
-  /** The raw bytes; several parts only for packed numbers. */
-  readonly data: { readonly file: ByteSource; readonly parts: readonly Range[]; readonly packedInts: boolean }
+  readonly data: TensorData
   /** The integers of a short tensor. */
   readonly integers: readonly number[] | undefined
+  /** The number of a tensor that has only one. */
+  readonly scalar: number | undefined
+  /** Present if its integers stand for other numbers. */
+  readonly dequantized?: Dequantization
+}
+
+/** What a quantized tensor's integers stand for: `(integer - zero point) * scale`. */
+export interface Dequantization {
+  readonly scale: OnnxTensor
+  /** Zeros if absent. */
+  readonly zeroPoint: OnnxTensor | undefined
+  /** The dimension of the tensor that the scales are for, if there are several. */
+  readonly axis: number
+  /** Set if the tensor itself has floats, which the file rounds to such integers. */
+  readonly rounds: 'I8' | 'U8' | undefined
 }
 
 /** External files with the model's tensors, by name. */
@@ -69,13 +86,20 @@ export async function parseTensor(wire: Wire, range: Range, externals: ExternalF
   else if (dtype === 'F32') data = inside(all(4))
   else if (dtype === 'F64') data = inside(all(10))
   else data = inside(all(5), true)
-  if (isFloatType(dtype)) {
+  const size = isFloatType(dtype)
+    ? storedBytes[dtype]
+    : isIntegerType(dtype)
+      ? integerBytes[dtype]
+      : undefined
+  if (size !== undefined) {
     if (data.parts.some(part => 'kind' in part && part.kind !== 'bytes')) throw fail('has unpacked numbers')
     const bytes = data.parts.reduce((sum, { begin, end }) => sum + end - begin, 0)
-    if (data.packedInts ? bytes < length : bytes !== length * storedBytes[dtype])
+    if (data.packedInts ? bytes < length : bytes !== length * size)
       throw fail(`has ${bytes} bytes for ${length} ${dtype} numbers`)
   }
-  return { name, dims, dtype, length, data, integers: await smallIntegers(wire, dtype, length, raw, ints) }
+  const integers = await smallIntegers(wire, dtype, length, raw, ints)
+  const scalar = length === 1 ? await readScalar(wire, { dtype, data }) : undefined
+  return { name, dims, dtype, length, data, integers, scalar }
 }
 
 async function smallIntegers(
@@ -143,16 +167,17 @@ export async function keyAndValue(wire: Wire, range: Range): Promise<[string, st
 }
 
 /** Where the numbers are stored, if they are contiguous and in a form that weights can have. */
-export function storedTensor({ dtype, data }: OnnxTensor): StoredTensor | undefined {
+export function storedTensor({ dtype, data, dequantized }: OnnxTensor): StoredTensor | undefined {
   const { descriptor } = data.file
   const [part, ...others] = data.parts
   if (descriptor === undefined || !part || others.length > 0 || data.packedInts || !isFloatType(dtype))
     return undefined
+  if (dequantized) return undefined
   return { place: { descriptor, position: part.begin }, type: dtype }
 }
 
 /**
- * The numbers of a tensor, in order; the caller owns them, or they are in `into`.
+ * The numbers of a tensor that is not quantized, in order; the caller owns them, or they are in `into`.
  *
  * @throws ResidualError NON_FINITE, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID
  */
