@@ -26,6 +26,21 @@ export interface ResizeGeometry {
   readonly exclusive?: boolean
 }
 
+/** What was seen of an operation's results over some batches. Must match `core::Observation`. */
+export interface Observation {
+  /** Their number; each has a number per channel. */
+  readonly pixels: number
+  /** `[C]`, and so are the others. */
+  readonly channelSums: Float64Array
+  /** Sums of squares. */
+  readonly channelSquares: Float64Array
+  /** Of magnitudes. */
+  readonly channelMaxima: Float32Array
+  /** `bins[i]` counts the magnitudes in `[i, i + 1) * binWidth`; none is larger. 0 if all numbers were 0. */
+  readonly binWidth: number
+  readonly bins: Float64Array
+}
+
 /**
  * One backend's session. C++ validates and copies its arguments, and reports INTERNAL for any that `Session` should have refused.
  */
@@ -52,6 +67,12 @@ export interface NativeSession {
   ): Promise<{ [name in OutputName]?: Float32Array<ArrayBuffer> }>
   /** Runs a batch and resolves to the milliseconds of each operation. */
   profile(input: Uint8Array | Float32Array): Promise<Float64Array>
+  /** Runs a batch and adds what its operations compute to {@link observations}. Rejects with NON_FINITE, BACKEND_UNAVAILABLE. */
+  observe(input: Uint8Array): Promise<void>
+  /** By operation of the plan; to be read when no run is in progress, for which it would wait. */
+  observations(): Observation[]
+  /** Runs a batch and resolves to the results of each operation, `[N,H,W,C]`, float32 whatever they are kept as. */
+  capture(input: Uint8Array): Promise<Float32Array<ArrayBuffer>[]>
   dispose(): void
   description(): string
   /** By operation of the plan: the names of its possible algorithms, the one in use first. Empty if there is no choice. */

@@ -35,6 +35,9 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                       InstanceMethod<&NativeSession::prepare>("prepare"),
                       InstanceMethod<&NativeSession::run>("run"),
                       InstanceMethod<&NativeSession::profile>("profile"),
+                      InstanceMethod<&NativeSession::observe>("observe"),
+                      InstanceMethod<&NativeSession::observations>("observations"),
+                      InstanceMethod<&NativeSession::capture>("capture"),
                       InstanceMethod<&NativeSession::dispose>("dispose"),
                       InstanceMethod<&NativeSession::description>("description"),
                       InstanceMethod<&NativeSession::algorithms>("algorithms"),
@@ -160,6 +163,34 @@ Napi::Value NativeSession::profile(const Napi::CallbackInfo& info) {
     return start(
         info, state, [state, batch, times] { state->run(batch, core::OutputBuffers{}, times.get()); },
         [times](Napi::Env env) { return to_js(env, *times); });
+  });
+}
+
+// observe(input: Uint8Array): Promise<void>
+Napi::Value NativeSession::observe(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto state = open(info);
+    const Batch batch = read_bytes(info[0], state->plan());
+    return start(
+        info, state, [state, batch] { state->observe(batch); },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+// observations(): Observation[]; waits for what is in flight
+Napi::Value NativeSession::observations(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return to_js(info.Env(), open(info)->backend().observations()); });
+}
+
+// capture(input: Uint8Array): Promise<Float32Array[]>; results by op
+Napi::Value NativeSession::capture(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto state = open(info);
+    const Batch batch = read_bytes(info[0], state->plan());
+    const auto results = std::make_shared<std::vector<std::vector<float>>>();
+    return start(
+        info, state, [state, batch, results] { state->capture(batch, *results); },
+        [results](Napi::Env env) { return to_js(env, *results); });
   });
 }
 

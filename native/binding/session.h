@@ -1,4 +1,4 @@
-// The JavaScript class NativeSession, in front of a backend: load weights, run, profile, dispose.
+// The JavaScript class NativeSession, in front of a backend: load weights, run, profile, observe, dispose.
 #pragma once
 
 #include <napi.h>
@@ -26,6 +26,9 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   Napi::Value load_weights(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
+  Napi::Value observe(const Napi::CallbackInfo& info);
+  Napi::Value observations(const Napi::CallbackInfo& info);
+  Napi::Value capture(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Napi::Value description(const Napi::CallbackInfo& info);
   Napi::Value algorithms(const Napi::CallbackInfo& info);

@@ -86,6 +86,12 @@ Batch read_batch(const Napi::Value& value, const core::Plan& plan) {
   return batch;
 }
 
+Batch read_bytes(const Napi::Value& value, const core::Plan& plan) {
+  const Batch batch = read_batch(value, plan);
+  if (!batch.bytes) internal("The input must be a Uint8Array.");
+  return batch;
+}
+
 core::BackendOptions read_options(const Napi::Value& value, const core::Plan& plan) {
   const Napi::Object from = object(value, {"The session options"});
   core::BackendOptions options;

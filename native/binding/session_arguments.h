@@ -21,6 +21,7 @@ struct Batch {
 };
 
 Batch read_batch(const Napi::Value& value, const core::Plan& plan);
+Batch read_bytes(const Napi::Value& value, const core::Plan& plan);  // no floats
 
 // Options as lib/runtime/native.ts describes them; absent ones keep their defaults.
 core::BackendOptions read_options(const Napi::Value& value, const core::Plan& plan);

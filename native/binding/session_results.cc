@@ -28,9 +28,37 @@ Napi::Object OutputValues::to_js(Napi::Env env) const {
   return result;
 }
 
-Napi::Float64Array to_js(Napi::Env env, const core::OpMilliseconds& times) {
-  auto array = Napi::Float64Array::New(env, times.size());
-  std::copy(times.begin(), times.end(), array.Data());
+Napi::Float64Array to_js(Napi::Env env, const std::vector<double>& numbers) {
+  auto array = Napi::Float64Array::New(env, numbers.size());
+  std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
+}
+
+Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& numbers) {
+  auto array = Napi::Float32Array::New(env, numbers.size());
+  std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
+}
+
+Napi::Array to_js(Napi::Env env, const std::vector<core::Observation>& observations) {
+  const Napi::Array result = Napi::Array::New(env, observations.size());
+  for (uint32_t i = 0; i < observations.size(); i++) {
+    const core::Observation& seen = observations[i];
+    const Napi::Object object = Napi::Object::New(env);
+    object.Set("pixels", double(seen.pixels));
+    object.Set("channelSums", to_js(env, seen.channel_sums));
+    object.Set("channelSquares", to_js(env, seen.channel_squares));
+    object.Set("channelMaxima", to_js(env, seen.channel_maxima));
+    object.Set("binWidth", double(seen.bin_width));
+    object.Set("bins", to_js(env, seen.bins));
+    result.Set(i, object);
+  }
+  return result;
+}
+
+Napi::Array to_js(Napi::Env env, const std::vector<std::vector<float>>& results) {
+  const Napi::Array array = Napi::Array::New(env, results.size());
+  for (uint32_t i = 0; i < results.size(); i++) array.Set(i, to_js(env, results[i]));
   return array;
 }
 

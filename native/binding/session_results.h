@@ -24,7 +24,10 @@ class OutputValues {
   std::array<std::vector<float>, core::kOutputCount> values_;  // empty where not wanted
 };
 
-Napi::Float64Array to_js(Napi::Env env, const core::OpMilliseconds& times);
+Napi::Float64Array to_js(Napi::Env env, const std::vector<double>& numbers);
+Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& numbers);
+Napi::Array to_js(Napi::Env env, const std::vector<core::Observation>& observations);
+Napi::Array to_js(Napi::Env env, const std::vector<std::vector<float>>& results);  // Float32Arrays
 Napi::Array to_js(Napi::Env env, const std::vector<std::vector<std::string>>& names);
 
 }  // namespace residual::binding

@@ -29,6 +29,16 @@ void SessionState::run(const Batch& batch, const core::OutputBuffers& outputs, c
   backend_->run(batch.input(), outputs, times);
 }
 
+void SessionState::observe(const Batch& batch) {
+  check_ready();
+  backend_->observe(batch.input());
+}
+
+void SessionState::capture(const Batch& batch, std::vector<std::vector<float>>& results) {
+  check_ready();
+  backend_->capture(batch.input(), results);
+}
+
 void SessionState::check_ready() {
   if (!is_ready())
     throw core::Error(core::ErrorCode::kInternal, "The session was run before all its weights were loaded.");

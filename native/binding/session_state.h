@@ -20,9 +20,11 @@ class SessionState {
 
   void load_weights(const GivenWeights& given);
 
-  // Both throw INTERNAL before all weights are loaded.
+  // All throw INTERNAL before all weights are loaded.
   void prepare(int images);
   void run(const Batch& batch, const core::OutputBuffers& outputs, core::OpMilliseconds* times);
+  void observe(const Batch& batch);
+  void capture(const Batch& batch, std::vector<std::vector<float>>& results);
 
   // Whether every operation has the weights it takes.
   bool is_ready();

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
+#include "core/observation.h"
 #include "core/plan.h"
 #include "core/stored_weights.h"
 
@@ -63,6 +65,16 @@ class Backend {
   // BACKEND_UNAVAILABLE where the backend cannot tell.
   virtual void run(const Input& input, const OutputBuffers& outputs, OpMilliseconds* times) = 0;
 
+  // Runs the plan on one batch of bytes and adds what its operations compute to what `observations()`
+  // returns, by op. Throws BACKEND_UNAVAILABLE where the backend cannot, NON_FINITE where a result is not
+  // finite.
+  virtual void observe(const Input& input) { cannot_observe(); }
+  virtual std::vector<Observation> observations() const { cannot_observe(); }
+
+  // Runs the plan on one batch of bytes. `results` is filled with everything that it computes, by op:
+  // [N,H,W,C], float32 whatever it is kept as. Throws BACKEND_UNAVAILABLE where the backend cannot.
+  virtual void capture(const Input& input, std::vector<std::vector<float>>& results) { cannot_observe(); }
+
   // Native memory held at the moment, in bytes: what V8 is told of.
   virtual size_t bytes() const = 0;
 
@@ -72,6 +84,11 @@ class Backend {
   // By op: the ways it could be computed, first the one that is used: unless told otherwise, always the same
   // one for the same numbers. None for an op, or for a backend, that has nothing to choose from by name.
   virtual std::vector<std::vector<std::string>> algorithms() const { return {}; }
+
+ private:
+  [[noreturn]] static void cannot_observe() {
+    throw Error(ErrorCode::kBackendUnavailable, "Only the CPU backend shows what operations compute.");
+  }
 };
 
 // Paths of shared libraries to try, best first, by what they are: what a backend cannot do without but is not

@@ -7,12 +7,14 @@
 
 #include "core/backend.h"
 #include "core/error.h"
+#include "cpu/capture.h"
 #include "cpu/convolution.h"
 #include "cpu/denormals.h"
 #include "cpu/dot_conv.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
 #include "cpu/multiply_add_rate.h"
+#include "cpu/observer.h"
 #include "cpu/op_clock.h"
 #include "cpu/precisions.h"
 #include "cpu/reduced_ops.h"
@@ -102,15 +104,25 @@ class CpuBackend final : public core::Backend {
   void run(const core::Input& input, const core::OutputBuffers& outputs,
            core::OpMilliseconds* times) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    clock_.reset(plan_.ops.size());
-    prepare(std::min(input.batch, Slices::kMostImages));
-    const ThreadPool::Busy busy(pool_);
-    const FlushDenormals flush;
-    slices_.each(input.batch, [&](const Slices::Level& level, Range images) {
-      run_ops(input, level, images);
-      copy_outputs(input, outputs, level, images);
-    });
+    run_watched(input, outputs, /*watcher=*/nullptr);
     if (times) *times = clock_.times();
+  }
+
+  void observe(const core::Input& input) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!observer_) observer_ = std::make_unique<Observer>(plan_.ops.size(), pool_);
+    run_watched(input, core::OutputBuffers{}, observer_.get());
+  }
+
+  std::vector<core::Observation> observations() const override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return observer_ ? observer_->observations() : std::vector<core::Observation>(plan_.ops.size());
+  }
+
+  void capture(const core::Input& input, std::vector<std::vector<float>>& results) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Capture capture(plan_, input.batch, results);
+    run_watched(input, core::OutputBuffers{}, &capture);
   }
 
   size_t bytes() const override {
@@ -138,6 +150,18 @@ class CpuBackend final : public core::Backend {
   }
 
  private:
+  // Runs a batch; `watcher`, if any, sees what every op writes.
+  void run_watched(const core::Input& input, const core::OutputBuffers& outputs, Watcher* watcher) {
+    clock_.reset(plan_.ops.size());
+    prepare(std::min(input.batch, Slices::kMostImages));
+    const ThreadPool::Busy busy(pool_);
+    const FlushDenormals flush;
+    slices_.each(input.batch, [&](const Slices::Level& level, Range images) {
+      run_ops(input, level, images, watcher);
+      copy_outputs(input, outputs, level, images);
+    });
+  }
+
   // Slices, arena and workspace for batches of `batch` images.
   void prepare(int batch) {
     if (batch <= prepared_batch_) return;
@@ -186,11 +210,13 @@ class CpuBackend final : public core::Backend {
     }
   }
 
-  void run_ops(const core::Input& input, const Slices::Level& level, Range images) {
+  void run_ops(const core::Input& input, const Slices::Level& level, Range images, Watcher* watcher) {
     clock_.start();
     for (int i = level.begin; i < level.end; i++) {
       if (!is_given(plan_.ops[i].dst, input)) run_op(i, input, level, images);
       clock_.lap(i);
+      const int dst = plan_.ops[i].dst;
+      if (watcher) watcher->see(i, plan_.values[dst], at(dst, level), images);
     }
   }
 
@@ -240,6 +266,7 @@ class CpuBackend final : public core::Backend {
   Workspace workspace_;
   OpClock clock_;
   ThreadPool pool_;
+  std::unique_ptr<Observer> observer_;  // once something was observed
 };
 
 }  // namespace
