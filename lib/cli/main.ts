@@ -3,6 +3,8 @@ import { Command, CommanderError, Option } from 'commander'
 import { packageVersion } from '../base/package-version.ts'
 import { defaultBatch, defaultTopK } from '../classifier.ts'
 import { ResidualError } from '../errors.ts'
+import { defaultAgreement, defaultMethod, defaultSamples } from '../quantize/options.ts'
+import { rangeChoices } from '../quantize/ranges.ts'
 import { defaultMaxQueue, defaultMaxWaitMs } from '../runtime/batching/batcher-options.ts'
 import { cpuPrecisions, defaultMaxBatch, gpuPrecisions, precisions } from '../runtime/session-options.ts'
 import { defaultDrainMs, defaultHost, defaultLimits, defaultPort, logLevels } from '../server/options.ts'
@@ -14,8 +16,9 @@ import { exportModel } from './export.ts'
 import { info } from './info.ts'
 import { inspect } from './inspect/inspect.ts'
 import { modelOptions, networkOptions } from './options/model-options.ts'
-import { index, positive, positives, real } from './options/numbers.ts'
+import { fraction, index, positive, positives, real } from './options/numbers.ts'
 import { pullModel } from './pull.ts'
+import { quantizeModel } from './quantize.ts'
 import { serveUntilStopped } from './serve/serve.ts'
 import { errorLine } from './terminal/errors.ts'
 import { linesOf, warn } from './terminal/print.ts'
@@ -153,6 +156,43 @@ function commands(exit: (code: number) => void): Command {
     )
     .option('--folded', 'fold batch norms into the convolutions')
     .action(async (model, out, options) => exit(await convert(model, out, options)))
+
+  modelOptions(
+    program
+      .command('quantize')
+      .description(
+        'write a model in 8-bit integers for the CPU, calibrated with images, and a report of how well it does',
+      ),
+  )
+    .argument('<model>', 'a file of any format, a folder with one in it, or a bundled model')
+    .requiredOption(
+      '--images <folder>',
+      'folder of images like those the model will see, in folders named by class if the accuracy is wanted',
+    )
+    .requiredOption(
+      '-o, --out <out.safetensors>',
+      'the file to write, replaced if it exists; the record is written next to it',
+    )
+    .option(
+      '--samples <n>',
+      'images that calibrate it; up to 1000 others tell how well it does',
+      positive,
+      defaultSamples,
+    )
+    .option(
+      '--agreement <share>',
+      `share of images that must keep their class: what hurts most is kept in bf16 (default: ${defaultAgreement}, as long as it is worth the time)`,
+      fraction,
+    )
+    .addOption(
+      new Option('--method <method>', 'how the ranges of values are chosen')
+        .choices([...rangeChoices])
+        .default(defaultMethod),
+    )
+    .option('--threads <n>', 'number of threads (default: all)', positive)
+    .option('--report <file>', 'the report: .html, .md or .json (default: next to the model, .report.html)')
+    .option('--json', 'print the report as JSON')
+    .action(async (model, options) => exit(await quantizeModel(model, options)))
 
   program
     .command('pull')

@@ -1,6 +1,7 @@
 // Atomic file writes: the data goes to a temporary file in the same folder, which is then renamed.
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, lstat, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, type FileHandle, lstat, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { ResidualError } from '../errors.ts'
 import { removeAbandoned, temporaryName } from './abandoned-files.ts'
@@ -32,6 +33,21 @@ export async function writeAtomically(
     await handle?.close().catch(() => {})
     if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => {}) // the first error is the one that matters
     throw isOfSystem(cause) || cause instanceof NotReplaceable ? notWritten(path, cause) : cause
+  }
+}
+
+/**
+ * Checks before long work that {@link writeAtomically} is likely to succeed.
+ *
+ * @throws ResidualError FILE_WRITE_FAILED
+ */
+export async function checkWritable(path: string): Promise<void> {
+  try {
+    const target = await throughLinks(path)
+    await modeOf(target)
+    await access(dirname(target), constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw notWritten(path, cause)
   }
 }
 

@@ -1,0 +1,150 @@
+// Equalisation: channels that are on different scales are brought to similar ones, which changes nothing but the rounding.
+//
+// A convolution's output channel may be divided by any positive factor if whatever reads it multiplies its weights by that: ReLU,
+// pools and sums pass it on. One scale for all channels of a value then suits each of them. (Nagel et al.,
+// https://arxiv.org/abs/1906.04721; here with magnitudes of values that were seen.)
+import { type Op, operandsOf, rowOf } from '../model/ops.ts'
+import type { Plan } from '../model/plan.ts'
+import type { Observation } from '../runtime/native.ts'
+import { takesWeights, type WeightedOp } from '../weights/op-weights.ts'
+import type { FoldedWeights } from './trial.ts'
+
+/** The most that a channel's scale changes, in either direction. */
+const mostFactor = 64
+
+/** The weights of the network whose channels are equalised, by operation; `seen` by operation of the plan. */
+export function equalised(
+  plan: Plan,
+  folded: ReadonlyMap<string, FoldedWeights>,
+  seen: readonly Observation[],
+): Map<string, FoldedWeights> {
+  const groups = new ChannelGroups(plan)
+  const factors = factorsOf(plan, groups, folded, seen)
+  const result = new Map<string, FoldedWeights>()
+  for (const op of plan.ops.filter(takesWeights)) {
+    const outputs = factors.get(groups.of(op.dst))
+    const inputs = factors.get(groups.of(op.src))
+    result.set(op.name, scaled(op, folded.get(op.name)!, outputs, inputs))
+  }
+  return result
+}
+
+/** Values whose channels have the same factors. */
+class ChannelGroups {
+  readonly #parents: number[]
+  readonly #fixed = new Set<number>()
+
+  constructor(plan: Plan) {
+    this.#parents = plan.values.map((_, value) => value)
+    for (const op of plan.ops) this.#link(op)
+    for (const value of Object.values(plan.outputs)) this.#fixed.add(this.of(value))
+    for (const op of plan.ops) if (!passesFactors(op)) this.#fixed.add(this.of(op.dst))
+  }
+
+  of(value: number): number {
+    let root = value
+    while (this.#parents[root] !== root) root = this.#parents[root]!
+    return root
+  }
+
+  /** Whether the channels stay as they are: what a caller sees, and what an operation reads that no factor passes. */
+  isFixed(group: number): boolean {
+    return this.#fixed.has(group)
+  }
+
+  /** An operation hands on the factors of what it reads; a weighted one only those of what it adds. */
+  #link(op: Op): void {
+    const isWeighted = rowOf(op).weighted
+    for (const { operand, index } of operandsOf(op))
+      if (!(isWeighted && operand.name === 'src')) this.#parents[this.of(index)] = this.of(op.dst)
+  }
+}
+
+/** Whether each channel of the result may have a factor of its own. */
+const passesFactors = ({ kind }: Op) =>
+  kind === 'conv' || kind === 'linear' || kind === 'maxPool' || kind === 'globalAvgPool'
+
+/** By group that may have any: what each of its channels is divided by. */
+function factorsOf(
+  plan: Plan,
+  groups: ChannelGroups,
+  folded: ReadonlyMap<string, FoldedWeights>,
+  seen: readonly Observation[],
+): Map<number, Float64Array> {
+  const squares = new Map<number, Float64Array>() // the largest mean squares of a group's values
+  const norms = new Map<number, Float64Array>() // the sums of squares of the weights that read it
+  for (const [i, op] of plan.ops.entries()) {
+    const { pixels, channelSquares } = seen[i]!
+    const its = made(squares, groups.of(op.dst), channelSquares.length)
+    for (const [c, sum] of channelSquares.entries()) its[c] = Math.max(its[c]!, sum / Math.max(pixels, 1))
+    if (takesWeights(op))
+      addNorms(made(norms, groups.of(op.src), plan.values[op.src]!.channels), op, folded.get(op.name)!)
+  }
+  // With these a channel's values are as large, compared with others, as the weights that read it: where training has shrunk
+  // weights that matter little there is next to nothing to do.
+  const factors = new Map<number, Float64Array>()
+  for (const [group, its] of squares) {
+    const read = norms.get(group)
+    if (!read || groups.isFixed(group)) continue
+    factors.set(group, levelled(its.map((square, c) => (square / read[c]!) ** 0.25)))
+  }
+  return factors
+}
+
+function made(map: Map<number, Float64Array>, key: number, length: number): Float64Array {
+  const its = map.get(key) ?? new Float64Array(length)
+  map.set(key, its)
+  return its
+}
+
+/** Factors around 1; 1 for a channel that is always zero or never read. */
+function levelled(factors: Float64Array): Float64Array {
+  const usable = factors.filter(factor => factor > 0 && Number.isFinite(factor))
+  const middle = Math.exp(
+    usable.reduce((sum, factor) => sum + Math.log(factor), 0) / Math.max(usable.length, 1),
+  )
+  return factors.map(factor =>
+    factor > 0 && Number.isFinite(factor)
+      ? Math.min(Math.max(factor / middle, 1 / mostFactor), mostFactor)
+      : 1,
+  )
+}
+
+interface Layout {
+  /** Weights of an output channel. */
+  readonly each: number
+  readonly taps: number
+  /** The input channel of a weight by its index. */
+  readonly inputOf: (i: number) => number
+}
+
+function layoutOf(op: WeightedOp, { weight, bias }: FoldedWeights): Layout {
+  const each = weight.length / bias.length
+  const [taps, groups] = op.kind === 'conv' ? [op.kernel ** 2, op.groups] : [1, 1]
+  const [inputs, perGroup] = [each / taps, bias.length / groups]
+  const inputOf = (i: number) =>
+    Math.floor(Math.floor(i / each) / perGroup) * inputs + Math.floor((i % each) / taps)
+  return { each, taps, inputOf }
+}
+
+function addNorms(norms: Float64Array, op: WeightedOp, folded: FoldedWeights): void {
+  const { inputOf } = layoutOf(op, folded)
+  for (let i = 0; i < folded.weight.length; i++) norms[inputOf(i)]! += folded.weight[i]! ** 2
+}
+
+/** Outputs divided by their factors, weights multiplied by those of their inputs. */
+function scaled(
+  op: WeightedOp,
+  folded: FoldedWeights,
+  outputs: Float64Array | undefined,
+  inputs: Float64Array | undefined,
+): FoldedWeights {
+  if (!outputs && !inputs) return folded
+  const { each, inputOf } = layoutOf(op, folded)
+  return {
+    weight: folded.weight.map(
+      (w, i) => (w * (inputs ? inputs[inputOf(i)]! : 1)) / (outputs ? outputs[Math.floor(i / each)]! : 1),
+    ),
+    bias: folded.bias.map((b, k) => b / (outputs ? outputs[k]! : 1)),
+  }
+}

@@ -1,0 +1,75 @@
+// Weights as integers from -127 to 127, with a scale for each output channel.
+import { nearestIntegers, type QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
+
+/** Candidates for a scale: these shares of the least that clips nothing. */
+const leastShare = 0.7
+const candidates = 30
+
+/**
+ * Rounds `weight`, `[K,...]`, to integers. The largest weights of a channel are clipped where that makes the sum of its squared
+ * errors less.
+ */
+export function roundWeights(weight: Float32Array, channels: number): QuantisedTensor {
+  const { integers, scales } = nearestIntegers(weight, channels)
+  const each = weight.length / channels
+  for (let k = 0; k < channels; k++) {
+    const row = weight.subarray(k * each, (k + 1) * each)
+    const scale = bestScale(row, scales[k]!)
+    if (scale === scales[k]) continue
+    scales[k] = scale
+    for (let i = 0; i < each; i++) integers[k * each + i] = nearest(row[i]! / scale)
+  }
+  return { integers, scales }
+}
+
+/** Half of what the addon clamps the start of a sum to, an integer of 32 bits. */
+const mostStart = 2 ** 29
+
+/**
+ * The same, with scales so large that each bias, as a number of products, is one that a sum can start from: in a channel whose
+ * weights are next to nothing it would not be.
+ *
+ * @param sourceScale of the values that are multiplied
+ */
+export function roundWithBias(
+  weight: Float32Array,
+  { integers, scales }: QuantisedTensor,
+  bias: Float32Array,
+  sourceScale: number,
+): QuantisedTensor {
+  const least = bias.map(b => Math.abs(b) / (sourceScale * mostStart))
+  if (scales.every((scale, k) => scale >= least[k]!)) return { integers, scales }
+  const each = weight.length / bias.length
+  const raised = scales.map((scale, k) => Math.max(scale, least[k]!))
+  const again = integers.map((q, i) => {
+    const k = Math.floor(i / each)
+    return raised[k] === scales[k] ? q : nearest(weight[i]! / raised[k]!)
+  })
+  return { integers: again, scales: raised }
+}
+
+/** The scale with the least squared error, `whole` or one that clips. */
+function bestScale(row: Float32Array, whole: number): number {
+  let best = { scale: whole, error: squaredErrorOf(row, whole) }
+  for (let i = candidates - 1; i >= 0; i--) {
+    const scale = Math.fround(whole * (leastShare + (1 - leastShare) * (i / candidates)))
+    const error = squaredErrorOf(row, scale)
+    if (error < best.error) best = { scale, error }
+  }
+  return best.scale
+}
+
+function squaredErrorOf(row: Float32Array, scale: number): number {
+  let sum = 0
+  for (let i = 0; i < row.length; i++) {
+    const difference = nearest(row[i]! / scale) * scale - row[i]!
+    sum += difference * difference
+  }
+  return sum
+}
+
+/** The nearest integer from -127 to 127, of two the even one: adding 1.5 * 2^52 leaves no bits for a fraction. */
+function nearest(x: number): number {
+  const noFraction = 1.5 * 2 ** 52
+  return Math.min(Math.max(x + noFraction - noFraction, -127), 127)
+}
