@@ -9,10 +9,12 @@ import { errorCodes } from '../lib/index.ts'
  * nobody uses. A layer is a folder or a file of `lib/`; `errors.ts` belongs to `base`.
  */
 const imports: { readonly [layer: string]: string } = {
-  cli: 'server benchmark classifier pipeline open-model save-model model-record registry export image runtime weights files model base',
+  cli: 'server benchmark quantize classifier pipeline open-model save-model model-record registry export image runtime weights files model base',
   server: 'classifier model-record image runtime model base',
   benchmark: 'classifier export runtime weights model base',
-  index: 'classifier pipeline open-model save-model registry export image runtime weights model base',
+  index:
+    'quantize classifier pipeline open-model save-model registry export image runtime weights model base',
+  quantize: 'open-model save-model image runtime weights files model base',
   classifier: 'pipeline open-model image runtime model base',
   pipeline: 'image runtime model base',
   'open-model': 'model-record registry sidecars image weights files model base',

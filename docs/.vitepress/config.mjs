@@ -66,6 +66,7 @@ export default defineConfig({
             page('Serve it', '/serve'),
             page('Benchmark it', '/benchmark'),
             page('Train with it', '/train'),
+            page('Quantize a model', '/quantization'),
           ],
         },
         {

@@ -37,6 +37,7 @@ export async function quantizeModel(model: string, options: QuantizeArguments): 
   await checkReportPath(report)
   const show = process.stderr.isTTY ? progressBar() : progressLines()
   return untilStopped(async stop => {
+    let isWritten = false
     try {
       const result = await quantize(model, out, {
         images: paths.map((image, i) => {
@@ -51,6 +52,7 @@ export async function quantizeModel(model: string, options: QuantizeArguments): 
         ...(threads !== undefined && { threads }),
         ...modelOptionsOf(options),
       })
+      isWritten = true
       show.end()
       for (const line of unreadableLines(result)) warn(`residual: ${line}`)
       const { calibrated, compared } = result.images
@@ -72,7 +74,7 @@ export async function quantizeModel(model: string, options: QuantizeArguments): 
       return 1
     } finally {
       show.end()
-      if (stop.signal.aborted) warn('residual: stopped; nothing was written')
+      if (stop.signal.aborted && !isWritten) warn('residual: stopped; nothing was written')
     }
   })
 }
@@ -123,7 +125,10 @@ function progressBar(): Show {
   let shown: string | undefined
   return {
     progress({ step, done, total }) {
-      if (step !== shown) bar.start(total, done, { step })
+      if (step !== shown) {
+        bar.stop()
+        bar.start(total, done, { step })
+      }
       shown = step
       bar.update(done)
     },

@@ -72,21 +72,27 @@ function factorsOf(
   seen: readonly Observation[],
 ): Map<number, Float64Array> {
   const squares = new Map<number, Float64Array>() // the largest mean squares of a group's values
-  const norms = new Map<number, Float64Array>() // the sums of squares of the weights that read it
+  const weights = new Map<number, Float64Array>() // how much what reads a channel depends on it
   for (const [i, op] of plan.ops.entries()) {
     const { pixels, channelSquares } = seen[i]!
-    const its = made(squares, groups.of(op.dst), channelSquares.length)
-    for (const [c, sum] of channelSquares.entries()) its[c] = Math.max(its[c]!, sum / Math.max(pixels, 1))
+    const own = channelSquares.map(sum => sum / Math.max(pixels, 1))
+    const its = made(squares, groups.of(op.dst), own.length)
+    for (const [c, square] of own.entries()) its[c] = Math.max(its[c]!, square)
     if (takesWeights(op))
-      addNorms(made(norms, groups.of(op.src), plan.values[op.src]!.channels), op, folded.get(op.name)!)
+      addWeights(
+        made(weights, groups.of(op.src), plan.values[op.src]!.channels),
+        op,
+        folded.get(op.name)!,
+        own,
+      )
   }
   // With these a channel's values are as large, compared with others, as the weights that read it: where training has shrunk
   // weights that matter little there is next to nothing to do.
   const factors = new Map<number, Float64Array>()
   for (const [group, its] of squares) {
-    const read = norms.get(group)
+    const read = weights.get(group)
     if (!read || groups.isFixed(group)) continue
-    factors.set(group, levelled(its.map((square, c) => (square / read[c]!) ** 0.25)))
+    factors.set(group, levelled(its, read))
   }
   return factors
 }
@@ -97,17 +103,20 @@ function made(map: Map<number, Float64Array>, key: number, length: number): Floa
   return its
 }
 
-/** Factors around 1; 1 for a channel that is always zero or never read. */
-function levelled(factors: Float64Array): Float64Array {
-  const usable = factors.filter(factor => factor > 0 && Number.isFinite(factor))
-  const middle = Math.exp(
-    usable.reduce((sum, factor) => sum + Math.log(factor), 0) / Math.max(usable.length, 1),
-  )
-  return factors.map(factor =>
-    factor > 0 && Number.isFinite(factor)
-      ? Math.min(Math.max(factor / middle, 1 / mostFactor), mostFactor)
-      : 1,
-  )
+/**
+ * Factors around 1, of mean squares and squares of weights. A channel that is always zero gets weights as large as usual: they
+ * would decide how finely the others are rounded.
+ */
+function levelled(squares: Float64Array, weights: Float64Array): Float64Array {
+  const factors = squares.map((square, c) => (square / weights[c]!) ** 0.25)
+  const usable = [...factors.keys()].filter(c => factors[c]! > 0 && Number.isFinite(factors[c]!))
+  const meanOf = (of: (c: number) => number) =>
+    Math.exp(usable.reduce((sum, c) => sum + Math.log(of(c)), 0) / Math.max(usable.length, 1))
+  const [usual, usualWeight] = [meanOf(c => factors[c]!), meanOf(c => factors[c]! * Math.sqrt(weights[c]!))]
+  return factors.map((factor, c) => {
+    const its = factor > 0 ? factor : usualWeight / Math.sqrt(weights[c]!)
+    return Number.isFinite(its) ? Math.min(Math.max(its / usual, 1 / mostFactor), mostFactor) : 1
+  })
 }
 
 interface Layout {
@@ -127,9 +136,13 @@ function layoutOf(op: WeightedOp, { weight, bias }: FoldedWeights): Layout {
   return { each, taps, inputOf }
 }
 
-function addNorms(norms: Float64Array, op: WeightedOp, folded: FoldedWeights): void {
-  const { inputOf } = layoutOf(op, folded)
-  for (let i = 0; i < folded.weight.length; i++) norms[inputOf(i)]! += folded.weight[i]! ** 2
+/** Adds the squares of the weights of each input channel, compared with the mean squares of what they make. */
+function addWeights(sums: Float64Array, op: WeightedOp, folded: FoldedWeights, made: Float64Array): void {
+  const { each, inputOf } = layoutOf(op, folded)
+  for (let i = 0; i < folded.weight.length; i++) {
+    const square = made[Math.floor(i / each)]!
+    if (square > 0) sums[inputOf(i)]! += folded.weight[i]! ** 2 / square
+  }
 }
 
 /** Outputs divided by their factors, weights multiplied by those of their inputs. */

@@ -1,21 +1,20 @@
 // Quantizing a model, the whole way: calibrate it in float32, round it to 8 bits, keep what hurts, compare, save.
 import { stat } from 'node:fs/promises'
 import { pick } from '../base/options.ts'
-import { packageVersion } from '../base/package-version.ts'
 import { outOfRange, ResidualError, wrongType } from '../errors.ts'
 import { checkWritable } from '../files/atomic-file.ts'
-import type { Plan } from '../model/plan.ts'
 import type { Quantization } from '../model/quantization.ts'
-import { reducedPlan } from '../model/reduce.ts'
 import { lowerModel, modelOptionNames, type OpenModel, openModel } from '../open-model.ts'
-import { type Observation, reducedKernels } from '../runtime/native.ts'
-import { saveQuantisedModel } from '../save-model.ts'
-import { takesWeights } from '../weights/op-weights.ts'
-import type { QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
+import { reducedKernels } from '../runtime/native.ts'
 import { agreementOf, classResults, closeError } from './agreement.ts'
-import { correctedBias } from './correct-bias.ts'
-import { equalised } from './equalise.ts'
-import { foldedSource } from './folded-source.ts'
+import {
+  type CalibratedRanges,
+  calibrate,
+  equalWeights,
+  openInt8,
+  quantizationOf,
+  type Workbench,
+} from './calibrate.ts'
 import {
   checkLabelled,
   type LabelledImage,
@@ -28,15 +27,14 @@ import {
 import { chooseKept, type KeptChoice } from './keep-ops.ts'
 import { noiseOf } from './noise.ts'
 import { type CheckedQuantizeOptions, checkQuantizeOptions, type QuantizeOptions } from './options.ts'
-import { quantizedValues, scalesOf } from './quantized-values.ts'
-import { type RangeMethod, rangeMethods } from './ranges.ts'
+import type { RangeMethod } from './ranges.ts'
 import type { ClassReport, QuantizeReport } from './report.ts'
-import { roundWeights, roundWithBias } from './round-weights.ts'
+import { saveTried } from './save-tried.ts'
 import { speedOf } from './speed.ts'
 import { Steps } from './steps.ts'
-import { type AllWeights, type FoldedWeights, foldedWeights, Trial, type TriedWeights } from './trial.ts'
+import { type AllWeights, Trial } from './trial.ts'
 
-/** Images that tell which operations hurt, and on which scales channels are. */
+/** Images that tell which operations hurt. */
 const mostTried = 64
 /** Images that tell the noise of each operation. */
 const mostMeasured = 4
@@ -79,45 +77,27 @@ interface Images {
   readonly unreadable: readonly UnreadableImage[]
 }
 
-/** What does not depend on the ranges. */
-interface Rounded {
-  readonly equal: ReadonlyMap<string, FoldedWeights>
-  /** By operation of the plan. */
-  readonly seen: readonly Observation[]
-  readonly weights: ReadonlyMap<string, QuantisedTensor>
-}
-
-/** What a method of choosing ranges comes to. */
-interface RangeTrial {
-  readonly method: RangeMethod
-  readonly values: Quantization['values']
-  readonly weights: AllWeights
-  /** Of the logits of the images that calibrated it. */
-  readonly error: number
-}
-
 class Quantizing {
-  readonly #plan: Plan
-  readonly #steps: Steps
-  readonly #bf16 = reducedKernels().bf16 !== null
+  readonly #bench: Workbench
 
   constructor(
     private readonly model: OpenModel,
     private readonly out: string,
     private readonly options: CheckedQuantizeOptions,
   ) {
-    this.#plan = lowerModel(model)
-    this.#steps = new Steps(options.onProgress, options.signal)
+    const { threads, onProgress, signal } = options
+    const steps = new Steps(onProgress, signal)
+    this.#bench = { plan: lowerModel(model), threads, bf16: reducedKernels().bf16 !== null, steps }
   }
 
   async run(given: readonly LabelledImage[]): Promise<QuantizeReport> {
     const images = await this.#prepare(given)
-    const equal = await this.#equalise(images.calibrating)
-    const reference = await Trial.open(this.#plan, equal, this.options.threads)
+    const calibrating = pixelsOf(images.calibrating)
+    const equal = await equalWeights(this.#bench, this.model.weights, calibrating)
+    const reference = await Trial.open(this.#bench.plan, equal, this.options.threads)
     try {
-      const rounded = this.#round(equal, await this.#observe(reference, images.calibrating))
-      const choice = await this.#chooseRanges(reference, rounded, images.calibrating)
-      return await this.#quantize(reference, choice, images)
+      const ranges = await calibrate(this.#bench, reference, equal, calibrating, this.options.method)
+      return await this.#quantize(reference, ranges, images)
     } finally {
       reference.dispose()
     }
@@ -126,12 +106,12 @@ class Quantizing {
   async #prepare(given: readonly LabelledImage[]): Promise<Images> {
     const { samples, mostCompared, signal } = this.options
     const most = Math.min(given.length, samples + mostCompared)
-    this.#steps.begin('decoding images', most)
+    this.#bench.steps.begin('decoding images', most)
     const { images, unreadable } = await prepareImages(
       given,
       most,
       this.model.preprocessing,
-      this.#steps.advance,
+      this.#bench.steps.advance,
       signal,
     )
     const first = unreadable[0]
@@ -149,95 +129,34 @@ class Quantizing {
     }
   }
 
-  /** The folded weights, channels on similar scales. */
-  async #equalise(images: readonly PreparedImage[]): Promise<Map<string, FoldedWeights>> {
-    this.#steps.begin('reading weights', this.#plan.ops.filter(takesWeights).length)
-    const folded = await foldedWeights(this.#plan, this.model.weights, this.#steps.advance)
-    const trial = await Trial.open(this.#plan, folded, this.options.threads)
-    try {
-      return equalised(
-        this.#plan,
-        folded,
-        await this.#observe(trial, images.slice(0, mostTried), 'equalising'),
-      )
-    } finally {
-      trial.dispose()
-    }
-  }
-
-  #observe(trial: Trial, images: readonly PreparedImage[], step = 'calibrating'): Promise<Observation[]> {
-    this.#steps.begin(step, images.length)
-    return trial.observe(pixelsOf(images), this.#steps.advance)
-  }
-
-  #round(equal: ReadonlyMap<string, FoldedWeights>, seen: readonly Observation[]): Rounded {
-    const ops = this.#plan.ops.filter(takesWeights)
-    this.#steps.begin('rounding weights', ops.length)
-    const weights = new Map<string, QuantisedTensor>()
-    for (const { name } of ops) {
-      const { weight, bias } = equal.get(name)!
-      weights.set(name, roundWeights(weight, bias.length))
-      this.#steps.advance()
-    }
-    return { equal, seen, weights }
-  }
-
-  /** Everything but what is kept, by the method that was asked for or, if that is `auto`, by the best. */
-  async #chooseRanges(
-    reference: Trial,
-    rounded: Rounded,
-    calibrating: readonly PreparedImage[],
-  ): Promise<RangeTrial> {
-    const { method } = this.options
-    const methods = method === 'auto' ? rangeMethods : [method]
-    const images = pixelsOf(calibrating)
-    if (methods.length > 1) this.#steps.begin('choosing ranges', images.length * (methods.length + 1))
-    const advance = methods.length > 1 ? this.#steps.advance : () => {}
-    const before = methods.length > 1 ? await reference.logits(images, advance) : []
-    let best: RangeTrial | undefined
-    for (const each of methods) {
-      const candidate = { method: each, ...this.#withRanges(rounded, each), error: 0 }
-      if (methods.length === 1) return candidate
-      const trial = await this.#open(candidate.weights, quantizationOf(candidate.values, []))
-      try {
-        const error = closeError(before, await trial.logits(images, advance))
-        if (!best || error < best.error) best = { ...candidate, error }
-      } finally {
-        trial.dispose()
-      }
-    }
-    return best!
-  }
-
-  #withRanges({ equal, seen, weights: rounded }: Rounded, method: RangeMethod) {
-    const seenOf = new Map(this.#plan.ops.map(({ dst }, i) => [dst, seen[i]!]))
-    const values = quantizedValues(this.#plan, seen, method)
-    const scales = scalesOf(this.#plan, values)
-    const weights = new Map<string, TriedWeights>()
-    for (const op of this.#plan.ops.filter(takesWeights)) {
-      const { weight, bias } = equal.get(op.name)!
-      const fitting = roundWithBias(weight, rounded.get(op.name)!, bias, scales[op.src]!)
-      const roundedBias = correctedBias(op, { weight, bias }, fitting, seenOf.get(op.src)!)
-      weights.set(op.name, { weight, bias, rounded: fitting, roundedBias })
-    }
-    return { values, weights }
-  }
-
-  async #quantize(reference: Trial, ranges: RangeTrial, images: Images): Promise<QuantizeReport> {
+  async #quantize(reference: Trial, ranges: CalibratedRanges, images: Images): Promise<QuantizeReport> {
     const { weights, values } = ranges
-    this.#steps.begin('comparing', images.comparing.length)
-    const before = await reference.logits(pixelsOf(images.comparing), this.#steps.advance)
+    this.#bench.steps.begin('comparing', images.comparing.length)
+    const before = await reference.logits(pixelsOf(images.comparing), this.#bench.steps.advance)
     const choice = await this.#choose(reference, weights, values, images, before)
     const quantization = quantizationOf(values, namesOf(choice))
-    const tried = await this.#open(weights, quantization)
+    const tried = await openInt8(this.#bench, weights, quantization)
     try {
       const after = await tried.logits(pixelsOf(images.comparing))
       const measured = images.comparing.slice(0, mostMeasured)
-      this.#steps.begin('measuring the noise', measured.length)
-      const noise = await noiseOf(this.#plan, reference, tried, pixelsOf(measured), this.#steps.advance)
-      this.#steps.begin('measuring the speed', timedBatches.length)
+      this.#bench.steps.begin('measuring the noise', measured.length)
+      const noise = await noiseOf(
+        this.#bench.plan,
+        reference,
+        tried,
+        pixelsOf(measured),
+        this.#bench.steps.advance,
+      )
+      this.#bench.steps.begin('measuring the speed', timedBatches.length)
       const timed = pixelsOf(images.comparing.slice(0, Math.max(...timedBatches)))
-      const speed = await speedOf(this.#plan, reference, tried, timed, timedBatches, this.#steps.advance)
+      const speed = await speedOf(
+        this.#bench.plan,
+        reference,
+        tried,
+        timed,
+        timedBatches,
+        this.#bench.steps.advance,
+      )
       await this.#save(ranges, quantization, images, choice)
       return {
         ...this.#described(ranges.method, images, choice),
@@ -252,11 +171,6 @@ class Quantizing {
     }
   }
 
-  #open(weights: AllWeights, quantization: Quantization): Promise<Trial> {
-    const plan = reducedPlan(this.#plan, { precision: 'int8', quantization, bf16: this.#bf16 })
-    return Trial.open(plan, weights, this.options.threads)
-  }
-
   /** What to keep in bf16. `before`: the logits of the images compared, in float32. */
   async #choose(
     reference: Trial,
@@ -266,7 +180,7 @@ class Quantizing {
     before: readonly Float32Array[],
   ): Promise<KeptChoice> {
     const logits = async (kept: readonly string[], images: readonly PreparedImage[]) => {
-      const trial = await this.#open(weights, quantizationOf(values, kept))
+      const trial = await openInt8(this.#bench, weights, quantizationOf(values, kept))
       try {
         return await trial.logits(pixelsOf(images), () => this.options.signal?.throwIfAborted())
       } finally {
@@ -284,52 +198,26 @@ class Quantizing {
     }
     const { agreement, isPromised } = this.options
     const options = { agreement, worth: isPromised ? null : leastWorth }
-    return chooseKept(this.#plan, options, trials, (done, total) =>
-      done === 1 ? this.#steps.begin('finding what hurts', total) : this.#steps.advance(),
+    return chooseKept(this.#bench.plan, options, trials, (done, total) =>
+      done === 1 ? this.#bench.steps.begin('finding what hurts', total) : this.#bench.steps.advance(),
     )
   }
 
   async #save(
-    { weights, method }: RangeTrial,
+    { weights, method }: CalibratedRanges,
     quantization: Quantization,
     { calibrating }: Images,
     { agreement }: KeptChoice,
   ): Promise<void> {
+    this.#bench.steps.begin('writing', 1)
+    const described = { ranges: method, samples: calibrating.length, agreement }
     const { signal } = this.options
-    const { architecture, weights: source, labels, activation, preprocessing } = this.model
-    this.#steps.begin('writing', 1)
-    const model = {
-      ...{ labels, activation, preprocessing },
-      architecture: { ...architecture, epsilon: 0 }, // the weights are folded
-      weights: foldedSource(this.#plan, weights, source.description),
-    }
-    await saveQuantisedModel(this.out, model, {
-      quantization,
-      method: {
-        ranges: method,
-        channels: 'equalised',
-        biases: 'corrected',
-        samples: calibrating.length,
-        agreement,
-        residual: packageVersion(),
-      },
-      biases: this.#biases(weights, quantization),
-      integersOf: (name, weight, channels) => {
-        const rounded = weights.get(name)!.rounded!
-        // A mean over each window was spread over the weights that were tried.
-        return rounded.integers.length === weight.length ? rounded : roundWeights(weight, channels)
-      },
-      ...(signal && { signal }),
-    })
-  }
-
-  /** By operation in int8, but for the one that reads the image's bytes: the corrected bias. */
-  #biases(weights: AllWeights, { kept }: Quantization): Map<string, Float32Array> {
-    const image = this.#plan.ops[0]!.dst
-    const inInt8 = this.#plan.ops
-      .filter(takesWeights)
-      .filter(({ name, src }) => !(name in kept) && src !== image)
-    return new Map(inInt8.map(({ name }) => [name, weights.get(name)!.roundedBias!]))
+    await saveTried(
+      this.out,
+      this.model,
+      { plan: this.#bench.plan, weights, quantization, described },
+      signal,
+    )
   }
 
   #described(method: RangeMethod, { calibrating, comparing, unreadable }: Images, choice: KeptChoice) {
@@ -348,10 +236,6 @@ class Quantizing {
 
 const pixelsOf = (images: readonly PreparedImage[]) => images.map(({ pixels }) => pixels)
 const namesOf = ({ kept }: KeptChoice) => kept.map(({ name }) => name)
-
-function quantizationOf(values: Quantization['values'], kept: readonly string[]): Quantization {
-  return { values, kept: Object.fromEntries(kept.map(name => [name, 'bf16'])) }
-}
 
 /** The accuracy, if any image has a label: of all, and of each class. */
 function answersOf(

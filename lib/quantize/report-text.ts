@@ -44,7 +44,7 @@ export function summaryOf(report: QuantizeReport): Line[] {
       text:
         kept.length === 0
           ? 'all operations are in int8'
-          : `${kept.length} operations in bf16, ${percent(cost)} of the arithmetic`,
+          : `${kept.length} ${kept.length === 1 ? 'operation' : 'operations'} in bf16, ${percent(cost)} of the arithmetic`,
     },
     { about: 'size', text: `${mebibytes(bytes.after)}, before ${mebibytes(bytes.before)}` },
     {
@@ -135,7 +135,7 @@ export const titleOf = ({ model, out }: QuantizeReport) => `${basename(out)}: ${
 
 /** `chart`: the path of the picture of the noise. */
 export function reportMarkdown(report: QuantizeReport, chart: string): string {
-  const cell = (text: string) => text.replaceAll('|', '\\|')
+  const cell = (text: string) => text.replaceAll('<', '&lt;').replaceAll('|', '\\|')
   const row = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`
   const sections = sectionsOf(report).flatMap(({ title, head, rows }) => [
     `## ${title}`,
