@@ -26,21 +26,20 @@ export interface Workbench {
 }
 
 /** Everything but what is kept. */
-export interface CalibratedRanges {
+export interface Calibrated {
   readonly method: RangeMethod
+  /** Whether channels were brought to similar scales. */
+  readonly isEqualised: boolean
   readonly values: Quantization['values']
   readonly weights: AllWeights
 }
 
-/** What does not depend on the ranges. */
-interface Rounded {
-  readonly equal: ReadonlyMap<string, FoldedWeights>
-  /** By operation of the plan. */
+/** Weights to be rounded, and what was seen of the network with them, by operation of the plan. */
+interface Seen {
+  readonly isEqualised: boolean
+  readonly folded: ReadonlyMap<string, FoldedWeights>
   readonly seen: readonly Observation[]
-  readonly weights: ReadonlyMap<string, QuantisedTensor>
 }
-
-const mostEqualising = 64 // images that tell which scales channels are on
 
 /** The network in int8. Dispose of it after use. */
 export function openInt8(
@@ -55,66 +54,75 @@ export function quantizationOf(values: Quantization['values'], kept: readonly st
   return { values, kept: Object.fromEntries(kept.map(name => [name, 'bf16'])) }
 }
 
-/** The folded weights, channels on similar scales. */
-export async function equalWeights(
-  { plan, threads, steps }: Workbench,
-  source: WeightSource,
-  images: readonly Uint8Array[],
-): Promise<Map<string, FoldedWeights>> {
-  steps.begin('reading weights', plan.ops.filter(takesWeights).length)
-  const folded = await foldedWeights(plan, source, steps.advance)
-  const trial = await Trial.open(plan, folded, threads)
-  try {
-    const some = images.slice(0, mostEqualising)
-    steps.begin('equalising', some.length)
-    return equalised(plan, folded, await trial.observe(some, steps.advance))
-  } finally {
-    trial.dispose()
-  }
-}
-
 /**
- * Ranges by the method that was asked for or, if that is `auto`, by the one whose logits are closest to those of the reference.
- *
- * @param reference the network in float32, with the weights `equal`
+ * Calibrates a network by the method that was asked for or, if that is `auto`, by whichever is best; with equalised channels or
+ * as they are, whichever is better: the one whose logits come closest to those in float32.
  */
 export async function calibrate(
   bench: Workbench,
-  reference: Trial,
-  equal: ReadonlyMap<string, FoldedWeights>,
+  source: WeightSource,
   images: readonly Uint8Array[],
   choice: RangeChoice,
-): Promise<CalibratedRanges> {
+): Promise<Calibrated> {
   const { plan, steps } = bench
-  steps.begin('calibrating', images.length)
-  const seen = await reference.observe(images, steps.advance)
-  const rounded = { equal, seen, weights: allRounded(bench, equal) }
-  if (choice !== 'auto') return withRanges(plan, rounded, choice)
-  steps.begin('choosing ranges', images.length * (rangeMethods.length + 1))
-  const before = await reference.logits(images, steps.advance)
-  let best: { readonly ranges: CalibratedRanges; readonly error: number } | undefined
-  for (const method of rangeMethods) {
-    const ranges = withRanges(plan, rounded, method)
-    const trial = await openInt8(bench, ranges.weights, quantizationOf(ranges.values, []))
+  steps.begin('reading weights', plan.ops.filter(takesWeights).length)
+  const folded = await foldedWeights(plan, source, steps.advance)
+  steps.begin('calibrating', 3 * images.length)
+  const before = await withSession(bench, folded, session => session.logits(images, steps.advance))
+  const plain = await look(bench, folded, images, false)
+  const equal = await look(bench, equalised(plan, folded, plain.seen), images, true)
+  const methods = choice === 'auto' ? rangeMethods : [choice]
+  const candidates = [plain, equal].flatMap(its => {
+    const rounded = allRounded(bench, its.folded)
+    return methods.map(method => withRanges(plan, its, rounded, method))
+  })
+  steps.begin('choosing ranges', images.length * candidates.length)
+  let best: { readonly calibrated: Calibrated; readonly error: number } | undefined
+  for (const calibrated of candidates) {
+    const trial = await openInt8(bench, calibrated.weights, quantizationOf(calibrated.values, []))
     try {
       const error = closeError(before, await trial.logits(images, steps.advance))
-      if (!best || error < best.error) best = { ranges, error }
+      if (!best || error < best.error) best = { calibrated, error }
     } finally {
       trial.dispose()
     }
   }
-  return best!.ranges
+  return best!.calibrated
+}
+
+/** Calls `work` with a session of the network in float32. */
+async function withSession<T>(
+  { plan, threads }: Workbench,
+  folded: ReadonlyMap<string, FoldedWeights>,
+  work: (session: Trial) => Promise<T>,
+): Promise<T> {
+  const session = await Trial.open(plan, folded, threads)
+  try {
+    return await work(session)
+  } finally {
+    session.dispose()
+  }
+}
+
+async function look(
+  bench: Workbench,
+  folded: ReadonlyMap<string, FoldedWeights>,
+  images: readonly Uint8Array[],
+  isEqualised: boolean,
+): Promise<Seen> {
+  const seen = await withSession(bench, folded, session => session.observe(images, bench.steps.advance))
+  return { isEqualised, folded, seen }
 }
 
 function allRounded(
   { plan, steps }: Workbench,
-  equal: ReadonlyMap<string, FoldedWeights>,
+  folded: ReadonlyMap<string, FoldedWeights>,
 ): Map<string, QuantisedTensor> {
   const ops = plan.ops.filter(takesWeights)
   steps.begin('rounding weights', ops.length)
   const weights = new Map<string, QuantisedTensor>()
   for (const { name } of ops) {
-    const { weight, bias } = equal.get(name)!
+    const { weight, bias } = folded.get(name)!
     weights.set(name, roundWeights(weight, bias.length))
     steps.advance()
   }
@@ -123,18 +131,19 @@ function allRounded(
 
 function withRanges(
   plan: Plan,
-  { equal, seen, weights: rounded }: Rounded,
+  { isEqualised, folded, seen }: Seen,
+  rounded: ReadonlyMap<string, QuantisedTensor>,
   method: RangeMethod,
-): CalibratedRanges {
+): Calibrated {
   const seenOf = new Map(plan.ops.map(({ dst }, i) => [dst, seen[i]!]))
   const values = quantizedValues(plan, seen, method)
   const scales = scalesOf(plan, values)
   const weights = new Map<string, TriedWeights>()
   for (const op of plan.ops.filter(takesWeights)) {
-    const { weight, bias } = equal.get(op.name)!
+    const { weight, bias } = folded.get(op.name)!
     const fitting = roundWithBias(weight, rounded.get(op.name)!, bias, scales[op.src]!)
     const roundedBias = correctedBias(op, { weight, bias }, fitting, seenOf.get(op.src)!)
     weights.set(op.name, { weight, bias, rounded: fitting, roundedBias })
   }
-  return { method, values, weights }
+  return { method, isEqualised, values, weights }
 }

@@ -7,14 +7,7 @@ import type { Quantization } from '../model/quantization.ts'
 import { lowerModel, modelOptionNames, type OpenModel, openModel } from '../open-model.ts'
 import { reducedKernels } from '../runtime/native.ts'
 import { agreementOf, classResults, closeError } from './agreement.ts'
-import {
-  type CalibratedRanges,
-  calibrate,
-  equalWeights,
-  openInt8,
-  quantizationOf,
-  type Workbench,
-} from './calibrate.ts'
+import { type Calibrated, calibrate, openInt8, quantizationOf, type Workbench } from './calibrate.ts'
 import {
   checkLabelled,
   type LabelledImage,
@@ -27,7 +20,6 @@ import {
 import { chooseKept, type KeptChoice } from './keep-ops.ts'
 import { noiseOf } from './noise.ts'
 import { type CheckedQuantizeOptions, checkQuantizeOptions, type QuantizeOptions } from './options.ts'
-import type { RangeMethod } from './ranges.ts'
 import type { ClassReport, QuantizeReport } from './report.ts'
 import { saveTried } from './save-tried.ts'
 import { speedOf } from './speed.ts'
@@ -92,12 +84,11 @@ class Quantizing {
 
   async run(given: readonly LabelledImage[]): Promise<QuantizeReport> {
     const images = await this.#prepare(given)
-    const calibrating = pixelsOf(images.calibrating)
-    const equal = await equalWeights(this.#bench, this.model.weights, calibrating)
-    const reference = await Trial.open(this.#bench.plan, equal, this.options.threads)
+    const pixels = pixelsOf(images.calibrating)
+    const calibrated = await calibrate(this.#bench, this.model.weights, pixels, this.options.method)
+    const reference = await Trial.open(this.#bench.plan, calibrated.weights, this.options.threads)
     try {
-      const ranges = await calibrate(this.#bench, reference, equal, calibrating, this.options.method)
-      return await this.#quantize(reference, ranges, images)
+      return await this.#quantize(reference, calibrated, images)
     } finally {
       reference.dispose()
     }
@@ -129,8 +120,8 @@ class Quantizing {
     }
   }
 
-  async #quantize(reference: Trial, ranges: CalibratedRanges, images: Images): Promise<QuantizeReport> {
-    const { weights, values } = ranges
+  async #quantize(reference: Trial, calibrated: Calibrated, images: Images): Promise<QuantizeReport> {
+    const { weights, values } = calibrated
     this.#bench.steps.begin('comparing', images.comparing.length)
     const before = await reference.logits(pixelsOf(images.comparing), this.#bench.steps.advance)
     const choice = await this.#choose(reference, weights, values, images, before)
@@ -157,9 +148,9 @@ class Quantizing {
         timedBatches,
         this.#bench.steps.advance,
       )
-      await this.#save(ranges, quantization, images, choice)
+      await this.#save(calibrated, quantization, images, choice)
       return {
-        ...this.#described(ranges.method, images, choice),
+        ...this.#described(calibrated, images, choice),
         ...answersOf(this.model, images.comparing, before, after),
         noise,
         speed,
@@ -204,13 +195,18 @@ class Quantizing {
   }
 
   async #save(
-    { weights, method }: CalibratedRanges,
+    { weights, method, isEqualised }: Calibrated,
     quantization: Quantization,
     { calibrating }: Images,
     { agreement }: KeptChoice,
   ): Promise<void> {
     this.#bench.steps.begin('writing', 1)
-    const described = { ranges: method, samples: calibrating.length, agreement }
+    const described = {
+      ranges: method,
+      channels: isEqualised ? 'equalised' : 'as they were',
+      samples: calibrating.length,
+      agreement,
+    }
     const { signal } = this.options
     await saveTried(
       this.out,
@@ -220,12 +216,17 @@ class Quantizing {
     )
   }
 
-  #described(method: RangeMethod, { calibrating, comparing, unreadable }: Images, choice: KeptChoice) {
+  #described(
+    { method, isEqualised }: Calibrated,
+    { calibrating, comparing, unreadable }: Images,
+    choice: KeptChoice,
+  ) {
     const { samples, threads, agreement: wanted, isPromised } = this.options
     return {
       model: this.model.checkpoint.path,
       out: this.out,
       method,
+      isEqualised,
       threads,
       images: { asked: samples, calibrated: calibrating.length, compared: comparing.length, unreadable },
       agreement: { share: choice.agreement, wanted, isPromised },

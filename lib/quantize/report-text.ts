@@ -18,14 +18,14 @@ interface Line {
 
 /** What matters most. */
 export function summaryOf(report: QuantizeReport): Line[] {
-  const { images, agreement, accuracy, bytes, speed, isa, threads, method, kept } = report
+  const { images, agreement, accuracy, bytes, speed, isa, threads, method, isEqualised, kept } = report
   const same = Math.round(agreement.share * images.compared)
   const missed = agreement.share < agreement.wanted ? ', which is not reached' : ''
   const cost = kept.reduce((sum, { cost }) => sum + cost, 0)
   return [
     {
       about: 'images',
-      text: `${images.calibrated} calibrated it (ranges: ${method}), ${images.compared} others compare it with float32`,
+      text: `${images.calibrated} calibrated it (ranges by ${method}${isEqualised ? ', channels equalised' : ''}), ${images.compared} others compare it with float32`,
     },
     {
       about: 'agreement',

@@ -15,6 +15,8 @@ export interface QuantizeReport {
   readonly model: string
   readonly out: string
   readonly method: RangeMethod
+  /** Whether channels were brought to similar scales. */
+  readonly isEqualised: boolean
   readonly isa: string
   readonly threads: number
   readonly images: {

@@ -32,7 +32,7 @@ export async function saveTried(
   }
   await saveQuantisedModel(path, model, {
     quantization,
-    method: { ...described, channels: 'equalised', biases: 'corrected', residual: packageVersion() },
+    method: { ...described, biases: 'corrected', residual: packageVersion() },
     biases: correctedBiases(plan, weights, quantization),
     integersOf: (name, weight, channels) => {
       const rounded = weights.get(name)!.rounded!

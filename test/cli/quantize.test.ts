@@ -46,7 +46,7 @@ describe('residual quantize', () => {
       '--samples',
       '8',
     )
-    expect(stderr).toContain('residual: calibrating (8)')
+    expect(stderr).toContain('residual: calibrating (24)')
     expect(stderr).toMatch(/1 image was left out:\n.*broken\.jpg/)
     expect(stdout).toMatch(/agreement\s+\d+ of 16 keep their class/)
     expect(stdout).toMatch(/accuracy\s+\d+ of 16 right/)
@@ -131,6 +131,7 @@ const report: QuantizeReport = {
   model: 'models/a.safetensors',
   out: 'b.safetensors',
   method: 'entropy',
+  isEqualised: true,
   isa: 'amx',
   threads: 2,
   images: {

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { initialise, lower, type Plan, parametersOf, resnet } from '../../lib/index.ts'
 import { closeError } from '../../lib/quantize/agreement.ts'
-import { calibrate, equalWeights, openInt8, quantizationOf } from '../../lib/quantize/calibrate.ts'
+import { calibrate, openInt8, quantizationOf } from '../../lib/quantize/calibrate.ts'
+import { equalised } from '../../lib/quantize/equalise.ts'
+import { quantizedValues } from '../../lib/quantize/quantized-values.ts'
+import { roundWeights } from '../../lib/quantize/round-weights.ts'
 import { Steps } from '../../lib/quantize/steps.ts'
 import { foldedWeights, Trial } from '../../lib/quantize/trial.ts'
 import type { WeightSource } from '../../lib/weights/source.ts'
@@ -13,8 +16,6 @@ const random = seeded(1)
 const images = Array.from({ length: 24 }, () =>
   Uint8Array.from({ length: 32 * 32 * 3 }, () => random() * 256),
 )
-const steps = new Steps(() => {}, undefined)
-const benchOf = (plan: Plan) => ({ plan, threads: 1, bf16: false, steps })
 
 /** The channels of the named batch norms, and so what reads them, on scales up to 20 times apart, by a power of two each. */
 function unbalanced(source: WeightSource, norm: RegExp, reader: (norm: string) => string): WeightSource {
@@ -36,26 +37,38 @@ function unbalanced(source: WeightSource, norm: RegExp, reader: (norm: string) =
 
 const foldedOnly = (plan: Plan, source: WeightSource) => foldedWeights(plan, source, () => {})
 
-/** The error of the network in int8. */
+const equal = async (plan: Plan, source: WeightSource) => {
+  const folded = await foldedOnly(plan, source)
+  const session = await Trial.open(plan, folded, 1)
+  const seen = await session.observe(images, () => {})
+  session.dispose()
+  return equalised(plan, folded, seen)
+}
+
+/** The error of the network in int8, calibrated with weights that `prepare` makes. */
 async function errorOf(source: WeightSource, prepare: typeof foldedOnly): Promise<number> {
-  const bench = benchOf(plan)
   const prepared = await prepare(plan, source)
   const reference = await Trial.open(plan, prepared, 1)
-  const before = await reference.logits(images)
-  const { values, weights } = await calibrate(bench, reference, prepared, images, 'squared-error')
+  const [before, seen] = [await reference.logits(images), await reference.observe(images, () => {})]
   reference.dispose()
-  const trial = await openInt8(bench, weights, quantizationOf(values, []))
+  const rounded = new Map(
+    [...prepared].map(([name, { weight, bias }]) => [
+      name,
+      { weight, bias, rounded: roundWeights(weight, bias.length), roundedBias: bias },
+    ]),
+  )
+  const values = quantizedValues(plan, seen, 'squared-error')
+  const trial = await openInt8(bench, rounded, quantizationOf(values, []))
   const after = await trial.logits(images)
   trial.dispose()
   return closeError(before, after)
 }
 
-const equal = (plan: Plan, source: WeightSource) => equalWeights(benchOf(plan), source, images)
-
 const network = resnet({ layers: 50, classes: 10, width: 0.25 })
 const normalised = { ...size, mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] }
 const plan = lower(network, normalised)
 const weights = initialise(parametersOf(network), 3)
+const bench = { plan, threads: 1, bf16: false, steps: new Steps(() => {}, undefined) }
 const uneven = unbalanced(weights, /layer\d\.\d\.bn1\.(?:weight|bias)$/, name =>
   name.replace(/bn1\.\w+$/, 'conv2.weight'),
 )
@@ -88,5 +101,9 @@ describe('equalisation', () => {
     ]
     expect(withIt).toBeLessThan(1.3 * even)
     expect(without).toBeGreaterThan(1.5 * withIt)
+  })
+
+  it('is chosen where it helps', async () => {
+    expect((await calibrate(bench, uneven, images, 'max')).isEqualised).toBe(true)
   })
 })
