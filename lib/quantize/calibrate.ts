@@ -1,4 +1,5 @@
 // Calibration: what was seen of a network's values decides how they are kept in 8 bits, and how its weights are rounded.
+import { setImmediate } from 'node:timers/promises'
 import type { Plan } from '../model/plan.ts'
 import type { Quantization } from '../model/quantization.ts'
 import { reducedPlan } from '../model/reduce.ts'
@@ -72,10 +73,11 @@ export async function calibrate(
   const plain = await look(bench, folded, images, false)
   const equal = await look(bench, equalised(plan, folded, plain.seen), images, true)
   const methods = choice === 'auto' ? rangeMethods : [choice]
-  const candidates = [plain, equal].flatMap(its => {
-    const rounded = allRounded(bench, its.folded)
-    return methods.map(method => withRanges(plan, its, rounded, method))
-  })
+  const candidates: Calibrated[] = []
+  for (const its of [plain, equal]) {
+    const rounded = await allRounded(bench, its.folded)
+    candidates.push(...methods.map(method => withRanges(plan, its, rounded, method)))
+  }
   steps.begin('choosing ranges', images.length * candidates.length)
   let best: { readonly calibrated: Calibrated; readonly error: number } | undefined
   for (const calibrated of candidates) {
@@ -114,10 +116,10 @@ async function look(
   return { isEqualised, folded, seen }
 }
 
-function allRounded(
+async function allRounded(
   { plan, steps }: Workbench,
   folded: ReadonlyMap<string, FoldedWeights>,
-): Map<string, QuantisedTensor> {
+): Promise<Map<string, QuantisedTensor>> {
   const ops = plan.ops.filter(takesWeights)
   steps.begin('rounding weights', ops.length)
   const weights = new Map<string, QuantisedTensor>()
@@ -125,6 +127,7 @@ function allRounded(
     const { weight, bias } = folded.get(name)!
     weights.set(name, roundWeights(weight, bias.length))
     steps.advance()
+    await setImmediate() // other work of this thread has its turn
   }
   return weights
 }

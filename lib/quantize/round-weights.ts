@@ -1,9 +1,9 @@
 // Weights as integers from -127 to 127, with a scale for each output channel.
 import { nearestIntegers, type QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
 
-/** Candidates for a scale: these shares of the least that clips nothing. */
+/** Candidates for a scale: shares of the least that clips nothing, in coarse steps and then in fine ones around the best. */
 const leastShare = 0.7
-const candidates = 30
+const [coarse, fine] = [0.05, 0.01]
 
 /**
  * Rounds `weight`, `[K,...]`, to integers. The largest weights of a channel are clipped where that makes the sum of its squared
@@ -50,12 +50,20 @@ export function roundWithBias(
 
 /** The scale with the least squared error, `whole` or one that clips. */
 function bestScale(row: Float32Array, whole: number): number {
-  let best = { scale: whole, error: squaredErrorOf(row, whole) }
-  for (let i = candidates - 1; i >= 0; i--) {
-    const scale = Math.fround(whole * (leastShare + (1 - leastShare) * (i / candidates)))
-    const error = squaredErrorOf(row, scale)
-    if (error < best.error) best = { scale, error }
+  const tried = (share: number) => {
+    const scale = Math.fround(whole * share)
+    return { share, scale, error: squaredErrorOf(row, scale) }
   }
+  let best = tried(1)
+  const tryShares = (from: number, to: number, step: number) => {
+    for (let share = from; share > to - step / 2; share -= step) {
+      const its = tried(share)
+      if (its.error < best.error) best = its
+    }
+  }
+  tryShares(1 - coarse, leastShare, coarse)
+  const { share } = best
+  tryShares(Math.min(share + coarse - fine, 1), share - coarse + fine, fine)
   return best.scale
 }
 
