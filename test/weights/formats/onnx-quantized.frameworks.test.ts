@@ -70,9 +70,9 @@ const manners = {
   'U8S8, convolutions only': { norm: 0.08, answers: 93 },
   'U8S8, percentile': { norm: 0.08, answers: 93 },
   'U8S8, rounded at run time': { norm: 0.08, answers: 93 },
-  'torch-x86': { norm: 0.06, answers: 86 },
-  'torch-qnnpack': { norm: 0.04, answers: 86 },
-  'torch-simulated': { norm: 0.04, answers: 86 },
+  'torch-x86': { norm: 0.12, answers: 86 },
+  'torch-qnnpack': { norm: 0.06, answers: 86 },
+  'torch-simulated': { norm: 0.06, answers: 86 },
 } as const
 /** Those that do not quantize the classifier, or not what it reads. */
 const withoutClassifier: readonly string[] = ['U8S8, convolutions only', 'torch-simulated']

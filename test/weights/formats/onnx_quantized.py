@@ -68,8 +68,9 @@ def with_torch():
 
     x = torch.from_numpy(images)
 
-    def trained(model):
+    def trained():
         torch.manual_seed(1)
+        model = models.quantization.resnet18(num_classes=7, quantize=False)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -86,7 +87,7 @@ def with_torch():
 
     for engine in "x86", "qnnpack":
         torch.backends.quantized.engine = engine
-        model = trained(models.quantization.resnet18(num_classes=7, quantize=False))
+        model = trained()
         model.fuse_model(is_qat=False)
         model.qconfig = quantization.get_default_qconfig(engine)
         prepared = quantization.prepare(model)
@@ -94,7 +95,7 @@ def with_torch():
             prepared(x)
         export(f"torch-{engine}", quantization.convert(prepared))
 
-    model = trained(models.quantization.resnet18(num_classes=7, quantize=False))
+    model = trained()
     model.fuse_model(is_qat=False)
     activation = quantization.FakeQuantize.with_args(
         observer=quantization.MovingAverageMinMaxObserver, quant_min=0, quant_max=255, reduce_range=False
