@@ -70,7 +70,7 @@ describe('residual quantize', () => {
       '-o',
       'few.safetensors',
       '--report',
-      'few.json',
+      'few.report.json',
       '--json',
       '--method',
       'max',
@@ -80,7 +80,7 @@ describe('residual quantize', () => {
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({ method: 'max', images: { asked: 256, calibrated: 2, compared: 2 } })
     expect(report.accuracy).toBeUndefined()
-    expect(JSON.parse(readFileSync(join(folder, 'few.json'), 'utf8'))).toEqual(report)
+    expect(JSON.parse(readFileSync(join(folder, 'few.report.json'), 'utf8'))).toEqual(report)
     expect(stderr).toContain('too few images for 256 samples')
     expect(stderr).toContain("not named by the model's classes")
   })
@@ -99,6 +99,11 @@ describe('residual quantize', () => {
       'a report of another kind',
       ['--images', 'photos', '-o', 'x.safetensors', '--report', 'x.pdf'],
       /\.html, \.md or \.json/,
+    ],
+    [
+      'a report in the place of the record',
+      ['--images', 'photos', '-o', 'x.safetensors', '--report', './x.json'],
+      /another name than that of the model's record/,
     ],
     ['an agreement above 1', ['--images', 'photos', '-o', 'x.safetensors', '--agreement', '99'], /up to 1/],
     ['no output', ['--images', 'photos'], /required option/],
