@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
@@ -114,6 +116,21 @@ describe('residual quantize', () => {
     expect(stdout).toBe('')
     expect(code).toBe(1)
     expect(existsSync(join(folder, 'x.safetensors'))).toBe(false)
+  })
+
+  it('stops on Ctrl-C, and says that nothing was written', async () => {
+    const args = ['quantize', 'resnet50-cifar10', '--images', 'photos', '-o', 'stopped.safetensors']
+    const child = spawn(process.execPath, [join(packageRoot, 'bin', 'residual.js'), ...args], { cwd: folder })
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', text => {
+      if (!stderr.includes('reading weights') && `${stderr}${text}`.includes('reading weights'))
+        child.kill('SIGINT')
+      stderr += text
+    })
+    const [code] = await once(child, 'close')
+    expect(stderr).toContain('residual: stopped; nothing was written')
+    expect(code).toBe(130)
+    expect(existsSync(join(folder, 'stopped.safetensors'))).toBe(false)
   })
 
   it('refuses a model that is quantized already', async () => {
