@@ -1,7 +1,8 @@
 // `residual quantize`: make a model of 8-bit integers, and report how well it does.
 import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import cliProgress from 'cli-progress'
-import { ResidualError } from '../errors.ts'
+import { outOfRange, ResidualError } from '../errors.ts'
 import { openModel } from '../open-model.ts'
 import { type FolderLabels, labelsOfFolders } from '../quantize/folder-labels.ts'
 import { quantize } from '../quantize/quantize.ts'
@@ -9,6 +10,7 @@ import type { RangeChoice } from '../quantize/ranges.ts'
 import { reportText, unreadableLines } from '../quantize/report-text.ts'
 import type { QuantizeProgress } from '../quantize/steps.ts'
 import { checkReportPath, plainReport, writeReport } from '../quantize/write-report.ts'
+import { recordPath } from '../weights/checkpoint/record-path.ts'
 import { findInputs } from './classify/inputs.ts'
 import { type ModelArguments, modelOptionsOf } from './options/model-options.ts'
 import { errorLine } from './terminal/errors.ts'
@@ -35,6 +37,8 @@ export async function quantizeModel(model: string, options: QuantizeArguments): 
   const labels = await labelsOf(model, options, paths)
   for (const line of labelLines(labels)) warn(line)
   await checkReportPath(report)
+  if (resolve(report) === resolve(recordPath(out)))
+    throw outOfRange(`another name than that of the model's record`, '--report', report)
   const show = process.stderr.isTTY ? progressBar() : progressLines()
   return untilStopped(async stop => {
     let isWritten = false

@@ -2,6 +2,9 @@
 import { opCost, type Plan } from '../model/plan.ts'
 import { takesWeights } from '../weights/op-weights.ts'
 
+/** The share of the arithmetic that may be kept for being worth it: more would cost what int8 is for. */
+const mostCost = 0.1
+
 /** An operation that is kept in bf16. */
 export interface KeptOp {
   readonly name: string
@@ -53,13 +56,21 @@ export async function chooseKept(
     tried.push({ name, cost: flops[i]! / total, saves: 1 - (await error([name])) / before })
     onTrial(i + 1, ops.length)
   }
-  const order =
-    worth === null
-      ? tried.toSorted((a, b) => b.saves - a.saves)
-      : tried
-          .filter(({ saves, cost }) => saves > 0 && saves >= worth * cost)
-          .toSorted((a, b) => b.saves / b.cost - a.saves / a.cost)
+  const order = worth === null ? tried.toSorted((a, b) => b.saves - a.saves) : worthwhile(tried, worth)
   return fewest(order, none, least, agreement)
+}
+
+/** The operations that save `worth` times what they cost, those that save most for it first, up to a tenth of all costs. */
+function worthwhile(tried: readonly KeptOp[], worth: number): KeptOp[] {
+  const ops = tried
+    .filter(({ saves, cost }) => saves > 0 && saves >= worth * cost)
+    .toSorted((a, b) => b.saves / b.cost - a.saves / a.cost)
+  let total = 0
+  return ops.filter(({ cost }) => {
+    const fits = total + cost <= mostCost
+    if (fits) total += cost
+    return fits
+  })
 }
 
 /** The shortest beginning of `order` that agrees enough, found by doubling and halving; all of it if none does. */

@@ -27,7 +27,7 @@ import { Steps } from './steps.ts'
 import { type AllWeights, Trial } from './trial.ts'
 
 /** Images that tell which operations hurt. */
-const mostTried = 64
+const mostTried = 256
 /** Images that tell the noise of each operation. */
 const mostMeasured = 4
 const timedBatches = [1, 8]

@@ -110,7 +110,7 @@ class CpuBackend final : public core::Backend {
 
   void observe(const core::Input& input) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (!observer_) observer_ = std::make_unique<Observer>(plan_.ops.size(), pool_);
+    if (!observer_) observer_ = std::make_unique<Observer>(plan_, pool_);
     run_watched(input, core::OutputBuffers{}, observer_.get());
   }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <string>
 
 #include "core/error.h"
 #include "cpu/reduced_ops.h"
@@ -46,8 +45,8 @@ void widen(core::Observation& total, float largest) {
 
 }  // namespace
 
-Observer::Observer(size_t ops, ThreadPool& pool)
-    : observations_(ops), workers_(pool.threads()), pool_(pool) {}
+Observer::Observer(const core::Plan& plan, ThreadPool& pool)
+    : plan_(plan), observations_(plan.ops.size()), workers_(pool.threads()), pool_(pool) {}
 
 // Calls `chunk(worker, floats, pixels)` for the pixels of `data`, some at a time, on all threads.
 template <typename Chunk>
@@ -123,7 +122,7 @@ void Observer::add_sums(core::Observation& total, int op, const core::Value& val
     }
   if (largest >= kInfinity)
     throw core::Error(core::ErrorCode::kNonFinite,
-                      "Operation " + std::to_string(op) + " computed a number that is not finite.");
+                      "Operation '" + plan_.ops[op].name + "' computed a number that is not finite.");
   if (largest > 0) widen(total, float_of(largest));
 }
 

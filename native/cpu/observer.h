@@ -13,7 +13,8 @@ namespace residual::cpu {
 // Adds up what it sees, over any number of batches.
 class Observer final : public Watcher {
  public:
-  Observer(size_t ops, ThreadPool& pool);
+  // Both outlive it.
+  Observer(const core::Plan& plan, ThreadPool& pool);
 
   // Throws NON_FINITE.
   void see(int op, const core::Value& value, const void* data, Range images) override;
@@ -39,6 +40,7 @@ class Observer final : public Watcher {
   void add_sums(core::Observation& total, int op, const core::Value& value, const void* data, Range images);
   void add_bins(core::Observation& total, const core::Value& value, const void* data, Range images);
 
+  const core::Plan& plan_;
   std::vector<core::Observation> observations_;  // by op
   std::vector<Worker> workers_;
   ThreadPool& pool_;

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sharp from 'sharp'
@@ -70,7 +72,7 @@ describe('residual quantize', () => {
       '-o',
       'few.safetensors',
       '--report',
-      'few.json',
+      'few.report.json',
       '--json',
       '--method',
       'max',
@@ -80,7 +82,7 @@ describe('residual quantize', () => {
     const report = JSON.parse(stdout)
     expect(report).toMatchObject({ method: 'max', images: { asked: 256, calibrated: 2, compared: 2 } })
     expect(report.accuracy).toBeUndefined()
-    expect(JSON.parse(readFileSync(join(folder, 'few.json'), 'utf8'))).toEqual(report)
+    expect(JSON.parse(readFileSync(join(folder, 'few.report.json'), 'utf8'))).toEqual(report)
     expect(stderr).toContain('too few images for 256 samples')
     expect(stderr).toContain("not named by the model's classes")
   })
@@ -100,6 +102,11 @@ describe('residual quantize', () => {
       ['--images', 'photos', '-o', 'x.safetensors', '--report', 'x.pdf'],
       /\.html, \.md or \.json/,
     ],
+    [
+      'a report in the place of the record',
+      ['--images', 'photos', '-o', 'x.safetensors', '--report', './x.json'],
+      /another name than that of the model's record/,
+    ],
     ['an agreement above 1', ['--images', 'photos', '-o', 'x.safetensors', '--agreement', '99'], /up to 1/],
     ['no output', ['--images', 'photos'], /required option/],
   ])('refuses %s', async (_, args, message) => {
@@ -109,6 +116,21 @@ describe('residual quantize', () => {
     expect(stdout).toBe('')
     expect(code).toBe(1)
     expect(existsSync(join(folder, 'x.safetensors'))).toBe(false)
+  })
+
+  it('stops on Ctrl-C, and says that nothing was written', async () => {
+    const args = ['quantize', 'resnet50-cifar10', '--images', 'photos', '-o', 'stopped.safetensors']
+    const child = spawn(process.execPath, [join(packageRoot, 'bin', 'residual.js'), ...args], { cwd: folder })
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', text => {
+      if (!stderr.includes('reading weights') && `${stderr}${text}`.includes('reading weights'))
+        child.kill('SIGINT')
+      stderr += text
+    })
+    const [code] = await once(child, 'close')
+    expect(stderr).toContain('residual: stopped; nothing was written')
+    expect(code).toBe(130)
+    expect(existsSync(join(folder, 'stopped.safetensors'))).toBe(false)
   })
 
   it('refuses a model that is quantized already', async () => {

@@ -51,6 +51,7 @@ describe('the operations that are kept', () => {
     expect(choice.kept.map(({ name }) => name)).toContain('fc')
     expect(choice.kept.length).toBeLessThan(6)
     for (const { saves, cost } of choice.kept) expect(saves).toBeGreaterThanOrEqual(2 * cost)
+    expect(choice.kept.reduce((sum, { cost }) => sum + cost, 0)).toBeLessThanOrEqual(0.1)
     const none = await chooseKept(plan, { agreement: 1, worth: 1e6 }, trials(), ignore)
     expect(none).toEqual({ kept: [], agreement: 0.4 })
   })

@@ -16,6 +16,7 @@ import {
 import { topOf } from '../../lib/quantize/agreement.ts'
 import { splitOf } from '../../lib/quantize/images.ts'
 import { temporaryFolder } from '../support/files.ts'
+import { relativeError } from '../support/golden.ts'
 import { noise } from '../support/images.ts'
 
 const folder = temporaryFolder()
@@ -119,6 +120,39 @@ describe('quantize', () => {
     expect(report.images.compared).toBe(39)
     const others = same - Math.round(report.agreement.share * 39)
     expect([0, 1]).toContain(others) // the one that calibrated it
+  })
+
+  it.each([
+    ['ResNet-D', { layers: 50, deepStem: [16, 16], averagedShortcut: true }],
+    ['ResNeXt', { layers: 50, groups: 4, widthPerGroup: 8 }],
+    ['ResNet-34, v1', { layers: 34, stride: 'v1' }],
+    ['of one class', { layers: 18, classes: 1 }],
+  ] as const)('writes other networks too: %s', async (title, options) => {
+    const its = { ...architecture, ...options }
+    const path = join(folder, `${title}.safetensors`)
+    await saveModel(path, {
+      architecture: its,
+      weights: initialise(parametersOf(resnet(its)), 2),
+      preprocessing: preprocessing as never,
+    })
+    const unlabelled = images.map(({ image }) => image)
+    const out = join(folder, `${title} int8.safetensors`)
+    const report = await quantize(path, out, {
+      images: unlabelled,
+      samples: 16,
+      threads: 1,
+      method: 'max',
+      agreement: 0,
+    })
+    expect(report.accuracy).toBeUndefined()
+    await using before = await load(path, { device: 'cpu' })
+    await using after = await load(out, { device: 'cpu' })
+    expect(after.session.device).toMatchObject({ precision: 'int8' })
+    for (const image of unlabelled.slice(0, 5)) {
+      const { pixels } = await before.prepare(image)
+      const [{ features: a }, { features: b }] = [await before.run(pixels), await after.run(pixels)]
+      expect(relativeError(b, a)).toBeLessThan(0.15)
+    }
   })
 
   it('keeps what hurts in bf16 until the agreement that was asked for is reached', async () => {
