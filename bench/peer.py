@@ -1,14 +1,16 @@
 # Runs one of residual's networks in a Python engine, one engine per process, for bench/python.ts. The engines are in peers/.
 #
 #   peer.py version ENGINE
-#   peer.py serve ENGINE FILE THREADS NETWORK           answers questions, a line of JSON each, from standard input
-#   peer.py start ENGINE FILE THREADS NETWORK N,H,W,C   opens FILE, runs one batch, prints what that took
+#   peer.py serve ENGINE FILE THREADS PRECISION NETWORK           answers questions, a line of JSON each, from standard input
+#   peer.py start ENGINE FILE THREADS PRECISION NETWORK N,H,W,C   opens FILE, runs one batch, prints what that took
 #
-# FILE is what the engine reads: ONNX, or safetensors, float32 under the names of NETWORK. NETWORK is the graph as
-# lib/model/graph.ts has it, with the id of the logits.
+# FILE is what the engine reads: ONNX, or safetensors, float32 under the names of NETWORK. PRECISION is fp32, bf16 or int8.
+# NETWORK is the graph as lib/model/graph.ts has it, with the id of the logits; for an engine that quantizes by itself also with
+# the images to do that with, {"file", "dims"}.
 #
-# An engine is a class: Engine(path, threads, network), version(), prepare(images, once), and run(), which computes at least one
-# batch of what was prepared and returns the logits of each. `once`: it will run one time only, and need not choose how.
+# An engine is a class: Engine(path, threads, precision, network), version(), prepare(images, once), feed(images), which takes
+# others of the same shape, and run(), which computes at least one batch of what it was given last and returns the logits of each,
+# in float32. `once`: it will run one time only, and need not choose how.
 import importlib
 import json
 import os
@@ -50,14 +52,18 @@ def logits_of(engine):
 
 
 def serve(engine):
-    import numpy as np
+    from peers.weights import read_images
 
     for line in sys.stdin:
         question = json.loads(line)
         if "images" in question:
-            images = np.fromfile(question["images"], np.float32).reshape(question["dims"])
+            images = read_images(question["images"], question["dims"])
             engine.prepare(images, once=False)
             answer({"logits": logits_of(engine).ravel().tolist()})
+        elif "others" in question:
+            engine.feed(read_images(question["others"], question["dims"]))
+            answer({"logits": logits_of(engine).ravel().tolist()})
+            engine.feed(images)
         else:
             begin = time.perf_counter()
             batches = len(engine.run())
@@ -87,15 +93,15 @@ def main(mode, name, *rest):
     if mode == "version":
         print(find(name).version())
         return
-    path, threads, network = rest[:3]
+    path, threads, precision, network = rest[:4]
 
     def make_engine():
-        return find(name)(path, int(threads), json.loads(network))
+        return find(name)(path, int(threads), precision, json.loads(network))
 
     if mode == "serve":
         serve(make_engine())
     else:
-        start(make_engine, [int(size) for size in rest[3].split(",")])
+        start(make_engine, [int(size) for size in rest[4].split(",")])
 
 
 if __name__ == "__main__":

@@ -7,19 +7,33 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 import { packageRoot } from '../lib/base/package-root.ts'
-import type { Engine, Images, OpenEngine, Subject } from '../lib/benchmark/engine.ts'
+import type {
+  BenchPrecision,
+  Engine,
+  Images,
+  OpenEngine,
+  RunSettings,
+  Subject,
+} from '../lib/benchmark/engine.ts'
 
-/** The format each engine reads. */
-const fileKinds = {
-  pytorch: 'safetensors',
-  opencv: 'onnx',
-  tensorflow: 'safetensors',
-  'openvino-latency': 'onnx',
-  'openvino-throughput': 'onnx',
-} as const
-type PythonEngineName = keyof typeof fileKinds
+interface PythonEngine {
+  /** The format it reads. */
+  readonly file: 'safetensors' | 'onnx'
+  readonly precisions: readonly BenchPrecision[]
+  /** It quantizes the network itself, with some images, instead of reading a quantized one. */
+  readonly quantizes?: true
+}
 
-export const pythonEngineNames = Object.keys(fileKinds) as readonly PythonEngineName[]
+const pythonEngines = {
+  pytorch: { file: 'safetensors', precisions: ['fp32', 'bf16', 'int8'], quantizes: true },
+  opencv: { file: 'onnx', precisions: ['fp32'] },
+  tensorflow: { file: 'safetensors', precisions: ['fp32'] },
+  'openvino-latency': { file: 'onnx', precisions: ['fp32', 'bf16', 'int8'] },
+  'openvino-throughput': { file: 'onnx', precisions: ['fp32', 'bf16', 'int8'] },
+} as const satisfies { readonly [name: string]: PythonEngine }
+type PythonEngineName = keyof typeof pythonEngines
+
+export const pythonEngineNames = Object.keys(pythonEngines) as readonly PythonEngineName[]
 
 const script = join(packageRoot, 'bench', 'peer.py')
 
@@ -45,19 +59,25 @@ export async function findPythonEngines(
 }
 
 function pythonEngine(python: string, name: PythonEngineName, version: string): Engine {
-  const argumentsFor = async (mode: string, subject: Subject, threads: number) => {
-    const file = await subject[fileKinds[name]]()
+  const kind: PythonEngine = pythonEngines[name]
+  const argumentsFor = async (mode: string, subject: Subject, { threads, precision }: RunSettings) => {
+    const file = await (kind.file === 'onnx' ? (await subject.in(precision)).onnx() : subject.safetensors())
     const { graph, outputs } = subject.network
-    const network = { layers: graph.layers, logits: outputs.logits.id }
-    return [script, mode, name, file, String(threads), JSON.stringify(network)]
+    const network = {
+      layers: graph.layers,
+      logits: outputs.logits.id,
+      ...(kind.quantizes && precision === 'int8' && { samples: await subject.calibration() }),
+    }
+    return [script, mode, name, file, String(threads), precision, JSON.stringify(network)]
   }
   return {
     name,
     version,
-    open: async (subject, threads) => openPeer(python, name, await argumentsFor('serve', subject, threads)),
-    startCommand: async (subject, dims, threads) => [
+    precisions: kind.precisions,
+    open: async (subject, settings) => openPeer(python, name, await argumentsFor('serve', subject, settings)),
+    startCommand: async (subject, dims, settings) => [
       python,
-      ...(await argumentsFor('start', subject, threads)),
+      ...(await argumentsFor('start', subject, settings)),
       dims.join(','),
     ],
   }
@@ -85,17 +105,19 @@ async function openPeer(python: string, name: string, args: readonly string[]): 
     if (done) throw new Error(`${name} ended with ${(await ended)[0]}: ${complaints.trim()}`)
     return JSON.parse(value)
   }
+  const logitsOf = async (question: 'images' | 'others', { data, dims }: Images) => {
+    const folder = await mkdtemp(join(tmpdir(), 'residual-peer-'))
+    try {
+      const file = join(folder, 'images.f32')
+      await writeFile(file, data)
+      return Float32Array.from((await ask({ [question]: file, dims })).logits!)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  }
   return {
-    async prepare({ data, dims }: Images) {
-      const folder = await mkdtemp(join(tmpdir(), 'residual-peer-'))
-      try {
-        const images = join(folder, 'images.f32')
-        await writeFile(images, data)
-        return Float32Array.from((await ask({ images, dims })).logits!)
-      } finally {
-        await rm(folder, { recursive: true })
-      }
-    },
+    prepare: images => logitsOf('images', images),
+    logits: images => logitsOf('others', images),
     run: async () => (await ask({ run: true })).milliseconds!,
     async close() {
       child.stdin.end()

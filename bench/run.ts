@@ -1,7 +1,7 @@
 // `residual bench` on the usual networks, with Python engines next to onnxruntime-node. Prints a table, writes JSON and a chart.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { packageRoot } from '../lib/base/package-root.ts'
 import { packageVersion } from '../lib/base/package-version.ts'
 import { chartSvg } from '../lib/benchmark/chart.ts'
@@ -17,7 +17,7 @@ import {
   sessionOptions,
   writeText,
 } from '../lib/cli/bench.ts'
-import { avx512IsHidden, runAgainWithoutAvx512 } from './hide-avx512.ts'
+import { type Hidden, hiddenHere, hideable, runHiding } from './hide-features.ts'
 import { findPythonEngines, pythonEngineNames } from './python.ts'
 import { referencePython } from './reference-python.ts'
 
@@ -35,7 +35,13 @@ const command = benchOptions(new Command('bench'))
     names,
   )
   .option('--python <path>', 'a Python with some of the engines', referencePython)
-  .option('--hide-avx512', 'hide AVX-512 from every engine (Linux, x86-64)')
+  .addOption(
+    new Option(
+      '--hide <what>',
+      'hide AMX, AVX-512 too, or AVX-VNNI too, from every engine (Linux, x86-64)',
+    ).choices(hideable),
+  )
+  .option('--hide-avx512', 'the same as --hide avx512')
   .option('--out <folder>', 'folder for bench.json and bench.svg', join(packageRoot, 'build', 'bench'))
   .parse()
 const options = command.opts<
@@ -43,12 +49,15 @@ const options = command.opts<
     readonly models: readonly string[]
     readonly engines?: readonly string[]
     readonly python: string
+    readonly hide?: Hidden
     readonly hideAvx512?: boolean
     readonly out: string
   }
 >()
 
-if (options.hideAvx512 && !avx512IsHidden()) process.exit(runAgainWithoutAvx512())
+const hidden = options.hide ?? (options.hideAvx512 ? 'avx512' : undefined)
+const hiddenNote = hidden && hiddenHere(hidden)
+if (hidden && hiddenNote === undefined) process.exit(runHiding(hidden))
 
 const found = findOnnxRuntime(packageRoot)
 if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
@@ -75,7 +84,7 @@ await mkdir(options.out, { recursive: true })
 let last: Report | undefined
 try {
   for await (const report of runBenchmark(options.models, engines, found.module, options)) {
-    last = options.hideAvx512 ? withNote(report, 'AVX-512 hidden') : report
+    last = hiddenNote === undefined ? report : withNote(report, hiddenNote)
     await writeText(join(options.out, 'bench.json'), `${JSON.stringify(last, null, 2)}\n`)
     if (last.cases.length > 0) await writeText(join(options.out, 'bench.svg'), chartSvg(last))
   }

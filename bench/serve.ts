@@ -48,7 +48,7 @@ try {
   const isa = device.kind === 'cpu' ? device.isa : ''
   const pairs: Pair[][] = kinds.map(() => [])
   const relaxed: Served[][] = kinds.map(() => [])
-  const before = await fmaPeak(isa, threads)
+  const before = await fmaPeak(isa, { threads, precision: 'fp32' })
   for (let round = -1; round < rounds; round++)
     for (const [i, { images, connections }] of kinds.entries()) {
       const alone = await direct()
@@ -59,7 +59,7 @@ try {
   for (let round = 0; round < rounds; round++)
     for (const [i, { images }] of kinds.entries())
       relaxed[i]!.push(await generator.pace(images, halves[i]!, seconds))
-  const peak = { before, after: await fmaPeak(isa, threads) }
+  const peak = { before, after: await fmaPeak(isa, { threads, precision: 'fp32' }) }
 
   const all = pairs.flat()
   const directRow = [

@@ -10,7 +10,7 @@ import { quartiles, quartilesText } from '../lib/base/statistics.ts'
 import { findOnnxRuntime, onnxRuntimeEngine } from '../lib/benchmark/onnxruntime.ts'
 import { residualEngine } from '../lib/benchmark/residual-engine.ts'
 import { starts } from '../lib/benchmark/start.ts'
-import { imagesFor, makeSubject } from '../lib/benchmark/subject.ts'
+import { makeSubject } from '../lib/benchmark/subject.ts'
 import { openNamedModel } from '../lib/cli/options/named-model.ts'
 import { alignColumns } from '../lib/model/format-plan.ts'
 
@@ -25,6 +25,7 @@ const { values: options } = parseArgs({
 const found = findOnnxRuntime(packageRoot)
 if ('missing' in found) throw new Error(`onnxruntime-node: ${found.missing}`) // it is a devDependency
 const engines = [residualEngine(packageVersion()), onnxRuntimeEngine(found)]
+const settings = { threads: Number(options.threads), precision: 'fp32' } as const
 
 const rows = [['network', 'batch', 'what', ...engines.map(({ name }) => name), 'ratio']]
 const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
@@ -36,8 +37,8 @@ try {
       folder,
     )
     for (const batch of options.batch.split(',').map(Number)) {
-      const { dims } = imagesFor(subject.plan, batch)
-      const all = await starts(engines, subject, dims, Number(options.threads), Number(options.rounds))
+      const [, ...imageDims] = subject.samples.dims
+      const all = await starts(engines, subject, [batch, ...imageDims], settings, Number(options.rounds))
       const row = (what: string, values: readonly number[][]) => {
         const [ours, theirs] = values as [number[], number[]]
         const cells = values.map(ofEngine => quartilesText(quartiles(ofEngine), 0))

@@ -1,10 +1,12 @@
-# PyTorch: frozen TorchScript with batch norms folded and oneDNN, or plain modules, whichever is faster here; both channels last.
+# PyTorch, channels last, in whichever of its ways is fastest here: in float32 and bfloat16 as modules or as frozen TorchScript with
+# batch norms folded and oneDNN, in bfloat16 also compiled by Inductor; in int8 quantized by FX for its x86 backends.
+import copy
 import time
 
 import torch
 from torch import nn
 
-from peers.weights import read_safetensors
+from peers.weights import read_images, read_safetensors
 
 
 class PyTorch:
@@ -12,21 +14,47 @@ class PyTorch:
     def version():
         return torch.__version__
 
-    def __init__(self, path, threads, network):
+    def __init__(self, path, threads, precision, network):
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
         weights = {name: torch.from_numpy(values) for name, values in read_safetensors(path).items()}
-        self.module = Module(network, weights).eval().to(memory_format=torch.channels_last)
+        module = Module(network, weights).eval().to(memory_format=torch.channels_last)
+        self.type = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.modules = [module.to(self.type)]
+        if precision == "int8":
+            self.modules = [quantized(module, backend, network) for backend in BACKENDS]
 
     def prepare(self, images, once):
+        self.feed(images)
+        self.run_module = self.modules[0]
+        if not once:
+            ways = self.modules + self.frozen() + self.compiled()
+            self.run_module = min(ways, key=self.fastest_of_three)
+
+    def feed(self, images):
         nchw = torch.from_numpy(images).permute(0, 3, 1, 2)  # a view: channels last already
         self.x = nchw.contiguous(memory_format=torch.channels_last)
-        self.run_module = self.module
-        if not once:
-            with torch.inference_mode():
-                traced = torch.jit.trace(self.module, self.x)
-                frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
-            self.run_module = min([self.module, frozen], key=self.fastest_of_three)
+
+    def frozen(self):
+        x = self.x.to(self.type)
+        with torch.inference_mode():
+            frozen = [torch.jit.freeze(torch.jit.trace(module, x)) for module in self.modules]
+            again = [torch.jit.freeze(torch.jit.trace(module, x)) for module in self.modules]
+            return frozen + [torch.jit.optimize_for_inference(module) for module in again]
+
+    def compiled(self):
+        if self.type != torch.bfloat16:  # in float32 it takes half a minute and wins nothing
+            return []
+        try:
+            import torch._inductor.config as inductor
+
+            inductor.freezing = True
+            module = torch.compile(self.modules[0], dynamic=False)
+            with torch.no_grad():
+                module(self.x.to(self.type))
+            return [module]
+        except Exception:  # of any kind: it needs a C++ compiler, and the others need none
+            return []
 
     def fastest_of_three(self, module):
         self.run_module = module
@@ -38,8 +66,26 @@ class PyTorch:
         return min(times[1:])
 
     def run(self):
-        with torch.inference_mode():
-            return [self.run_module(self.x).numpy()]
+        with torch.no_grad():
+            return [self.run_module(self.x.to(self.type)).float().numpy()]
+
+
+BACKENDS = ["x86", "onednn"]
+
+
+def quantized(module, backend, network):
+    """A copy with ranges that PyTorch's own observers found, and with batch norms folded."""
+    from torch.ao.quantization import get_default_qconfig_mapping
+    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+    torch.backends.quantized.engine = backend
+    images = read_images(network["samples"]["file"], network["samples"]["dims"])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    observed = prepare_fx(copy.deepcopy(module), get_default_qconfig_mapping(backend), (x[:1],))
+    with torch.inference_mode():
+        for image in x.split(1):
+            observed(image)
+    return convert_fx(observed)
 
 
 class Module(nn.Module):

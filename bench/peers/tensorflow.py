@@ -9,7 +9,7 @@ class TensorFlow:
     def version():
         return tf.__version__
 
-    def __init__(self, path, threads, network):
+    def __init__(self, path, threads, precision, network):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         if any(layer.get("groups", 1) > 1 for layer in network["layers"]):
@@ -27,6 +27,9 @@ class TensorFlow:
         self.forward = tf.function(forward)
 
     def prepare(self, images, once):
+        self.feed(images)
+
+    def feed(self, images):
         self.x = tf.constant(images)
 
     def run(self):

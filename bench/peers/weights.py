@@ -1,4 +1,4 @@
-# Reads the weights of a safetensors file.
+# Reads the weights of a safetensors file, and images.
 import json
 import struct
 
@@ -17,3 +17,7 @@ def read_safetensors(path):
         return np.array(data[begin:end].view(np.float32)).reshape(entry["shape"])
 
     return {name: tensor(entry) for name, entry in header.items()}
+
+
+def read_images(path, dims):
+    return np.fromfile(path, np.float32).reshape(dims)

@@ -1,34 +1,43 @@
-// The benchmark of whole networks: for every thread count and batch size, the engines take turns on the same images and must agree
-// on the logits.
+// The benchmark of whole networks: for every thread count, precision and batch size, the engines take turns on the same images and
+// must agree on the logits. In fewer bits than fp32, residual in fp32 is one of them.
 
 import { median, type Quartiles, quartiles } from '../base/statistics.ts'
-import { ResidualError } from '../errors.ts'
 import { planCost } from '../model/plan.ts'
+import { type Agreement, compareAnswers, type Standing } from './agreement.ts'
 import type { CaseSettings } from './case-name.ts'
-import { type Engine, EngineError, type Images, type OpenEngine, ofEngine, type Subject } from './engine.ts'
+import {
+  type BenchPrecision,
+  type Engine,
+  EngineError,
+  type OpenEngine,
+  ofEngine,
+  type RunSettings,
+  type Subject,
+} from './engine.ts'
 import { fmaPeak, inRounds } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
+import { fp32Reference } from './residual-engine.ts'
 import { starts } from './start.ts'
-import { imagesFor } from './subject.ts'
 
 export interface BenchmarkOptions {
   readonly batches: readonly number[]
   readonly threads: readonly number[]
-  /** Minimum time per thread count and batch size. */
+  readonly precisions: readonly BenchPrecision[]
+  /** Minimum time per case. */
   readonly seconds: number
-  /** Cold starts of each engine per thread count and batch size; 0 for none. */
+  /** Cold starts of each engine per case; 0 for none. */
   readonly starts: number
   /** The instruction set that residual uses. */
   readonly isa: string
 }
 
-/** One network, number of threads and batch size. */
+/** One network, number of threads, precision and batch size. */
 export interface Case extends CaseSettings {
   /** For the whole batch, as {@link planCost} counts. */
   readonly gflop: number
-  /** GFLOP/s of multiply-adds in registers on these threads, before and after. */
+  /** GFLOP/s of multiply-adds of this precision in registers on these threads, before and after. */
   readonly peak: Peak
-  /** residual first; engines that failed are left out. */
+  /** residual first, then what it does in fp32 if this is not fp32 itself; engines that failed are left out. */
   readonly results: readonly Result[]
   readonly failures: readonly Failure[]
   /** Reasons not to trust the numbers; empty if they are fine. */
@@ -41,9 +50,10 @@ export interface Failure {
   readonly reason: string
 }
 
-/** The measurements of one engine. */
-export interface Result {
+/** The measurements of one engine, and how it agrees with residual in fp32. */
+export interface Result extends Agreement {
   readonly engine: string
+  readonly precision: BenchPrecision
   /** In the order of the rounds. */
   readonly times: readonly number[]
   readonly milliseconds: Quartiles
@@ -52,11 +62,19 @@ export interface Result {
   readonly ratio: Quartiles | null
   /** Counted as plain convolution: an algorithm that saves arithmetic can exceed the peak. */
   readonly gflops: number
-  readonly peakShare: number
+  /** Null for another precision than the peak's. */
+  readonly peakShare: number | null
   /** From the file to the first logits; null if no starts were measured. */
   readonly startMs: Quartiles | null
   /** Peak memory of a start. */
   readonly peakBytes: number | null
+  /** As of {@link OpenEngine}. */
+  readonly note?: string
+}
+
+/** How a case is run. */
+interface CaseRun extends RunSettings {
+  readonly batch: number
 }
 
 /** An engine with the network loaded, or the reason that it failed to load. */
@@ -75,37 +93,49 @@ export async function* benchmark(
   engines: readonly Engine[],
   options: BenchmarkOptions,
 ): AsyncGenerator<Case> {
-  for (const threads of options.threads) {
-    const contestants: Contestant[] = []
-    try {
-      for (const engine of engines) contestants.push({ engine, open: await opened(engine, subject, threads) })
-      for (const batch of options.batches)
-        yield await measureThoseThatCan(subject, contestants, threads, batch, options)
-    } finally {
-      for (const { open } of contestants) if (!(open instanceof EngineError)) await open.close()
+  for (const threads of options.threads)
+    for (const precision of options.precisions) {
+      const settings = { threads, precision }
+      const contestants: Contestant[] = []
+      try {
+        for (const engine of contestantsIn(precision, engines))
+          contestants.push({ engine, open: await opened(engine, subject, settings) })
+        for (const batch of options.batches)
+          yield await measureThoseThatCan(subject, contestants, { ...settings, batch }, options)
+      } finally {
+        for (const { open } of contestants) if (!(open instanceof EngineError)) await open.close()
+      }
     }
-  }
 }
 
-const opened = (engine: Engine, subject: Subject, threads: number): Promise<OpenEngine | EngineError> =>
-  ofEngine(engine, engine.open(subject, threads)).catch(error => error)
+/** residual, then residual in fp32 unless that is the same, and the others that compute in this precision. */
+function contestantsIn(precision: BenchPrecision, [residual, ...others]: readonly Engine[]): Engine[] {
+  const reference = precision === 'fp32' ? [] : [fp32Reference(residual!)]
+  return [residual!, ...reference, ...others.filter(({ precisions }) => precisions.includes(precision))]
+}
+
+/** How many contestants are residual. */
+const ownEngines = ({ precision }: RunSettings) => (precision === 'fp32' ? 1 : 2)
+
+const opened = (engine: Engine, subject: Subject, settings: RunSettings): Promise<OpenEngine | EngineError> =>
+  ofEngine(engine, engine.open(subject, settings)).catch(error => error)
 
 /** Measures again without an engine that fails: times taken while it was failing are worthless. */
 async function measureThoseThatCan(
   subject: Subject,
   contestants: readonly Contestant[],
-  threads: number,
-  batch: number,
+  settings: CaseRun,
   options: BenchmarkOptions,
 ): Promise<Case> {
   const failures: Failure[] = []
   let standing = contestants
   for (;;)
     try {
-      return { ...(await measure(subject, standing, threads, batch, options)), failures }
+      return { ...(await measure(subject, standing, settings, options)), failures }
     } catch (error) {
       if (!(error instanceof EngineError)) throw error
-      if (error.engine === contestants[0]!.engine) throw error.cause
+      const failed = contestants.findIndex(({ engine }) => engine === error.engine)
+      if (failed < ownEngines(settings)) throw error.cause
       failures.push({ engine: error.engine.name, reason: error.message })
       standing = standing.filter(({ engine }) => engine !== error.engine)
     }
@@ -114,87 +144,60 @@ async function measureThoseThatCan(
 async function measure(
   subject: Subject,
   contestants: readonly Contestant[],
-  threads: number,
-  batch: number,
+  settings: CaseRun,
   { seconds, starts: startRounds, isa }: BenchmarkOptions,
 ): Promise<Omit<Case, 'failures'>> {
+  const { batch, precision } = settings
   const engines = contestants.map(({ engine }) => engine)
-  const open = contestants.map(({ open }) => {
+  const standing = contestants.map(({ engine, open }): Standing => {
     if (open instanceof EngineError) throw open
-    return open
+    return { engine, open }
   })
-  const images = imagesFor(subject.plan, batch)
-  await prepare(engines, open, images)
-  const before = await fmaPeak(isa, threads)
+  const answers = await compareAnswers(subject, standing, settings, ownEngines(settings) - 1)
+  const before = await fmaPeak(isa, settings)
   const times = await inRounds(
-    open.map((openEngine, i) => () => ofEngine(engines[i]!, openEngine.run())),
+    standing.map(
+      ({ engine, open }) =>
+        () =>
+          ofEngine(engine, open.run()),
+    ),
     seconds,
   )
-  const after = await fmaPeak(isa, threads)
-  const started = await starts(engines, subject, images.dims, threads, startRounds)
+  const after = await fmaPeak(isa, settings)
+  const [, ...imageDims] = subject.samples.dims
+  const started = await starts(engines, subject, [batch, ...imageDims], settings, startRounds)
 
   const gflop = (planCost(subject.plan).flops * batch) / 1e9
-  const results = engines.map(({ name }, i): Result => {
+  const results = engines.map(({ name, precisions }, i): Result => {
     const milliseconds = quartiles(times[i]!)
     const gflops = gflop / (milliseconds.median / 1000)
     const ownStarts = started[i]!
     const bytes = ownStarts.map(({ peakBytes }) => peakBytes).filter(x => x !== null)
+    const { note } = standing[i]!.open
+    const inPrecision = precisions.includes(precision)
     return {
       engine: name,
+      precision: inPrecision ? precision : 'fp32',
       times: times[i]!,
       milliseconds,
       imagesPerSecond: batch / (milliseconds.median / 1000),
       ratio: i === 0 ? null : quartiles(times[i]!.map((ms, round) => ms / times[0]![round]!)),
       gflops,
-      peakShare: gflops / Math.max(before, after), // disturbances only lower a peak
+      peakShare: inPrecision ? gflops / Math.max(before, after) : null, // disturbances only lower a peak
+      ...answers[i]!,
       startMs: ownStarts.length > 0 ? quartiles(ownStarts.map(start => start.milliseconds)) : null,
       peakBytes: bytes.length > 0 ? median(bytes) : null,
+      ...(note !== undefined && { note }),
     }
   })
   const ratios = results.flatMap(({ engine, ratio }) => (ratio ? [{ engine, ratio }] : []))
   const peak = { before, after }
   return {
     network: subject.name,
-    threads,
-    batch,
+    ...settings,
     gflop,
     peak,
     results,
     noise: noiseOf(peak, ratios),
   }
-}
-
-const mostDifference = 1e-3 // of the logits, relative to their norm
-
-/** @throws EngineError if an engine fails or its results differ from residual's (RESULTS_DIFFER) */
-async function prepare(
-  engines: readonly Engine[],
-  open: readonly OpenEngine[],
-  images: Images,
-): Promise<void> {
-  let ours: Float32Array | undefined
-  for (const [i, engine] of engines.entries()) {
-    const logits = await ofEngine(engine, open[i]!.prepare(images))
-    ours ??= logits
-    const difference = relativeDifference(logits, ours)
-    if (!(difference <= mostDifference))
-      throw new EngineError(
-        engine,
-        new ResidualError(
-          'RESULTS_DIFFER',
-          `The logits differ from residual's by ${difference.toExponential(1)} relative to their norm, ` +
-            `more than the ${mostDifference} allowed between engines that run the same network.`,
-        ),
-      )
-  }
-}
-
-function relativeDifference(actual: Float32Array, expected: Float32Array): number {
-  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY
-  let [difference, norm] = [0, 0]
-  for (const [i, value] of expected.entries()) {
-    difference += (actual[i]! - value) ** 2
-    norm += value ** 2
-  }
-  return Math.sqrt(difference / norm)
 }

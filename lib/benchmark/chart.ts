@@ -1,6 +1,6 @@
 // A benchmark as an SVG: a group of bars per case, a bar per engine, each labelled with its ratio.
 import { threadsText } from './case-name.ts'
-import type { Report } from './report.ts'
+import { kernelsText, type Report } from './report.ts'
 
 const width = 900
 const [left, right] = [210, 260]
@@ -14,8 +14,9 @@ const longestName = 28 // characters: what fits to the left
 const longestLine = 110 // characters: what fits across
 
 /** Bars are GFLOP/s; a dashed line across each group is the FMA peak on its threads. Takes one case at least. */
-export function chartSvg({ machine, isa, date, versions, cases }: Report): string {
-  const engines = Object.keys(versions)
+export function chartSvg(report: Report): string {
+  const { machine, date, versions, cases } = report
+  const engines = [...new Set(cases.flatMap(({ results }) => results.map(({ engine }) => engine)))]
   const largest = Math.max(
     ...cases.flatMap(({ peak, results }) => [
       peak.before,
@@ -28,15 +29,18 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
   const x = (gflops: number) => left + (gflops / ticks.at(-1)!) * (width - left - right)
 
   const heading = [
-    `${machine.cpu}, ${isa}, ${date.slice(0, 10)}`,
-    ...joined(engines.map(name => `${name} ${versions[name]}`)),
+    `${machine.cpu}, ${kernelsText(report)}, ${date.slice(0, 10)}`,
+    ...joined(Object.entries(versions).map(([name, version]) => `${name} ${version}`)),
     "Dashed: peak multiply-adds of the threads, in registers. Ratio: the engine's time over residual's.",
+    ...(cases.some(({ precision }) => precision !== 'fp32')
+      ? ['Percent, in fewer bits than fp32: images to which it gives the class that residual gives in fp32.']
+      : []),
   ].map((content, i) => text(20, 48 + i * lineHeight, content, `fill="${grey}"`))
   const top = 56 + heading.length * lineHeight
   const marks: string[] = []
   let y = top
   for (const oneCase of cases) {
-    const { results, peak, noise } = oneCase
+    const { results, peak, noise, precision } = oneCase
     const height = results.length * bar
     const what = `${threadsText(oneCase)}${noise.length > 0 ? ', noisy' : ''}`
     marks.push(
@@ -45,8 +49,12 @@ export function chartSvg({ machine, isa, date, versions, cases }: Report): strin
     )
     const peakAt = x(Math.max(peak.before, peak.after)).toFixed(1)
     marks.push(line(peakAt, y - 3, peakAt, y + height + 3, `stroke="${grey}" stroke-dasharray="4 3"`))
-    for (const [i, { engine, gflops, milliseconds, ratio }] of results.entries()) {
-      const label = `${engine} ${milliseconds.median.toFixed(1)} ms${ratio ? `, ratio ${ratio.median.toFixed(2)}` : ''}`
+    for (const [i, { engine, gflops, milliseconds, ratio, agreement }] of results.entries()) {
+      const label = [
+        `${engine} ${milliseconds.median.toFixed(1)} ms`,
+        ...(ratio ? [`ratio ${ratio.median.toFixed(2)}`] : []),
+        ...(precision === 'fp32' ? [] : [`${(100 * agreement).toFixed(0)} %`]),
+      ].join(', ')
       const at = y + i * bar
       const colour = colours[engines.indexOf(engine) % colours.length]
       marks.push(

@@ -1,5 +1,6 @@
 // Timing in rounds: every engine once per round, in the same order, each alone on the machine.
 import { loadNative, translateError } from '../runtime/native.ts'
+import type { RunSettings } from './engine.ts'
 
 /** The threads of onnxruntime and OpenMP keep spinning after a run, and the next engine would share the cores with them. */
 export const settle = () => new Promise(resolve => setTimeout(resolve, 60))
@@ -30,13 +31,16 @@ export async function inRounds(
 const peakBursts = 5 // the best is the peak: disturbances only lower it
 const peakBurstMs = 40
 
-/** GFLOP/s of multiply-adds in registers, with an instruction set's vectors on so many threads. */
-export async function fmaPeak(isa: string, threads: number): Promise<number> {
+/**
+ * GFLOP/s of multiply-adds in registers on so many threads, as the kernels do them that residual has for a precision with an
+ * instruction set and what that includes; '' for the best.
+ */
+export async function fmaPeak(isa: string, { threads, precision }: RunSettings): Promise<number> {
   await settle()
   try {
     let best = 0
     for (let i = 0; i < peakBursts; i++)
-      best = Math.max(best, await loadNative().multiplyAddRate(isa, threads, peakBurstMs))
+      best = Math.max(best, await loadNative().multiplyAddRate(isa, precision, threads, peakBurstMs))
     return best / 1e9
   } catch (error) {
     throw translateError(error)

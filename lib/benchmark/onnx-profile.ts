@@ -2,9 +2,8 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { planToOnnx } from '../export/onnx.ts'
 import type { Plan } from '../model/plan.ts'
-import type { Images, Subject } from './engine.ts'
+import type { Images } from './engine.ts'
 import { type OnnxRuntime, type OnnxSession, onnxTensor } from './onnxruntime.ts'
 
 /** An entry of the file that onnxruntime's profiler writes. */
@@ -29,12 +28,12 @@ export class ProfiledOnnxRuntime {
 
   static async open(
     onnxRuntime: OnnxRuntime,
-    { plan, weights }: Subject,
+    model: Uint8Array,
     threads: number,
     images: Images,
   ): Promise<ProfiledOnnxRuntime> {
     const folder = await mkdtemp(join(tmpdir(), 'residual-profile-'))
-    const session = await onnxRuntime.InferenceSession.create(await planToOnnx(plan, weights), {
+    const session = await onnxRuntime.InferenceSession.create(model, {
       intraOpNumThreads: threads,
       logSeverityLevel: 3,
       enableProfiling: true,

@@ -67,22 +67,28 @@ export function onnxRuntimeEngine({
   return {
     name: 'onnxruntime',
     version: module.env.versions.node ?? 'unknown',
-    async open(subject, threads) {
-      const session = await module.InferenceSession.create(await subject.onnx(), {
+    precisions: ['fp32', 'int8'],
+    async open(subject, { threads, precision }) {
+      const model = await subject.in(precision)
+      const session = await module.InferenceSession.create(await model.onnx(), {
         intraOpNumThreads: threads,
         logSeverityLevel: 3, // errors only
       })
       let feeds: { x: OnnxTensor }
       const outputs = ['logits']
+      const logitsOf = async (feeds: { x: OnnxTensor }) =>
+        (await session.run(feeds, outputs)).logits!.data as Float32Array
       return {
-        prepare: async images => {
+        prepare: images => {
           feeds = { x: onnxTensor(module, images) }
-          return (await session.run(feeds, outputs)).logits!.data as Float32Array
+          return logitsOf(feeds)
         },
+        logits: images => logitsOf({ x: onnxTensor(module, images) }),
         run: () => timed(() => session.run(feeds, outputs)),
         close: () => session.release(),
       }
     },
-    startCommand: async (subject, dims, threads) => nodeStart(path, await subject.onnx(), dims, threads),
+    startCommand: async (subject, dims, settings) =>
+      nodeStart(path, await (await subject.in(settings.precision)).onnx(), dims, settings),
   }
 }

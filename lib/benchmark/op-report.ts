@@ -16,9 +16,9 @@ export function opText(opCase: OpCase): string {
       return [quartilesText(ms, 3), rate.toFixed(0), `${((100 * rate) / peak).toFixed(0)} %`]
     }
     const ours = [...labels, ...speed(milliseconds)]
-    return onnxRuntimeMs === null
-      ? ours
-      : [...ours, ...speed(onnxRuntimeMs), ratio === null ? '' : quartilesText(ratio, 2)]
+    if (onnxRuntimeRestMs === null) return ours
+    const theirs = onnxRuntimeMs === null ? ['', '', ''] : speed(onnxRuntimeMs)
+    return [...ours, ...theirs, ratio === null ? '' : quartilesText(ratio, 2)]
   }
   const header = ['operation', 'from -> to', 'algorithm', 'ms', 'GFLOP/s', 'of peak']
   const theirHeader = ['onnxruntime ms', 'GFLOP/s', 'of peak', 'ratio']

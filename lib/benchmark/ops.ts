@@ -4,12 +4,12 @@ import { type Quartiles, quartiles } from '../base/statistics.ts'
 import { opCost, type Shape } from '../model/plan.ts'
 import type { SessionOptions } from '../runtime/session-options.ts'
 import type { CaseSettings } from './case-name.ts'
-import { openSession, type Subject } from './engine.ts'
+import { openSession, type RunSettings, type Subject } from './engine.ts'
 import { fewestRounds, fmaPeak, settle } from './measure.ts'
 import { noiseOf, type Peak } from './noise.ts'
 import { nodeTimes, ProfiledOnnxRuntime } from './onnx-profile.ts'
 import type { OnnxRuntime } from './onnxruntime.ts'
-import { imagesFor } from './subject.ts'
+import { batchOf } from './samples.ts'
 
 /** One operation of the plan, for a whole batch. */
 export interface OpResult {
@@ -26,13 +26,13 @@ export interface OpResult {
 /** The times of both engines for the same work. */
 export interface Compared {
   readonly milliseconds: Quartiles
-  /** The sum over its nodes; null without onnxruntime. */
+  /** The sum over its nodes; null without onnxruntime, or for an operation that its network does not have. */
   readonly onnxRuntimeMs: Quartiles | null
   /** onnxruntime's time over residual's, per round; null if either has no time for it. */
   readonly ratio: Quartiles | null
 }
 
-/** One network, number of threads and batch size, operation by operation. */
+/** One network, number of threads, batch size and precision, operation by operation. */
 export interface OpCase extends CaseSettings {
   /** On these threads. */
   readonly peak: Peak
@@ -46,8 +46,7 @@ export interface OpCase extends CaseSettings {
   readonly onnxRuntimeRestMs: Quartiles | null
 }
 
-export interface OpOptions {
-  readonly threads: number
+export interface OpOptions extends RunSettings {
   readonly batch: number
   readonly seconds: number
   readonly isa: string
@@ -57,26 +56,29 @@ export interface OpOptions {
 export async function opBenchmark(
   subject: Subject,
   onnxRuntime: OnnxRuntime | null,
-  { threads, batch, seconds, isa, session: options }: OpOptions,
+  { threads, batch, precision, seconds, isa, session: options }: OpOptions,
 ): Promise<OpCase> {
-  const { plan } = subject
-  const images = imagesFor(plan, batch)
-  await using session = await openSession(subject, { ...options, threads })
-  await using peer = onnxRuntime && (await ProfiledOnnxRuntime.open(onnxRuntime, subject, threads, images))
+  const settings = { threads, precision }
+  const images = batchOf(subject.plan, subject.samples, 0, batch)
+  await using session = await openSession(subject, settings, options)
+  const { plan } = session
+  const onnxOps = onnxRuntime && precision !== 'bf16' ? await (await subject.in(precision)).onnxOps() : null
+  await using peer = onnxOps && (await ProfiledOnnxRuntime.open(onnxRuntime!, onnxOps.file, threads, images))
   const ourRounds: number[][] = [] // milliseconds by operation
-  const before = await fmaPeak(isa, threads)
+  const before = await fmaPeak(isa, settings)
   const end = performance.now() + seconds * 1000
   while (ourRounds.length < fewestRounds || performance.now() < end) {
     await settle()
     await peer?.run()
     await settle()
-    const profile = await session.profile(images.data, { runs: 1 })
+    const profile = await session.profile(precision === 'int8' ? images.bytes : images.data, { runs: 1 })
     ourRounds.push(profile.map(({ milliseconds }) => milliseconds))
   }
-  const peak = { before, after: await fmaPeak(isa, threads) }
-  const theirRounds = peer && (await peer.rounds()).map(events => nodeTimes(plan, events))
+  const peak = { before, after: await fmaPeak(isa, settings) }
+  const theirRounds = peer && (await peer.rounds()).map(events => nodeTimes(onnxOps!.plan, events))
   const ops = plan.ops.map((op, i): OpResult => {
     const ours = ourRounds.map(round => round[i]!)
+    const theirs = onnxOps?.plan.ops.findIndex(({ name }) => name === op.name) ?? -1
     return {
       name: op.name,
       kind: op.kind,
@@ -84,10 +86,7 @@ export async function opBenchmark(
       to: plan.values[op.dst]!,
       algorithm: session.algorithms[i]!,
       gflop: (opCost(plan, op).flops * batch) / 1e9,
-      times: compared(
-        ours,
-        theirRounds?.map(({ ops }) => ops[i]!),
-      ),
+      times: compared(ours, theirs === -1 ? undefined : theirRounds!.map(({ ops }) => ops[theirs]!)),
     }
   })
   const all = compared(
@@ -96,7 +95,7 @@ export async function opBenchmark(
   )
   return {
     network: subject.name,
-    threads,
+    ...settings,
     batch,
     peak,
     rounds: ourRounds.length,

@@ -1,16 +1,23 @@
 // A single cold start, run by start.ts: opens a model file, runs one batch, prints its `Start` as JSON. The arguments are
-// `residual` or the path of onnxruntime-node, the model's file, `N,H,W,C`, and the thread count.
+// `residual` or the path of onnxruntime-node, the model's file, `N,H,W,C`, the thread count, and the precision.
 import { createRequire } from 'node:module'
+import type { BenchPrecision } from './engine.ts'
 import type { OnnxRuntime } from './onnxruntime.ts'
 import { peakBytes } from './peak-bytes.ts'
 
-const [engine, file, dimsText, threadsText] = process.argv.slice(2) as [string, string, string, string]
+const [engine, file, dimsText, threadsText, precision] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  BenchPrecision,
+]
 const [n, h, w, c] = dimsText.split(',').map(Number) as [number, number, number, number]
 const threads = Number(threadsText)
 
 async function residualLogits(input: Float32Array): Promise<ArrayLike<number>> {
   const { load } = await import('../classifier.ts')
-  const classifier = await load(file, { device: 'cpu', threads })
+  const classifier = await load(file, { device: 'cpu', threads, precision })
   return (await classifier.run(input, { outputs: ['logits'] })).logits
 }
 

@@ -5,17 +5,17 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { packageRoot } from '../base/package-root.ts'
 import { ResidualError } from '../errors.ts'
-import { type Engine, type Images, ofEngine, type Subject } from './engine.ts'
+import { type Engine, type ImageDims, ofEngine, type RunSettings, type Subject } from './engine.ts'
 
 /** The command line of such a process for an engine in Node: `residual`, or the file of the module onnxruntime-node. */
 export function nodeStart(
   engine: string,
   modelFile: string,
-  dims: Images['dims'],
-  threads: number,
+  dims: ImageDims,
+  { threads, precision }: RunSettings,
 ): readonly string[] {
   const built = join(packageRoot, 'dist', 'benchmark', 'start-child.js')
-  return [process.execPath, built, engine, modelFile, dims.join(','), String(threads)]
+  return [process.execPath, built, engine, modelFile, dims.join(','), String(threads), precision]
 }
 
 /** What a started process prints. */
@@ -36,14 +36,14 @@ export interface Start {
 export async function starts(
   engines: readonly Engine[],
   subject: Subject,
-  dims: Images['dims'],
-  threads: number,
+  dims: ImageDims,
+  settings: RunSettings,
   rounds: number,
 ): Promise<Start[][]> {
   if (rounds === 0) return engines.map(() => [])
   const expected = dims[0] * subject.plan.values[subject.plan.outputs.logits]!.channels
   const start = async (engine: Engine) => {
-    const started = await once(await engine.startCommand(subject, dims, threads))
+    const started = await once(await engine.startCommand(subject, dims, settings))
     if (started.logits === expected) return started
     const message = `A cold start gave ${started.logits} logits instead of ${expected}.`
     throw new ResidualError('RESULTS_DIFFER', message)

@@ -2,20 +2,24 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { packageVersion } from '../base/package-version.ts'
 import { benchmark } from '../benchmark/benchmark.ts'
 import { chartSvg } from '../benchmark/chart.ts'
-import type { Engine, Subject } from '../benchmark/engine.ts'
+import { type BenchPrecision, benchPrecisions, type Engine, type Subject } from '../benchmark/engine.ts'
 import { thisMachine, versionsOf } from '../benchmark/machine.ts'
 import { findOnnxRuntime, type OnnxRuntime, onnxRuntimeEngine } from '../benchmark/onnxruntime.ts'
 import { opBenchmark } from '../benchmark/ops.ts'
 import { caseText, type Report, reportText } from '../benchmark/report.ts'
 import { residualEngine } from '../benchmark/residual-engine.ts'
+import { defaultSamples } from '../benchmark/samples.ts'
 import { makeSubject } from '../benchmark/subject.ts'
 import { writeAtomically } from '../files/atomic-file.ts'
-import { cpuInstructionSet } from '../runtime/native.ts'
+import { lowerModel } from '../open-model.ts'
+import { cpuInstructionSet, reducedKernels } from '../runtime/native.ts'
 import { defaultMaxBatch, type SessionOptions } from '../runtime/session-options.ts'
+import { generatedImages, imagesOf } from './bench-images.ts'
+import { quantizedModel } from './bench-int8.ts'
 import { openNamedModel } from './options/named-model.ts'
 import { index, positive, positiveSeconds, positives } from './options/numbers.ts'
 import { sayAll, sayJson, warn, warnAll } from './terminal/print.ts'
@@ -24,6 +28,10 @@ import { sayAll, sayJson, warn, warnAll } from './terminal/print.ts'
 export interface BenchSettings {
   readonly batch: readonly number[]
   readonly threads: readonly number[]
+  readonly precision: readonly BenchPrecision[]
+  /** A folder of images to compare the engines on; generated ones unless given. */
+  readonly images?: string
+  readonly samples: number
   readonly seconds: number
   readonly starts: number
   readonly size: number
@@ -44,11 +52,24 @@ export function benchOptions(command: Command): Command {
     .option('--threads <n,...>', 'thread counts to measure with', positives, [
       ...new Set([1, availableParallelism()]),
     ])
-    .option('--seconds <s>', 'minimum time per batch size and thread count', positiveSeconds, 10)
+    .option('--precision <names>', `precisions to measure: ${benchPrecisions.join(', ')}`, precisionList, [
+      'fp32',
+    ])
+    .option('--images <folder>', 'images on which engines are to agree (default: generated ones)')
+    .option('--samples <n>', 'how many images', positive, defaultSamples)
+    .option('--seconds <s>', 'minimum time per batch size, thread count and precision', positiveSeconds, 10)
     .option('--starts <n>', 'cold starts per engine, for load time and peak memory', index, 3)
     .option('--size <n>', 'image height and width for resnet18 to resnet152', positive, 224)
     .option('--op', 'measure operation by operation instead')
     .option('--autotune', 'let residual choose the algorithm of each convolution by timing')
+}
+
+function precisionList(text: string): BenchPrecision[] {
+  return text.split(',').map(name => {
+    const precision = benchPrecisions.find(one => one === name)
+    if (!precision) throw new InvalidArgumentError(`Expected some of ${benchPrecisions.join(', ')}.`)
+    return precision
+  })
 }
 
 export async function bench(options: BenchArguments): Promise<number> {
@@ -93,30 +114,29 @@ export async function* runBenchmark(
   onnxRuntime: OnnxRuntime | null,
   settings: BenchSettings,
 ): AsyncGenerator<Report> {
-  const { batch: batches, threads, seconds, starts, size, op } = settings
-  const isa = cpuInstructionSet()
+  const { batch: batches, threads, precision: precisions, seconds, starts, op } = settings
+  const isa = process.env.RESIDUAL_CPU_ISA ?? ''
   let report: Report = {
     date: new Date().toISOString(),
     machine: thisMachine(),
-    isa,
+    isa: cpuInstructionSet(),
+    kernels: kernelsFor(precisions),
     versions: versionsOf(op ? engines.filter(({ name }) => isProfiled(name)) : engines),
     cases: [],
     opCases: [],
   }
   for (const model of models) {
-    await using opened = await openSubject(model, size)
+    await using opened = await openSubject(model, settings)
     if (op) {
-      for (const threadCount of threads)
-        for (const batch of batches) {
-          const session = sessionOptions({ ...settings, batch: [batch] })
-          const options = { threads: threadCount, batch, seconds, isa, session }
-          const opCase = await opBenchmark(opened.subject, onnxRuntime, options)
-          report = { ...report, opCases: [...report.opCases, opCase] }
-          yield report
-        }
+      for (const one of opRuns(settings)) {
+        const session = sessionOptions({ ...settings, batch: [one.batch] })
+        const opCase = await opBenchmark(opened.subject, onnxRuntime, { ...one, seconds, isa, session })
+        report = { ...report, opCases: [...report.opCases, opCase] }
+        yield report
+      }
       continue
     }
-    const options = { batches, threads, seconds, starts, isa }
+    const options = { batches, threads, precisions, seconds, starts, isa }
     for await (const one of benchmark(opened.subject, engines, options)) {
       warnAll(caseText(one))
       report = { ...report, cases: [...report.cases, one] }
@@ -125,20 +145,46 @@ export async function* runBenchmark(
   }
 }
 
+/** The instruction sets of residual's kernels for those precisions that have their own. */
+function kernelsFor(precisions: readonly BenchPrecision[]): Report['kernels'] {
+  const { bf16, int8 } = reducedKernels()
+  return {
+    ...(precisions.includes('bf16') && bf16 !== null && { bf16 }),
+    ...(precisions.includes('int8') && int8 !== null && { int8 }),
+  }
+}
+
+function* opRuns({ batch: batches, threads: counts, precision: precisions }: BenchSettings) {
+  for (const threads of counts)
+    for (const precision of precisions) for (const batch of batches) yield { threads, precision, batch }
+}
+
 /** The files of a model, which exist until it is disposed of. */
 async function openSubject(
   model: string,
-  size: number,
+  settings: BenchSettings,
 ): Promise<AsyncDisposable & { readonly subject: Subject }> {
-  const named = await openNamedModel(model, size)
+  const named = await openNamedModel(model, settings.size)
   const folder = await mkdtemp(join(tmpdir(), 'residual-bench-'))
+  const opened: { close(): Promise<void> }[] = [named]
   const close = async () => {
+    for (const model of opened) await model.close()
     await rm(folder, { recursive: true })
-    await named.close()
   }
   try {
     const name = named.path === null ? model : basename(named.path, '.safetensors')
-    return { subject: await makeSubject(name, named, folder), [Symbol.asyncDispose]: close }
+    const { samples, calibration } = await (settings.images === undefined
+      ? generatedImages(named.plan, settings.samples)
+      : imagesOf(settings.images, named.preprocessing, settings.samples))
+    const quantize = async () => {
+      warn(`residual: quantizing ${name} with ${calibration.dims[0]} images ...`)
+      const file = join(folder, `${name}.int8.safetensors`)
+      const quantized = await quantizedModel(subject.checkpoint, calibration, file)
+      opened.push(quantized)
+      return { plan: lowerModel(quantized), weights: quantized.weights, path: quantized.checkpoint.path }
+    }
+    const subject = await makeSubject(name, named, folder, { samples, calibration, quantize })
+    return { subject, [Symbol.asyncDispose]: close }
   } catch (error) {
     await close()
     throw error

@@ -134,8 +134,11 @@ export interface NativeAddon {
    * means the best one. Null if it has none, or they are not faster than those for fp32.
    */
   reducedKernels?(isa: string): ReducedKernels
-  /** FLOP/s of multiply-adds in registers, the yardstick for a convolution's speed. An empty `isa` means the best one. */
-  multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>
+  /**
+   * FLOP/s of multiply-adds in registers, the yardstick for a convolution's speed. An empty `isa` means the best one. Those of a
+   * precision are the ones that its kernels compute with; without any, those of fp32.
+   */
+  multiplyAddRate(isa: string, precision: string, threads: number, milliseconds: number): Promise<number>
   /** Opens the libraries that the backend is not linked with, off the event loop. Must be called first. */
   openLibraries(candidates: LibraryCandidates): Promise<void>
   /** The same, and resolves to what {@link capabilities} returns: the driver takes about 100 ms to find a GPU. */

@@ -40,20 +40,30 @@ Napi::Value reduced_kernels(const Napi::CallbackInfo& info) {
   });
 }
 
-// multiplyAddRate(isa: string, threads: number, milliseconds: number): Promise<number>, in FLOP/s
+core::Precision read_precision(const std::string& name) {
+  for (int i = 0; i < core::kPrecisionCount; i++)
+    if (name == core::kPrecisions[i].name) return static_cast<core::Precision>(i);
+  throw core::Error(core::ErrorCode::kInternal, "The precision '" + name + "' is unknown.");
+}
+
+// multiplyAddRate(isa: string, precision: string, threads: number, milliseconds: number): Promise<number>, in
+// FLOP/s
 Napi::Value multiply_add_rate(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
     const std::string isa = string(info[0], {"The instruction set"});
-    const int threads = static_cast<int>(integer(info[1], {"The number of threads"}, 1, kMostThreads));
-    const double milliseconds = number(info[2], {"The time to measure"});
+    const core::Precision precision = read_precision(string(info[1], {"The precision"}));
+    const int threads = static_cast<int>(integer(info[2], {"The number of threads"}, 1, kMostThreads));
+    const double milliseconds = number(info[3], {"The time to measure"});
     if (!(milliseconds > 0 && milliseconds < 1e5))
       throw core::Error(core::ErrorCode::kInternal,
                         "The time to measure must be above 0 and below 1e5 milliseconds.");
     const auto rate = std::make_shared<double>(0);
     return PromiseWorker::start(
         env,
-        [isa, threads, milliseconds, rate] { *rate = core::multiply_add_rate(isa, threads, milliseconds); },
+        [isa, precision, threads, milliseconds, rate] {
+          *rate = core::multiply_add_rate(isa, precision, threads, milliseconds);
+        },
         [rate](Napi::Env env) { return Napi::Number::New(env, *rate); });
   });
 }

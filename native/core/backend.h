@@ -123,9 +123,10 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
 // PRECISION_UNSUPPORTED.
 std::vector<CompiledOp> compile_ahead(const Plan& plan, const CompileOptions& options);
 
-// FLOP/s of multiply-adds in registers, a multiply-add counting as two, on `threads` threads at once with the
-// vectors of an instruction set ("": the best) for about so long. Throws BACKEND_UNAVAILABLE.
-double multiply_add_rate(const std::string& isa, int threads, double milliseconds);
+// FLOP/s of multiply-adds in registers, a multiply-add counting as two, on `threads` threads at once with an
+// instruction set ("": the best) for about so long. For a precision in which it has none of its own they are
+// those of fp32. Throws BACKEND_UNAVAILABLE.
+double multiply_add_rate(const std::string& isa, Precision precision, int threads, double milliseconds);
 
 // The instruction sets that a backend's kernels for fewer bits than float32 use; empty: it has none, or they
 // gain nothing.

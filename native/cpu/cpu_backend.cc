@@ -294,8 +294,8 @@ ReducedKernels reduced_kernels(const std::string& name) {
   return {isa.bf16 ? isa.bf16->name : "", isa.int8 ? isa.int8->name : ""};
 }
 
-double multiply_add_rate(const std::string& isa, int threads, double milliseconds) {
-  return cpu::multiply_add_rate(*cpu::select_isa(isa).fp32, threads, milliseconds);
+double multiply_add_rate(const std::string& isa, Precision precision, int threads, double milliseconds) {
+  return cpu::multiply_add_rate(cpu::select_isa(isa), precision, threads, milliseconds);
 }
 
 std::vector<CompiledOp> compile_ahead(const Plan&, const CompileOptions&) {

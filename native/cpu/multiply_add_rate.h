@@ -2,11 +2,13 @@
 // with.
 #pragma once
 
-#include "cpu/kernels.h"
+#include "core/value.h"
+#include "cpu/isa.h"
 
 namespace residual::cpu {
 
-// FLOP/s in registers on `threads` threads at once, measured for about so long.
-double multiply_add_rate(const Kernels& kernels, int threads, double milliseconds);
+// Operations per second in registers, a multiply-add counting as two, on `threads` threads at once, measured
+// for about so long: with what find_peak_loop() finds, else with fp32's kernels.
+double multiply_add_rate(const Isa& isa, core::Precision precision, int threads, double milliseconds);
 
 }  // namespace residual::cpu

@@ -201,7 +201,7 @@ std::unique_ptr<Backend> create_backend(Plan plan, const BackendOptions& options
   return std::make_unique<cuda::CudaBackend>(std::move(plan), options);
 }
 
-double multiply_add_rate(const std::string&, int, double) {
+double multiply_add_rate(const std::string&, Precision, int, double) {
   throw Error(ErrorCode::kBackendUnavailable,
               "A GPU's multiply-add rate is not measured here; `npm run bench:gpu` measures its ceilings.");
 }

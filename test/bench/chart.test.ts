@@ -30,6 +30,16 @@ describe('the chart', () => {
     expect(svg).toContain('>onnxruntime 25.0 ms, ratio 1.25<')
   })
 
+  it('says of cases in fewer bits how often engines agree with fp32', () => {
+    const { results, ...rest } = sampleCase('resnet50')
+    const reduced = results.map(result => ({ ...result, precision: 'int8' as const, agreement: 0.965 }))
+    const svg = chartSvg(sampleReport([{ ...rest, precision: 'int8', results: reduced }]))
+    expect(svg).toContain('>2 threads, batch 8, int8<')
+    expect(svg).toContain('>onnxruntime 25.0 ms, ratio 1.25, 97 %<')
+    expect(svg).toContain('>Percent, in fewer bits')
+    expect(chartSvg(sampleReport([sampleCase('resnet50')]))).not.toContain('Percent')
+  })
+
   it('draws the peak at its place on the axis, and nothing outside the image', () => {
     const svg = chartSvg(sampleReport([sampleCase('resnet50')]))
     const ticks = [...svg.matchAll(/<text x="([\d.]+)" y="[\d.]+" text-anchor="middle"[^>]*>(\d+)</g)]

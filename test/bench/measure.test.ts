@@ -30,13 +30,27 @@ describe('measuring in rounds', () => {
 
 describe('the FMA peak', () => {
   it.each(loadNative().capabilities())('is measured with the vectors of %s', async isa => {
-    const peak = await fmaPeak(isa, 1)
+    const peak = await fmaPeak(isa, { threads: 1, precision: 'fp32' })
     expect(peak).toBeGreaterThan(0.5)
     expect(peak).toBeLessThan(1000) // of one thread: 512 bits, two units and 8 GHz would be 512
   })
 
+  it.each([...loadNative().capabilities(), ''])(
+    'is measured with what the kernels for fewer bits multiply with, with %j',
+    async isa => {
+      const inFp32 = await fmaPeak(isa, { threads: 1, precision: 'fp32' })
+      const kernels = loadNative().reducedKernels!(isa)
+      for (const precision of ['bf16', 'int8'] as const) {
+        const peak = await fmaPeak(isa, { threads: 1, precision })
+        expect(peak).toBeGreaterThan(0.5)
+        expect(peak).toBeLessThan(50_000)
+        if (kernels[precision] === 'amx') expect(peak).toBeGreaterThan(inFp32 * 3) // it is about 16 and 32 times as high
+      }
+    },
+  )
+
   it('refuses an instruction set that the machine lacks', async () => {
-    await expect(fmaPeak('mmx', 1)).rejects.toMatchObject({
+    await expect(fmaPeak('mmx', { threads: 1, precision: 'fp32' })).rejects.toMatchObject({
       name: 'ResidualError',
       code: 'BACKEND_UNAVAILABLE',
     })

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import { inputShape } from '../../lib/model/plan.ts'
+import { reducedKernels } from '../../lib/runtime/native.ts'
 import { runPython } from '../support/python.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
@@ -34,6 +35,7 @@ describe('peer.py', () => {
 import io, numpy, peer
 class Engine:
     def prepare(self, images, once): self.images = images
+    def feed(self, images): self.fed = images
     def run(self): return [numpy.array([1.0, 2.0]), numpy.array(${second})]
 clock = iter([10.0, 11.0])
 peer.time.perf_counter = lambda: next(clock)
@@ -55,6 +57,31 @@ print(json.dumps(answers))
     expect(served('[1.0, 2.0]')).toEqual([{ logits: [1, 2] }, { milliseconds: 500 }])
   })
 
+  it('answers for other images, and then times those that were prepared', () => {
+    const answers = printed(
+      `
+import io, numpy, peer
+class Engine:
+    def prepare(self, images, once): self.feed(images)
+    def feed(self, images): self.images = images
+    def run(self): return [self.images.sum(axis=(1, 2, 3))]
+numpy.ones(12, numpy.float32).tofile(sys.argv[2])
+numpy.full(12, 2, numpy.float32).tofile(sys.argv[3])
+dims = [1, 2, 2, 3]
+questions = [{"images": sys.argv[2], "dims": dims}, {"others": sys.argv[3], "dims": dims}]
+sys.stdin = io.StringIO("\\n".join(json.dumps(question) for question in questions))
+answers = []
+peer.answer = answers.append
+engine = Engine()
+peer.serve(engine)
+print(json.dumps([*answers, engine.run()[0].tolist()]))
+`,
+      join(folder, 'images.f32'),
+      join(folder, 'others.f32'),
+    )
+    expect(answers).toEqual([{ logits: [12] }, { logits: [24] }, [12]])
+  })
+
   it.each(['[1.0, 2.1]', '[1.0, float("nan")]'])('refuses batches that differ: %s', second => {
     expect(served(second)).toEqual([
       'Batches of the same images have different logits when computed at the same time.',
@@ -63,12 +90,12 @@ print(json.dumps(answers))
 })
 
 describe('OpenVINO', () => {
-  const compiled = (engine: string, threads: number, once = 'False') =>
+  const compiled = (engine: string, threads: number, once = 'False', precision = 'fp32') =>
     printed(
       `
 import numpy
 from peers import openvino as peer
-engine = getattr(peer, sys.argv[2])(sys.argv[3], int(sys.argv[4]), None)
+engine = getattr(peer, sys.argv[2])(sys.argv[3], int(sys.argv[4]), sys.argv[5], None)
 try:
     engine.prepare(numpy.ones((2, ${height}, ${width}, ${channels}), numpy.float32), once=${once})
 except RuntimeError as error:
@@ -90,6 +117,7 @@ else:
       engine,
       onnx,
       String(threads),
+      precision,
     )
   const inFloat32 = { precision: 'f32', pinned: false, outputs: 1 }
 
@@ -115,6 +143,11 @@ else:
       if (threads === 2) expect(requests).toBe(2) // a small network: a thread for each
     },
   )
+
+  it('computes in bf16 on request, where it has it', () => {
+    const { precision } = compiled('OpenVINOLatency', 1, 'False', 'bf16')
+    expect(precision).toBe(reducedKernels().bf16 === null ? 'f32' : 'bf16')
+  })
 
   it('runs one request if it must run once', () => {
     expect(compiled('OpenVINOThroughput', threadCounts.at(-1)!, 'True')).toMatchObject({

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findPythonEngines, pythonEngineNames } from '../../bench/python.ts'
-import { imagesFor, makeSubject } from '../../lib/benchmark/subject.ts'
+import { imagesFor } from '../../lib/benchmark/samples.ts'
+import { makeSubject } from '../../lib/benchmark/subject.ts'
 import { tinyNetwork, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 const parts = { network: tinyNetwork, plan: tinyPlan, weights: tinyWeights, path: null }
@@ -52,7 +53,7 @@ describe('Python engines', () => {
     )
     const { engines } = await findPythonEngines(python)
     const subject = await makeSubject('tiny', parts, folder)
-    const peer = await engines[0]!.open(subject, 1)
+    const peer = await engines[0]!.open(subject, { threads: 1, precision: 'fp32' })
     await expect(peer.prepare(imagesFor(tinyPlan, 1))).rejects.toThrow(
       /^pytorch ended with 3: out of memory$/,
     )

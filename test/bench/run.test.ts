@@ -1,22 +1,24 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { canFault, goneWith, type Hidden, hideable, kernelsHere } from '../../bench/hide-features.ts'
 import { packageRoot } from '../../lib/base/package-root.ts'
-import { cpuInstructionSet } from '../../lib/runtime/native.ts'
 
 const bench = (...args: string[]) =>
   promisify(execFile)(process.execPath, ['--import', 'tsx', join('bench', 'run.ts'), ...args], {
     cwd: packageRoot,
   })
 
-const canHide =
-  cpuInstructionSet() === 'avx512' && / cpuid_fault /.test(readFileSync('/proc/cpuinfo', 'utf8'))
-if (!canHide) console.log('residual: --hide-avx512 is not tested, this CPU has no AVX-512 or cannot hide it')
+const has = (hidden: Hidden) => kernelsHere().some(isa => goneWith[hidden].includes(isa))
+const hidings = hideable.filter(hidden => canFault() && has(hidden))
+if (hidings.length < hideable.length)
+  console.log(
+    `residual: --hide is tested for what this CPU has and can hide: ${hidings.join(', ') || 'nothing'}`,
+  )
 
 let folder: string
 beforeAll(async () => {
@@ -30,7 +32,7 @@ describe('npm run bench', () => {
     const shortly = ['--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '0', '--out', folder]
     const { stdout } = await bench(...networks, ...shortly)
     for (const network of ['resnet50-cifar10', 'resnet18'])
-      expect(stdout).toMatch(new RegExp(`^${network} +1 +1 +residual +.*\n +onnxruntime +`, 'm'))
+      expect(stdout).toMatch(new RegExp(`^${network} +1 +1 +fp32 +residual +.*\n +onnxruntime +`, 'm'))
     const { cases, versions } = JSON.parse(await readFile(join(folder, 'bench.json'), 'utf8'))
     expect(cases.map(({ network }: { network: string }) => network)).toEqual(['resnet50-cifar10', 'resnet18'])
     expect(Object.keys(versions)).toEqual(['residual', 'onnxruntime'])
@@ -64,28 +66,34 @@ describe('npm run bench', () => {
     const models = ['--models', 'resnet50-cifar10,missing.pth', '--engines', 'onnxruntime', '--out', out]
     const shortly = ['--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '0']
     const { stdout, stderr } = await bench(...models, ...shortly).catch(error => error)
-    expect(stdout).toMatch(/^resnet50-cifar10 +1 +1 +residual/m)
+    expect(stdout).toMatch(/^resnet50-cifar10 +1 +1 +fp32 +residual/m)
     expect(stderr).toContain('MODEL_NOT_FOUND')
     const { cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
     expect(cases).toHaveLength(1)
   })
 
-  it.skipIf(!canHide)('hides AVX-512 from every engine on request', async () => {
-    const out = join(folder, 'hidden')
-    const networks = [
-      '--models',
-      'resnet50-cifar10',
-      '--engines',
-      'onnxruntime',
-      '--hide-avx512',
-      '--out',
-      out,
-    ]
-    await bench(...networks, '--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '1')
-    const { isa, machine, cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
-    expect(isa).toBe('avx2')
-    expect(machine.cpu).toMatch(/ \(AVX-512 hidden\)$/)
-    expect(cases[0].results).toHaveLength(2)
+  it.each(hidings)('hides from every engine on request: %s', async hidden => {
+    const out = join(folder, hidden)
+    const networks = ['--models', 'resnet50-cifar10', '--engines', 'onnxruntime', '--hide', hidden]
+    const shortly = ['--batch', '1', '--threads', '1', '--seconds', '0.01', '--starts', '1', '--out', out]
+    await bench(...networks, '--precision', 'fp32,int8', '--samples', '4', ...shortly)
+    const { isa, kernels, machine, cases } = JSON.parse(await readFile(join(out, 'bench.json'), 'utf8'))
+    for (const gone of goneWith[hidden]) expect([isa, ...Object.values(kernels)]).not.toContain(gone)
+    expect(machine.cpu).toContain(' hidden)')
+    const engines = cases.map(({ results }: { results: { engine: string }[] }) =>
+      results.map(({ engine }) => engine),
+    )
+    expect(engines).toEqual([
+      ['residual', 'onnxruntime'],
+      ['residual', 'residual fp32', 'onnxruntime'],
+    ])
+  })
+
+  it('refuses to hide anything else, and precisions that there are none of', async () => {
+    const { stderr } = await bench('--hide', 'sse').catch(error => error)
+    expect(stderr).toContain('Allowed choices are amx, avx512, vnni')
+    const { stderr: other } = await bench('--precision', 'fp32,fp8').catch(error => error)
+    expect(other).toContain('Expected some of fp32, bf16, int8.')
   })
 
   it('names a missing engine', async () => {

@@ -176,7 +176,13 @@ it(
       }, `resize ${i}`)
       if (done) resized++
       await survives(
-        () => multiplyAddRate(junk(pick) as string, junk(pick) as number, junk(pick) as number),
+        () =>
+          multiplyAddRate(
+            junk(pick) as string,
+            junk(pick) as string,
+            junk(pick) as number,
+            junk(pick) as number,
+          ),
         'rate',
       )
     }

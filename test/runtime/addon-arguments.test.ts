@@ -174,10 +174,14 @@ describe('options', () => {
 
   it('of a measurement are refused', async () => {
     for (const threads of [2 ** 32 + 1, 0, 1.5, '1'])
-      expect(await outcome(() => multiplyAddRate('', threads as number, 1))).toBe('INTERNAL')
+      expect(await outcome(() => multiplyAddRate('', 'fp32', threads as number, 1))).toBe('INTERNAL')
     for (const time of [Number.NaN, -1, Number.POSITIVE_INFINITY, '1'])
-      expect(await outcome(() => multiplyAddRate('', 1, time as number))).toBe('INTERNAL')
-    expect(await outcome(() => multiplyAddRate(undefined as unknown as string, 1, 1))).toBe('INTERNAL')
+      expect(await outcome(() => multiplyAddRate('', 'fp32', 1, time as number))).toBe('INTERNAL')
+    expect(await outcome(() => multiplyAddRate(undefined as unknown as string, 'fp32', 1, 1))).toBe(
+      'INTERNAL',
+    )
+    for (const precision of ['fp8', '', 8])
+      expect(await outcome(() => multiplyAddRate('', precision as string, 1, 1))).toBe('INTERNAL')
   })
 })
 

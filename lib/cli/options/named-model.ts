@@ -1,7 +1,7 @@
 // The network, plan and weights of a model named on the command line.
 
 import { closingOnError } from '../../files/closing-on-error.ts'
-import { imagenet } from '../../image/preprocess.ts'
+import { imagenet, inputOf, type Preprocessing } from '../../image/preprocess.ts'
 import type { Network } from '../../model/graph.ts'
 import { lower } from '../../model/lower.ts'
 import { parametersOf } from '../../model/parameters.ts'
@@ -15,6 +15,7 @@ export interface NamedModel {
   readonly network: Network
   readonly plan: Plan
   readonly weights: WeightSource
+  readonly preprocessing: Preprocessing
   /** The checkpoint's file; null if the weights are random. */
   readonly path: string | null
   close(): Promise<void>
@@ -34,15 +35,22 @@ export async function openNamedModel(
   const layers = supportedLayers.find(count => model === `resnet${count}`)
   if (layers !== undefined) {
     const network = resnet({ layers })
-    const { mean, std } = imagenet
+    const preprocessing = imagenetOf(size)
     const { activation } = options
-    const plan = lower(network, { height: size, width: size, mean, std, ...(activation && { activation }) })
-    return { network, plan, weights: initialise(parametersOf(network), 1), path: null, close: async () => {} }
+    const plan = lower(network, { ...inputOf(preprocessing), ...(activation && { activation }) })
+    const weights = initialise(parametersOf(network), 1)
+    return { network, plan, weights, preprocessing, path: null, close: async () => {} }
   }
   return closingOnError(await openModel(model, options), async opened => {
-    const { network, weights, checkpoint, close } = opened
-    return { network, plan: lowerModel(opened), weights, path: checkpoint.path, close }
+    const { network, weights, preprocessing, checkpoint, close } = opened
+    return { network, plan: lowerModel(opened), weights, preprocessing, path: checkpoint.path, close }
   })
+}
+
+/** The preprocessing of most checkpoints, for images of another size. */
+function imagenetOf(size: number): Preprocessing {
+  const shorterSide = Math.round((size * 256) / 224)
+  return { ...imagenet, steps: [{ resize: { shorterSide } }, { crop: { height: size, width: size } }] }
 }
 
 /** The plan of such a model. */
