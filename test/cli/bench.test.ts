@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
+import type { Case } from '../../lib/benchmark/benchmark.ts'
 import type { OpResult } from '../../lib/benchmark/ops.ts'
 import { lower, resnet } from '../../lib/index.ts'
+import { reducedKernels } from '../../lib/runtime/native.ts'
 import { choiceKey } from '../../lib/runtime/tuning/algorithm-cache.ts'
 import { residual } from '../support/command-line.ts'
 
@@ -22,7 +24,7 @@ describe('residual bench', () => {
     expect(code).toBe(0)
     expect(stderr).toMatch(/onnxruntime-node is not available to compare with .*npm install onnxruntime-node/)
     expect(stdout).toMatch(
-      /^resnet50-cifar10 +1 +1 +residual +[\d.]+ \([\d.]+-[\d.]+\) +[\d.]+ +\d+ +\d+ %$/m,
+      /^resnet50-cifar10 +1 +1 +fp32 +residual +[\d.]+ \([\d.]+-[\d.]+\) +[\d.]+ +\d+ +\d+ % +100.0 % +0e\+0$/m,
     )
     expect(stdout).not.toMatch(/^ +onnxruntime/m)
   })
@@ -69,6 +71,40 @@ describe('residual bench', () => {
       }
     expect(onnxRuntimeRestMs.median).toBeLessThan(all.onnxRuntimeMs.median / 2)
     expect(all.ratio.low).toBeLessThanOrEqual(all.ratio.high)
+  })
+
+  it('compares the operations of one and the same quantized network in int8', async () => {
+    const args = ['bench', '--op', '--json', '--precision', 'int8', '--model', 'resnet18', '--size', '32']
+    const { code, stdout } = await residual(packageRoot, [...args, ...shortly])
+    expect(code).toBe(0)
+    const [{ precision, ops }] = JSON.parse(stdout).opCases
+    expect(precision).toBe('int8')
+    const convolutions = (ops as OpResult[]).filter(({ kind }) => kind === 'conv')
+    expect(convolutions).toHaveLength(20)
+    for (const { times } of convolutions) expect(times.onnxRuntimeMs!.low).toBeGreaterThan(0)
+    const conversions = (ops as OpResult[]).filter(({ kind }) => kind === 'convert')
+    for (const { times } of conversions) expect(times).toMatchObject({ onnxRuntimeMs: null, ratio: null })
+  })
+
+  it('tells how often engines agree, in each precision, on images of a folder', async () => {
+    const images = await mkdtemp(join(folder, 'images-'))
+    for (let i = 0; i < 8; i++) {
+      const create = { width: 80, height: 70, channels: 3, background: { r: i * 30, g: 99, b: 200 } } as const
+      await sharp({ create })
+        .png()
+        .toFile(join(images, `${i}.png`))
+    }
+    const args = ['bench', '--json', '--precision', 'bf16,int8', '--images', images, '--samples', '100']
+    const { code, stdout } = await residual(packageRoot, [...args, ...shortly])
+    expect(code).toBe(0)
+    const { cases, kernels } = JSON.parse(stdout)
+    expect(kernels.int8).toBe(reducedKernels().int8)
+    expect(cases.map((one: Case) => [one.precision, one.results.map(({ engine }) => engine)])).toEqual([
+      ['bf16', ['residual', 'residual fp32']],
+      ['int8', ['residual', 'residual fp32', 'onnxruntime']],
+    ])
+    for (const { results } of cases as Case[])
+      for (const { agreement } of results) expect([0, 0.25, 0.5, 0.75, 1]).toContain(agreement) // half of them
   })
 
   it('prints operations as a table, alone if there is nothing to compare with', async () => {
@@ -124,6 +160,8 @@ describe('residual bench', () => {
     [['--seconds', '0'], /number of seconds above 0/],
     [['--seconds', 'NaN'], /number of seconds above 0/],
     [['--starts', '-1'], /whole number of 0 or more/],
+    [['--precision', 'fp32,fp16'], /Expected some of fp32, bf16, int8/],
+    [['--images', 'no-such-folder'], /\[FILE_NOT_FOUND\]/],
     [['--op', '--svg', 'x.svg'], /cannot be used with option '--op'/],
     [['--model', 'resnet99'], /\[MODEL_NOT_FOUND\]/],
     [['--model', 'missing.safetensors'], /\[FILE_NOT_FOUND\]/],
