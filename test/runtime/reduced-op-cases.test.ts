@@ -5,6 +5,7 @@ import { opCases } from '../support/op-cases.ts'
 import {
   calibrated,
   difference,
+  fastEnough,
   isas,
   isasWithBF16,
   isInt8Throughout,
@@ -35,7 +36,7 @@ describe('int8', () => {
       const plan = reducedPlan(full, { precision: 'int8', quantization, bf16: false })
       const expected = await runPlainly(plan, weights, bytes)
       const isExact = isInt8Throughout(plan)
-      for (const [i, isa] of isas.entries()) {
+      for (const [i, isa] of fastEnough(isas, plan, batch).entries()) {
         const options = { isa, threads: threadsOf(i) }
         const { featureMaps, logits } = await runNatively(plan, weights, bytes, options)
         const what = JSON.stringify(options)
@@ -58,7 +59,7 @@ describe.skipIf(isasWithBF16.length === 0)('bf16', () => {
     const plan = reducedPlan(full, { precision: 'bf16' })
     const expected = await runPlainly(plan, weights, bytes)
     const seen = new Map<string, Float32Array>()
-    for (const isa of isasWithBF16) {
+    for (const isa of fastEnough(isasWithBF16, plan, batch)) {
       const one = await runNatively(plan, weights, bytes, { isa, threads: 1 })
       for (const name of ['featureMaps', 'logits'] as const) {
         const error = relativeError(one[name], Float64Array.from(expected[name]))

@@ -1,5 +1,5 @@
 // Plans in fewer bits on every instruction set of this machine, and what they are compared with.
-import { lower, type Network, type Plan } from '../../lib/index.ts'
+import { lower, type Network, type Plan, planCost } from '../../lib/index.ts'
 import type { Shape } from '../../lib/model/plan.ts'
 import type { Quantization, QuantizedValue } from '../../lib/model/quantization.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
@@ -19,6 +19,15 @@ export const isas: readonly string[] = [
 
 /** Those of them with kernels for bf16. */
 export const isasWithBF16 = isas.filter(isa => kernelsOf(isa).bf16 !== null)
+
+// Emulated instructions take a thousand times as long as real ones.
+const mostEmulatedFlops = 2e6
+
+/** Those of some instruction sets that run a plan within seconds. */
+export function fastEnough(sets: readonly string[], plan: Plan, batch: number): readonly string[] {
+  const isSmall = batch * planCost(plan).flops <= mostEmulatedFlops
+  return isSmall ? sets : sets.filter(isa => !isa.endsWith('-emulated'))
+}
 
 function isAvailable(isa: string): boolean {
   try {

@@ -51,7 +51,7 @@ inline __m256i _mm256_set1_epi32(int value) {
   return lanes_of<__m256i>([&](int) { return value; });
 }
 inline __m256i _mm256_set1_epi8(char value) {
-  return _mm256_set1_epi32(0x01010101 * static_cast<uint8_t>(value));
+  return _mm256_set1_epi32(static_cast<int>(0x01010101u * static_cast<uint8_t>(value)));
 }
 inline __m256i _mm256_xor_si256(const __m256i& a, const __m256i& b) {
   return lanes_of<__m256i>([&](int i) { return a.lane[i] ^ b.lane[i]; });
@@ -66,7 +66,7 @@ inline __m512i _mm512_set1_epi32(int value) {
   return lanes_of<__m512i>([&](int) { return value; });
 }
 inline __m512i _mm512_set1_epi8(char value) {
-  return _mm512_set1_epi32(0x01010101 * static_cast<uint8_t>(value));
+  return _mm512_set1_epi32(static_cast<int>(0x01010101u * static_cast<uint8_t>(value)));
 }
 inline __m512i _mm512_xor_si512(const __m512i& a, const __m512i& b) {
   return lanes_of<__m512i>([&](int i) { return a.lane[i] ^ b.lane[i]; });
