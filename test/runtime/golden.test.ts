@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { toNchw } from '../../lib/benchmark/nchw.ts'
 import { networkToOnnx } from '../../lib/export/onnx.ts'
 import { createSession, lower, parametersOf, resnet, trainableCount } from '../../lib/index.ts'
-import { loadNative } from '../../lib/runtime/native.ts'
+import { loadNative, reducedKernels } from '../../lib/runtime/native.ts'
 import {
   type GoldenCase,
   goldenImages,
@@ -55,6 +55,20 @@ describe.each(sets)('whole networks on %s', isa => {
       return row.reduce((a, b) => a + b, 0) / pooled
     })
     expect(relativeError(means, golden.pooled_mean)).toBeLessThan(bound)
+  })
+})
+
+describe.skipIf(reducedKernels().bf16 === null)('whole networks in bf16', () => {
+  it.each(titled)('give logits within 2e-2 of those of PyTorch in float64: %s', async (_, golden) => {
+    const network = goldenNetwork(golden)
+    const plan = lower(network, { height: golden.size, width: golden.width ?? golden.size, ...normalised })
+    await using session = await createSession(plan, goldenWeights(network), {
+      device: 'cpu',
+      precision: 'bf16',
+    })
+    expect(session.device).toMatchObject({ precision: 'bf16' })
+    const { logits } = await session.run(goldenInput(golden))
+    expect(relativeError(logits, golden.logits.flat())).toBeLessThan(2e-2)
   })
 })
 
