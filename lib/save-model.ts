@@ -11,10 +11,10 @@ import { activationKey, architectureKey } from './weights/checkpoint/checkpoint.
 import { recordPath } from './weights/checkpoint/record-path.ts'
 import { type SaveOptions, saveNetwork, saveOptionNames } from './weights/save.ts'
 import {
-  type SaveQuantisedOptions,
-  saveQuantisedNames,
-  saveQuantisedNetwork,
-} from './weights/save-quantised.ts'
+  type SaveQuantizedOptions,
+  saveQuantizedNames,
+  saveQuantizedNetwork,
+} from './weights/save-quantized.ts'
 import type { WeightSource } from './weights/source.ts'
 
 /** The model to save: an {@link OpenModel}, or a network of your own. */
@@ -50,15 +50,15 @@ export async function saveModel(
  *
  * @throws ResidualError CHECKPOINT_MISMATCH for a quantization that is not of this model, and what {@link saveModel} throws
  */
-export async function saveQuantisedModel(
+export async function saveQuantizedModel(
   path: string,
   model: SavedModel,
-  saveOptions: SaveQuantisedOptions,
+  saveOptions: SaveQuantizedOptions,
 ): Promise<void> {
-  checkNames(saveOptions, saveQuantisedNames)
+  checkNames(saveOptions, saveQuantizedNames)
   const { metadata, ...options } = saveOptions
   await save(path, model, true, (network, told) =>
-    saveQuantisedNetwork(path, network, model.weights, { ...options, metadata: { ...metadata, ...told } }),
+    saveQuantizedNetwork(path, network, model.weights, { ...options, metadata: { ...metadata, ...told } }),
   )
 }
 

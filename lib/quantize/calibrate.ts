@@ -6,7 +6,7 @@ import { reducedPlan } from '../model/reduce.ts'
 import type { Observation } from '../runtime/native.ts'
 import { takesWeights } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
-import type { QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
 import { closeError } from './agreement.ts'
 import { correctedBias } from './correct-bias.ts'
 import { equalised } from './equalise.ts'
@@ -119,10 +119,10 @@ async function look(
 async function allRounded(
   { plan, steps }: Workbench,
   folded: ReadonlyMap<string, FoldedWeights>,
-): Promise<Map<string, QuantisedTensor>> {
+): Promise<Map<string, QuantizedTensor>> {
   const ops = plan.ops.filter(takesWeights)
   steps.begin('rounding weights', ops.length)
-  const weights = new Map<string, QuantisedTensor>()
+  const weights = new Map<string, QuantizedTensor>()
   for (const { name } of ops) {
     const { weight, bias } = folded.get(name)!
     weights.set(name, roundWeights(weight, bias.length))
@@ -135,7 +135,7 @@ async function allRounded(
 function withRanges(
   plan: Plan,
   { isEqualised, folded, seen }: Seen,
-  rounded: ReadonlyMap<string, QuantisedTensor>,
+  rounded: ReadonlyMap<string, QuantizedTensor>,
   method: RangeMethod,
 ): Calibrated {
   const seenOf = new Map(plan.ops.map(({ dst }, i) => [dst, seen[i]!]))

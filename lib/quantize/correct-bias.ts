@@ -4,14 +4,14 @@
 // means that were seen. Windows that reach over the image's edge count as if they did not.
 import type { ConvOp, LinearOp } from '../model/ops.ts'
 import type { Observation } from '../runtime/native.ts'
-import type { QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
 import type { FoldedWeights } from './trial.ts'
 
 /** The bias for the rounded weights; `seen` of the value that the operation reads. */
 export function correctedBias(
   op: ConvOp | LinearOp,
   { weight, bias }: FoldedWeights,
-  rounded: QuantisedTensor,
+  rounded: QuantizedTensor,
   seen: Observation,
 ): Float32Array {
   const { pixels, channelSums } = seen

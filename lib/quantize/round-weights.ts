@@ -1,5 +1,5 @@
 // Weights as integers from -127 to 127, with a scale for each output channel.
-import { nearestIntegers, type QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
+import { nearestIntegers, type QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
 
 /** Candidates for a scale: shares of the least that clips nothing, in coarse steps and then in fine ones around the best. */
 const leastShare = 0.7
@@ -9,7 +9,7 @@ const [coarse, fine] = [0.05, 0.01]
  * Rounds `weight`, `[K,...]`, to integers. The largest weights of a channel are clipped where that makes the sum of its squared
  * errors less.
  */
-export function roundWeights(weight: Float32Array, channels: number): QuantisedTensor {
+export function roundWeights(weight: Float32Array, channels: number): QuantizedTensor {
   const { integers, scales } = nearestIntegers(weight, channels)
   const each = weight.length / channels
   for (let k = 0; k < channels; k++) {
@@ -33,10 +33,10 @@ const mostStart = 2 ** 29
  */
 export function roundWithBias(
   weight: Float32Array,
-  { integers, scales }: QuantisedTensor,
+  { integers, scales }: QuantizedTensor,
   bias: Float32Array,
   sourceScale: number,
-): QuantisedTensor {
+): QuantizedTensor {
   const least = bias.map(b => Math.abs(b) / (sourceScale * mostStart))
   if (scales.every((scale, k) => scale >= least[k]!)) return { integers, scales }
   const each = weight.length / bias.length

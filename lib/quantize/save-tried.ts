@@ -3,7 +3,7 @@ import { packageVersion } from '../base/package-version.ts'
 import type { Plan } from '../model/plan.ts'
 import type { Quantization, QuantizationMethod } from '../model/quantization.ts'
 import type { OpenModel } from '../open-model.ts'
-import { saveQuantisedModel } from '../save-model.ts'
+import { saveQuantizedModel } from '../save-model.ts'
 import { takesWeights } from '../weights/op-weights.ts'
 import { foldedSource } from './folded-source.ts'
 import { roundWeights } from './round-weights.ts'
@@ -30,7 +30,7 @@ export async function saveTried(
     architecture: { ...architecture, epsilon: 0 }, // the weights are folded
     weights: foldedSource(plan, weights, source.description),
   }
-  await saveQuantisedModel(path, model, {
+  await saveQuantizedModel(path, model, {
     quantization,
     method: { ...described, biases: 'corrected', residual: packageVersion() },
     biases: correctedBiases(plan, weights, quantization),

@@ -3,7 +3,7 @@ import { elements, inputShape, type Plan } from '../model/plan.ts'
 import { loadNative, type NativeSession, type Observation, translatedLater } from '../runtime/native.ts'
 import { readFolded, takesWeights, type WeightedOp } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
-import type { QuantisedTensor } from '../weights/tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
 
 /** One operation's weights, `[K,...]`, and bias, `[K]`, with the batch norm folded in. */
 export interface FoldedWeights {
@@ -13,7 +13,7 @@ export interface FoldedWeights {
 
 /** The same, and rounded where the network is tried in int8. */
 export interface TriedWeights extends FoldedWeights {
-  readonly rounded?: QuantisedTensor
+  readonly rounded?: QuantizedTensor
   /** The bias that goes with the rounded weights. */
   readonly roundedBias?: Float32Array
 }

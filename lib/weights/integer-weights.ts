@@ -1,8 +1,8 @@
 // The weights of an operation in int8 as it is computed: those of its file, or float ones rounded as when they are loaded.
 import type { Plan } from '../model/plan.ts'
-import { type QuantisedWeights, readFolded, readQuantised, type WeightedOp } from './op-weights.ts'
+import { type QuantizedWeights, readFolded, readQuantized, type WeightedOp } from './op-weights.ts'
 import type { WeightSource } from './source.ts'
-import { nearestIntegers } from './tensors/quantised-tensor.ts'
+import { nearestIntegers } from './tensors/quantized-tensor.ts'
 
 /** The largest integer that a sum may begin with: what a bias comes to. */
 export const mostBias = 2 ** 30
@@ -12,15 +12,15 @@ export const mostBias = 2 ** 30
  * {@link mostBias} have a larger scale.
  *
  * @param srcScale of the values that they are multiplied by
- * @throws ResidualError what {@link readFolded} and {@link readQuantised} throw
+ * @throws ResidualError what {@link readFolded} and {@link readQuantized} throw
  */
 export async function integerWeights(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
   srcScale: number,
-): Promise<QuantisedWeights> {
-  const stored = await readQuantised(plan, op, source)
+): Promise<QuantizedWeights> {
+  const stored = await readQuantized(plan, op, source)
   const { integers, scale, bias } = stored ?? rounded(await readFolded(plan, op, source))
   const perChannel = integers.length / bias.length
   for (const [k, value] of bias.entries()) {
@@ -39,7 +39,7 @@ function rounded({
 }: {
   readonly weight: Float32Array
   readonly bias: Float32Array
-}): QuantisedWeights {
+}): QuantizedWeights {
   const { integers, scales } = nearestIntegers(weight, bias.length)
   return { integers, scale: Float64Array.from(scales), bias }
 }

@@ -40,7 +40,7 @@ export interface OpWeights extends ChannelFactors {
 }
 
 /** One operation's weights as integers: those of an output channel stand for that many times its scale. */
-export interface QuantisedWeights extends ChannelFactors {
+export interface QuantizedWeights extends ChannelFactors {
   /** {@link weightShape}, from -127 to 127. */
   readonly integers: Int8Array
 }
@@ -71,8 +71,8 @@ export async function readOpWeights(
     stored: undefined,
     read: into => readWeight(plan, op, source, into),
   }
-  const quantised = stored ? undefined : await readQuantised(plan, op, source)
-  if (quantised) return staged(quantised, staging.take(quantised.integers.length, op.name))
+  const quantized = stored ? undefined : await readQuantized(plan, op, source)
+  if (quantized) return staged(quantized, staging.take(quantized.integers.length, op.name))
   const weights = stored
     ? await checkedInPlace(name, source, stored, product(shape))
     : await readStaged(
@@ -87,7 +87,7 @@ export async function readOpWeights(
 }
 
 /** Integers as the addon takes them, in `memory` of as many bytes. */
-function staged({ integers, ...factors }: QuantisedWeights, memory: Uint8Array<ArrayBuffer>): OpWeights {
+function staged({ integers, ...factors }: QuantizedWeights, memory: Uint8Array<ArrayBuffer>): OpWeights {
   memory.set(new Uint8Array(integers.buffer, integers.byteOffset, integers.length))
   return { stored: memory, type: 'I8', layout: 'KCRS', ...factors }
 }
@@ -98,11 +98,11 @@ function staged({ integers, ...factors }: QuantisedWeights, memory: Uint8Array<A
  *
  * @throws ResidualError what {@link readOpWeights} throws
  */
-export async function readQuantised(
+export async function readQuantized(
   plan: Plan,
   op: WeightedOp,
   source: WeightSource,
-): Promise<QuantisedWeights | undefined> {
+): Promise<QuantizedWeights | undefined> {
   const [name, { file, locate: find } = {}] = [weightName(op), storedOf(source)]
   const found = name === null ? undefined : find?.(name)
   const tensor = found && (await file?.readIntegers?.(found.name))

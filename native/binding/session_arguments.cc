@@ -149,14 +149,14 @@ GivenWeights read_weights(const Napi::CallbackInfo& info, const core::Plan& plan
   if (layout != "KCRS" && layout != "RSCK") internal("The layout", of, " is unknown.");
   const auto type = core::stored_type(string(info[3], {"The type" + of}));
   if (!type) internal("The type", of, " is unknown.");
-  const bool is_quantised = *type == core::StoredType::kI8;
-  if (is_quantised && layout != "KCRS") internal("The integers", of, " must be laid out as KCRS.");
+  const bool is_quantized = *type == core::StoredType::kI8;
+  if (is_quantized && layout != "KCRS") internal("The integers", of, " must be laid out as KCRS.");
   given.type = *type;
   read_place(info[1], given.shape.count() * core::bytes_of(*type), target.name, given);
   given.place.layout = layout == "RSCK" ? core::WeightLayout::kRSCK : core::WeightLayout::kKCRS;
   given.scale = per_channel<double>(info[4], napi_float64_array, given.shape.outputs, target.name, "factor");
   given.bias = per_channel<float>(info[5], napi_float32_array, given.shape.outputs, target.name, "bias");
-  for (size_t k = 0; is_quantised && k < given.shape.outputs; k++)
+  for (size_t k = 0; is_quantized && k < given.shape.outputs; k++)
     if (given.scale[k] == 0) internal("The factor of channel ", std::to_string(k), of, " is 0.");
   return given;
 }

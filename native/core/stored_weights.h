@@ -44,7 +44,7 @@ class StoredWeights {
   WeightLayout layout() const { return place_.layout; }
 
   // Whether they are integers: those of channel `k` stand for that many times `scale(k)`.
-  bool is_quantised() const { return type_ == StoredType::kI8; }
+  bool is_quantized() const { return type_ == StoredType::kI8; }
   double scale(size_t k) const { return scale_[k]; }
 
   // The numbers [begin, begin + size) of each of `count` output channels from `first` on, of [K][C*R*S], to
@@ -55,7 +55,7 @@ class StoredWeights {
   // one tap, to `to`, [count][K].
   void fold_inputs(float* to, size_t tap, size_t first, size_t count);
 
-  // Of quantised ones, which are always KCRS: the integers of `count` output channels from `first` on as they
+  // Of quantized ones, which are always KCRS: the integers of `count` output channels from `first` on as they
   // are, to `to`, [count][C*R*S].
   void integers(int8_t* to, size_t first, size_t count);
 

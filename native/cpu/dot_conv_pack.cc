@@ -83,7 +83,7 @@ void DotConv::pack_bf16(const Strip& strip, core::StoredWeights& weights, const 
 void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias) {
   const size_t size = weights.shape().inputs * weights.shape().taps;
   // The normalisation that goes into an image's weights makes others of them.
-  const bool as_stored = weights.is_quantised() && !numbers_.bytes.mean;
+  const bool as_stored = weights.is_quantized() && !numbers_.bytes.mean;
   std::vector<float> folded(size);
   std::vector<int8_t> integers(kPanelColumns * size);
   each_part(strip, [&](int k, int count) {

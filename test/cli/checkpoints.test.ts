@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
 import { openModel, writeSafetensors } from '../../lib/index.ts'
 import { lowerModel } from '../../lib/open-model.ts'
-import { saveQuantisedModel } from '../../lib/save-model.ts'
+import { saveQuantizedModel } from '../../lib/save-model.ts'
 import { residual as runResidual } from '../support/command-line.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { quantizationOf } from '../support/quantizations.ts'
@@ -108,7 +108,7 @@ describe('a quantized model', () => {
   const make = async () => {
     await using model = await openModel('resnet50-cifar10')
     const quantization = quantizationOf(lowerModel(model), { fc: 'bf16', 'layer1.0.conv1': 'fp32' })
-    await saveQuantisedModel(join(folder, file), model, { quantization, method: { samples: 256 } })
+    await saveQuantizedModel(join(folder, file), model, { quantization, method: { samples: 256 } })
   }
 
   it('is inspected, converted to floats, and its plan printed as it is run', async () => {

@@ -9,7 +9,7 @@ import { packageRoot } from '../../lib/base/package-root.ts'
 import { toNchw } from '../../lib/benchmark/nchw.ts'
 import { createSession, load, lower, networkToOnnx, planToOnnx, resnet } from '../../lib/index.ts'
 import { reducedPlan } from '../../lib/model/reduce.ts'
-import { saveQuantisedModel } from '../../lib/save-model.ts'
+import { saveQuantizedModel } from '../../lib/save-model.ts'
 import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
 import { rangesFor } from '../support/quantized.ts'
@@ -105,7 +105,7 @@ describe('residual export', () => {
     const model = join(folder, 'quantized.safetensors')
     const steps = [{ crop: { height: 64, width: 64 } }]
     const preprocessing = { steps, mean, std, interpolation: 'bilinear' } as const
-    await saveQuantisedModel(model, { architecture: options, weights, preprocessing }, { quantization })
+    await saveQuantizedModel(model, { architecture: options, weights, preprocessing }, { quantization })
     const [int8, fp32] = ['int8', 'fp32'].map(name => join(folder, `quantized-${name}.onnx`)) as [
       string,
       string,

@@ -1,6 +1,6 @@
 // Reads everything in an opened checkpoint, including the way the addon would.
 import type { Checkpoint } from '../../lib/weights/checkpoint/checkpoint.ts'
-import { scaleIntegers } from '../../lib/weights/tensors/quantised-tensor.ts'
+import { scaleIntegers } from '../../lib/weights/tensors/quantized-tensor.ts'
 import { storedBytes, toFloat32 } from '../../lib/weights/tensors/stored-type.ts'
 
 /** `bytes` are the whole file. Throws the first problem with a code once all tensors were read, any other at once. */
@@ -29,11 +29,11 @@ async function compare(
   values: Float32Array,
   bytes: Uint8Array,
 ): Promise<void> {
-  const quantised = await file.readIntegers?.(tensor)
-  if (quantised) {
+  const quantized = await file.readIntegers?.(tensor)
+  if (quantized) {
     const scaled = new Float32Array(values.length)
-    scaleIntegers(quantised, scaled)
-    const isOut = quantised.integers.includes(-128) || quantised.integers.length !== values.length
+    scaleIntegers(quantized, scaled)
+    const isOut = quantized.integers.includes(-128) || quantized.integers.length !== values.length
     if (isOut || scaled.some((value, i) => !Object.is(value, values[i])))
       throw new Error(`'${tensor}' is not what its integers stand for`)
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { chooseRange, rangeMethods, squaredError } from '../../lib/quantize/ranges.ts'
 import { roundWeights, roundWithBias } from '../../lib/quantize/round-weights.ts'
-import { nearestIntegers, scaleIntegers } from '../../lib/weights/tensors/quantised-tensor.ts'
+import { nearestIntegers, scaleIntegers } from '../../lib/weights/tensors/quantized-tensor.ts'
 import { seeded } from '../support/files.ts'
 
 /** The histogram of a density of magnitudes up to `largest`. */

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openModel } from '../../lib/index.ts'
 import { lowerModel } from '../../lib/open-model.ts'
-import { saveQuantisedModel } from '../../lib/save-model.ts'
+import { saveQuantizedModel } from '../../lib/save-model.ts'
 import type { RunningServer } from '../../lib/server/index.ts'
 import { seeded, temporaryFolder } from '../support/files.ts'
 import { quantizationOf } from '../support/quantizations.ts'
@@ -21,7 +21,7 @@ describe('a server of a quantized model', () => {
   let normalised: Float32Array // [1,3,H,W]
   beforeAll(async () => {
     await using model = await openModel('resnet50-cifar10')
-    await saveQuantisedModel(path, model, { quantization: quantizationOf(lowerModel(model)) })
+    await saveQuantizedModel(path, model, { quantization: quantizationOf(lowerModel(model)) })
     const { mean, std } = model.preprocessing
     const plane = imageBytes / 3
     normalised = Float32Array.from({ length: imageBytes }, (_, i) => {

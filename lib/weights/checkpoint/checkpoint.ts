@@ -1,6 +1,6 @@
 // The common interface of checkpoints: named tensors, read one at a time, whatever the file format.
 
-import type { QuantisedTensor } from '../tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../tensors/quantized-tensor.ts'
 import type { StoredTensor } from './stored-tensor.ts'
 
 /** A file's description of one tensor. */
@@ -48,7 +48,7 @@ export interface Checkpoint {
    * @throws ResidualError TENSOR_NOT_FOUND, OUT_OF_MEMORY, FILE_NOT_FOUND if reading fails, CHECKPOINT_INVALID for scales that are
    *   not positive, integers of -128, or a file that has changed since it was opened
    */
-  readIntegers?(name: string): Promise<QuantisedTensor | undefined>
+  readIntegers?(name: string): Promise<QuantizedTensor | undefined>
 
   /**
    * Several small tensors, as {@link read} returns them, in fewer reads. It need not check whether the file has changed: see

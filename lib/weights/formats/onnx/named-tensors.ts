@@ -2,7 +2,7 @@
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
-import type { QuantisedTensor } from '../../tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../../tensors/quantized-tensor.ts'
 import type { ConvNorm, Norm } from './conv-norm.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
@@ -15,7 +15,7 @@ export interface NamedTensor extends CheckpointTensor {
   /** Present if `load` only reads. */
   readonly stored?: StoredTensor | undefined
   /** Present if the tensor is quantized. */
-  readonly integers?: () => Promise<QuantisedTensor>
+  readonly integers?: () => Promise<QuantizedTensor>
 }
 
 /** @throws ResidualError CHECKPOINT_INVALID if batch norms differ in epsilon: a network has only one */

@@ -3,7 +3,7 @@ import { activationKey, architectureKey, type Checkpoint } from '../../checkpoin
 import { type ByteSource, openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { tensorNotFound } from '../../source.ts'
-import type { QuantisedTensor } from '../../tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../../tensors/quantized-tensor.ts'
 import { OnnxGraph } from './graph.ts'
 import { parseModel } from './model.ts'
 import { type NamedTensor, namedTensors } from './named-tensors.ts'
@@ -85,7 +85,7 @@ class OnnxCheckpoint implements Checkpoint {
     return await tensor.load(into)
   }
 
-  async readIntegers(name: string): Promise<QuantisedTensor | undefined> {
+  async readIntegers(name: string): Promise<QuantizedTensor | undefined> {
     const tensor = this.tensors.get(name)
     if (!tensor) throw tensorNotFound(name, this.path)
     return await tensor.integers?.()

@@ -2,7 +2,7 @@
 // operations compute with them.
 import { foldBatchNorm, scaleChannels } from '../../fold.ts'
 import { allocateIntegers } from '../../tensors/float-tensor.ts'
-import { checkScales, type QuantisedTensor, scaleIntegers } from '../../tensors/quantised-tensor.ts'
+import { checkScales, type QuantizedTensor, scaleIntegers } from '../../tensors/quantized-tensor.ts'
 import type { ConvNorm } from './conv-norm.ts'
 import { readNumbers, readQuantized, readScales } from './dequantized.ts'
 import type { NamedTensor } from './named-tensors.ts'
@@ -87,7 +87,7 @@ function integersOf(of: Weight, wire: Wire): NamedTensor {
 async function readSymmetric(
   { weight, shape, channelsFirst, factors }: Weight,
   wire: Wire,
-): Promise<QuantisedTensor> {
+): Promise<QuantizedTensor> {
   const [stored, { scale, zeroPoint }] = [await readQuantized(wire, weight), await readScales(wire, weight)]
   const own = channelsFirst ? turned(stored, new Int16Array(stored.length), shape) : stored
   const [channels, multiples] = [shape[0]!, await factors?.()]

@@ -10,10 +10,10 @@ import { allocateFloats, allocateIntegers, checkFinite } from '../../tensors/flo
 import {
   checkIntegers,
   checkScales,
-  type QuantisedTensor,
+  type QuantizedTensor,
   scaleIntegers,
   scaleName,
-} from '../../tensors/quantised-tensor.ts'
+} from '../../tensors/quantized-tensor.ts'
 import { type FloatType, isFloatType, toFloat32 } from '../../tensors/stored-type.ts'
 import { type Header, invalid, maxHeaderBytes, parseHeader, type TensorInfo } from './header.ts'
 
@@ -95,9 +95,9 @@ export class Safetensors implements Checkpoint {
   async read(name: string, into?: Float32Array): Promise<Float32Array> {
     const info = this.info(name)
     const result = allocateFloats(name, info.length, this.path, into)
-    const quantised = await this.readIntegers(name)
-    if (quantised) {
-      scaleIntegers(quantised, result)
+    const quantized = await this.readIntegers(name)
+    if (quantized) {
+      scaleIntegers(quantized, result)
       return checkFinite(name, result, this.path)
     }
     const type = this.floatType(name)
@@ -106,7 +106,7 @@ export class Safetensors implements Checkpoint {
     return checkFinite(name, result, this.path)
   }
 
-  async readIntegers(name: string): Promise<QuantisedTensor | undefined> {
+  async readIntegers(name: string): Promise<QuantizedTensor | undefined> {
     const info = this.info(name)
     if (!this.#scales.has(name)) return undefined
     const integers = allocateIntegers(name, info.length, this.path)

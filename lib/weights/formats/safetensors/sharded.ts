@@ -5,7 +5,7 @@ import { invalidCheckpoint } from '../../checkpoint/checkpoint-error.ts'
 import { openCheckpointFile } from '../../checkpoint/checkpoint-file.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import { tensorNotFound } from '../../source.ts'
-import type { QuantisedTensor } from '../../tensors/quantised-tensor.ts'
+import type { QuantizedTensor } from '../../tensors/quantized-tensor.ts'
 import { siblingFile } from '../sibling-file.ts'
 import { maxHeaderBytes, type TensorInfo } from './header.ts'
 import { openSafetensors, type Safetensors } from './open-safetensors.ts'
@@ -124,7 +124,7 @@ class ShardedSafetensors implements Checkpoint {
     return this.#shardOf.get(name)?.stored(name)
   }
 
-  async readIntegers(name: string): Promise<QuantisedTensor | undefined> {
+  async readIntegers(name: string): Promise<QuantizedTensor | undefined> {
     return this.#shard(name).readIntegers(name)
   }
 

@@ -20,26 +20,26 @@ import {
 import { takesWeights, type WeightedOp } from './op-weights.ts'
 import { foldedOp, foldingPlan, LastRead } from './save.ts'
 import type { WeightSource } from './source.ts'
-import { nearestIntegers, type QuantisedTensor, scaleName } from './tensors/quantised-tensor.ts'
+import { nearestIntegers, type QuantizedTensor, scaleName } from './tensors/quantized-tensor.ts'
 
-export interface SaveQuantisedOptions extends Pick<WriteOptions, 'metadata' | 'signal'> {
+export interface SaveQuantizedOptions extends Pick<WriteOptions, 'metadata' | 'signal'> {
   readonly quantization: Quantization
   /** What else the file is to say of the quantization. */
   readonly method?: QuantizationMethod
   /** By operation: the bias to write instead of the one that folding gives. */
   readonly biases?: ReadonlyMap<string, Float32Array>
   /** The integers for an operation's folded weights, `[K,...]`, by its name; the nearest ones unless given. */
-  readonly integersOf?: (op: string, weight: Float32Array, channels: number) => QuantisedTensor
+  readonly integersOf?: (op: string, weight: Float32Array, channels: number) => QuantizedTensor
 }
 
-export const saveQuantisedNames = {
+export const saveQuantizedNames = {
   metadata: true,
   signal: true,
   quantization: true,
   method: true,
   biases: true,
   integersOf: true,
-} as const satisfies Names<SaveQuantisedOptions>
+} as const satisfies Names<SaveQuantizedOptions>
 
 /**
  * Writes a network as {@link saveNetwork} does folded, but the weights of operations in int8 as integers, `NAME.weight`, with a
@@ -49,13 +49,13 @@ export const saveQuantisedNames = {
  * @throws ResidualError CHECKPOINT_MISMATCH for a quantization that is not of this network, or whatever reading the weights or
  *   {@link writeSafetensors} throws
  */
-export async function saveQuantisedNetwork(
+export async function saveQuantizedNetwork(
   path: string,
   network: Network,
   weights: WeightSource,
-  options: SaveQuantisedOptions,
+  options: SaveQuantizedOptions,
 ): Promise<void> {
-  checkNames(options, saveQuantisedNames)
+  checkNames(options, saveQuantizedNames)
   const { quantization, method, biases, integersOf, metadata, signal } = options
   const [plan, last, lastRounded] = [foldingPlan(network), new LastRead(), new LastRead()]
   const choices = new ReducedValues(plan, { precision: 'int8', quantization, bf16: true })

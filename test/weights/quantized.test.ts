@@ -21,11 +21,11 @@ import {
 import type { Plan } from '../../lib/model/plan.ts'
 import { quantizationKey } from '../../lib/model/quantization.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
-import { saveQuantisedModel } from '../../lib/save-model.ts'
-import { readFolded, readQuantised, takesWeights, weightShape } from '../../lib/weights/op-weights.ts'
-import { saveQuantisedNetwork } from '../../lib/weights/save-quantised.ts'
+import { saveQuantizedModel } from '../../lib/save-model.ts'
+import { readFolded, readQuantized, takesWeights, weightShape } from '../../lib/weights/op-weights.ts'
+import { saveQuantizedNetwork } from '../../lib/weights/save-quantized.ts'
 import { keepStored } from '../../lib/weights/stored-source.ts'
-import { nearestIntegers } from '../../lib/weights/tensors/quantised-tensor.ts'
+import { nearestIntegers } from '../../lib/weights/tensors/quantized-tensor.ts'
 import { safetensors, seeded, temporaryFolder } from '../support/files.ts'
 import { goldenImages, goldenWeights } from '../support/golden.ts'
 import { quantizationOf } from '../support/quantizations.ts'
@@ -48,7 +48,7 @@ const kept = { fc: 'bf16' } as const
 async function savedTiny(name = 'tiny.safetensors'): Promise<string> {
   const path = pathOf(name)
   const quantization = quantizationOf(tinyPlan, kept)
-  await saveQuantisedNetwork(path, tinyNetwork, tinyWeights, { quantization, method: { samples: 3 } })
+  await saveQuantizedNetwork(path, tinyNetwork, tinyWeights, { quantization, method: { samples: 3 } })
   return path
 }
 
@@ -112,7 +112,7 @@ describe('a quantized file', () => {
     const [path, quantization] = [pathOf('own.safetensors'), quantizationOf(tinyPlan)]
     const biases = new Map([['block.conv2', new Float32Array(8).fill(7)]])
     const asked: string[] = []
-    await saveQuantisedNetwork(path, tinyNetwork, tinyWeights, {
+    await saveQuantizedNetwork(path, tinyNetwork, tinyWeights, {
       quantization,
       biases,
       integersOf: (op, weight, channels) => {
@@ -129,13 +129,13 @@ describe('a quantized file', () => {
     expect(new Set(await file.read('block.conv2.bias'))).toEqual(new Set([7]))
     const wrong = { ...quantization, kept: { other: 'fp32' } } as const
     await expect(
-      saveQuantisedNetwork(path, tinyNetwork, tinyWeights, { quantization: wrong }),
+      saveQuantizedNetwork(path, tinyNetwork, tinyWeights, { quantization: wrong }),
     ).rejects.toMatchObject({ code: 'CHECKPOINT_MISMATCH' })
     const long = {
       quantization,
       integersOf: () => ({ integers: new Int8Array(1), scales: new Float32Array(1) }),
     }
-    await expect(saveQuantisedNetwork(path, tinyNetwork, tinyWeights, long)).rejects.toThrow(RangeError)
+    await expect(saveQuantizedNetwork(path, tinyNetwork, tinyWeights, long)).rejects.toThrow(RangeError)
   })
 
   it('has scales with which sums can start at the bias', async () => {
@@ -144,7 +144,7 @@ describe('a quantized file', () => {
     const bias = new Float32Array(8).fill(1)
     bias[3] = -3e9
     const biases = new Map([['block.conv2', bias]])
-    await saveQuantisedNetwork(path, tinyNetwork, tinyWeights, { quantization, biases })
+    await saveQuantizedNetwork(path, tinyNetwork, tinyWeights, { quantization, biases })
     await using file = await openSafetensors(path)
     const { scales } = (await file.readIntegers('block.conv2.weight'))!
     const { scale } = quantization.values['block.conv1']!
@@ -191,7 +191,7 @@ describe('a quantized model', () => {
     const plan = lower(network, { height: 64, width: 64, ...unit })
     const quantization = quantizationOf(plan)
     const weights = goldenWeights(network)
-    await saveQuantisedModel(path, { architecture, weights, activation: 'softmax' }, { quantization })
+    await saveQuantizedModel(path, { architecture, weights, activation: 'softmax' }, { quantization })
 
     await using model = await openModel(path)
     expect(model.architecture).toMatchObject(architecture)
@@ -220,7 +220,7 @@ describe('a quantized model', () => {
     for (const op of own.ops)
       if (takesWeights(op) && op.name !== own.ops[1]!.name) {
         const [integers, { weight, bias }] = [
-          (await readQuantised(own, op, model.weights))!,
+          (await readQuantized(own, op, model.weights))!,
           await readFolded(own, op, model.weights),
         ]
         const each = weight.length / weightShape(own, op)[0]!
@@ -232,7 +232,7 @@ describe('a quantized model', () => {
         expect([q.length, worst < 1e-7]).toEqual([weight.length, true])
         expect(integers.bias).toEqual(bias)
       }
-    expect(await readQuantised(own, own.ops[1] as never, model.weights)).toBeUndefined()
+    expect(await readQuantized(own, own.ops[1] as never, model.weights)).toBeUndefined()
   })
 
   it('is written as floats by saveModel, without its quantization', async () => {
@@ -240,7 +240,7 @@ describe('a quantized model', () => {
     const network = resnet(architecture)
     const plan = lower(network, { height: 64, width: 64, mean: [0, 0, 0], std: [1, 1, 1] })
     const [path, out] = [pathOf('q.safetensors'), pathOf('floats.safetensors')]
-    await saveQuantisedModel(
+    await saveQuantizedModel(
       path,
       { architecture, weights: goldenWeights(network) },
       { quantization: quantizationOf(plan) },

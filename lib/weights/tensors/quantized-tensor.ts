@@ -1,7 +1,7 @@
 // Tensors of 8-bit integers: those of each channel, along the first dimension, stand for that many times the channel's scale.
 import { ResidualError } from '../../errors.ts'
 
-export interface QuantisedTensor {
+export interface QuantizedTensor {
   /** Row-major, from -127 to 127. */
   readonly integers: Int8Array
   /** One per channel, positive. */
@@ -40,7 +40,7 @@ export function checkIntegers(name: string, integers: Int8Array, path: string): 
 const invalid = (problem: string) => new ResidualError('CHECKPOINT_INVALID', `${problem}.`)
 
 /** Writes the numbers that the integers stand for, rounded to float32, to `target`, which is as long. */
-export function scaleIntegers({ integers, scales }: QuantisedTensor, target: Float32Array): void {
+export function scaleIntegers({ integers, scales }: QuantizedTensor, target: Float32Array): void {
   const perChannel = integers.length / scales.length
   let i = 0
   for (const scale of scales) for (const end = i + perChannel; i < end; i++) target[i] = integers[i]! * scale
@@ -54,7 +54,7 @@ export function nearestIntegers(
   weight: Float32Array,
   channels: number,
   leastScales?: readonly number[],
-): QuantisedTensor {
+): QuantizedTensor {
   const [integers, scales] = [new Int8Array(weight.length), new Float32Array(channels)]
   const perChannel = weight.length / channels
   for (let k = 0; k < channels; k++) {
