@@ -78,7 +78,9 @@ export async function opBenchmark(
   const theirRounds = peer && (await peer.rounds()).map(events => nodeTimes(onnxOps!.plan, events))
   const ops = plan.ops.map((op, i): OpResult => {
     const ours = ourRounds.map(round => round[i]!)
-    const theirs = onnxOps?.plan.ops.findIndex(({ name }) => name === op.name) ?? -1
+    // onnxruntime converts within other nodes.
+    const theirs =
+      op.kind === 'convert' ? -1 : (onnxOps?.plan.ops.findIndex(({ name }) => name === op.name) ?? -1)
     return {
       name: op.name,
       kind: op.kind,
