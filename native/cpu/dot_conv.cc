@@ -11,7 +11,8 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTasksPerThread = 4;
-constexpr double kMostWeight = 127;  // of int8; -128 would make a sum of s8 products too large
+constexpr size_t kManyWeights = size_t(1) << 20;  // bytes: half of a second-level cache
+constexpr double kMostWeight = 127;               // of int8; -128 would make a sum of s8 products too large
 
 int number_bytes(const core::Value& value) { return static_cast<int>(core::row_of(value.precision).bytes); }
 
@@ -122,7 +123,7 @@ DotOutput DotConv::output(void* dst, const void* residual) const {
 void DotConv::run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
                   Workspace& workspace) const {
   const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
-  const int chunks = rows_.chunks(batch, wanted);
+  const int chunks = rows_.chunks(batch, wanted, pool.threads(), weight_.bytes() >= kManyWeights);
   const int splits = std::min(divide_up(wanted, chunks), divide_up(strips_.front().panels(), 2));
   const DotOutput output = this->output(dst, residual);
   pool.run(chunks * splits, [&](int index, int worker) {

@@ -9,6 +9,7 @@ namespace {
 // Of a chunk's copied rows: they stay in a second-level cache together with the weights of a few panels.
 constexpr size_t kScratchBytes = size_t(256) << 10;
 constexpr int kMostPixels = 512;  // of a chunk; more share what is read of the weights
+constexpr int kMostImages = 16;   // of a chunk
 constexpr int kLeastPixels = 64;  // fewer leave tiles empty
 
 constexpr size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -53,6 +54,8 @@ DotRows::DotRows(const ConvGeometry& geometry, const DotKernels& kernels, int nu
     most_rows_ = std::max<int>(kScratchBytes / row - (g_.kernel - 1) / g_.stride, 1);
   }
   if (!by_pixels()) most_rows_ = std::min(most_rows_, g_.dst.height);
+  if (mode_ == Mode::kPlanes && most_rows_ == g_.dst.height)
+    most_images_ = std::clamp(static_cast<int>(kScratchBytes / planes_bytes()), 1, kMostImages);
 }
 
 DotRows::Place DotRows::place(int row, int column, int channel) const {
@@ -60,15 +63,17 @@ DotRows::Place DotRows::place(int row, int column, int channel) const {
   return {row / together_, (column * together_ + row % together_) * kFewChannels + channel};
 }
 
-int DotRows::chunks(int batch, int workers) const {
+int DotRows::chunks(int batch, int wanted, int threads, bool shared_weights) const {
   const int pixels = g_.dst.height * g_.dst.width;
   if (by_pixels()) {
     const int count = divide_up(batch * pixels, most_rows_);
-    return std::max(count, std::min(divide_up(count, workers) * workers, batch * pixels / kLeastPixels));
+    return std::max(count, std::min(divide_up(count, wanted) * wanted, batch * pixels / kLeastPixels));
   }
+  if (shared_weights && most_images_ > 1)
+    return std::max(divide_up(batch, most_images_), std::min(threads, batch));
   int bands = divide_up(g_.dst.height, most_rows_);
   const int most = std::max(bands, std::min(g_.dst.height, pixels / kLeastPixels));
-  while (batch * bands < workers && bands < most) bands++;
+  while (batch * bands < wanted && bands < most) bands++;
   return batch * bands;
 }
 
@@ -76,21 +81,25 @@ DotChunk DotRows::chunk(int index, int count, int batch) const {
   if (by_pixels()) {
     const int pixels = batch * g_.dst.height * g_.dst.width, blocks = divide_up(pixels, block_rows_);
     const auto begin = [&](int i) { return std::min(part_begin(blocks, count, i) * block_rows_, pixels); };
-    return {0, {begin(index), begin(index + 1)}};
+    return {{0, 0}, {begin(index), begin(index + 1)}};
   }
-  const int bands = count / batch, band = index % bands;
-  return {index / bands,
+  if (count < batch)
+    return {{part_begin(batch, count, index), part_begin(batch, count, index + 1)}, {0, g_.dst.height}};
+  const int bands = count / batch, band = index % bands, image = index / bands;
+  return {{image, image + 1},
           {part_begin(g_.dst.height, bands, band), part_begin(g_.dst.height, bands, band + 1)}};
 }
 
 // Of a chunk.
 int DotRows::most_blocks() const {
   if (by_pixels()) return most_rows_ / block_rows_ + 1;
-  if (mode_ == Mode::kPlanes) return divide_up(band_pixels(most_rows_), block_rows_);
+  if (mode_ == Mode::kPlanes) return most_images_ * divide_up(band_pixels(most_rows_), block_rows_);
   return most_rows_ * divide_up(g_.dst.width, block_rows_);
 }
 
-int DotRows::most_runs() const { return most_blocks() + (mode_ == Mode::kPlanes ? most_rows_ : 0); }
+int DotRows::most_runs() const {
+  return most_blocks() + (mode_ == Mode::kPlanes ? most_images_ * most_rows_ : 0);
+}
 
 size_t DotRows::plane_bytes() const {
   const int rows = most_rows_ + (g_.kernel - 1) / g_.stride;
@@ -110,7 +119,7 @@ size_t DotRows::rows_bytes() const {
     case Mode::kGathered:
       return (size_t(most_rows_) + block_rows_) * pixel_bytes_;
     case Mode::kPlanes:
-      return size_t(g_.stride) * g_.stride * plane_bytes();
+      return most_images_ * planes_bytes();
     case Mode::kKernelRows:
       break;
   }
@@ -134,17 +143,23 @@ DotChunkRows DotRows::arrange(const std::byte* src, const DotChunk& chunk, int b
                               std::byte* scratch) const {
   const Scratch to = parts_of(scratch);
   DotChunkRows result = {to.blocks, 0, to.runs, pixel_bytes_, to.taps};
-  const std::byte* const image = src + chunk.image * g_.src.elements() * number_bytes_;
-  if (by_pixels())
+  if (by_pixels()) {
     arrange_pixels(src, chunk.extent, to, result);
-  else if (mode_ == Mode::kPlanes)
-    arrange_planes(image, chunk.extent, to, result);
-  else
-    arrange_kernel_rows(image, chunk.extent, to, result);
-  const size_t pixels = size_t(chunk.image) * g_.dst.height * g_.dst.width;
-  if (pixels == 0) return result;
-  const DotBlock& last = to.blocks[result.block_count - 1];
-  for (int i = 0; i < last.first_run + last.runs; i++) to.runs[i].pixel += pixels;
+    return result;
+  }
+  for (int n = chunk.images.begin, runs = 0; n < chunk.images.end; n++) {
+    const std::byte* const image = src + n * g_.src.elements() * number_bytes_;
+    const int first = runs;
+    if (mode_ == Mode::kPlanes) {
+      Scratch own = to;
+      own.rows += (n - chunk.images.begin) * planes_bytes();
+      runs = arrange_planes(image, chunk.extent, own, first, result);
+    } else {
+      arrange_kernel_rows(image, chunk.extent, to, result);  // of one image
+      runs = result.block_count;
+    }
+    for (int i = first; i < runs; i++) to.runs[i].pixel += size_t(n) * g_.dst.height * g_.dst.width;
+  }
   return result;
 }
 
@@ -185,9 +200,9 @@ void DotRows::gather(std::byte* to, const std::byte* src, Range pixels) const {
 }
 
 // One plane for each remainder of a position by the stride: in it, neighbouring output pixels read
-// neighbours.
-void DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& to,
-                             DotChunkRows& result) const {
+// neighbours. Returns how many runs there are then; the taps are the same for all images.
+int DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& to, int runs,
+                            DotChunkRows& result) const {
   const int stride = g_.stride, used = std::min(stride, g_.kernel);
   for (int r = 0; r < used; r++)
     for (int s = 0; s < used; s++) {
@@ -201,7 +216,7 @@ void DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& 
     for (int s = 0; s < g_.kernel; s++)
       to.taps[r * g_.kernel + s] = (r % stride * stride + s % stride) * plane_bytes() +
                                    (size_t(r / stride) * pitch_ + s / stride) * pixel_bytes_;
-  int runs = 0, x = 0, y = rows.begin;
+  int x = 0, y = rows.begin;
   const int pixels = band_pixels(rows.size());
   for (int begin = 0; begin < pixels; begin += block_rows_) {
     const int count = std::min(block_rows_, pixels - begin), first_run = runs;
@@ -217,6 +232,7 @@ void DotRows::arrange_planes(const std::byte* image, Range rows, const Scratch& 
     }
     to.blocks[result.block_count++] = {to.rows + begin * pixel_bytes_, count, first_run, runs - first_run};
   }
+  return runs;
 }
 
 // The pixels of input row `y` from column `first_column` on, `stride` apart.

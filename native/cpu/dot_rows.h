@@ -13,8 +13,8 @@ namespace residual::cpu {
 
 // A part of the output pixels of a batch.
 struct DotChunk {
-  int image;     // of `extent`'s rows; 0 where `extent` counts pixels
-  Range extent;  // rows of the image, or pixels of the batch
+  Range images;  // whose rows `extent` means; one or none where `extent` counts pixels
+  Range extent;  // rows of each image, or pixels of the batch
 };
 
 // The rows of a chunk, as DotTask has them.
@@ -48,8 +48,10 @@ class DotRows {
   // The numbers of a tap, where it is made of kernel rows.
   int kernel_row_numbers() const { return g_.kernel * together_ * kFewChannels; }
 
-  // In how many chunks a batch is computed so that some workers can share them, and which those are.
-  int chunks(int batch, int workers) const;
+  // In how many chunks a batch is computed so that about `wanted` tasks of some threads can share them, and
+  // which those are. With `shared_weights` as few images as there are threads are apart: what is read of the
+  // weights serves more of them.
+  int chunks(int batch, int wanted, int threads, bool shared_weights) const;
   DotChunk chunk(int index, int count, int batch) const;
 
   // Arranges the rows of a chunk. They are in `src` or in `scratch`, as is all that the result refers to.
@@ -75,13 +77,15 @@ class DotRows {
   bool by_pixels() const { return mode_ == Mode::kInPlace || mode_ == Mode::kGathered; }
   int band_pixels(int rows) const { return (rows - 1) * pitch_ + g_.dst.width; }
   size_t plane_bytes() const;
+  size_t planes_bytes() const { return size_t(g_.stride) * g_.stride * plane_bytes(); }
   size_t kernel_row_bytes() const;
   int kernel_rows(int rows) const { return ((rows - 1) * g_.stride + together_ * (taps_ - 1)) / step_ + 1; }
   size_t rows_bytes() const;
 
   void arrange_pixels(const std::byte* src, Range pixels, const Scratch& to, DotChunkRows& result) const;
   void gather(std::byte* to, const std::byte* src, Range pixels) const;
-  void arrange_planes(const std::byte* image, Range rows, const Scratch& to, DotChunkRows& result) const;
+  int arrange_planes(const std::byte* image, Range rows, const Scratch& to, int runs,
+                     DotChunkRows& result) const;
   void fill_padding(std::byte* to, int pixels) const;
   void fill_plane_row(std::byte* to, const std::byte* image, int y, int first_column) const;
   void arrange_kernel_rows(const std::byte* image, Range rows, const Scratch& to, DotChunkRows& result) const;
@@ -97,7 +101,8 @@ class DotRows {
   size_t own_bytes_;    // of a pixel in the value
   size_t pixel_bytes_;  // of a copied pixel
   PaddingPixel padding_;
-  int most_rows_ = 1;  // output rows, or pixels, of a chunk
+  int most_rows_ = 1;    // output rows, or pixels, of a chunk
+  int most_images_ = 1;  // of a chunk
 
   int pitch_ = 0;   // kPlanes: copied pixels from one row to the next
   int shared_ = 0;  // kPlanes: of them, the pixels of padding that end one row and begin the next
