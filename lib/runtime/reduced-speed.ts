@@ -5,11 +5,11 @@ import { type CpuPrecision, cpuPrecisions } from './session-options.ts'
 
 /**
  * How many times as fast as in fp32 ResNet-50 is, by precision and the instruction set of its kernels: measured with two threads
- * and batches of 8, see docs/performance.md.
+ * and batches of 8, see docs/benchmark.md.
  */
 const speedups: { readonly [precision in 'bf16' | 'int8']: { readonly [isa: string]: number } } = {
-  bf16: { amx: 2.5 },
-  int8: { amx: 5.5, avx512vnni: 2.7, avxvnni: 2.5 },
+  bf16: { amx: 2.6 },
+  int8: { amx: 5, avx512vnni: 2.7, avxvnni: 2.5 },
 }
 
 /** As their makers call them. */
