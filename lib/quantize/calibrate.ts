@@ -16,6 +16,9 @@ import { roundWeights, roundWithBias } from './round-weights.ts'
 import type { Steps } from './steps.ts'
 import { type AllWeights, type FoldedWeights, foldedWeights, Trial, type TriedWeights } from './trial.ts'
 
+/** With fewer images channels stay as they are: some would be judged by never having been seen at work. */
+const leastToEqualise = 32
+
 /** What everything is tried with. */
 export interface Workbench {
   /** In float32. */
@@ -68,13 +71,15 @@ export async function calibrate(
   const { plan, steps } = bench
   steps.begin('reading weights', plan.ops.filter(takesWeights).length)
   const folded = await foldedWeights(plan, source, steps.advance)
-  steps.begin('calibrating', 3 * images.length)
+  steps.begin('calibrating', (images.length < leastToEqualise ? 2 : 3) * images.length)
   const before = await withSession(bench, folded, session => session.logits(images, steps.advance))
   const plain = await look(bench, folded, images, false)
-  const equal = await look(bench, equalised(plan, folded, plain.seen), images, true)
+  const versions = [plain]
+  if (images.length >= leastToEqualise)
+    versions.push(await look(bench, equalised(plan, folded, plain.seen), images, true))
   const methods = choice === 'auto' ? rangeMethods : [choice]
   const candidates: Calibrated[] = []
-  for (const its of [plain, equal]) {
+  for (const its of versions) {
     const rounded = await allRounded(bench, its.folded)
     candidates.push(...methods.map(method => withRanges(plan, its, rounded, method)))
   }
