@@ -1,4 +1,5 @@
 // How well the answers of engines agree with those of one of them, on the same images.
+import { concat } from '../base/concat.ts'
 import { ResidualError } from '../errors.ts'
 import {
   type BenchPrecision,
@@ -53,7 +54,7 @@ export async function compareAnswers(
   for (const { engine, open } of contestants) {
     const prepared = await ofEngine(engine, open.prepare(images))
     const rest = await ofEngine(engine, answersToRest(subject, open, batch))
-    answers.push(joined([prepared, ...rest]).subarray(0, subject.samples.dims[0] * classes))
+    answers.push(concat([prepared, ...rest]).subarray(0, subject.samples.dims[0] * classes))
   }
   const expected = answers[reference]!
   return contestants.map(({ engine }, i) => {
@@ -81,16 +82,6 @@ async function answersToRest(
   for (let begin = batch; begin < samples.dims[0]; begin += batch)
     answers.push(await open.logits(batchOf(plan, samples, begin, batch)))
   return answers
-}
-
-function joined(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((length, part) => length + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 /** The root of the summed squares of the differences, relative to the norm of what is expected. */

@@ -1,5 +1,6 @@
 // Sessions: weights are loaded once, batches run in turn, dispose frees the memory.
 import { types } from 'node:util'
+import { concat } from '../base/concat.ts'
 import { checkNames, checkSignal, type Names } from '../base/options.ts'
 import { median } from '../base/statistics.ts'
 import { checkInteger, outOfRange, ResidualError, wrongType } from '../errors.ts'
@@ -329,14 +330,4 @@ function plainView(input: Uint8Array | Float32Array): Uint8Array | Float32Array 
   return types.isSharedArrayBuffer(buffer)
     ? new Float32Array(input)
     : new Float32Array(buffer, byteOffset, length)
-}
-
-function concat(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const result = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    result.set(part, at)
-    at += part.length
-  }
-  return result
 }

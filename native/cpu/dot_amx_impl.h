@@ -19,20 +19,13 @@
 #include "cpu/dot_finish_avx512.h"
 #endif
 #include "cpu/dot_dispatch.h"
+#include "cpu/tile_config.h"
 
 namespace residual::cpu {
 namespace {
 
 constexpr int kTileRows = 16;
 constexpr int kTileBytes = 1024;
-
-// The layout of LDTILECFG's operand: all eight tiles are 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 // Tiles of this thread, for the lifetime of an object: the system saves what is in use when it switches
 // threads.

@@ -4,9 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/error.h"
-#include "cpu/bf16.h"
-
 namespace residual::cpu {
 namespace {
 
@@ -128,7 +125,7 @@ void DotConv::run(void* dst, const void* src, const void* residual, int batch, T
   const DotOutput output = this->output(dst, residual);
   pool.run(chunks * splits, [&](int index, int worker) {
     const DotChunk chunk = rows_.chunk(index / splits, chunks, batch);
-    const DotChunkRows rows = rows_.arrange(static_cast<const std::byte*>(src), chunk, batch,
+    const DotChunkRows rows = rows_.arrange(static_cast<const std::byte*>(src), chunk,
                                             static_cast<std::byte*>(workspace.of(worker)));
     for (const Strip& strip : strips_) {
       const int pairs = divide_up(strip.panels(), 2), split = index % splits;

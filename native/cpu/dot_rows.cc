@@ -139,8 +139,7 @@ DotRows::Scratch DotRows::parts_of(std::byte* scratch) const {
           reinterpret_cast<DotRun*>(runs), rows};
 }
 
-DotChunkRows DotRows::arrange(const std::byte* src, const DotChunk& chunk, int batch,
-                              std::byte* scratch) const {
+DotChunkRows DotRows::arrange(const std::byte* src, const DotChunk& chunk, std::byte* scratch) const {
   const Scratch to = parts_of(scratch);
   DotChunkRows result = {to.blocks, 0, to.runs, pixel_bytes_, to.taps};
   if (by_pixels()) {

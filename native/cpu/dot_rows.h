@@ -55,7 +55,7 @@ class DotRows {
   DotChunk chunk(int index, int count, int batch) const;
 
   // Arranges the rows of a chunk. They are in `src` or in `scratch`, as is all that the result refers to.
-  DotChunkRows arrange(const std::byte* src, const DotChunk& chunk, int batch, std::byte* scratch) const;
+  DotChunkRows arrange(const std::byte* src, const DotChunk& chunk, std::byte* scratch) const;
   size_t scratch_bytes() const;
 
  private:

@@ -3,20 +3,13 @@
 #include <immintrin.h>
 
 #include "cpu/peak.h"
+#include "cpu/tile_config.h"
 
 namespace residual::cpu {
 namespace {
 
 constexpr int kSums = 4;
 constexpr int kRows = 16, kRowBytes = 64;  // of a tile
-
-// The layout of LDTILECFG's operand (Intel SDM): eight full tiles.
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
 
 void begin() {
   static constexpr TileConfig kConfig;
