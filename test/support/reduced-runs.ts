@@ -1,5 +1,6 @@
 // Plans in fewer bits on every instruction set of this machine, and what they are compared with.
 import { lower, type Network, type Plan, planCost } from '../../lib/index.ts'
+import { operandsOf } from '../../lib/model/ops.ts'
 import type { Shape } from '../../lib/model/plan.ts'
 import type { Quantization, QuantizedValue } from '../../lib/model/quantization.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
@@ -68,7 +69,10 @@ export async function calibrated(
 /** Whether nothing that the feature maps depend on is computed in float32: they are the same to the bit everywhere. */
 export function isInt8Throughout({ ops, values, outputs }: Plan): boolean {
   const isInt8 = (value: number) => ['int8', 'uint8'].includes(values[value]!.precision ?? 'fp32')
-  return isInt8(outputs.featureMaps!) && !ops.some(({ kind, dst }) => kind === 'convert' && isInt8(dst))
+  const needed = new Set([outputs.featureMaps!])
+  for (const op of [...ops].reverse())
+    if (needed.has(op.dst)) for (const { index } of operandsOf(op)) needed.add(index)
+  return [...needed].every(isInt8)
 }
 
 export interface ReducedOutputs {
@@ -76,17 +80,35 @@ export interface ReducedOutputs {
   readonly logits: Float32Array
 }
 
+export interface NativeRun {
+  readonly isa: string
+  readonly threads: number
+  /** The algorithm of every operation that has it, instead of the table's choice. */
+  readonly algorithm?: string
+}
+
 export async function runNatively(
   plan: Plan,
   weights: WeightSource,
   bytes: Uint8Array,
-  options: { readonly isa: string; readonly threads: number },
+  { algorithm, ...options }: NativeRun,
 ): Promise<ReducedOutputs> {
-  const session = new addon.NativeSession(plan, options)
+  const wanted = algorithm && {
+    algorithms: algorithmsOf(plan, options).map(names => (names.includes(algorithm) ? algorithm : '')),
+  }
+  const session = new addon.NativeSession(plan, { ...options, ...wanted })
   await loadWeights(plan, weights, session, 1)
   const { featureMaps, logits } = await session.run(bytes, ['featureMaps', 'logits'])
   session.dispose()
   return { featureMaps: featureMaps!, logits: logits! }
+}
+
+/** By operation: the algorithms that it can be computed by. */
+export function algorithmsOf(plan: Plan, options: { readonly isa: string; readonly threads: number }) {
+  const session = new addon.NativeSession(plan, options)
+  const names = session.algorithms()
+  session.dispose()
+  return names
 }
 
 /** What plain loops give, as float32. */
