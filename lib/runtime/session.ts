@@ -167,7 +167,8 @@ export class Session {
   readonly device: SessionDevice
   /**
    * The CPU algorithm of each operation of the plan: 'direct', or 'winograd2' or 'winograd4', named after the tile size; null
-   * for operations that are not sums of products, and on a GPU.
+   * for operations that are not sums of products, and on a GPU. In int8, where both give the same bits, small batches may be
+   * computed directly for all that.
    */
   readonly algorithms: readonly (string | null)[]
   /** Runs that may be in progress together; more wait their turn. */

@@ -47,15 +47,16 @@ const WinogradKernels* choose_winograd(const ConvGeometry& g, const Kernels& ker
 }  // namespace
 
 std::string Algorithm::name() const {
+  if (dot_winograd) return "winograd4";
   return winograd ? "winograd" + std::to_string(winograd->out) : "direct";
 }
 
 std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels,
                                       Precedence precedence) {
-  std::vector<Algorithm> all = {{nullptr}};
+  std::vector<Algorithm> all = {{}};
   if (precedence == Precedence::kExactness) return all;
   for (const WinogradKernels& transforms : kernels.winograd)
-    if (WinogradConv::supports(geometry, kernels, transforms)) all.push_back({&transforms});
+    if (WinogradConv::supports(geometry, kernels, transforms)) all.push_back({&transforms, nullptr});
   if (precedence == Precedence::kMemory) return all;
   const WinogradKernels* const chosen = choose_winograd(geometry, kernels);
   std::stable_partition(all.begin(), all.end(),

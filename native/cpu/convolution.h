@@ -7,6 +7,7 @@
 
 #include "core/plan.h"
 #include "core/stored_weights.h"
+#include "cpu/dot_kernels.h"
 #include "cpu/kernels.h"
 #include "cpu/page_arena.h"
 #include "cpu/thread_pool.h"
@@ -45,7 +46,8 @@ class Convolution {
 
 // A way to compute a convolution.
 struct Algorithm {
-  const WinogradKernels* winograd = nullptr;  // the transforms to use; null: none
+  const WinogradKernels* winograd = nullptr;         // the transforms to use; null: none
+  const DotWinogradKernels* dot_winograd = nullptr;  // of int8 numbers
 
   std::string name() const;  // "direct", or "winograd2" or "winograd4" for patches of 2x2 or 4x4
 };
@@ -57,8 +59,8 @@ enum class Precedence {
   kExactness  // only plain sums of products, without transforms that round more
 };
 
-// All algorithms for this geometry, best first as far as a fixed table knows. The first is always the same
-// for the same geometry and precedence.
+// All algorithms for this geometry in float32, best first as far as a fixed table knows. The first is always
+// the same for the same geometry and precedence.
 std::vector<Algorithm> algorithms_for(const ConvGeometry& geometry, const Kernels& kernels,
                                       Precedence precedence);
 

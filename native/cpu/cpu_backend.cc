@@ -10,7 +10,7 @@
 #include "cpu/capture.h"
 #include "cpu/convolution.h"
 #include "cpu/denormals.h"
-#include "cpu/dot_conv.h"
+#include "cpu/dot_choice.h"
 #include "cpu/isa.h"
 #include "cpu/light_ops.h"
 #include "cpu/multiply_add_rate.h"
@@ -52,13 +52,20 @@ ConvGeometry geometry_of(const core::Plan& plan, const core::Op& op) {
   return geometry;
 }
 
+// The kernels for an op that computes with fewer bits than float32; null for others.
+const DotKernels* dot_kernels(const core::Plan& plan, const core::Op& op, const Isa& isa) {
+  return core::row_of(op.kind).weighted ? dot_kernels_for(plan.src(op).precision, isa) : nullptr;
+}
+
 // The algorithms for an op, the one called `wanted` first ("": the table's choice). None for an op without
 // weights.
-std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Kernels& kernels,
+std::vector<Algorithm> ordered_algorithms(const core::Plan& plan, const core::Op& op, const Isa& isa,
                                           Precedence precedence, const std::string& wanted) {
   std::vector<Algorithm> all;
-  if (core::weight_shape(plan, op).count() > 0 && plan.src(op).precision == core::Precision::kFp32)
-    all = algorithms_for(geometry_of(plan, op), kernels, precedence);
+  if (const DotKernels* const dot = dot_kernels(plan, op, isa))
+    all = dot_algorithms_for(geometry_of(plan, op), plan.src(op), *dot, precedence);
+  else if (core::row_of(op.kind).weighted)
+    all = algorithms_for(geometry_of(plan, op), *isa.fp32, precedence);
   if (wanted.empty()) return all;
   const auto is_wanted = [&](const Algorithm& algorithm) { return algorithm.name() == wanted; };
   const auto chosen = std::find_if(all.begin(), all.end(), is_wanted);
@@ -91,7 +98,7 @@ class CpuBackend final : public core::Backend {
     check_precisions(plan_, isa_);
     const Precedence precedence = precedence_of(plan_, options.exact);
     for (size_t i = 0; i < plan_.ops.size(); i++)
-      algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], kernels_, precedence,
+      algorithms_.push_back(ordered_algorithms(plan_, plan_.ops[i], isa_, precedence,
                                                options.algorithms.empty() ? "" : options.algorithms[i]));
   }
 
@@ -136,7 +143,7 @@ class CpuBackend final : public core::Backend {
   std::string description() const override {
     const char* name = kernels_.name;
     for (const core::Op& op : plan_.ops)
-      if (const DotKernels* const dot = dot_kernels(op)) name = dot->name;
+      if (const DotKernels* const dot = dot_kernels(plan_, op, isa_)) name = dot->name;
     return name;
   }
 
@@ -240,17 +247,13 @@ class CpuBackend final : public core::Backend {
             images.size()};
   }
 
-  // The kernels for an op that computes with fewer bits than float32; null for others.
-  const DotKernels* dot_kernels(const core::Op& op) const {
-    return core::row_of(op.kind).weighted ? dot_kernels_for(plan_.src(op).precision, isa_) : nullptr;
-  }
-
   std::unique_ptr<Convolution> pack(size_t op_index, core::StoredWeights& weights, const float* bias) {
     const core::Op& op = plan_.ops[op_index];
     const ConvGeometry geometry = geometry_of(plan_, op);
-    if (const DotKernels* const dot = dot_kernels(op))
-      return std::make_unique<DotConv>(geometry, numbers_of(plan_, op), *dot, weights, bias, weights_);
-    return make_convolution(geometry, kernels_, algorithms_[op_index].front(), weights, bias, weights_);
+    const Algorithm& algorithm = algorithms_[op_index].front();
+    if (const DotKernels* const dot = dot_kernels(plan_, op, isa_))
+      return make_dot_convolution(geometry, numbers_of(plan_, op), *dot, algorithm, weights, bias, weights_);
+    return make_convolution(geometry, kernels_, algorithm, weights, bias, weights_);
   }
 
   mutable std::mutex mutex_;  // one thing at a time: a run uses every thread already

@@ -4,6 +4,7 @@
 
 #include "cpu/dot_finish_avx2.h"
 #include "cpu/dot_wide_impl.h"
+#include "cpu/dot_winograd_kernels.h"
 
 namespace residual::cpu {
 namespace {
@@ -66,7 +67,8 @@ void run(const DotTask& task) { run_wide<Products>(task, finish_int8<FinishInt8>
 
 }  // namespace
 
-extern const DotKernels kAvx2Int8Kernels = {"avx2", /*unit=*/4, /*block_rows=*/24, /*tile_rows=*/1, run};
+extern const DotKernels kAvx2Int8Kernels = {"avx2",          /*unit=*/4, /*block_rows=*/24,
+                                            /*tile_rows=*/1, run,        &kAvx2WinogradKernels};
 
 }  // namespace residual::cpu
 #endif

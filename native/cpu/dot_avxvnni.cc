@@ -1,68 +1,54 @@
-// int8 convolutions with AVX-VNNI: 12 sums, two weights and a source of the 16 registers.
+// int8 convolutions with AVX-VNNI.
 #if defined(__x86_64__) || defined(RESIDUAL_EMULATE)
-#if defined(RESIDUAL_EMULATE)
-#include "cpu/dot_finish_plain.h"
-#include "cpu/emulated/avx_instructions.h"
-#else
-#include "cpu/dot_finish_avx2.h"
-#endif
-#include "cpu/dot_registers_impl.h"
+#include "cpu/dot_avx_impl.h"
+#include "cpu/dot_winograd_impl.h"
 
 namespace residual::cpu {
 namespace {
 
-// vpdpbusd multiplies uint8 sources with int8 weights; `kIsSigned` sources are moved by 128.
-template <bool kIsSigned>
-struct Registers {
-  static constexpr int kRows = kIsSigned ? 5 : 6, kPanels = 1;
-  static constexpr bool kFlips = kIsSigned;
-
-  template <int kRowCount, int kPanelCount>
-  static void sum(const RegisterTask& task) {
-    static_assert(kPanelCount == 1);
-    __m256i sums[kRowCount][2];
-#pragma GCC unroll 6
-    for (int r = 0; r < kRowCount; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; v++) sums[r][v] = load(task.start + v * 8);
-    for_each_dword<kRowCount>(task, [&](const RowPointers<kRowCount>& rows, int at, const std::byte* weight) {
-      __m256i weights[2];
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; v++) weights[v] = load(weight + v * 32);
-#pragma GCC unroll 6
-      for (int r = 0; r < kRowCount; r++) {
-        const __m256i source = repeated(rows[r] + at);
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) sums[r][v] = _mm256_dpbusd_avx_epi32(sums[r][v], source, weights[v]);
-      }
-    });
-#pragma GCC unroll 6
-    for (int r = 0; r < kRowCount; r++)
-#pragma GCC unroll 2
-      for (int v = 0; v < 2; v++)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(task.sums + r * kSumColumns + v * 8), sums[r][v]);
+// vpdpbusd multiplies uint8 sources with int8 weights.
+struct UnsignedProducts {
+  static constexpr bool kFlips = false;
+  static __m256i repeated(const std::byte* source) { return repeated_dword(source); }
+  static void multiply_add(__m256i& sum, __m256i source, __m256i weight) {
+    sum = _mm256_dpbusd_avx_epi32(sum, source, weight);
   }
+};
 
- private:
-  static __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
-  // A dword in every lane.
+struct SignedProducts : UnsignedProducts {
+  static constexpr bool kFlips = true;
   static __m256i repeated(const std::byte* source) {
-    int dword;
-    std::memcpy(&dword, source, sizeof dword);
-    const __m256i all = _mm256_set1_epi32(dword);
-    return kIsSigned ? _mm256_xor_si256(all, _mm256_set1_epi8(-128)) : all;
+    return _mm256_xor_si256(repeated_dword(source), _mm256_set1_epi8(-128));
+  }
+};
+
+// Pairs of int16.
+struct WordProducts {
+  static constexpr bool kFlips = false;
+  static __m256i repeated(const std::byte* source) { return repeated_dword(source); }
+  static void multiply_add(__m256i& sum, __m256i source, __m256i weight) {
+    sum = _mm256_dpwssd_avx_epi32(sum, source, weight);
   }
 };
 
 void run(const DotTask& task) {
   const FinishRows finish = finish_int8<FinishInt8>(task.output);
-  task.is_signed ? run_in_registers<Registers<true>>(task, finish)
-                 : run_in_registers<Registers<false>>(task, finish);
+  task.is_signed ? run_in_registers<AvxRegisters<SignedProducts>>(task, finish)
+                 : run_in_registers<AvxRegisters<UnsignedProducts>>(task, finish);
 }
+
+void run_winograd(const DotWinogradTask& task) {
+  run_winograd_in_registers<AvxRegisters<WordProducts>, /*kLanes=*/8>(
+      task, finish_int8<FinishInt8>(task.dot.output));
+}
+
+constexpr DotWinogradKernels kWinograd = {/*product_cost=*/2, /*most_weights=*/256 * 256,
+                                          /*least_patches=*/48, winograd_input</*kLanes=*/16>, run_winograd};
 
 }  // namespace
 
-extern const DotKernels kAvxVnniKernels = {"avxvnni", /*unit=*/4, /*block_rows=*/24, /*tile_rows=*/1, run};
+extern const DotKernels kAvxVnniKernels = {"avxvnni",       /*unit=*/4, /*block_rows=*/24,
+                                           /*tile_rows=*/1, run,        &kWinograd};
 
 }  // namespace residual::cpu
 #endif

@@ -1,7 +1,6 @@
 #include "cpu/dot_conv.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 namespace residual::cpu {
@@ -9,33 +8,8 @@ namespace {
 
 constexpr int kTasksPerThread = 4;
 constexpr size_t kManyWeights = size_t(1) << 20;  // bytes: half of a second-level cache
-constexpr double kMostWeight = 127;               // of int8; -128 would make a sum of s8 products too large
-
-int number_bytes(const core::Value& value) { return static_cast<int>(core::row_of(value.precision).bytes); }
-
-DotType type_of(const core::Value& value) {
-  switch (value.precision) {
-    case core::Precision::kInt8:
-      return DotType::kInt8;
-    case core::Precision::kUint8:
-      return DotType::kUint8;
-    case core::Precision::kBf16:
-      return DotType::kBf16;
-    default:
-      return DotType::kFp32;
-  }
-}
 
 int round_up(int a, int b) { return divide_up(a, b) * b; }
-
-// Padding reads the byte nearest to the mean, which is 0 once it is normalised.
-DotRows::PaddingPixel padding_pixel(const DotNumbers& numbers) {
-  DotRows::PaddingPixel pixel;
-  if (numbers.bytes.mean)
-    for (const float mean : *numbers.bytes.mean)
-      pixel.push_back(static_cast<uint8_t>(std::clamp(std::nearbyint(255.0 * mean), 0.0, 255.0)));
-  return pixel;
-}
 
 // Groups to compute together: as many as fill a tap's unit of inputs, or a panel of outputs.
 int merged_groups(const ConvGeometry& g, int bytes, const DotKernels& kernels) {
@@ -55,12 +29,12 @@ size_t pixel_bytes(const ConvGeometry& g, int bytes, const DotKernels& kernels) 
 }  // namespace
 
 DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const DotKernels& kernels,
-                 core::StoredWeights& weights, const float* bias, PageArena& arena)
+                 PageArena& arena)
     : geometry_(geometry),
       numbers_(numbers),
       kernels_(kernels),
-      rows_(geometry, kernels, number_bytes(numbers.src),
-            pixel_bytes(geometry, number_bytes(numbers.src), kernels), padding_pixel(numbers)) {
+      rows_(geometry, kernels, numbers.src_bytes(), pixel_bytes(geometry, numbers.src_bytes(), kernels),
+            padding_pixel(numbers)) {
   plan_strips();
   size_t bytes = 0;
   for (Strip& strip : strips_) {
@@ -71,12 +45,23 @@ DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const 
   start_ = AlignedBuffer(size_t(panels_) * kPanelColumns, arena);
   scale_ = AlignedBuffer(size_t(panels_) * kPanelColumns, arena);
   for (AlignedBuffer* buffer : {&weight_, &start_, &scale_}) std::memset(buffer->data(), 0, buffer->bytes());
-  pack(weights, bias);
+}
+
+DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const DotKernels& kernels,
+                 const Int8Weights& weights, PageArena& arena)
+    : DotConv(geometry, numbers, kernels, arena) {
+  for (const Strip& strip : strips_) pack_int8(strip, weights);
+}
+
+DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const DotKernels& kernels,
+                 core::StoredWeights& weights, const float* bias, PageArena& arena)
+    : DotConv(geometry, numbers, kernels, arena) {
+  for (const Strip& strip : strips_) pack_bf16(strip, weights, bias);
 }
 
 void DotConv::plan_strips() {
   const ConvGeometry& g = geometry_;
-  const int bytes = number_bytes(numbers_.src), merged = merged_groups(g, bytes, kernels_);
+  const int bytes = numbers_.src_bytes(), merged = merged_groups(g, bytes, kernels_);
   for (int group = 0; group < g.groups; group += merged) {
     const int groups = std::min(merged, g.groups - group);
     Strip strip = {};
@@ -101,28 +86,12 @@ WorkspaceSize DotConv::workspace_size(int /*batch*/, int /*threads*/) const {
   return {/*shared=*/0, /*per_worker=*/rows_.scratch_bytes()};
 }
 
-DotOutput DotConv::output(void* dst, const void* residual) const {
-  DotOutput output = {};
-  output.dst = dst;
-  output.type = type_of(numbers_.dst);
-  output.channels = geometry_.dst.channels;
-  output.residual = residual;
-  if (numbers_.residual) {
-    output.residual_type = type_of(*numbers_.residual);
-    output.residual_scale = static_cast<float>(double(numbers_.residual->scale) / numbers_.dst.scale);
-  }
-  output.relu = geometry_.relu;
-  output.least = geometry_.relu || output.type == DotType::kUint8 ? 0 : -kMostWeight;
-  output.most = output.type == DotType::kUint8 ? 255 : kMostWeight;
-  return output;
-}
-
 void DotConv::run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
                   Workspace& workspace) const {
   const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
   const int chunks = rows_.chunks(batch, wanted, pool.threads(), weight_.bytes() >= kManyWeights);
   const int splits = std::min(divide_up(wanted, chunks), divide_up(strips_.front().panels(), 2));
-  const DotOutput output = this->output(dst, residual);
+  const DotOutput output = dot_output(geometry_, numbers_, dst, residual);
   pool.run(chunks * splits, [&](int index, int worker) {
     const DotChunk chunk = rows_.chunk(index / splits, chunks, batch);
     const DotChunkRows rows = rows_.arrange(static_cast<const std::byte*>(src), chunk,
@@ -139,7 +108,7 @@ void DotConv::run(void* dst, const void* src, const void* residual, int batch, T
       task.row_stride = rows.row_stride;
       task.taps = rows.taps;
       task.tap_count = rows_.taps();
-      task.source_offset = size_t(strip.input) * number_bytes(numbers_.src);
+      task.source_offset = size_t(strip.input) * numbers_.src_bytes();
       task.depth = strip.depth;
       task.is_signed = numbers_.src.precision == core::Precision::kInt8;
       task.weight =

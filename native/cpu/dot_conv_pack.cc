@@ -1,34 +1,10 @@
 // Packs a DotConv's weights in the order in which kernels read them.
 #include <algorithm>
-#include <cmath>
-#include <string>
 
-#include "core/error.h"
 #include "cpu/bf16.h"
 #include "cpu/dot_conv.h"
 
 namespace residual::cpu {
-namespace {
-
-constexpr double kMostWeight = 127;          // -128 is no weight's
-constexpr double kMostStart = 1 << 30;       // of an int32 that sums start from: half of what there is
-constexpr double kMostSteps = 2147483000.0;  // of a result before it is clamped: an int32 holds them
-
-// The nearest integer, even if there are two, of a number below 2^51.
-double nearest(double number) {
-  constexpr double kMagic = 3377699720527872.0 * 2;  // 1.5 * 2^52: its last bit counts ones
-  return number + kMagic - kMagic;
-}
-
-}  // namespace
-
-void DotConv::pack(core::StoredWeights& weights, const float* bias) {
-  for (const Strip& strip : strips_)
-    if (numbers_.src.precision == core::Precision::kBf16)
-      pack_bf16(strip, weights, bias);
-    else
-      pack_int8(strip, weights, bias);
-}
 
 // Puts the weights of some output channels of one panel and one group, [count][C/groups][R*S], where the
 // kernels read them.
@@ -80,76 +56,15 @@ void DotConv::pack_bf16(const Strip& strip, core::StoredWeights& weights, const 
   });
 }
 
-void DotConv::pack_int8(const Strip& strip, core::StoredWeights& weights, const float* bias) {
-  const size_t size = weights.shape().inputs * weights.shape().taps;
-  // The normalisation that goes into an image's weights makes others of them.
-  const bool as_stored = weights.is_quantized() && !numbers_.bytes.mean;
-  std::vector<float> folded(size);
-  std::vector<int8_t> integers(kPanelColumns * size);
+void DotConv::pack_int8(const Strip& strip, const Int8Weights& weights) {
+  const size_t column = strip.first_panel * kPanelColumns;
   each_part(strip, [&](int k, int count) {
-    if (as_stored) weights.integers(integers.data(), k, count);
+    place(strip, k, count, weights.integers(k));
     for (int i = 0; i < count; i++) {
-      int8_t* const channel = integers.data() + i * size;
-      const float own_bias = bias[k + i];
-      double scale = as_stored ? weights.scale(k + i) : 0;
-      if (scale == 0 || std::abs(own_bias) > numbers_.src.scale * scale * kMostStart) {
-        weights.fold(folded.data(), k + i, 1, 0, size);
-        scale = round_weights(folded.data(), channel, own_bias);
-      }
-      set_channel(strip.first_panel * kPanelColumns + k + i - strip.output, k + i, channel, scale, own_bias);
+      reinterpret_cast<int32_t*>(start_.data())[column + k + i - strip.output] = weights.start(k + i);
+      scale_.data()[column + k + i - strip.output] = weights.scale(k + i);
     }
-    place(strip, k, count, integers.data());
   });
-}
-
-// What the sums of output channel `k` start from and are multiplied by.
-void DotConv::set_channel(int column, int k, const int8_t* integers, double scale, double bias) {
-  const double step = numbers_.src.scale * scale;  // of a sum
-  const double start = nearest(bias / step - zeros(integers));
-  reinterpret_cast<int32_t*>(start_.data())[column] =
-      static_cast<int32_t>(std::clamp(start, -kMostStart, kMostStart));
-  scale_.data()[column] = static_cast<float>(step / numbers_.dst.scale);
-  check_range(k, integers, start, scale_.data()[column]);
-}
-
-// Rounds the weights of one output channel, [C/groups][R*S], to int8, and returns what their steps stand for.
-// Where the source is an image's bytes the normalisation goes into them.
-double DotConv::round_weights(float* weights, int8_t* integers, double bias) const {
-  const int taps = geometry_.taps(), count = geometry_.group_inputs() * taps;
-  if (numbers_.bytes.std)
-    for (int i = 0; i < count; i++)
-      weights[i] = static_cast<float>(weights[i] / (255.0 * (*numbers_.bytes.std)[i / taps]));
-  float largest = 0;
-  for (int i = 0; i < count; i++) largest = std::max(largest, std::abs(weights[i]));
-  // Where a bias is that much larger than the weights, the steps are such as an int32 can count.
-  const double least = std::abs(bias) / (numbers_.src.scale * kMostStart);
-  double scale = static_cast<float>(std::max(largest / kMostWeight, least));
-  if (scale == 0) scale = 1;
-  for (int i = 0; i < count; i++) integers[i] = static_cast<int8_t>(nearest(weights[i] / scale));
-  return scale;
-}
-
-// Throws CHECKPOINT_INVALID where results could have more steps than the kernels round.
-void DotConv::check_range(int k, const int8_t* integers, double start, double scale) const {
-  int64_t sum = 0;
-  for (int i = 0; i < geometry_.group_inputs() * geometry_.taps(); i++) sum += std::abs(integers[i]);
-  double steps = (std::abs(start) + 255.0 * sum) * scale;
-  if (numbers_.residual) steps += 255.0 * numbers_.residual->scale / numbers_.dst.scale;
-  if (steps < kMostSteps) return;
-  throw core::Error(core::ErrorCode::kCheckpointInvalid,
-                    "The scales of channel " + std::to_string(k) +
-                        " are too far apart: results could be over 2^31 times the scale of the output.");
-}
-
-// What a channel's sum is for an image of nothing but the mean, which is 0 once it is normalised; 0 where the
-// source is not an image's bytes.
-double DotConv::zeros(const int8_t* integers) const {
-  if (!numbers_.bytes.mean) return 0;
-  const int taps = geometry_.taps();
-  double sum = 0;
-  for (int i = 0; i < geometry_.group_inputs() * taps; i++)
-    sum += integers[i] * 255.0 * (*numbers_.bytes.mean)[i / taps];
-  return sum;
 }
 
 }  // namespace residual::cpu

@@ -70,12 +70,15 @@ struct DotTask {
   size_t panel_bytes() const { return size_t(tap_count) * depth / 4 * kPanelRow; }
 };
 
+struct DotWinogradKernels;  // dot_winograd_kernels.h
+
 struct DotKernels {
   const char* name;
   int unit;        // what `depth` is a multiple of: bytes
   int block_rows;  // rows of a block that keep the registers busy, at most kMostDotRows
   int tile_rows;   // of a block that are read together, whether they are rows of the block or beyond
   void (*run)(const DotTask& task);
+  const DotWinogradKernels* winograd = nullptr;  // null where it has nothing to gain
 };
 
 #if defined(__x86_64__)

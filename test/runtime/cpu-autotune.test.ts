@@ -13,12 +13,16 @@ import {
   resnet,
 } from '../../lib/index.ts'
 import type { Op } from '../../lib/model/plan.ts'
+import { reducedPlan } from '../../lib/model/reduce.ts'
 import { loadNative, type NativeAddon, type NativeOptions } from '../../lib/runtime/native.ts'
+import { createSession } from '../../lib/runtime/session.ts'
 import type { SessionOptions } from '../../lib/runtime/session-options.ts'
 import { choiceKey, choicesFile } from '../../lib/runtime/tuning/algorithm-cache.ts'
 import { CpuAutotune } from '../../lib/runtime/tuning/cpu-autotune.ts'
 import { temporaryFolder } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
+import { quantizationOf } from '../support/quantizations.ts'
+import { algorithmsOf, isas } from '../support/reduced-runs.ts'
 import { tinyPlan } from '../support/tiny.ts'
 
 const network = resnet({ layers: 50, width: 0.25, classes: 5 })
@@ -389,6 +393,34 @@ describe('choosing by timing on the CPU', () => {
     healthy = true
     expect(await ask()).toEqual(ways.map(([first], i) => (hasChoice[i] ? first : '')))
     expect(open()).toBe(0)
+  })
+})
+
+describe('in int8', () => {
+  const quantization = quantizationOf(plan)
+  const plan8 = reducedPlan(plan, { precision: 'int8', quantization, bf16: false })
+  const waysOn = (isa: string) => algorithmsOf(plan8, { isa, threads: 1 })
+  const isa = isas.find(isa => waysOn(isa).some(names => names.length > 1))
+
+  it.skipIf(!isa)('chooses once for layers that differ only in scales, and changes no result', async () => {
+    vi.stubEnv('RESIDUAL_CPU_ISA', isa)
+    const open = (extra: SessionOptions) =>
+      createSession(plan, { ...weights, quantization }, { device: 'cpu', maxBatch: 4, ...extra })
+    await using tuned = await open({ autotune: true, planCache: folder })
+    const ways8 = waysOn(isa!)
+    for (const [i, algorithm] of tuned.algorithms.entries())
+      if (algorithm !== null) expect(ways8[i]).toContain(algorithm)
+    const shapes = plan8.ops.flatMap((op, i) => {
+      if (op.kind !== 'conv' || ways8[i]!.length < 2) return []
+      const { scale: _, ...src } = plan8.values[op.src]!
+      return JSON.stringify([src, plan8.values[op.dst]!.precision])
+    })
+    const [file] = files()
+    const { choices } = JSON.parse(readFileSync(join(folder, file!), 'utf8'))
+    expect(Object.keys(choices)).toHaveLength(new Set(shapes).size)
+    expect(new Set(shapes).size).toBeLessThan(shapes.length)
+    await using fixed = await open({ autotune: false })
+    expect((await tuned.run(pixels(3))).logits).toEqual((await fixed.run(pixels(3))).logits)
   })
 })
 

@@ -3,10 +3,10 @@ import { cpus } from 'node:os'
 import { type Plan, planCost } from '../../model/plan.ts'
 import { type NativeAddon, type NativeOptions, translateError } from '../native.ts'
 import { type Choices, checkKept, choiceKey, readChoices, writeChoices } from './algorithm-cache.ts'
-import { type Candidates, timeAlgorithms } from './time-algorithms.ts'
+import { type Candidates, timeAlgorithms, unscaled } from './time-algorithms.ts'
 
 /** Raise this with every change to `native/cpu` that may make another algorithm the fastest: older choices are then discarded. */
-const kernelsVersion = 1
+const kernelsVersion = 2
 const mostImages = 8 // larger batches hardly differ
 const worthwhile = 0.97 // of the fixed table's time: a smaller gain is likely noise, and the table is the same everywhere
 
@@ -105,7 +105,7 @@ function toChoose(plan: Plan, algorithms: readonly (readonly string[])[]): ToCho
   const candidates = new Map<string, Candidates>()
   const names = plan.ops.map((op, i) => {
     if (op.kind !== 'conv' || algorithms[i]!.length < 2) return ''
-    const [src, dst] = [plan.values[op.src]!, plan.values[op.dst]!]
+    const [src, dst] = [unscaled(plan.values[op.src]!), unscaled(plan.values[op.dst]!)]
     const { kernel, stride, padding, groups, relu } = op
     const name = choiceKey({
       src,

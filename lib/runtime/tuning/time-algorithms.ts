@@ -1,6 +1,7 @@
 // Timing the algorithms for a convolution, on a plan of that convolution alone with made-up weights.
 import { randomFillSync } from 'node:crypto'
-import { type ConvOp, elements, inputShape, type Plan, planCost, type Shape } from '../../model/plan.ts'
+import { type ConvOp, elements, inputShape, type Plan, planCost } from '../../model/plan.ts'
+import type { PlanValue } from '../../model/value.ts'
 import type { WeightSource } from '../../weights/source.ts'
 import { loadWeights } from '../load-weights.ts'
 import type { NativeAddon, NativeOptions } from '../native.ts'
@@ -12,8 +13,9 @@ const name = 'timed'
 
 /** A convolution and the names of its possible algorithms. */
 export interface Candidates {
-  readonly src: Shape
-  readonly dst: Shape
+  /** Scales make no difference: {@link unscaled}. */
+  readonly src: PlanValue
+  readonly dst: PlanValue
   readonly op: Pick<ConvOp, 'kernel' | 'stride' | 'padding' | 'groups' | 'residual' | 'relu'>
   readonly algorithms: readonly string[]
 }
@@ -94,8 +96,15 @@ async function openTimed(
   }
 }
 
+/** A value as all operations that take equally long keep it. */
+export function unscaled(value: PlanValue): PlanValue {
+  return value.scale === undefined ? value : { ...value, scale: 1 }
+}
+
 /** The convolution is the last operation. Its residual, if any, is the result of another one like it. */
-function planOf({ src, dst, op }: Candidates): Plan {
+function planOf({ src: given, dst, op }: Candidates): Plan {
+  // Normalising gives no int8, and uint8 is as fast.
+  const src: PlanValue = given.scale === undefined ? given : { ...given, precision: 'uint8', scale: 1 }
   const { channels } = src
   const { kernel, stride, padding, groups, residual, relu } = op
   const first: ConvOp = {

@@ -1,6 +1,6 @@
-// The few instructions of AVX-512 and AVX-VNNI that multiply int8 and bf16 numbers, and what else the sources
-// that use them need, in plain C++, under the names of their intrinsics: so every machine can test what those
-// do (Intel SDM, volume 2).
+// The few instructions of AVX-512 and AVX-VNNI that multiply int8, int16 and bf16 numbers, and what else the
+// sources that use them need, in plain C++, under the names of their intrinsics: so every machine can test
+// what those do (Intel SDM, volume 2).
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,17 @@ inline Vector dpbusd(const Vector& sum, const Vector& a, const Vector& b) {
   });
 }
 
+// Each lane's two products of int16.
+template <typename Vector>
+inline Vector dpwssd(const Vector& sum, const Vector& a, const Vector& b) {
+  return lanes_of<Vector>([&](int i) {
+    uint32_t total = sum.lane[i];
+    for (int shift = 0; shift < 32; shift += 16)
+      total += static_cast<int16_t>(a.lane[i] >> shift) * static_cast<int16_t>(b.lane[i] >> shift);
+    return total;
+  });
+}
+
 inline __m256i _mm256_loadu_si256(const __m256i* from) { return loaded<__m256i>(from); }
 inline void _mm256_storeu_si256(__m256i* to, const __m256i& value) { std::memcpy(to, &value, sizeof value); }
 inline __m256i _mm256_set1_epi32(int value) {
@@ -58,6 +69,9 @@ inline __m256i _mm256_xor_si256(const __m256i& a, const __m256i& b) {
 }
 inline __m256i _mm256_dpbusd_avx_epi32(const __m256i& sum, const __m256i& a, const __m256i& b) {
   return dpbusd(sum, a, b);
+}
+inline __m256i _mm256_dpwssd_avx_epi32(const __m256i& sum, const __m256i& a, const __m256i& b) {
+  return dpwssd(sum, a, b);
 }
 
 inline __m512i _mm512_load_si512(const void* from) { return loaded<__m512i>(from); }
@@ -73,6 +87,9 @@ inline __m512i _mm512_xor_si512(const __m512i& a, const __m512i& b) {
 }
 inline __m512i _mm512_dpbusd_epi32(const __m512i& sum, const __m512i& a, const __m512i& b) {
   return dpbusd(sum, a, b);
+}
+inline __m512i _mm512_dpwssd_epi32(const __m512i& sum, const __m512i& a, const __m512i& b) {
+  return dpwssd(sum, a, b);
 }
 // The upper products first.
 inline __m512 _mm512_dpbf16_ps(const __m512& sum, const __m512bh& a, const __m512bh& b) {
