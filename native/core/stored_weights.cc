@@ -1,15 +1,13 @@
 #include "core/stored_weights.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/read_file.h"
 
 namespace residual::core {
 namespace {
@@ -26,8 +24,7 @@ uint32_t bits_of(float value) {
   return bits;
 }
 
-constexpr size_t kMostRead = size_t(1) << 30;  // some systems refuse to read 2 GiB or more at once
-constexpr uint32_t kExponent = 0x7f800000;     // of infinity and NaN alone: all ones
+constexpr uint32_t kExponent = 0x7f800000;  // of infinity and NaN alone: all ones
 
 float to_float(float value) { return value; }
 float to_float(double value) { return static_cast<float>(value); }
@@ -57,22 +54,6 @@ float to_float(BFloat16 value) { return float_of_bits(uint32_t(value.bits) << 16
 
 // How JavaScript would print it.
 const char* name_of(float value) { return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity"; }
-
-void read_fully(int file, std::byte* to, size_t bytes, uint64_t position) {
-  while (bytes > 0) {
-    const ssize_t read = pread(file, to, std::min(bytes, kMostRead), static_cast<off_t>(position));
-    if (read < 0 && errno == EINTR) continue;
-    if (read < 0)
-      throw Error(ErrorCode::kFileNotFound,
-                  std::string("The file could not be read: ") + std::strerror(errno) + ".");
-    if (read == 0)
-      throw Error(ErrorCode::kCheckpointInvalid,
-                  "The file ends at " + std::to_string(position) + " bytes, in the middle of a tensor.");
-    to += read;
-    bytes -= read;
-    position += read;
-  }
-}
 
 // Throws NON_FINITE where one of `count` numbers is not finite; `channel_of` has the index of its channel.
 template <typename ChannelOf>

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 
 #include "cpu/page_arena.h"
@@ -30,7 +29,7 @@ class AlignedBuffer {
   struct Free {
     bool borrowed;  // false by default: unique_ptr value-initialises it
     void operator()(float* p) const {
-      if (!borrowed) std::free(p);
+      if (!borrowed) free_pages(p);
     }
   };
   std::unique_ptr<float, Free> data_;

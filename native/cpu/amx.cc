@@ -1,9 +1,8 @@
 #include "cpu/amx.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-#if defined(__linux__)
+#include "cpu/x86_features.h"
+
+#if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -11,24 +10,8 @@
 namespace residual::cpu {
 namespace {
 
-#if defined(__x86_64__)
-
-constexpr unsigned kTileBits = 3u << 17;  // of XCR0: the tiles' configuration and their data
-
-// Of leaf 7: AMX-BF16, AMX-TILE, AMX-INT8.
-constexpr unsigned kAmxFeatures = 1u << 22 | 1u << 24 | 1u << 25;
-
-bool processor_has_amx() {
-  unsigned a, b, c, d;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAmxFeatures) != kAmxFeatures) return false;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;
-  unsigned low, high;
-  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return (low & kTileBits) == kTileBits;
-}
-
 bool ask_permission() {
-#if defined(__linux__)
+#if defined(__x86_64__) && defined(__linux__)
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM; asm/prctl.h may lack it
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
@@ -36,18 +19,10 @@ bool ask_permission() {
 #endif
 }
 
-bool find_amx() { return processor_has_amx() && ask_permission(); }
-
-#else
-
-bool find_amx() { return false; }
-
-#endif
-
 }  // namespace
 
 bool amx_available() {
-  static const bool available = find_amx();
+  static const bool available = x86_features().amx && ask_permission();
   return available;
 }
 

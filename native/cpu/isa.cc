@@ -1,16 +1,15 @@
 #include "cpu/isa.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__linux__)
+#if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
-#elif defined(__APPLE__)
+#elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
 
 #include "core/error.h"
 #include "cpu/amx.h"
 #include "cpu/bf16_gain.h"
+#include "cpu/x86_features.h"
 #if defined(RESIDUAL_EMULATED_KERNELS)
 #include "cpu/emulated/kernels.h"
 #endif
@@ -20,29 +19,14 @@ namespace {
 
 #if defined(__x86_64__)
 
-// Intel SDM, volume 2, CPUID: leaf 7, subleaf 1. __builtin_cpu_supports has no name for it in older
-// compilers.
-bool has_avx_vnni() {
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
-}
-
 void find_processors(std::vector<Isa>& result) {
-  // These builtins also ask the operating system (XGETBV): they do not report registers that it does not
-  // save.
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool avx512bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-  if (avx512bf16 && amx_available())
-    result.push_back({"amx", &kAvx512Kernels, &kAmxInt8Kernels, &kAmxBf16Kernels});
-  const DotKernels* const bf16 = avx512bf16 && avx512bf16_gains() ? &kAvx512Bf16Kernels : nullptr;
-  if (avx512 && __builtin_cpu_supports("avx512vnni"))
-    result.push_back({"avx512vnni", &kAvx512Kernels, &kVnniKernels, bf16});
-  if (avx512) result.push_back({"avx512", &kAvx512Kernels, &kAvx2Int8Kernels, nullptr});
-  if (avx2 && has_avx_vnni()) result.push_back({"avxvnni", &kAvx2Kernels, &kAvxVnniKernels, nullptr});
-  if (avx2) result.push_back({"avx2", &kAvx2Kernels, &kAvx2Int8Kernels, nullptr});
+  const X86Features has = x86_features();
+  if (amx_available()) result.push_back({"amx", &kAvx512Kernels, &kAmxInt8Kernels, &kAmxBf16Kernels});
+  const DotKernels* const bf16 = has.avx512bf16 && avx512bf16_gains() ? &kAvx512Bf16Kernels : nullptr;
+  if (has.avx512vnni) result.push_back({"avx512vnni", &kAvx512Kernels, &kVnniKernels, bf16});
+  if (has.avx512) result.push_back({"avx512", &kAvx512Kernels, &kAvx2Int8Kernels, nullptr});
+  if (has.avxvnni) result.push_back({"avxvnni", &kAvx2Kernels, &kAvxVnniKernels, nullptr});
+  if (has.avx2) result.push_back({"avx2", &kAvx2Kernels, &kAvx2Int8Kernels, nullptr});
 }
 
 #elif defined(__aarch64__)

@@ -1,12 +1,15 @@
 #include "cpu/page_arena.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 
 #include "core/error.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
 #endif
 
 namespace residual::cpu {
@@ -19,12 +22,21 @@ constexpr size_t kLeastBlock = size_t(8) << 20, kMostBlock = size_t(128) << 20;
 
 size_t round_up(size_t bytes, size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
 
+// `bytes` is a multiple of `alignment`.
+void* allocate_aligned(size_t alignment, size_t bytes) {
+#if defined(_WIN32)
+  return _aligned_malloc(bytes, alignment);
+#else
+  return std::aligned_alloc(alignment, bytes);
+#endif
+}
+
 }  // namespace
 
 float* allocate_pages(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   const size_t rounded = round_up(std::max(bytes, size_t(1)), alignment);
-  void* const data = std::aligned_alloc(alignment, rounded);
+  void* const data = allocate_aligned(alignment, rounded);
   if (!data)
     throw core::Error(core::ErrorCode::kOutOfMemory, "Could not allocate " + std::to_string(bytes) +
                                                          " bytes. Use smaller batches or images.");
@@ -32,6 +44,14 @@ float* allocate_pages(size_t bytes) {
   if (alignment == kHugePage) madvise(data, rounded, MADV_HUGEPAGE);  // only a hint: nothing depends on it
 #endif
   return static_cast<float*>(data);
+}
+
+void free_pages(void* pages) {
+#if defined(_WIN32)
+  _aligned_free(pages);
+#else
+  std::free(pages);
+#endif
 }
 
 void* PageArena::allocate(size_t bytes) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,8 +11,9 @@ namespace residual::cpu {
 
 constexpr size_t kAlignment = 64;
 
-// To be freed with std::free(). Large blocks go on huge pages if the system has any. Throws OUT_OF_MEMORY.
+// To be freed with free_pages(). Large blocks go on huge pages if the system has any. Throws OUT_OF_MEMORY.
 float* allocate_pages(size_t bytes);
+void free_pages(void* pages);
 
 class PageArena {
  public:
@@ -23,7 +23,7 @@ class PageArena {
 
  private:
   struct Free {
-    void operator()(char* p) const { std::free(p); }
+    void operator()(char* p) const { free_pages(p); }
   };
 
   struct Block {
