@@ -36,11 +36,14 @@ DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const 
       rows_(geometry, kernels, numbers.src_bytes(), pixel_bytes(geometry, numbers.src_bytes(), kernels),
             padding_pixel(numbers)) {
   plan_strips();
-  size_t bytes = 0;
+  size_t bytes = 0, bounds = 0;
   for (Strip& strip : strips_) {
     strip.weight = bytes;
     bytes += strip.panels() * panel_bytes(strip);
+    strip.bounds = bounds;
+    bounds += strip.panels() * panel_bounds(strip);
   }
+  bounds_.resize(bounds);
   weight_ = AlignedBuffer(bytes / sizeof(float), arena);
   start_ = AlignedBuffer(size_t(panels_) * kPanelColumns, arena);
   scale_ = AlignedBuffer(size_t(panels_) * kPanelColumns, arena);
@@ -51,6 +54,8 @@ DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const 
                  const Int8Weights& weights, PageArena& arena)
     : DotConv(geometry, numbers, kernels, arena) {
   for (const Strip& strip : strips_) pack_int8(strip, weights);
+  if (!kernels_.has_bounds) return;
+  for (const Strip& strip : strips_) find_bounds(strip);
 }
 
 DotConv::DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const DotKernels& kernels,
@@ -80,6 +85,10 @@ void DotConv::plan_strips() {
 
 size_t DotConv::panel_bytes(const Strip& strip) const {
   return size_t(rows_.taps()) * strip.depth / 4 * kPanelRow;
+}
+
+size_t DotConv::panel_bounds(const Strip& strip) const {
+  return kernels_.has_bounds ? size_t(rows_.taps()) * divide_up(strip.depth, kBoundedBytes) : 0;
 }
 
 WorkspaceSize DotConv::workspace_size(int /*batch*/, int /*threads*/) const {
@@ -113,6 +122,7 @@ void DotConv::run(void* dst, const void* src, const void* residual, int batch, T
       task.is_signed = numbers_.src.precision == core::Precision::kInt8;
       task.weight =
           reinterpret_cast<const std::byte*>(weight_.data()) + strip.weight + begin * panel_bytes(strip);
+      if (kernels_.has_bounds) task.bounds = bounds_.data() + strip.bounds + begin * panel_bounds(strip);
       const size_t column = size_t(strip.first_panel + begin) * kPanelColumns;
       task.start = start_.data() + column;
       task.scale = scale_.data() + column;

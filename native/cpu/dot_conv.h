@@ -24,7 +24,9 @@ class DotConv final : public Convolution {
   void run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
            Workspace& workspace) const override;
   WorkspaceSize workspace_size(int batch, int threads) const override;
-  size_t bytes() const override { return weight_.bytes() + start_.bytes() + scale_.bytes(); }
+  size_t bytes() const override {
+    return weight_.bytes() + start_.bytes() + scale_.bytes() + bounds_.size() * sizeof(Bounds);
+  }
 
  private:
   // Groups that are computed together, as one dense product with zeros between them.
@@ -34,6 +36,7 @@ class DotConv final : public Convolution {
     int depth;            // bytes of a tap
     int first_panel;
     size_t weight;  // offset in weight_, bytes
+    size_t bounds;  // offset in bounds_
     int panels() const { return divide_up(outputs, kPanelColumns); }
   };
   DotConv(const ConvGeometry& geometry, const DotNumbers& numbers, const DotKernels& kernels,
@@ -46,16 +49,19 @@ class DotConv final : public Convolution {
   template <typename Number>
   void place(const Strip& strip, int k, int count, const Number* channels);
   size_t panel_bytes(const Strip& strip) const;
+  size_t panel_bounds(const Strip& strip) const;
+  void find_bounds(const Strip& strip);
 
   ConvGeometry geometry_;
   DotNumbers numbers_;
   const DotKernels& kernels_;
   DotRows rows_;
   std::vector<Strip> strips_;
-  int panels_ = 0;        // of all strips
-  AlignedBuffer weight_;  // [strip][panel][tap][depth / 4] rows of kPanelRow bytes
-  AlignedBuffer start_;   // [panel][kPanelColumns] int32 or float
-  AlignedBuffer scale_;   // [panel][kPanelColumns]; int8 only
+  int panels_ = 0;              // of all strips
+  AlignedBuffer weight_;        // [strip][panel][tap][depth / 4] rows of kPanelRow bytes
+  AlignedBuffer start_;         // [panel][kPanelColumns] int32 or float
+  AlignedBuffer scale_;         // [panel][kPanelColumns]; int8 only
+  std::vector<Bounds> bounds_;  // [strip][panel][tap][depth / kBoundedBytes], if kernels_.has_bounds
 };
 
 }  // namespace residual::cpu

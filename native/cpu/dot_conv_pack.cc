@@ -67,4 +67,35 @@ void DotConv::pack_int8(const Strip& strip, const Int8Weights& weights) {
   });
 }
 
+// What packed weights contribute to sums.
+void DotConv::find_bounds(const Strip& strip) {
+  constexpr int kPairs = kPanelRow / 2, kDwords = kBoundedBytes / 4;
+  const auto* row = reinterpret_cast<const int8_t*>(weight_.data()) + strip.weight;
+  Bounds* bounds = bounds_.data() + strip.bounds;
+  for (int tap = 0; tap < strip.panels() * rows_.taps(); tap++)
+    for (int left = strip.depth / 4; left > 0; left -= kDwords, bounds++)
+      for (int group = 0; group < std::min(left, kDwords) / 2; group++) {
+        int16_t sums[2][2][kPairs];  // [dword][sign]
+        for (int dword = 0; dword < 2; dword++, row += kPanelRow)
+          for (int k = 0; k < kPairs; k++) {
+            const int16_t first = row[2 * k], second = row[2 * k + 1];
+            sums[dword][0][k] = std::max<int16_t>(first, 0) + std::max<int16_t>(second, 0);
+            sums[dword][1][k] = sums[dword][0][k] - first - second;
+          }
+        for (int half = 0; half < 2; half++) {
+          int pairs[2] = {}, fours = 0;
+          for (int sign = 0; sign < 2; sign++)
+            for (int k = half; k < kPairs; k += 2) {
+              const int first = sums[0][sign][k], second = sums[1][sign][k];
+              pairs[0] = std::max(pairs[0], first);
+              pairs[1] = std::max(pairs[1], second);
+              fours = std::max(fours, first + second);
+            }
+          for (int dword = 0; dword < 2; dword++)
+            bounds->pairs[group][half][dword] = static_cast<int8_t>((pairs[dword] + 1) / 2);
+          bounds->fours[group][half][0] = static_cast<int8_t>((fours + 3) / 4);
+        }
+      }
+}
+
 }  // namespace residual::cpu

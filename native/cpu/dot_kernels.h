@@ -48,6 +48,16 @@ struct DotOutput {
   float least, most;  // int8: of the type
 };
 
+// How large sums of products of kBoundedBytes bytes of a row can get, for kernels that keep some in 16 bits:
+// what the weights of a panel contribute. Sums are of two neighbouring bytes, and of two such pairs four
+// bytes apart. The largest of all columns counts, and only weights of one sign: partial sums are not larger
+// either.
+constexpr int kBoundedBytes = 64;
+struct Bounds {
+  int8_t pairs[kBoundedBytes / 8][2][2];  // [8 bytes][half of a dword][dword], half of the sum, rounded up
+  int8_t fours[kBoundedBytes / 8][2][2];  // [8 bytes][half of a dword], a quarter of it, rounded up; then 0
+};
+
 // Some rows times some panels.
 struct DotTask {
   const DotBlock* blocks;
@@ -60,6 +70,7 @@ struct DotTask {
   int depth;                // bytes of a tap, a multiple of DotKernels::unit
   bool is_signed;           // of int8 sources: int8 rather than uint8
   const std::byte* weight;  // [panels][tap_count][depth / 4] rows of kPanelRow bytes
+  const Bounds* bounds;     // [panels][tap_count][depth / kBoundedBytes], if DotKernels::has_bounds
   const void* start;        // [panels][kPanelColumns] int32 or float: what sums start from
   const float* scale;       // [panels][kPanelColumns]; int8 only
   int channel;              // of the result, of the first panel's first column
@@ -67,7 +78,9 @@ struct DotTask {
   DotOutput output;
 
   int panels() const { return (columns + kPanelColumns - 1) / kPanelColumns; }
-  size_t panel_bytes() const { return size_t(tap_count) * depth / 4 * kPanelRow; }
+  size_t row_bytes() const { return size_t(tap_count) * depth; }
+  size_t panel_bytes() const { return row_bytes() / 4 * kPanelRow; }
+  int tap_bounds() const { return (depth + kBoundedBytes - 1) / kBoundedBytes; }
 };
 
 struct DotWinogradKernels;  // dot_winograd_kernels.h
@@ -79,6 +92,7 @@ struct DotKernels {
   int tile_rows;   // of a block that are read together, whether they are rows of the block or beyond
   void (*run)(const DotTask& task);
   const DotWinogradKernels* winograd = nullptr;  // null where it has nothing to gain
+  bool has_bounds = false;                       // reads DotTask::bounds
 };
 
 #if defined(__x86_64__)

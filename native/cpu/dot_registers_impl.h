@@ -85,27 +85,36 @@ inline void sum_rows(const RegisterTask& task, int rows, std::integer_sequence<i
   kSums[rows - 1](task);
 }
 
-// Sums a block for up to two panels, in parts of nearly the same number of rows.
+// Calls use(first, count) for the rows of a block that are summed at once: parts of nearly the same number.
+template <int kRows, typename Use>
+inline void each_part(int rows, const Use& use) {
+  int first = 0;
+  for (int parts = (rows + kRows - 1) / kRows; parts > 0; parts--) {
+    const int count = (rows - first) / parts;
+    use(first, count);
+    first += count;
+  }
+}
+
+// Sums a block for up to two panels.
 template <typename Registers>
 void sum_block(RegisterTask task, int rows, int panels) {
   constexpr std::make_integer_sequence<int, Registers::kRows> choices;
-  for (int parts = (rows + Registers::kRows - 1) / Registers::kRows; parts > 0; parts--) {
-    const int part = rows / parts;
+  each_part<Registers::kRows>(rows, [&](int, int count) {
     if (Registers::kPanels == 2 && panels == 2) {
-      sum_rows<Registers, Registers::kPanels>(task, part, choices);
+      sum_rows<Registers, Registers::kPanels>(task, count, choices);
     } else {
       RegisterTask one = task;
       for (int panel = 0; panel < panels; panel++) {
-        sum_rows<Registers, 1>(one, part, choices);
+        sum_rows<Registers, 1>(one, count, choices);
         one.weight += task.panel_bytes;
         one.start += kPanelColumns;
         one.sums += kPanelColumns;
       }
     }
-    rows -= part;
-    task.source += part * task.row_stride;
-    task.sums += part * kSumColumns;
-  }
+    task.source += count * task.row_stride;
+    task.sums += count * kSumColumns;
+  });
 }
 
 // Blocks that stay in the first-level cache while all panels pass by.

@@ -1,6 +1,5 @@
-// int8 convolutions for instruction sets that multiply 16-bit integers but cannot sum products of bytes
-// exactly (vpmaddubsw saturates). Included by one file per instruction set, in an unnamed namespace as
-// kernels_impl.h explains.
+// int8 convolutions for instruction sets that multiply 16-bit integers but no bytes. Included by one file per
+// instruction set, in an unnamed namespace as kernels_impl.h explains.
 //
 // Sources are widened to 16 bits once for all panels, weights in registers. Such a file has a struct of what
 // it sums with:

@@ -9,11 +9,11 @@ namespace {
 struct Int8 {
   using Vec = __m256i;
   static Vec step(Vec sum, Vec a, Vec b) {
-    const Vec pairs = _mm256_maddubs_epi16(a, b);
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, b));
+    const Vec fours = _mm256_add_epi16(_mm256_maddubs_epi16(a, b), _mm256_maddubs_epi16(b, a));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(fours, b));
   }
 };
 }  // namespace
-const PeakLoops kAvx2Peaks = {"avx2", chains_of<Int8>(32), {}};
+const PeakLoops kAvx2Peaks = {"avx2", chains_of<Int8>(64), {}};
 }  // namespace residual::cpu
 #endif
