@@ -3,6 +3,7 @@
 // A convolution's output channel may be divided by any positive factor if whatever reads it multiplies its weights by that: ReLU,
 // pools and sums pass it on. One scale for all channels of a value then suits each of them. (Nagel et al.,
 // https://arxiv.org/abs/1906.04721; here with magnitudes of values that were seen.)
+import { Pauses } from '../base/pauses.ts'
 import { type Op, operandsOf, rowOf } from '../model/ops.ts'
 import type { Plan } from '../model/plan.ts'
 import type { Observation } from '../runtime/native.ts'
@@ -13,18 +14,19 @@ import type { FoldedWeights } from './trial.ts'
 const mostFactor = 64
 
 /** The weights of the network whose channels are equalised, by operation; `seen` by operation of the plan. */
-export function equalised(
+export async function equalised(
   plan: Plan,
   folded: ReadonlyMap<string, FoldedWeights>,
   seen: readonly Observation[],
-): Map<string, FoldedWeights> {
+  pauses = new Pauses(),
+): Promise<Map<string, FoldedWeights>> {
   const groups = new ChannelGroups(plan)
-  const factors = factorsOf(plan, groups, folded, seen)
+  const factors = await factorsOf(plan, groups, folded, seen, pauses)
   const result = new Map<string, FoldedWeights>()
   for (const op of plan.ops.filter(takesWeights)) {
     const outputs = factors.get(groups.of(op.dst))
     const inputs = factors.get(groups.of(op.src))
-    result.set(op.name, scaled(op, folded.get(op.name)!, outputs, inputs))
+    result.set(op.name, await scaled(op, folded.get(op.name)!, { outputs, inputs }, pauses))
   }
   return result
 }
@@ -65,12 +67,13 @@ const passesFactors = ({ kind }: Op) =>
   kind === 'conv' || kind === 'linear' || kind === 'maxPool' || kind === 'globalAvgPool'
 
 /** By group that may have any: what each of its channels is divided by. */
-function factorsOf(
+async function factorsOf(
   plan: Plan,
   groups: ChannelGroups,
   folded: ReadonlyMap<string, FoldedWeights>,
   seen: readonly Observation[],
-): Map<number, Float64Array> {
+  pauses: Pauses,
+): Promise<Map<number, Float64Array>> {
   const squares = new Map<number, Float64Array>() // the largest mean squares of a group's values
   const weights = new Map<number, Float64Array>() // how much what reads a channel depends on it
   for (const [i, op] of plan.ops.entries()) {
@@ -78,13 +81,9 @@ function factorsOf(
     const own = channelSquares.map(sum => sum / Math.max(pixels, 1))
     const its = made(squares, groups.of(op.dst), own.length)
     for (const [c, square] of own.entries()) its[c] = Math.max(its[c]!, square)
-    if (takesWeights(op))
-      addWeights(
-        made(weights, groups.of(op.src), plan.values[op.src]!.channels),
-        op,
-        folded.get(op.name)!,
-        own,
-      )
+    if (!takesWeights(op)) continue
+    const sums = made(weights, groups.of(op.src), plan.values[op.src]!.channels)
+    await addWeights(sums, op, folded.get(op.name)!, own, pauses)
   }
   // With these a channel's values are as large, compared with others, as the weights that read it: where training has shrunk
   // weights that matter little there is next to nothing to do.
@@ -119,45 +118,67 @@ function levelled(squares: Float64Array, weights: Float64Array): Float64Array {
   })
 }
 
-interface Layout {
-  /** Weights of an output channel. */
-  readonly each: number
-  readonly taps: number
-  /** The input channel of a weight by its index. */
-  readonly inputOf: (i: number) => number
+/** Weights of a window that an output channel gives to an input channel. */
+interface Window {
+  readonly output: number
+  readonly input: number
+  /** Where they lie among all weights. */
+  readonly begin: number
+  readonly end: number
 }
 
-function layoutOf(op: WeightedOp, { weight, bias }: FoldedWeights): Layout {
-  const each = weight.length / bias.length
+/** Calls `work` for every window of an operation's weights. */
+async function eachWindow(
+  op: WeightedOp,
+  { weight, bias }: FoldedWeights,
+  pauses: Pauses,
+  work: (window: Window) => void,
+): Promise<void> {
   const [taps, groups] = op.kind === 'conv' ? [op.kernel ** 2, op.groups] : [1, 1]
-  const [inputs, perGroup] = [each / taps, bias.length / groups]
-  const inputOf = (i: number) =>
-    Math.floor(Math.floor(i / each) / perGroup) * inputs + Math.floor((i % each) / taps)
-  return { each, taps, inputOf }
+  const [inputs, perGroup] = [weight.length / bias.length / taps, bias.length / groups]
+  for (let output = 0, begin = 0; output < bias.length; output++) {
+    const first = Math.floor(output / perGroup) * inputs // of the group's channels
+    for (let c = 0; c < inputs; c++, begin += taps)
+      work({ output, input: first + c, begin, end: begin + taps })
+    await pauses.take()
+  }
 }
 
 /** Adds the squares of the weights of each input channel, compared with the mean squares of what they make. */
-function addWeights(sums: Float64Array, op: WeightedOp, folded: FoldedWeights, made: Float64Array): void {
-  const { each, inputOf } = layoutOf(op, folded)
-  for (let i = 0; i < folded.weight.length; i++) {
-    const square = made[Math.floor(i / each)]!
-    if (square > 0) sums[inputOf(i)]! += folded.weight[i]! ** 2 / square
-  }
+function addWeights(
+  sums: Float64Array,
+  op: WeightedOp,
+  folded: FoldedWeights,
+  made: Float64Array,
+  pauses: Pauses,
+): Promise<void> {
+  return eachWindow(op, folded, pauses, ({ output, input, begin, end }) => {
+    const square = made[output]!
+    if (!(square > 0)) return
+    let sum = 0
+    for (let i = begin; i < end; i++) sum += folded.weight[i]! ** 2
+    sums[input]! += sum / square
+  })
+}
+
+/** The factors of an operation's channels; without any, they stay as they are. */
+interface OpFactors {
+  readonly outputs: Float64Array | undefined
+  readonly inputs: Float64Array | undefined
 }
 
 /** Outputs divided by their factors, weights multiplied by those of their inputs. */
-function scaled(
+async function scaled(
   op: WeightedOp,
   folded: FoldedWeights,
-  outputs: Float64Array | undefined,
-  inputs: Float64Array | undefined,
-): FoldedWeights {
+  { outputs, inputs }: OpFactors,
+  pauses: Pauses,
+): Promise<FoldedWeights> {
   if (!outputs && !inputs) return folded
-  const { each, inputOf } = layoutOf(op, folded)
-  return {
-    weight: folded.weight.map(
-      (w, i) => (w * (inputs ? inputs[inputOf(i)]! : 1)) / (outputs ? outputs[Math.floor(i / each)]! : 1),
-    ),
-    bias: folded.bias.map((b, k) => b / (outputs ? outputs[k]! : 1)),
-  }
+  const weight = new Float32Array(folded.weight.length)
+  await eachWindow(op, folded, pauses, ({ output, input, begin, end }) => {
+    const [divisor, factor] = [outputs?.[output] ?? 1, inputs?.[input] ?? 1]
+    for (let i = begin; i < end; i++) weight[i] = (folded.weight[i]! * factor) / divisor
+  })
+  return { weight, bias: folded.bias.map((b, k) => b / (outputs?.[k] ?? 1)) }
 }

@@ -11,10 +11,16 @@ export interface LabelledImage {
   readonly label?: number
 }
 
-/** A preprocessed image. */
+/** A preprocessed image, `[H,W,3]`, or what makes it from its file again. */
+export type Pixels = Uint8Array | (() => Promise<Uint8Array>)
+
+/** What an image comes to. Making it again rejects with what decoding it throws. */
+export async function bytesOfImage(pixels: Pixels): Promise<Uint8Array> {
+  return typeof pixels === 'function' ? pixels() : pixels
+}
+
 export interface PreparedImage {
-  /** `[H,W,3]` */
-  readonly pixels: Uint8Array
+  readonly pixels: Pixels
   readonly label: number | undefined
 }
 
@@ -74,37 +80,48 @@ export function splitOf(readable: number, samples: number, mostCompared: number)
   return { calibrating, comparing: Math.min(readable - calibrating, mostCompared) }
 }
 
+export interface PrepareOptions {
+  /** The most images to prepare. */
+  readonly most: number
+  /** Bytes of them to keep in memory: the images after those are made again whenever they are needed. */
+  readonly mostBytes: number
+  readonly preprocessing: Preprocessing
+  readonly onImage: () => void
+  readonly signal: AbortSignal | undefined
+}
+
 /**
- * Prepares up to `most` images, in order; those that cannot be read or decoded are passed over and reported.
+ * Prepares images, in order; those that cannot be read or decoded are passed over and reported.
  *
  * @throws ResidualError OUT_OF_MEMORY; the signal's reason
  */
 export async function prepareImages(
   given: readonly LabelledImage[],
-  most: number,
-  preprocessing: Preprocessing,
-  onImage: () => void,
-  signal: AbortSignal | undefined,
+  { most, mostBytes, preprocessing, onImage, signal }: PrepareOptions,
 ): Promise<PreparedImages> {
   const images: PreparedImage[] = []
   const unreadable: UnreadableImage[] = []
   const options = signal ? { signal } : {}
+  const prepare = ({ image }: LabelledImage) =>
+    decoding(async () => (await preprocess(await decode(image, options), preprocessing)).pixels, signal)
+  let bytes = 0
   for (let begin = 0; begin < given.length && images.length < most; ) {
     const some = given.slice(begin, begin + Math.min(decodersAtOnce, most - images.length))
-    const attempts = await Promise.allSettled(
-      some.map(({ image }) =>
-        decoding(async () => preprocess(await decode(image, options), preprocessing), signal),
-      ),
-    )
+    const attempts = await Promise.allSettled(some.map(prepare))
     signal?.throwIfAborted()
     for (const [i, attempt] of attempts.entries()) {
-      const { image, label } = some[i]!
+      const its = some[i]!
       if (attempt.status === 'fulfilled') {
-        images.push({ pixels: attempt.value.pixels, label })
+        bytes += attempt.value.length
+        images.push({
+          pixels: bytes <= mostBytes ? attempt.value : () => prepare(its),
+          label: its.label,
+        })
         onImage()
         continue
       }
       if (!isOfImage(attempt.reason)) throw attempt.reason
+      const { image } = its
       unreadable.push({
         image: typeof image === 'string' ? image : `image ${begin + i}`,
         error: attempt.reason,

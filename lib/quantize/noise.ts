@@ -1,6 +1,8 @@
 // The signal-to-noise ratio of every operation: how far its results are from those in float32.
+import { Pauses } from '../base/pauses.ts'
 import { operandsOf, rowOf } from '../model/ops.ts'
 import type { Plan } from '../model/plan.ts'
+import type { Pixels } from './images.ts'
 import type { Trial } from './trial.ts'
 
 /** One operation's. */
@@ -15,14 +17,19 @@ export async function noiseOf(
   plan: Plan,
   reference: Trial,
   tried: Trial,
-  images: readonly Uint8Array[],
+  images: readonly Pixels[],
   onImage: () => void,
 ): Promise<OpNoise[]> {
   const names = plan.ops.filter(op => rowOf(op).weighted && operandsOf(op).length > 0).map(({ name }) => name)
   const sums = new Map(names.map(name => [name, { signal: 0, noise: 0 }]))
+  const pauses = new Pauses()
   for (const image of images) {
-    const [before, after] = [await reference.capture(image), await tried.capture(image)]
-    for (const [name, sum] of sums) add(sum, before.get(name)!, after.get(name)!)
+    await reference.capture(image)
+    await tried.capture(image)
+    for (const [name, sum] of sums) {
+      add(sum, reference.resultOf(name), tried.resultOf(name))
+      await pauses.take()
+    }
     onImage()
   }
   return [...sums].map(([name, { signal, noise }]) => ({

@@ -24,19 +24,21 @@ import type { ClassReport, QuantizeReport } from './report.ts'
 import { saveTried } from './save-tried.ts'
 import { speedOf } from './speed.ts'
 import { Steps } from './steps.ts'
-import { type AllWeights, Trial } from './trial.ts'
+import { Trial } from './trial.ts'
 
 /** Images that tell which operations hurt. */
 const mostTried = 256
 /** Images that tell the noise of each operation. */
 const mostMeasured = 4
+/** Of decoded images that are kept in memory. */
+const mostImageBytes = 256 * 2 ** 20
 const timedBatches = [1, 8]
 /** Unless the caller asked for an agreement, an operation is kept if it saves twice its share of what it costs. */
 const leastWorth = 2
 
 /**
  * Quantizes a model to 8-bit integers for the CPU and writes it to `out`, which must end in `.safetensors`, with its record
- * beside it. Existing files are replaced. Computing is off the event loop.
+ * beside it. Existing files are replaced. Computing is off the event loop or pauses for others.
  *
  * @param model as for {@link openModel}
  * @throws ResidualError MODEL_INVALID for a model that is quantized already, DECODE_FAILED if too few images can be read,
@@ -98,13 +100,13 @@ class Quantizing {
     const { samples, mostCompared, signal } = this.options
     const most = Math.min(given.length, samples + mostCompared)
     this.#bench.steps.begin('decoding images', most)
-    const { images, unreadable } = await prepareImages(
-      given,
+    const { images, unreadable } = await prepareImages(given, {
       most,
-      this.model.preprocessing,
-      this.#bench.steps.advance,
+      mostBytes: mostImageBytes,
+      preprocessing: this.model.preprocessing,
+      onImage: this.#bench.steps.advance,
       signal,
-    )
+    })
     const first = unreadable[0]
     if (images.length < 2 && first) {
       const problem = `Only ${images.length} of ${given.length} images can be read`
@@ -124,7 +126,7 @@ class Quantizing {
     const { weights, values } = calibrated
     this.#bench.steps.begin('comparing', images.comparing.length)
     const before = await reference.logits(pixelsOf(images.comparing), this.#bench.steps.advance)
-    const choice = await this.#choose(reference, weights, values, images, before)
+    const choice = await this.#choose(calibrated, images, before)
     const quantization = quantizationOf(values, namesOf(choice))
     const tried = await openInt8(this.#bench, weights, quantization)
     try {
@@ -164,9 +166,7 @@ class Quantizing {
 
   /** What to keep in bf16. `before`: the logits of the images compared, in float32. */
   async #choose(
-    reference: Trial,
-    weights: AllWeights,
-    values: Quantization['values'],
+    { weights, values, logits: ofCalibrating }: Calibrated,
     { calibrating, comparing }: Images,
     before: readonly Float32Array[],
   ): Promise<KeptChoice> {
@@ -179,12 +179,9 @@ class Quantizing {
       }
     }
     const some = calibrating.slice(0, mostTried)
-    let beforeOfSome: Promise<Float32Array[]> | undefined // rarely needed
     const trials = {
-      error: async (kept: readonly string[]) => {
-        beforeOfSome ??= reference.logits(pixelsOf(some))
-        return closeError(await beforeOfSome, await logits(kept, some))
-      },
+      error: async (kept: readonly string[]) =>
+        closeError(ofCalibrating.slice(0, some.length), await logits(kept, some)),
       agreement: async (kept: readonly string[]) => agreementOf(before, await logits(kept, comparing)),
     }
     const { agreement, isPromised } = this.options

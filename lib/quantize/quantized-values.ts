@@ -1,4 +1,5 @@
 // How each value of a network is kept in 8 bits: the type from what makes it, the scale from what was seen of it.
+import { Pauses } from '../base/pauses.ts'
 import { type Op, operandsOf, rowOf } from '../model/ops.ts'
 import type { Plan } from '../model/plan.ts'
 import type { Quantization, QuantizedValue } from '../model/quantization.ts'
@@ -36,20 +37,23 @@ function withScales({ ops }: Plan): Op[] {
  *
  * @param seen by operation of the plan
  */
-export function quantizedValues(
+export async function quantizedValues(
   plan: Plan,
   seen: readonly Observation[],
   method: RangeMethod,
-): Quantization['values'] {
+  pauses = new Pauses(),
+): Promise<Quantization['values']> {
   const signs = nonNegative(plan)
-  const values: [string, QuantizedValue][] = withScales(plan).map(op => {
-    if (op.kind === 'normalize') return [op.name, { type: 'uint8', scale: 1 }]
+  const kept = async (op: Op): Promise<QuantizedValue> => {
+    if (op.kind === 'normalize') return { type: 'uint8', scale: 1 }
     const type = signs[op.dst] ? 'uint8' : 'int8'
     const its = seen[plan.ops.indexOf(op)]!
     const largest = its.channelMaxima.reduce((a, b) => Math.max(a, b), 0)
-    const range = chooseRange(its, largest, stepsOf[type], method) || 1 // any will do for zeros
-    return [op.name, { type, scale: Math.fround(range / stepsOf[type]) }]
-  })
+    const range = (await chooseRange(its, largest, stepsOf[type], method, pauses)) || 1 // any will do for zeros
+    return { type, scale: Math.fround(range / stepsOf[type]) }
+  }
+  const values: [string, QuantizedValue][] = []
+  for (const op of withScales(plan)) values.push([op.name, await kept(op)])
   return Object.fromEntries(values)
 }
 

@@ -1,4 +1,5 @@
 // The range of the numbers that 8 bits represent, chosen from a histogram of the magnitudes that were seen.
+import { Pauses } from '../base/pauses.ts'
 import type { Observation } from '../runtime/native.ts'
 
 /**
@@ -27,7 +28,13 @@ const candidates = 200
  *
  * @param largest of the magnitudes, which the last filled bin reaches beyond
  */
-export function chooseRange(seen: Magnitudes, largest: number, steps: number, method: RangeMethod): number {
+export async function chooseRange(
+  seen: Magnitudes,
+  largest: number,
+  steps: number,
+  method: RangeMethod,
+  pauses = new Pauses(),
+): Promise<number> {
   if (!(largest > 0)) return 0
   switch (method) {
     case 'max':
@@ -35,19 +42,20 @@ export function chooseRange(seen: Magnitudes, largest: number, steps: number, me
     case 'percentile':
       return Math.min(percentileOf(seen, percentile), largest)
     case 'squared-error':
-      return leastOf(largest, range => squaredError(seen, range, steps))
+      return leastOf(largest, pauses, range => squaredError(seen, range, steps))
     case 'entropy':
-      return leastOf(largest, range => divergence(seen, range, steps))
+      return leastOf(largest, pauses, range => divergence(seen, range, steps))
   }
 }
 
 /** The candidate with the least `loss`; of equals the largest. */
-function leastOf(largest: number, loss: (range: number) => number): number {
+async function leastOf(largest: number, pauses: Pauses, loss: (range: number) => number): Promise<number> {
   let best = { range: largest, loss: loss(largest) }
   for (let i = candidates - 1; i > 0; i--) {
     const range = largest * (leastShare + (1 - leastShare) * (i / candidates))
     const its = loss(range)
     if (its < best.loss) best = { range, loss: its }
+    await pauses.take()
   }
   return best.range
 }

@@ -1,5 +1,6 @@
 // Weights as integers from -127 to 127, with a scale for each output channel.
-import { nearestIntegers, type QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
+import { Pauses } from '../base/pauses.ts'
+import type { QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
 
 /** Candidates for a scale: shares of the least that clips nothing, in coarse steps and then in fine ones around the best. */
 const leastShare = 0.7
@@ -9,15 +10,18 @@ const [coarse, fine] = [0.05, 0.01]
  * Rounds `weight`, `[K,...]`, to integers. The largest weights of a channel are clipped where that makes the sum of its squared
  * errors less.
  */
-export function roundWeights(weight: Float32Array, channels: number): QuantizedTensor {
-  const { integers, scales } = nearestIntegers(weight, channels)
+export async function roundWeights(
+  weight: Float32Array,
+  channels: number,
+  pauses = new Pauses(),
+): Promise<QuantizedTensor> {
+  const [integers, scales] = [new Int8Array(weight.length), new Float32Array(channels)]
   const each = weight.length / channels
   for (let k = 0; k < channels; k++) {
     const row = weight.subarray(k * each, (k + 1) * each)
-    const scale = bestScale(row, scales[k]!)
-    if (scale === scales[k]) continue
-    scales[k] = scale
-    for (let i = 0; i < each; i++) integers[k * each + i] = nearest(row[i]! / scale)
+    scales[k] = bestScale(row)
+    round(row, scales[k]!, integers.subarray(k * each, (k + 1) * each))
+    await pauses.take()
   }
   return { integers, scales }
 }
@@ -41,15 +45,18 @@ export function roundWithBias(
   if (scales.every((scale, k) => scale >= least[k]!)) return { integers, scales }
   const each = weight.length / bias.length
   const raised = scales.map((scale, k) => Math.max(scale, least[k]!))
-  const again = integers.map((q, i) => {
-    const k = Math.floor(i / each)
-    return raised[k] === scales[k] ? q : nearest(weight[i]! / raised[k]!)
-  })
+  const again = integers.slice()
+  for (const [k, scale] of raised.entries())
+    if (scale !== scales[k])
+      round(weight.subarray(k * each, (k + 1) * each), scale, again.subarray(k * each, (k + 1) * each))
   return { integers: again, scales: raised }
 }
 
-/** The scale with the least squared error, `whole` or one that clips. */
-function bestScale(row: Float32Array, whole: number): number {
+/** The scale with the least squared error: the least that clips nothing, or one that clips. */
+function bestScale(row: Float32Array): number {
+  let largest = 0
+  for (let i = 0; i < row.length; i++) largest = Math.max(largest, Math.abs(row[i]!))
+  const whole = Math.fround(largest / most) || 1 // any, if all are 0 or come close to it
   const tried = (share: number) => {
     const scale = Math.fround(whole * share)
     return { share, scale, error: squaredErrorOf(row, scale) }
@@ -76,8 +83,14 @@ function squaredErrorOf(row: Float32Array, scale: number): number {
   return sum
 }
 
+function round(row: Float32Array, scale: number, integers: Int8Array): void {
+  for (let i = 0; i < row.length; i++) integers[i] = nearest(row[i]! / scale)
+}
+
+const most = 127
+
 /** The nearest integer from -127 to 127, of two the even one: adding 1.5 * 2^52 leaves no bits for a fraction. */
 function nearest(x: number): number {
   const noFraction = 1.5 * 2 ** 52
-  return Math.min(Math.max(x + noFraction - noFraction, -127), 127)
+  return Math.min(Math.max(x + noFraction - noFraction, -most), most)
 }

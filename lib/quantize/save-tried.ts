@@ -34,7 +34,7 @@ export async function saveTried(
     quantization,
     method: { ...described, biases: 'corrected', residual: packageVersion() },
     biases: correctedBiases(plan, weights, quantization),
-    integersOf: (name, weight, channels) => {
+    integersOf: async (name, weight, channels) => {
       const rounded = weights.get(name)!.rounded!
       // A mean over each window was spread over the weights that were tried.
       return rounded.integers.length === weight.length ? rounded : roundWeights(weight, channels)

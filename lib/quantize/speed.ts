@@ -1,6 +1,7 @@
 // How long a batch takes before and after, measured in turn on this machine.
 import { median } from '../base/statistics.ts'
 import { elements, inputShape, type Plan } from '../model/plan.ts'
+import { bytesOfImage, type Pixels } from './images.ts'
 import { joined, type Trial } from './trial.ts'
 
 /** Medians, in milliseconds for a batch. */
@@ -17,13 +18,14 @@ export async function speedOf(
   plan: Plan,
   reference: Trial,
   tried: Trial,
-  images: readonly Uint8Array[],
+  images: readonly Pixels[],
   batches: readonly number[],
   onBatch: () => void,
 ): Promise<Speed[]> {
   const results: Speed[] = []
+  const bytes = await Promise.all(images.map(bytesOfImage))
   for (const batch of batches) {
-    const some = Array.from({ length: batch }, (_, i) => images[i % images.length]!)
+    const some = Array.from({ length: batch }, (_, i) => bytes[i % bytes.length]!)
     const input = joined(some, elements(inputShape(plan)))
     const [before, after]: [number[], number[]] = [[], []]
     for (let round = -1; round < rounds; round++) {

@@ -1,9 +1,16 @@
 // Sessions of a network as it is tried: its weights are in memory, folded, and as integers for operations in int8.
 import { elements, inputShape, type Plan } from '../model/plan.ts'
-import { loadNative, type NativeSession, type Observation, translatedLater } from '../runtime/native.ts'
+import {
+  loadNative,
+  type NativeSession,
+  type Observation,
+  translated,
+  translatedLater,
+} from '../runtime/native.ts'
 import { readFolded, takesWeights, type WeightedOp } from '../weights/op-weights.ts'
 import type { WeightSource } from '../weights/source.ts'
 import type { QuantizedTensor } from '../weights/tensors/quantized-tensor.ts'
+import { bytesOfImage, type Pixels } from './images.ts'
 
 /** One operation's weights, `[K,...]`, and bias, `[K]`, with the batch norm folded in. */
 export interface FoldedWeights {
@@ -33,6 +40,14 @@ export async function foldedWeights(
     onOp()
   }
   return all
+}
+
+/** What was seen of a network with some images. */
+export interface Seen {
+  /** Of every operation's results, by operation of the plan. */
+  readonly seen: readonly Observation[]
+  /** By image. */
+  readonly logits: readonly Float32Array[]
 }
 
 const imagesAtOnce = 16
@@ -65,34 +80,26 @@ export class Trial {
     })
   }
 
-  /** The logits of each image, of its bytes. `onImages` is told how many more are done. */
-  async logits(
-    images: readonly Uint8Array[],
-    onImages: (count: number) => void = () => {},
-  ): Promise<Float32Array[]> {
-    const results: Float32Array[] = []
-    await this.#inBatches(images, async (batch, count) => {
-      const { logits } = await this.session.run(batch, ['logits'])
-      const classes = logits!.length / count
-      for (let i = 0; i < count; i++) results.push(logits!.subarray(i * classes, (i + 1) * classes))
-      onImages(count)
-    })
-    return results
+  /** The logits of each image. `onImages` is told how many more are done. */
+  logits(images: readonly Pixels[], onImages: (count: number) => void = () => {}): Promise<Float32Array[]> {
+    return this.#inBatches(images, onImages, batch => this.session.run(batch, ['logits']))
   }
 
-  /** What was seen of every operation's results for these images, by operation. */
-  async observe(images: readonly Uint8Array[], onImages: (count: number) => void): Promise<Observation[]> {
-    await this.#inBatches(images, async (batch, count) => {
-      await this.session.observe(batch)
-      onImages(count)
-    })
-    return this.session.observations()
+  /** What is seen of the network with these images, and those of earlier calls. */
+  async observe(images: readonly Pixels[], onImages: (count: number) => void = () => {}): Promise<Seen> {
+    const logits = await this.#inBatches(images, onImages, batch => this.session.observe(batch, ['logits']))
+    return { seen: this.session.observations(), logits }
   }
 
-  /** The results of every operation for one image, by its name. */
-  async capture(image: Uint8Array): Promise<ReadonlyMap<string, Float32Array>> {
-    const results = await translatedLater(() => this.session.capture(image))
-    return new Map(this.plan.ops.map(({ name }, i) => [name, results[i]!]))
+  /** Runs the network for one image and keeps what every operation computes, for {@link resultOf}. */
+  async capture(image: Pixels): Promise<void> {
+    const bytes = await bytesOfImage(image)
+    await translatedLater(() => this.session.capture(bytes))
+  }
+
+  /** The results of the named operation for the image that was captured last. */
+  resultOf(op: string): Float32Array {
+    return translated(() => this.session.captured(this.plan.ops.findIndex(({ name }) => name === op)))
   }
 
   /** Milliseconds for a batch. */
@@ -106,14 +113,22 @@ export class Trial {
     this.session.dispose()
   }
 
+  /** The logits of each image, from what `run` comes to for batches. */
   async #inBatches(
-    images: readonly Uint8Array[],
-    work: (batch: Uint8Array, count: number) => Promise<void>,
-  ): Promise<void> {
+    images: readonly Pixels[],
+    onImages: (count: number) => void,
+    run: (batch: Uint8Array) => ReturnType<NativeSession['run']>,
+  ): Promise<Float32Array[]> {
+    const results: Float32Array[] = []
     for (let begin = 0; begin < images.length; begin += imagesAtOnce) {
-      const some = images.slice(begin, begin + imagesAtOnce)
-      await translatedLater(() => work(joined(some, elements(inputShape(this.plan))), some.length))
+      const some = await Promise.all(images.slice(begin, begin + imagesAtOnce).map(bytesOfImage))
+      const batch = joined(some, elements(inputShape(this.plan)))
+      const { logits } = await translatedLater(() => run(batch))
+      const classes = logits!.length / some.length
+      for (let i = 0; i < some.length; i++) results.push(logits!.subarray(i * classes, (i + 1) * classes))
+      onImages(some.length)
     }
+    return results
   }
 }
 

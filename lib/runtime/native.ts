@@ -41,6 +41,9 @@ export interface Observation {
   readonly bins: Float64Array
 }
 
+/** The results that were asked for, of a batch. */
+type Outputs = { [name in OutputName]?: Float32Array<ArrayBuffer> }
+
 /**
  * One backend's session. C++ validates and copies its arguments, and reports INTERNAL for any that `Session` should have refused.
  */
@@ -61,18 +64,20 @@ export interface NativeSession {
   ): Promise<void>
   /** Makes ready what a batch of so many images takes, which on a GPU may be minutes; runs that take nothing of it go on meanwhile. */
   prepare(images: number): Promise<void>
-  run(
-    input: Uint8Array | Float32Array,
-    outputs: readonly OutputName[],
-  ): Promise<{ [name in OutputName]?: Float32Array<ArrayBuffer> }>
+  run(input: Uint8Array | Float32Array, outputs: readonly OutputName[]): Promise<Outputs>
   /** Runs a batch and resolves to the milliseconds of each operation. */
   profile(input: Uint8Array | Float32Array): Promise<Float64Array>
-  /** Runs a batch and adds what its operations compute to {@link observations}. Rejects with NON_FINITE, BACKEND_UNAVAILABLE. */
-  observe(input: Uint8Array): Promise<void>
+  /**
+   * Runs a batch like {@link run} and adds what its operations compute to {@link observations}. Rejects with NON_FINITE,
+   * BACKEND_UNAVAILABLE.
+   */
+  observe(input: Uint8Array, outputs: readonly OutputName[]): Promise<Outputs>
   /** By operation of the plan; to be read when no run is in progress, for which it would wait. */
   observations(): Observation[]
-  /** Runs a batch and resolves to the results of each operation, `[N,H,W,C]`, float32 whatever they are kept as. */
-  capture(input: Uint8Array): Promise<Float32Array<ArrayBuffer>[]>
+  /** Runs a batch and keeps the results of each operation until the next one. Rejects with BACKEND_UNAVAILABLE. */
+  capture(input: Uint8Array): Promise<void>
+  /** The results of an operation for that batch, `[N,H,W,C]`, float32 whatever they are kept as. */
+  captured(op: number): Float32Array<ArrayBuffer>
   dispose(): void
   description(): string
   /** By operation of the plan: the names of its possible algorithms, the one in use first. Empty if there is no choice. */

@@ -44,14 +44,17 @@ export function foldBatchNorm(channels: number, bn: BatchNormTensors | null): Ch
  * @throws ResidualError NON_FINITE if a product is not finite as float32
  */
 export function scaleChannels(weight: Float32Array, scale: Float64Array): Float32Array {
-  const length = weight.length / scale.length
-  return weight.map((value, i) => {
-    const k = Math.floor(i / length)
-    const scaled = Math.fround(value * scale[k]!)
-    if (Number.isFinite(scaled)) return scaled
-    throw new ResidualError(
-      'NON_FINITE',
-      `A weight of channel ${k} becomes ${scaled} when the batch norm is folded in.`,
-    )
-  })
+  const [length, result] = [weight.length / scale.length, new Float32Array(weight.length)]
+  for (let k = 0, i = 0; k < scale.length; k++) {
+    const factor = scale[k]!
+    for (const end = i + length; i < end; i++) {
+      result[i] = weight[i]! * factor
+      if (Number.isFinite(result[i])) continue
+      throw new ResidualError(
+        'NON_FINITE',
+        `A weight of channel ${k} becomes ${result[i]} when the batch norm is folded in.`,
+      )
+    }
+  }
+  return result
 }

@@ -29,7 +29,11 @@ export interface SaveQuantizedOptions extends Pick<WriteOptions, 'metadata' | 's
   /** By operation: the bias to write instead of the one that folding gives. */
   readonly biases?: ReadonlyMap<string, Float32Array>
   /** The integers for an operation's folded weights, `[K,...]`, by its name; the nearest ones unless given. */
-  readonly integersOf?: (op: string, weight: Float32Array, channels: number) => QuantizedTensor
+  readonly integersOf?: (
+    op: string,
+    weight: Float32Array,
+    channels: number,
+  ) => QuantizedTensor | Promise<QuantizedTensor>
 }
 
 export const saveQuantizedNames = {
@@ -75,7 +79,7 @@ export async function saveQuantizedNetwork(
         shape[0]!,
         leastScales(await bias.read(), choices.keptAs('int8', op.src, op.name)),
       ]
-      return integersOf?.(op.name, weight, channels) ?? nearestIntegers(weight, channels, least)
+      return (await integersOf?.(op.name, weight, channels)) ?? nearestIntegers(weight, channels, least)
     }
     const rounded = () => lastRounded.of(op, round)
     return [

@@ -38,6 +38,7 @@ void NativeSession::define(Napi::Env env, Napi::Object exports) {
                       InstanceMethod<&NativeSession::observe>("observe"),
                       InstanceMethod<&NativeSession::observations>("observations"),
                       InstanceMethod<&NativeSession::capture>("capture"),
+                      InstanceMethod<&NativeSession::captured>("captured"),
                       InstanceMethod<&NativeSession::dispose>("dispose"),
                       InstanceMethod<&NativeSession::description>("description"),
                       InstanceMethod<&NativeSession::algorithms>("algorithms"),
@@ -166,14 +167,16 @@ Napi::Value NativeSession::profile(const Napi::CallbackInfo& info) {
   });
 }
 
-// observe(input: Uint8Array): Promise<void>
+// observe(input: Uint8Array, outputs: string[]): Promise<{ [output]: Float32Array }>
 Napi::Value NativeSession::observe(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const auto state = open(info);
+    const std::vector<int> wanted = read_outputs(info[1], state->plan());
     const Batch batch = read_bytes(info[0], state->plan());
+    const auto outputs = std::make_shared<OutputValues>(state->plan(), wanted, batch.count);
     return start(
-        info, state, [state, batch] { state->observe(batch); },
-        [](Napi::Env env) { return env.Undefined(); });
+        info, state, [state, batch, outputs] { state->observe(batch, outputs->buffers()); },
+        [outputs](Napi::Env env) { return outputs->to_js(env); });
   });
 }
 
@@ -182,15 +185,24 @@ Napi::Value NativeSession::observations(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return to_js(info.Env(), open(info)->backend().observations()); });
 }
 
-// capture(input: Uint8Array): Promise<Float32Array[]>; results by op
+// capture(input: Uint8Array): Promise<void>
 Napi::Value NativeSession::capture(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const auto state = open(info);
     const Batch batch = read_bytes(info[0], state->plan());
-    const auto results = std::make_shared<std::vector<std::vector<float>>>();
     return start(
-        info, state, [state, batch, results] { state->capture(batch, *results); },
-        [results](Napi::Env env) { return to_js(env, *results); });
+        info, state, [state, batch] { state->capture(batch); },
+        [](Napi::Env env) { return env.Undefined(); });
+  });
+}
+
+// captured(op: number): Float32Array
+Napi::Value NativeSession::captured(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto state = open(info);
+    const int64_t last = int64_t(state->plan().ops.size()) - 1;
+    const auto op = static_cast<size_t>(integer(info[0], {"The index of an operation"}, 0, last));
+    return to_js(info.Env(), *state->captured(op));
   });
 }
 

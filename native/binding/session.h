@@ -29,6 +29,7 @@ class NativeSession final : public Napi::ObjectWrap<NativeSession> {
   Napi::Value observe(const Napi::CallbackInfo& info);
   Napi::Value observations(const Napi::CallbackInfo& info);
   Napi::Value capture(const Napi::CallbackInfo& info);
+  Napi::Value captured(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Napi::Value description(const Napi::CallbackInfo& info);
   Napi::Value algorithms(const Napi::CallbackInfo& info);

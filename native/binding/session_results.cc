@@ -56,12 +56,6 @@ Napi::Array to_js(Napi::Env env, const std::vector<core::Observation>& observati
   return result;
 }
 
-Napi::Array to_js(Napi::Env env, const std::vector<std::vector<float>>& results) {
-  const Napi::Array array = Napi::Array::New(env, results.size());
-  for (uint32_t i = 0; i < results.size(); i++) array.Set(i, to_js(env, results[i]));
-  return array;
-}
-
 Napi::Array to_js(Napi::Env env, const std::vector<std::vector<std::string>>& names) {
   const Napi::Array result = Napi::Array::New(env, names.size());
   for (uint32_t i = 0; i < names.size(); i++) {

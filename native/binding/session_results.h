@@ -27,7 +27,6 @@ class OutputValues {
 Napi::Float64Array to_js(Napi::Env env, const std::vector<double>& numbers);
 Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& numbers);
 Napi::Array to_js(Napi::Env env, const std::vector<core::Observation>& observations);
-Napi::Array to_js(Napi::Env env, const std::vector<std::vector<float>>& results);  // Float32Arrays
 Napi::Array to_js(Napi::Env env, const std::vector<std::vector<std::string>>& names);
 
 }  // namespace residual::binding

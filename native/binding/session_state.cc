@@ -29,14 +29,23 @@ void SessionState::run(const Batch& batch, const core::OutputBuffers& outputs, c
   backend_->run(batch.input(), outputs, times);
 }
 
-void SessionState::observe(const Batch& batch) {
+void SessionState::observe(const Batch& batch, const core::OutputBuffers& outputs) {
   check_ready();
-  backend_->observe(batch.input());
+  backend_->observe(batch.input(), outputs);
 }
 
-void SessionState::capture(const Batch& batch, std::vector<std::vector<float>>& results) {
+void SessionState::capture(const Batch& batch) {
   check_ready();
-  backend_->capture(batch.input(), results);
+  const auto results = std::make_shared<std::vector<std::vector<float>>>();
+  backend_->capture(batch.input(), *results);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  captured_ = results;
+}
+
+std::shared_ptr<const std::vector<float>> SessionState::captured(size_t op) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!captured_) throw core::Error(core::ErrorCode::kInternal, "The session has captured nothing yet.");
+  return {captured_, &(*captured_)[op]};
 }
 
 void SessionState::check_ready() {

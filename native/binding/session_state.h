@@ -23,8 +23,11 @@ class SessionState {
   // All throw INTERNAL before all weights are loaded.
   void prepare(int images);
   void run(const Batch& batch, const core::OutputBuffers& outputs, core::OpMilliseconds* times);
-  void observe(const Batch& batch);
-  void capture(const Batch& batch, std::vector<std::vector<float>>& results);
+  void observe(const Batch& batch, const core::OutputBuffers& outputs);
+  void capture(const Batch& batch);
+
+  // What an op computed in the last capture; its memory is shared. Throws INTERNAL before the first one.
+  std::shared_ptr<const std::vector<float>> captured(size_t op);
 
   // Whether every operation has the weights it takes.
   bool is_ready();
@@ -34,8 +37,9 @@ class SessionState {
   const std::unique_ptr<core::Backend> backend_;
   void check_ready();
 
-  std::mutex mutex_;          // over `loaded_`
-  std::vector<bool> loaded_;  // by op: has the weights it takes
+  std::mutex mutex_;                                                 // over what follows
+  std::vector<bool> loaded_;                                         // by op: has the weights it takes
+  std::shared_ptr<const std::vector<std::vector<float>>> captured_;  // by op
 };
 
 }  // namespace residual::binding

@@ -65,10 +65,9 @@ class Backend {
   // BACKEND_UNAVAILABLE where the backend cannot tell.
   virtual void run(const Input& input, const OutputBuffers& outputs, OpMilliseconds* times) = 0;
 
-  // Runs the plan on one batch of bytes and adds what its operations compute to what `observations()`
-  // returns, by op. Throws BACKEND_UNAVAILABLE where the backend cannot, NON_FINITE where a result is not
-  // finite.
-  virtual void observe(const Input& input) { cannot_observe(); }
+  // The same for a batch of bytes, and adds what its operations compute to what `observations()` returns, by
+  // op. Throws BACKEND_UNAVAILABLE where the backend cannot, NON_FINITE where a result is not finite.
+  virtual void observe(const Input& input, const OutputBuffers& outputs) { cannot_observe(); }
   virtual std::vector<Observation> observations() const { cannot_observe(); }
 
   // Runs the plan on one batch of bytes. `results` is filled with everything that it computes, by op:

@@ -115,10 +115,10 @@ class CpuBackend final : public core::Backend {
     if (times) *times = clock_.times();
   }
 
-  void observe(const core::Input& input) override {
+  void observe(const core::Input& input, const core::OutputBuffers& outputs) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!observer_) observer_ = std::make_unique<Observer>(plan_, pool_);
-    run_watched(input, core::OutputBuffers{}, observer_.get());
+    run_watched(input, outputs, observer_.get());
   }
 
   std::vector<core::Observation> observations() const override {

@@ -48,7 +48,7 @@ describe('residual quantize', () => {
       '--samples',
       '8',
     )
-    expect(stderr).toContain('residual: calibrating (16)')
+    expect(stderr).toContain('residual: calibrating (8)')
     expect(stderr).toMatch(/1 image was left out:\n.*broken\.jpg/)
     expect(stdout).toMatch(/agreement\s+\d+ of 16 keep their class/)
     expect(stdout).toMatch(/accuracy\s+\d+ of 16 right/)

@@ -4,7 +4,7 @@ import type { Quantization } from '../../lib/model/quantization.ts'
 import { reducedPlan } from '../../lib/model/reduce.ts'
 import { quantizedValues } from '../../lib/quantize/quantized-values.ts'
 import { roundWeights } from '../../lib/quantize/round-weights.ts'
-import { type AllWeights, foldedWeights, Trial } from '../../lib/quantize/trial.ts'
+import { type AllWeights, foldedWeights, Trial, type TriedWeights } from '../../lib/quantize/trial.ts'
 import type { WeightSource } from '../../lib/weights/source.ts'
 import { seeded } from '../support/files.ts'
 import { relativeError } from '../support/golden.ts'
@@ -13,12 +13,10 @@ import { tinyBytes, tinyPlan, tinyWeights } from '../support/tiny.ts'
 
 async function roundedWeights(plan: Plan, source: WeightSource): Promise<AllWeights> {
   const folded = await foldedWeights(plan, source, () => {})
-  return new Map(
-    [...folded].map(([name, { weight, bias }]) => [
-      name,
-      { weight, bias, rounded: roundWeights(weight, bias.length), roundedBias: bias },
-    ]),
-  )
+  const weights = new Map<string, TriedWeights>()
+  for (const [name, { weight, bias }] of folded)
+    weights.set(name, { weight, bias, rounded: await roundWeights(weight, bias.length), roundedBias: bias })
+  return weights
 }
 
 /** The network in int8, as sessions compute it and as plain loops do. */
@@ -30,12 +28,13 @@ async function both(
 ) {
   const weights = await roundedWeights(plan, source)
   const fp32 = await Trial.open(plan, weights, 1)
-  const seen = await fp32.observe(images, () => {})
+  const { seen } = await fp32.observe(images)
   fp32.dispose()
-  const quantization = { values: quantizedValues(plan, seen, 'squared-error'), kept }
+  const quantization = { values: await quantizedValues(plan, seen, 'squared-error'), kept }
   const reduced = reducedPlan(plan, { precision: 'int8', quantization, bf16: true })
   const trial = await Trial.open(reduced, weights, 2)
-  const actual = await trial.capture(images[0]!)
+  await trial.capture(images[0]!)
+  const actual = new Map(reduced.ops.map(({ name }) => [name, trial.resultOf(name)]))
   trial.dispose()
   const naive = await runReduced(reduced, { source, integers: integersOf(weights) }, images[0]!)
   const expected = new Map(

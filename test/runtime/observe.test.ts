@@ -22,10 +22,16 @@ const images = (n: number, most = 256, seed = 1) => {
   return Uint8Array.from({ length: n * 48 * 40 * 3 }, () => random() * most)
 }
 
+/** What every operation computes. */
+async function captured(session: NativeSession, input: Uint8Array, of: Plan): Promise<Float32Array[]> {
+  await session.capture(input)
+  return of.ops.map((_, op) => session.captured(op))
+}
+
 describe('capture', () => {
   it('returns what every operation computes', async () => {
     const session = await opened(tinyPlan)
-    const results = await session.capture(tinyBytes(5))
+    const results = await captured(session, tinyBytes(5), tinyPlan)
     expect(results.map(result => result.length)).toEqual(
       tinyPlan.ops.map(({ dst }) => 5 * elements(tinyPlan.values[dst]!)),
     )
@@ -43,10 +49,10 @@ describe('capture', () => {
   it('puts images of a large batch where they belong', async () => {
     const session = await opened(plan, weights, 2)
     const input = images(7)
-    const all = await session.capture(input)
+    const all = await captured(session, input, plan)
     const perImage = input.length / 7
     for (const i of [0, 3, 6]) {
-      const one = await session.capture(input.slice(i * perImage, (i + 1) * perImage))
+      const one = await captured(session, input.slice(i * perImage, (i + 1) * perImage), plan)
       for (const [op, result] of one.entries())
         expect(all[op]!.subarray(i * result.length, (i + 1) * result.length), plan.ops[op]!.name).toEqual(
           result,
@@ -60,7 +66,7 @@ describe('observe', () => {
   it.each([1, 3])('adds up what operations compute, on %i threads', async threads => {
     const session = await opened(plan, weights, threads)
     const batches = [images(3), images(1, 256, 2), images(70, 200, 3)]
-    for (const batch of batches) await session.observe(batch)
+    for (const batch of batches) await session.observe(batch, [])
     const seen = session.observations()
     const expected = plan.ops.map(({ dst }) => {
       const { channels } = plan.values[dst]!
@@ -73,7 +79,7 @@ describe('observe', () => {
       }
     })
     for (const batch of batches)
-      for (const [op, result] of (await session.capture(batch)).entries()) {
+      for (const [op, result] of (await captured(session, batch, plan)).entries()) {
         const { sums, squares, maxima } = expected[op]!
         for (let i = 0; i < result.length; i++) {
           const [c, x] = [i % sums.length, result[i]!]
@@ -108,17 +114,26 @@ describe('observe', () => {
     session.dispose()
   })
 
+  it('returns the outputs that are asked for, as a run does', async () => {
+    const session = await opened(plan, weights, 2)
+    const names = ['logits', 'features'] as const
+    expect(await session.observe(images(70), names)).toEqual(await session.run(images(70), names))
+    expect(await session.observe(images(1), [])).toEqual({})
+    expect(session.observations()[0]!.pixels).toBe(71 * 48 * 40)
+    session.dispose()
+  })
+
   it('widens its bins for numbers larger than those of the first batch', async () => {
     const session = await opened(plan, weights)
     const dark = images(1, 2)
-    await session.observe(dark)
+    await session.observe(dark, [])
     const before = session.observations()[1]!
-    await session.observe(images(1))
+    await session.observe(images(1), [])
     const after = session.observations()[1]!
     expect(Math.log2(after.binWidth / before.binWidth) % 1).toBe(0)
     expect(after.binWidth).toBeGreaterThan(before.binWidth)
-    const magnitudes = [dark, images(1)].map(async batch => (await session.capture(batch))[1]!)
-    const all = (await Promise.all(magnitudes)).flatMap(result => Array.from(result, Math.abs))
+    const results = [await captured(session, dark, plan), await captured(session, images(1), plan)]
+    const all = results.flatMap(([, result]) => Array.from(result!, Math.abs))
     for (const bin of [0, 1, 100, 1000]) {
       const due = all.filter(x => Math.floor(x / after.binWidth) === bin).length
       expect(Math.abs(after.bins[bin]! - due)).toBeLessThan(0.02 * due + 2) // those on an edge
@@ -129,7 +144,11 @@ describe('observe', () => {
   it('is empty before anything was observed, and takes bytes only', async () => {
     const session = await opened(tinyPlan)
     expect(session.observations().map(({ pixels }) => pixels)).toEqual(tinyPlan.ops.map(() => 0))
-    expect(() => session.observe(new Float32Array(8 * 8 * 3) as never)).toThrow('must be a Uint8Array')
+    expect(() => session.observe(new Float32Array(8 * 8 * 3) as never, [])).toThrow('must be a Uint8Array')
+    expect(() => session.observe(tinyBytes(1), ['nothing' as never])).toThrow("no output 'nothing'")
+    expect(() => session.captured(0)).toThrow('captured nothing yet')
+    await session.capture(tinyBytes(1))
+    expect(() => session.captured(tinyPlan.ops.length)).toThrow('index of an operation')
     expect(() => session.capture(new Float32Array(8 * 8 * 3) as never)).toThrow('must be a Uint8Array')
     session.dispose()
   })
@@ -139,7 +158,7 @@ describe('observe', () => {
       (await tinyWeights.read(name)).map(x => (name.includes('conv') ? x * 1e18 : x))
     const huge = { ...tinyWeights, read }
     const session = await opened(tinyPlan, huge)
-    await expect(session.observe(tinyBytes(1))).rejects.toMatchObject({
+    await expect(session.observe(tinyBytes(1), [])).rejects.toMatchObject({
       code: 'NON_FINITE',
       message: expect.stringMatching(/^Operation 'block\.conv\d' computed/),
     })
