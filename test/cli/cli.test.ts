@@ -69,6 +69,13 @@ describe('residual classify', () => {
     ])
   })
 
+  it('prints no heading where nothing was classified', async () => {
+    const { code, stdout, stderr } = await residual(['classify', 'broken.jpg', 'missing.jpg'])
+    expect(code).toBe(1)
+    expect(stdout).toBe('')
+    expect(stderr).toMatch(/2 of 2 could not be classified/)
+  })
+
   it('writes class activation maps, one per image', async () => {
     await residual(['classify', 'images/ship.jpg', '--cam', 'one.png'])
     const { code, stdout } = await residual(['classify', 'images', 'images/ship.jpg', '--cam', 'map.png'])

@@ -32,13 +32,15 @@ it.each(['many', 'many/*.jpg'])(
     expect(inputs[0]!.name).toBe('many/000000.jpg')
     expect(inputs[count - 1]!.name).toBe('many/149999.jpg')
     const print = vi.spyOn(console, 'log').mockImplementation(() => {})
-    tableReport(
+    const report = tableReport(
       inputs.map(({ name }) => name),
       'top 5',
       'softmax',
       false,
     )
-    expect(print.mock.lastCall).toEqual([`${'file'.padEnd('many/000000.jpg'.length)}        ms  top 5`])
+    expect(print.mock.calls).toEqual([])
+    report.success('many/000000.jpg', [], 1, undefined)
+    expect(print.mock.calls[0]).toEqual([`${'file'.padEnd('many/000000.jpg'.length)}        ms  top 5`])
     print.mockRestore()
   },
 )

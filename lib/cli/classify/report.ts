@@ -21,7 +21,9 @@ export const amount = (probability: number, activation: Activation): string =>
 const widest = 60 // column width of names: a longer one only shifts its own row
 
 /**
- * @param asked what was requested, for the table's heading
+ * A table with a heading, unless nothing was classified.
+ *
+ * @param asked what was requested, for the heading
  * @param held on a terminal with a progress bar, lines wait until it ends
  */
 export function tableReport(
@@ -40,10 +42,9 @@ export function tableReport(
   }
   let successes = 0
   let failures = 0
-  if (count > 0) print(`${'file'.padEnd(nameWidth)}        ms  ${asked}`)
   return {
     success(name, predictions, ms, cam) {
-      successes++
+      if (successes++ === 0) print(`${'file'.padEnd(nameWidth)}        ms  ${asked}`)
       const classes = predictions.map(({ label, probability }) =>
         `${visible(label)} ${amount(probability, activation)}`.padEnd(20),
       )
