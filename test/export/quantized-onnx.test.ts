@@ -152,8 +152,8 @@ describe('a quantized network, exported,', () => {
     expect(await file.read('conv1.weight')).toHaveLength(8 * 3 * 49)
   })
 
-  it('is the same network again when it is read', async () => {
-    const network = networks.bottlenecks!
+  it.each(['bottlenecks', 'ResNet-D'])('is the same network again when it is read: %s', async title => {
+    const network = networks[title]!
     const source = goldenWeights(network)
     const plan = lower(network, { ...shape, mean: mean!, std: std! })
     const quantization = await rangesFor(plan, source, images)

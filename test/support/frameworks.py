@@ -47,10 +47,14 @@ def torchvision_(path, case, image, random):
 
 def torch_onnx(path, case, image, random):
     import onnxscript  # which the newer exporter needs
+    import timm
     import torch
     from torchvision import models
 
-    model = getattr(models, case)(num_classes=CLASSES)
+    if hasattr(models, case):
+        model = getattr(models, case)(num_classes=CLASSES)
+    else:
+        model = timm.create_model(case, pretrained=False, num_classes=CLASSES)
     logits = in_torch(model, image)
     example = torch.from_numpy(image).permute(0, 3, 1, 2).contiguous()
     for name, options in {

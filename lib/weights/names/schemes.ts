@@ -15,7 +15,17 @@ import {
   paddleWsl,
 } from './paddle.ts'
 import type { Scheme } from './scheme.ts'
-import { folded, foldedC, foldedD, openMMLab, timmC, timmD, torchvision } from './torchvision.ts'
+import {
+  averaged,
+  folded,
+  foldedAveraged,
+  foldedC,
+  foldedD,
+  openMMLab,
+  timmC,
+  timmD,
+  torchvision,
+} from './torchvision.ts'
 import { transformers } from './transformers.ts'
 
 /** The first whose marks a file has is chosen: those that share names with torchvision come before it. */
@@ -42,6 +52,8 @@ export const schemes: readonly Scheme[] = [
   foldedC,
   timmD,
   timmC,
+  foldedAveraged,
   folded,
+  averaged,
   torchvision,
 ]

@@ -42,6 +42,25 @@ export const folded: Scheme = {
   epsilon: 0,
 }
 
+const averagedProjection = { conv: 'layer{i}.{j}.downsample.1', norm: 'layer{i}.{j}.downsample.2' }
+
+/** With an average pool before projections, as layer 0 of each. */
+export const averaged: Scheme = {
+  ...torchvision,
+  name: 'torchvision, averaged shortcuts',
+  marks: [...torchvision.marks, 'layer2.0.downsample.2.running_mean'],
+  projection: averagedProjection,
+  averagedShortcut: true,
+}
+
+export const foldedAveraged: Scheme = {
+  ...folded,
+  name: 'torchvision, averaged shortcuts, folded',
+  marks: [...folded.marks, 'layer2.0.downsample.1.bias'],
+  projection: { conv: averagedProjection.conv },
+  averagedShortcut: true,
+}
+
 const [first, second, third] = stemNames.deep
 const named = ({ conv, bn }: (typeof stemNames.deep)[number]): LayerNames => ({ conv, norm: bn })
 
@@ -58,7 +77,7 @@ export const timmD: Scheme = {
   ...timmC,
   name: 'timm, ResNet-D',
   marks: ['conv1.0.weight', 'layer1.0.conv1.weight', 'layer2.0.downsample.2.running_mean'],
-  projection: { conv: 'layer{i}.{j}.downsample.1', norm: 'layer{i}.{j}.downsample.2' },
+  projection: averagedProjection,
   averagedShortcut: true,
 }
 
@@ -73,7 +92,7 @@ export const foldedD: Scheme = {
   ...foldedC,
   name: 'timm, ResNet-D, folded',
   marks: ['conv1.0.bias', 'layer1.0.conv1.bias', 'layer2.0.downsample.1.bias'],
-  projection: { conv: 'layer{i}.{j}.downsample.1' },
+  projection: { conv: averagedProjection.conv },
   averagedShortcut: true,
 }
 

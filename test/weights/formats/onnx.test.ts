@@ -2,7 +2,14 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { encodeOnnx, type OnnxNode } from '../../../lib/export/onnx-schema.ts'
-import { createSession, lower, networkToOnnx, planToOnnx, resnet } from '../../../lib/index.ts'
+import {
+  createSession,
+  lower,
+  networkToOnnx,
+  planToOnnx,
+  type ResNetOptions,
+  resnet,
+} from '../../../lib/index.ts'
 import { looksLikeOnnx, openOnnx } from '../../../lib/weights/formats/onnx/open-onnx.ts'
 import { recognise } from '../../../lib/weights/names/recognise.ts'
 import { temporaryFolder } from '../../support/files.ts'
@@ -23,35 +30,47 @@ describe('openOnnx, on what residual exports,', () => {
     ['bottlenecks of v1.5', narrow, 'v1.5'],
     ['bottlenecks of v1', { ...narrow, stride: 'v1' }, 'v1'],
     ['groups', { ...narrow, width: 1 / 8, groups: 4, widthPerGroup: 16 }, 'v1.5'],
-  ] as const)('finds the network and its logits: %s', async (_, options, stride) => {
-    const network = resnet(options)
-    const weights = goldenWeights(network)
-    const plan = lower(network, { ...shape, ...unit })
-    const input = goldenImages(2, shape)
-    await using session = await createSession(plan, weights, { device: 'cpu' })
-    const { logits } = await session.run(input)
+    ['ResNet-C', { ...narrow, deepStem: [4, 6] }, 'v1.5'],
+    ['ResNet-D', { ...narrow, deepStem: [4, 6], averagedShortcut: true }, 'v1.5'],
+    ['ResNet-D of basic blocks', { ...basic, deepStem: [4, 6], averagedShortcut: true }, undefined],
+    ['averaged shortcuts', { ...narrow, averagedShortcut: true, projectFirst: true }, 'v1.5'],
+  ] as [string, ResNetOptions, string | undefined][])(
+    'finds the network and its logits: %s',
+    async (_, options, stride) => {
+      const network = resnet(options)
+      const weights = goldenWeights(network)
+      const plan = lower(network, { ...shape, ...unit })
+      const input = goldenImages(2, shape)
+      await using session = await createSession(plan, weights, { device: 'cpu' })
+      const { logits } = await session.run(input)
 
-    writeFileSync(path, await networkToOnnx(network, weights, shape))
-    await using checkpoint = await openOnnx(path)
-    expect(checkpoint.format).toBe('ONNX')
-    const told = JSON.stringify({ epsilon: 1e-5, ...(stride && { stride }) })
-    expect(checkpoint.metadata.get('residual.architecture')).toBe(told)
-    expect(new Set(checkpoint.tensors.keys())).toEqual(new Set(weights.names()))
-    for (const name of weights.names()) {
-      expect(checkpoint.tensors.get(name)!.shape, name).toEqual(weights.shape(name))
-      expect(await checkpoint.read(name), name).toEqual(await weights.read(name))
-    }
+      writeFileSync(path, await networkToOnnx(network, weights, shape))
+      await using checkpoint = await openOnnx(path)
+      expect(checkpoint.format).toBe('ONNX')
+      const { averagedShortcut } = options
+      const told = JSON.stringify({
+        epsilon: 1e-5,
+        ...(stride && { stride }),
+        ...(averagedShortcut && { averagedShortcut }),
+      })
+      expect(checkpoint.metadata.get('residual.architecture')).toBe(told)
+      expect(new Set(checkpoint.tensors.keys())).toEqual(new Set(weights.names()))
+      for (const name of weights.names()) {
+        expect(checkpoint.tensors.get(name)!.shape, name).toEqual(weights.shape(name))
+        expect(await checkpoint.read(name), name).toEqual(await weights.read(name))
+      }
 
-    const foldedPath = join(folder, 'folded.onnx')
-    writeFileSync(foldedPath, await planToOnnx(plan, weights))
-    await using folded = await openOnnx(foldedPath)
-    expect(folded.metadata.get('residual.architecture')).toBe(told)
-    const again = recognise(folded)
-    await using second = await createSession(lower(again.network, { ...shape, ...unit }), again.weights, {
-      device: 'cpu',
-    })
-    expect(relativeError((await second.run(input)).logits, logits)).toBeLessThan(2e-5)
-  })
+      const foldedPath = join(folder, 'folded.onnx')
+      writeFileSync(foldedPath, await planToOnnx(plan, weights))
+      await using folded = await openOnnx(foldedPath)
+      expect(folded.metadata.get('residual.architecture')).toBe(told)
+      const again = recognise(folded)
+      await using second = await createSession(lower(again.network, { ...shape, ...unit }), again.weights, {
+        device: 'cpu',
+      })
+      expect(relativeError((await second.run(input)).logits, logits)).toBeLessThan(2e-5)
+    },
+  )
 })
 
 type Small = ReturnType<typeof smallOnnx>
@@ -74,6 +93,14 @@ const insert = (graph: Small, reader: string, opType: string, attributes: OnnxNo
   change(graph, reader, { input: ['new', ...input.slice(1)] })
 }
 
+/** Of a convolution. */
+const window = (kernel: number, stride: number) => ({
+  strides: { ints: [stride, stride] },
+  pads: { ints: Array(4).fill((kernel - 1) / 2) },
+})
+/** Of a pool. */
+const halving = { kernel_shape: { ints: [2, 2] }, strides: { ints: [2, 2] } }
+
 describe('openOnnx', () => {
   it.each([
     ['Softmax', 'softmax'],
@@ -84,6 +111,30 @@ describe('openOnnx', () => {
       graph.nodes.push({ name: 'p', opType, input: ['y'], output: ['p'] })
     })
     expect(file.metadata.get('residual.activation')).toBe(activation)
+  })
+
+  it('reads 2x2 convolutions of shortcuts that are means, and no others', async () => {
+    const merged = (graph: Small) => {
+      for (const [at, tensor] of graph.initializers.entries()) {
+        if (!/^[123]\.0\.w$/.test(tensor.name)) continue
+        const [to, from] = tensor.dims as [number, number]
+        const data = Float32Array.from({ length: to * from * 4 }, (_, i) => tensor.data[i >> 2]!)
+        graph.initializers[at] = { ...tensor, dims: [to, from, 2, 2], data }
+        change(graph, tensor.name.replace('.w', ''), { attributes: { strides: { ints: [2, 2] } } })
+      }
+    }
+    const small = smallOnnx().initializers.find(({ name }) => name === '2.0.w')!.data
+    await using file = await opening(merged)
+    expect(await file.read('layer3.0.downsample.1.weight')).toEqual(small.map(w => 4 * w))
+    await using other = await opening(graph => {
+      merged(graph)
+      graph.initializers.find(({ name }) => name === '3.0.w')!.data[6]! += 0.5
+    })
+    expect(await other.read('layer3.0.downsample.1.weight')).toEqual(small.map(w => 4 * w))
+    await expect(other.read('layer4.0.downsample.1.weight')).rejects.toMatchObject({
+      code: 'CHECKPOINT_INVALID',
+      message: expect.stringContaining("'3.0.w' is 2x2 and not a mean, which no ResNet has"),
+    })
   })
 
   it('refuses two activations', async () => {
@@ -151,6 +202,49 @@ describe('openOnnx', () => {
           attributes: { pads: { ints: [1, 1, 1, 1] } },
         }),
       'begins with a 3x3 convolution',
+    ],
+    [
+      'one 3x3 convolution as a stem',
+      graph => change(graph, 'stem', { input: ['x', '1.1.w', '1.1.b'], attributes: window(3, 2) }),
+      "it has MaxPool 'stem.pool' where a ResNet has a convolution",
+    ],
+    [
+      'a stem that goes on otherwise',
+      graph => {
+        change(graph, 'stem', { input: ['x', '1.1.w', '1.1.b'], attributes: window(3, 2) })
+        insert(graph, 'stem.pool', 'Conv')
+        change(graph, 'new', { input: ['stem.relu', '1.0.w', '1.0.b'] })
+      },
+      'goes on with a 1x1 convolution of stride 1, not with 3x3',
+    ],
+    [
+      'pools before some of the shortcuts',
+      graph => {
+        insert(graph, '2.0', 'AveragePool', halving)
+        change(graph, '2.0', { attributes: {} })
+      },
+      'some of its shortcuts have average pools and others have none',
+    ],
+    [
+      'strides after pools',
+      graph => insert(graph, '2.0', 'AveragePool', halving),
+      "Conv '2.0' has a stride of 2 after an average pool",
+    ],
+    [
+      'pools that overlap before shortcuts',
+      graph => {
+        insert(graph, '2.0', 'AveragePool', { ...halving, kernel_shape: { ints: [3, 3] } })
+        change(graph, '2.0', { attributes: {} })
+      },
+      "and AveragePool 'new' read '1.relu2', which is not a ResNet block",
+    ],
+    [
+      'pools with padding before shortcuts',
+      graph => {
+        insert(graph, '2.0', 'AveragePool', { ...halving, pads: { ints: [1, 1, 1, 1] } })
+        change(graph, '2.0', { attributes: {} })
+      },
+      "and AveragePool 'new' read '1.relu2', which is not a ResNet block",
     ],
     ['dilation', graph => change(graph, '0.1', { attributes: { dilations: { ints: [2, 2] } } }), 'dilated'],
     [

@@ -21,7 +21,7 @@ const frameworks = {
     forms: ['.safetensors', '.pth', '.plain.pth', '.whole.pth'],
   },
   'torch.onnx': {
-    cases: ['resnet18', 'resnext50_32x4d'],
+    cases: ['resnet18', 'resnext50_32x4d', 'resnet18d', 'resnet50d', 'resnet101c'],
     forms: ['.old.onnx', '.unfolded.onnx', '.new.onnx', '.external.onnx'],
   },
   timm: {

@@ -211,7 +211,7 @@ describe('a ResNet-D', () => {
   )
 
   it.each([false, true])('is saved and loaded again, folded %s', async folded => {
-    for (const architecture of [d, { deepStem: [4, 6] } as const]) {
+    for (const architecture of [d, { deepStem: [4, 6] }, { averagedShortcut: true }] as const) {
       const path = await write(await makeNetwork({ layers: 50, ...small, ...architecture }), each => [each])
       const saved = paths()
       await using model = await openModel(path)

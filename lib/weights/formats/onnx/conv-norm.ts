@@ -23,6 +23,8 @@ export interface ConvNorm {
   readonly norm: Norm | undefined
   readonly kernel: number
   readonly stride: number
+  /** Whether it is a 1x1 convolution of the means of 2x2 pixels: its weights must be the same for all four. */
+  readonly averaged: boolean
   /** Of what it reads, if that is quantized. */
   readonly range: ActivationRange | undefined
   /** Its output. */
@@ -31,16 +33,24 @@ export interface ConvNorm {
 
 const defaultEpsilon = 1e-5 // ONNX's
 
-/** @throws ResidualError CHECKPOINT_INVALID for convolutions that no ResNet has */
-export function convNormAt(graph: OnnxGraph, { node, input, pads, range }: Reader): ConvNorm {
+/**
+ * @param mayAverage whether it may be one of 2x2 of stride 2 that takes means
+ * @throws ResidualError CHECKPOINT_INVALID for convolutions that no ResNet has
+ */
+export function convNormAt(
+  graph: OnnxGraph,
+  { node, input, pads, range }: Reader,
+  mayAverage = false,
+): ConvNorm {
   if (node.op !== 'Conv' || input !== 0)
     throw graph.refused(`it has ${described(node)} where a ResNet has a convolution`)
   const weight = tensorOf(graph, node, 1, 4)
   const [channels = 0, , rows = 0, columns = 0] = weight.dims
-  const { kernel, stride } = window(graph, node, pads, [rows, columns])
+  const { kernel, stride } = window(graph, node, pads, [rows, columns], mayAverage)
+  const averaged = kernel === 2
   const bias = node.inputs[2] ? tensorOf(graph, node, 2, 1, channels) : undefined
   const [next, ...others] = graph.readers(node.outputs[0]!)
-  const conv = { node, weight, bias, kernel, stride, range }
+  const conv = { node, weight, bias, kernel, stride, averaged, range }
   if (next?.node.op !== 'BatchNormalization') return { ...conv, norm: undefined, value: node.outputs[0]! }
   if (others.length > 0 || next.input !== 0)
     throw graph.refused(`the output of ${described(node)} has other readers besides its batch norm`)
@@ -82,18 +92,23 @@ export function tensorOf(
   return tensor
 }
 
-/** Kernel and stride of a convolution or pool, which is square and padded by half its kernel on every side. */
+/**
+ * Kernel and stride of a convolution or pool, which is square and padded by half its kernel on every side.
+ *
+ * @param mayHalve whether it may be 2x2 of stride 2 without padding, too
+ */
 export function window(
   graph: OnnxGraph,
   node: OnnxNode,
   added: readonly number[],
   kernels: readonly number[],
+  mayHalve = false,
 ): { readonly kernel: number; readonly stride: number } {
   const ints = (name: string, otherwise: readonly number[]) => node.attributes.get(name)?.ints ?? otherwise
   const [kernel = 0] = kernels
   const strides = ints('strides', [1, 1])
   const [stride = 1] = strides
-  const half = (kernel - 1) / 2
+  const half = mayHalve && kernel === 2 && stride === 2 ? 0 : (kernel - 1) / 2
   const mode = node.attributes.get('auto_pad')?.text || 'NOTSET'
   // With a stride, SAME padding depends on the image's size and differs between the two sides.
   const same = mode.startsWith('SAME') && (stride === 1 || kernel === 1)

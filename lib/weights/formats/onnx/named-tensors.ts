@@ -1,8 +1,10 @@
 // The tensors of a ResNet from an ONNX graph, including identity batch norms where they were folded away.
+import { stemNames } from '../../../model/blocks.ts'
 import { defaultEpsilon } from '../../../model/layers.ts'
 import type { CheckpointTensor } from '../../checkpoint/checkpoint.ts'
 import type { StoredTensor } from '../../checkpoint/stored-tensor.ts'
 import type { QuantizedTensor } from '../../tensors/quantized-tensor.ts'
+import { averagedPixels, ofOnePixel, onePixelShape } from './averaged.ts'
 import type { ConvNorm, Norm } from './conv-norm.ts'
 import type { OnnxGraph } from './graph.ts'
 import type { Structure } from './structure.ts'
@@ -42,12 +44,18 @@ export function namedTensors(
     length,
     load,
   })
+  const mean = (tensor: OnnxTensor): NamedTensor => ({
+    ...as(tensor, onePixelShape(tensor.dims), async () =>
+      ofOnePixel(tensor, await read(tensor), graph.path).map(weight => weight * averagedPixels),
+    ),
+    length: tensor.length / averagedPixels,
+  })
   const plain = (tensor: OnnxTensor): NamedTensor => ({
     ...as(tensor, tensor.dims, into => read(tensor, into)),
     stored: storedTensor(tensor),
   })
   for (const [name, conv] of convs) {
-    tensors.set(`${name}.weight`, plain(conv.weight))
+    tensors.set(`${name}.weight`, conv.averaged ? mean(conv.weight) : plain(conv.weight))
     const norm = conv.norm ? stored(conv.norm, conv, plain, read) : identity(conv, epsilon, plain)
     for (const [leaf, tensor] of Object.entries(norm)) tensors.set(`${normName(name)}.${leaf}`, tensor)
   }
@@ -64,7 +72,13 @@ export function namedTensors(
 }
 
 /** `bn2` of `conv2`, `downsample.1` of `downsample.0`. */
-const normName = (conv: string) => conv.replace(/conv(\d)$/, 'bn$1').replace(/downsample\.0$/, 'downsample.1')
+function normName(conv: string): string {
+  const inStem = stemNames.deep.find(names => names.conv === conv)
+  if (inStem) return inStem.bn
+  return conv
+    .replace(/conv(\d)$/, 'bn$1')
+    .replace(/downsample\.(\d)$/, (_, layer) => `downsample.${Number(layer) + 1}`)
+}
 
 /** Leaf names are torchvision's. */
 interface NormTensors {

@@ -32,8 +32,9 @@ export function looksLikeOnnx(bytes: Uint8Array): boolean {
 /**
  * Opens an ONNX file, and the external files with its tensors. The checkpoint has the tensors of a ResNet under
  * torchvision's names, whatever the file calls them; where batch norms were folded into convolutions, it has ones that only add
- * the bias. Those of a quantized graph have the names and types of a quantized checkpoint. `metadata` has the epsilon of the batch norms and, for bottlenecks, the stride `v1` or `v1.5` ({@link
- * architectureKey}). Close it after use.
+ * the bias. Those of a quantized graph have the names and types of a quantized checkpoint. `metadata` has the epsilon of the batch
+ * norms, for bottlenecks the stride `v1` or `v1.5`, and whether shortcuts have average pools ({@link architectureKey}). Close it
+ * after use.
  *
  * @throws ResidualError FILE_NOT_FOUND, CHECKPOINT_INVALID, also for graphs that are not a ResNet, saying why
  */
@@ -50,11 +51,15 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
     if (!input || others.length > 0)
       throw graph.refused(`it has ${others.length + (input ? 1 : 0)} inputs, not one`)
     const structure = structureOf(graph, input)
-    const { stride, activation } = structure
+    const { stride, activation, averagedShortcut } = structure
     const { tensors, epsilon, said } = isQuantized(structure)
       ? quantizedContents(structure, wire)
       : { ...namedTensors(graph, structure, wire), said: [] }
-    const architecture = JSON.stringify({ epsilon, ...(stride && { stride }) })
+    const architecture = JSON.stringify({
+      epsilon,
+      ...(stride && { stride }),
+      ...(averagedShortcut && { averagedShortcut }),
+    })
     const metadata = new Map([...model.metadata, ...said, [architectureKey, architecture]])
     if (activation !== undefined) metadata.set(activationKey, activation)
     return new OnnxCheckpoint(path, metadata, tensors, files())

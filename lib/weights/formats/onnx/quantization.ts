@@ -38,7 +38,8 @@ export function quantizationIn(
   consider('fc', classifier.weight, classifier.channelsFirst ? 1 : 0, [classifier.range])
   const names = Object.keys(reasons)
   if (names.length > convs.size) return { quantization: undefined, reasons }
-  if (!Object.hasOwn(reasons, 'conv1')) values.normalize = { type: 'uint8', scale: 1 }
+  const [first] = convs.keys()
+  if (!Object.hasOwn(reasons, first!)) values.normalize = { type: 'uint8', scale: 1 }
   return { quantization: { values, kept: Object.fromEntries(names.map(name => [name, 'fp32'])) }, reasons }
 }
 

@@ -26,7 +26,8 @@ export interface QuantizedContents {
 export function quantizedContents(structure: Structure, wire: Wire): QuantizedContents {
   const { quantization, reasons } = quantizationIn(structure, poolName(structure))
   const names = quantization ? [...structure.convs.keys(), 'fc'] : []
-  const int8 = names.filter(name => name !== 'conv1' && !Object.hasOwn(reasons, name)) // conv1 takes bytes, by floats
+  // The first one takes bytes, by floats.
+  const int8 = names.filter((name, i) => i > 0 && !Object.hasOwn(reasons, name))
   const tensors = quantizedTensors(structure, new Set(int8), wire)
   const text = quantization
     ? ([quantizationKey, quantizationText(quantization, { from: 'QDQ ONNX', float32: reasons })] as const)
@@ -36,11 +37,14 @@ export function quantizedContents(structure: Structure, wire: Wire): QuantizedCo
 
 /**
  * The name that the global average pool has in the network's plan: layers without a name of their own are numbered. Before it are
- * the input, a convolution and a batch norm for each of `convs`, what follows them, and the max pool.
+ * the input, a convolution and a batch norm for each of `convs`, what is before and follows them, and the max pool.
  */
-function poolName({ convs }: Structure): string {
+function poolName({ convs, averagedShortcut }: Structure): string {
   let before = 2
-  for (const { relu, added } of convs.values()) before += 2 + Number(relu) + Number(added !== undefined)
+  for (const { relu, added, stride } of convs.values()) {
+    const isPooled = averagedShortcut && !relu && stride === 2
+    before += 2 + Number(relu) + Number(added !== undefined) + Number(isPooled)
+  }
   return `globalavgpool${before}`
 }
 

@@ -1,8 +1,10 @@
 // The tensors of a ResNet from a quantized ONNX graph: batch norms folded into the convolutions, weights in 8 bits as far as
 // operations compute with them.
+import { product } from '../../../model/product.ts'
 import { foldBatchNorm, scaleChannels } from '../../fold.ts'
 import { allocateIntegers } from '../../tensors/float-tensor.ts'
 import { checkScales, type QuantizedTensor, scaleIntegers } from '../../tensors/quantized-tensor.ts'
+import { averagedPixels, ofOnePixel, onePixelShape } from './averaged.ts'
 import type { ConvNorm } from './conv-norm.ts'
 import { readNumbers, readQuantized, readScales } from './dequantized.ts'
 import type { NamedTensor } from './named-tensors.ts'
@@ -23,9 +25,11 @@ export function quantizedTensors(
 ): ReadonlyMap<string, NamedTensor> {
   const tensors = new Map<string, NamedTensor>()
   for (const [name, conv] of convs) {
+    const { averaged } = conv
     const { dims } = conv.weight
     const fold = () => foldOf(conv, wire)
-    const weight = { weight: conv.weight, shape: dims, factors: async () => (await fold()).scale }
+    const shape = averaged ? onePixelShape(dims) : dims
+    const weight = { weight: conv.weight, shape, averaged, factors: async () => (await fold()).scale }
     tensors.set(`${name}.weight`, int8.has(name) ? integersOf(weight, wire) : floatsOf(weight, wire))
     tensors.set(
       `${name}.bias`,
@@ -48,6 +52,8 @@ interface Weight {
   readonly shape: readonly number[]
   /** Whether it is a matrix `[C,K]`. */
   readonly channelsFirst?: boolean
+  /** Whether the file has it for each pixel of a mean. */
+  readonly averaged?: boolean
   /** What each output channel is multiplied by. */
   readonly factors?: () => Promise<Float64Array>
 }
@@ -59,25 +65,30 @@ const vector = (length: number, load: NamedTensor['load']): NamedTensor => ({
   load,
 })
 
-function floatsOf({ weight, shape, channelsFirst, factors }: Weight, wire: Wire): NamedTensor {
+function floatsOf({ weight, shape, channelsFirst, averaged, factors }: Weight, wire: Wire): NamedTensor {
   const load = async () => {
     const stored = await readNumbers(wire, weight)
-    const numbers = channelsFirst ? turned(stored, new Float32Array(stored.length), shape) : stored
+    const numbers = channelsFirst
+      ? turned(stored, new Float32Array(stored.length), shape)
+      : averaged
+        ? ofOnePixel(weight, stored, wire.file.path).map(number => number * averagedPixels)
+        : stored
     return factors ? scaleChannels(numbers, await factors()) : numbers
   }
-  return { shape, dtype: 'F32', length: weight.length, load }
+  return { shape, dtype: 'F32', length: product(shape), load }
 }
 
 function integersOf(of: Weight, wire: Wire): NamedTensor {
-  const { weight, shape } = of
+  const { shape } = of
+  const length = product(shape)
   const integers = () => readSymmetric(of, wire)
   const load = async (into?: Float32Array) => {
     const quantized = await integers()
-    const result = into?.length === weight.length ? into : new Float32Array(weight.length)
+    const result = into?.length === length ? into : new Float32Array(length)
     scaleIntegers(quantized, result)
     return result
   }
-  return { shape, dtype: 'I8', length: weight.length, load, integers }
+  return { shape, dtype: 'I8', length, load, integers }
 }
 
 /**
@@ -85,12 +96,16 @@ function integersOf(of: Weight, wire: Wire): NamedTensor {
  * where none is further than 127 from its zero point; -128 becomes -127; channels of a wider range are rounded to 8 bits again.
  */
 async function readSymmetric(
-  { weight, shape, channelsFirst, factors }: Weight,
+  { weight, shape, channelsFirst, averaged, factors }: Weight,
   wire: Wire,
 ): Promise<QuantizedTensor> {
   const [stored, { scale, zeroPoint }] = [await readQuantized(wire, weight), await readScales(wire, weight)]
-  const own = channelsFirst ? turned(stored, new Int16Array(stored.length), shape) : stored
-  const [channels, multiples] = [shape[0]!, await factors?.()]
+  const own = channelsFirst
+    ? turned(stored, new Int16Array(stored.length), shape)
+    : averaged
+      ? ofOnePixel(weight, stored, wire.file.path)
+      : stored
+  const [channels, multiples, pixels] = [shape[0]!, await factors?.(), averaged ? averagedPixels : 1]
   const perChannel = own.length / channels
   const integers = allocateIntegers(weight.name, own.length, wire.file.path)
   const scales = new Float32Array(channels)
@@ -103,7 +118,7 @@ async function readSymmetric(
     const factor = Math.sign(multiple) * shrink
     for (let i = begin; i < begin + perChannel; i++)
       integers[i] = Math.max(-most, Math.min(most, Math.round((own[i]! - zero) * factor)))
-    scales[k] = multiple === 0 ? 1 : (scale[at]! * Math.abs(multiple)) / shrink
+    scales[k] = multiple === 0 ? 1 : (pixels * scale[at]! * Math.abs(multiple)) / shrink
   }
   return {
     integers,

@@ -1,5 +1,6 @@
 // Matching an ONNX graph to a ResNet: it is followed from the image to the logits, naming each convolution.
 
+import { stemNames } from '../../../model/blocks.ts'
 import { type Head, headAt } from './classifier-head.ts'
 import { type ConvNorm, convNormAt, window } from './conv-norm.ts'
 import type { OnnxGraph, Reader } from './graph.ts'
@@ -8,8 +9,10 @@ import { type ActivationRange, highest, lowest } from './scaling.ts'
 
 /** A ResNet's parts, under torchvision's names. */
 export interface Structure extends Head {
-  /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on. */
+  /** `conv1`, `layer1.0.conv1`, `layer1.0.downsample.0` and so on, those of the stem first. */
   readonly convs: ReadonlyMap<string, PlacedConv>
+  /** Whether an average pool is before projections with a stride, which are `layer1.0.downsample.1` then. */
+  readonly averagedShortcut: boolean
   /** Undefined for basic blocks. */
   readonly stride: 'v1' | 'v1.5' | undefined
 }
@@ -27,9 +30,15 @@ export interface PlacedConv extends ConvNorm {
 const pools = new Set(['GlobalAveragePool', 'AveragePool', 'ReduceMean'])
 const adds = new Set(['Add', 'Sum'])
 
+/** A convolution of a projection. */
+interface Projection extends ConvNorm {
+  /** Whether an average pool is before it, or is in its weights. */
+  readonly pooled: boolean
+}
+
 interface Block {
   readonly main: readonly ConvNorm[]
-  readonly projection: ConvNorm | undefined
+  readonly projection: Projection | undefined
   /** Of the projection's result, if that is quantized. */
   readonly projected: ActivationRange | undefined
   /** Its output, after the ReLU. */
@@ -40,12 +49,8 @@ interface Block {
 
 /** @throws ResidualError CHECKPOINT_INVALID naming what does not occur in a ResNet */
 export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
-  const stem = convNormAt(graph, only(graph, input.name, 'the input'))
-  if (stem.kernel !== 7 || stem.stride !== 2)
-    throw graph.refused(
-      `its stem begins with a ${stem.kernel}x${stem.kernel} convolution of stride ${stem.stride}, not with 7x7 of stride 2`,
-    )
-  const pooled = stemPool(graph, stem)
+  const stem = stemAt(graph, only(graph, input.name, 'the input'))
+  const pooled = stemPool(graph, stem.at(-1)!)
   let { value, readers } = pooled
   const blocks: Block[] = []
   while (true) {
@@ -53,7 +58,8 @@ export function structureOf(graph: OnnxGraph, input: OnnxInput): Structure {
     if (pool && readers.length === 1) {
       return {
         ...headAt(graph, pool, input),
-        convs: named(graph, { ...stem, made: pooled.range }, blocks),
+        convs: named(graph, stemConvs(stem, pooled.range), blocks),
+        averagedShortcut: hasPools(blocks),
         stride: strideOf(graph, blocks),
       }
     }
@@ -69,6 +75,39 @@ function only(graph: OnnxGraph, value: string, whose: string): Reader {
   const readers = graph.readers(value)
   if (readers.length !== 1) throw graph.refused(`${readers.length} nodes read ${whose}; in a ResNet one does`)
   return readers[0]!
+}
+
+/** One 7x7 convolution, or three 3x3. */
+function stemAt(graph: OnnxGraph, reader: Reader): ConvNorm[] {
+  const first = convNormAt(graph, reader)
+  const { kernel, stride } = first
+  if (kernel === 7 && stride === 2) return [first]
+  if (kernel !== 3 || stride !== 2)
+    throw graph.refused(
+      `its stem begins with a ${kernel}x${kernel} convolution of stride ${stride}, not with 7x7 or 3x3 of stride 2`,
+    )
+  const convs = [first]
+  while (convs.length < stemNames.deep.length) {
+    const { value, node } = convs.at(-1)!
+    const conv = convNormAt(graph, only(graph, relu(graph, value, node), 'the stem'))
+    if (conv.kernel !== 3 || conv.stride !== 1)
+      throw graph.refused(
+        `its stem goes on with a ${conv.kernel}x${conv.kernel} convolution of stride ${conv.stride}, not with 3x3 of stride 1`,
+      )
+    convs.push(conv)
+  }
+  return convs
+}
+
+/** The convolutions of the stem by name; `range` is that of the last one's result, if it is quantized. */
+function stemConvs(stem: readonly ConvNorm[], range: ActivationRange | undefined): Map<string, PlacedConv> {
+  const names = stem.length === 1 ? stemNames.plain : stemNames.deep
+  return new Map(
+    stem.map((conv, i) => {
+      const next = stem[i + 1]
+      return [names[i]!.conv, { ...conv, made: next ? next.range : range, added: undefined, relu: true }]
+    }),
+  )
 }
 
 /** ReLU and max pool. It makes no difference whether numbers are quantized before or after their largest is taken. */
@@ -107,10 +146,11 @@ function relu(graph: OnnxGraph, value: string, after: OnnxNode): string {
 }
 
 function blockAt(graph: OnnxGraph, value: string, readers: readonly Reader[]): Block {
-  const convs = readers.filter(({ node }) => node.op === 'Conv')
-  const others = readers.filter(({ node }) => node.op !== 'Conv')
+  const { convs, pooled, others } = sorted(graph, readers)
   const shape = `${convs.length} convolutions${others.map(({ node }) => ` and ${described(node)}`).join('')} read '${value}'`
-  const paths = convs.map(conv => pathFrom(graph, conv)).sort((a, b) => b.convs.length - a.convs.length)
+  const paths = convs
+    .map(conv => pathFrom(graph, conv, pooled.includes(conv)))
+    .sort((a, b) => b.convs.length - a.convs.length)
   const [main, shortcut] = paths
   const identity = paths.length === 1 && others.length === 1 && others[0]!.node === main!.add
   const projected =
@@ -120,7 +160,7 @@ function blockAt(graph: OnnxGraph, value: string, readers: readonly Reader[]): B
   const output = relu(graph, main!.add.outputs[0]!, main!.add)
   return {
     main: main!.convs,
-    projection: shortcut?.convs[0],
+    projection: shortcut && projectionOf(graph, shortcut),
     projected: shortcut?.sum.range,
     value: output,
     range: widest(graph.readers(output)),
@@ -137,14 +177,62 @@ function widest(readers: readonly Reader[]): ActivationRange | undefined {
   )
 }
 
+/** The convolutions that read a value, those among them that read it by an average pool of 2x2, and what else reads it. */
+function sorted(graph: OnnxGraph, readers: readonly Reader[]) {
+  const [convs, pooled, others]: [Reader[], Reader[], Reader[]] = [[], [], []]
+  for (const reader of readers) {
+    if (reader.node.op === 'Conv') convs.push(reader)
+    else if (isHalvingPool(reader)) {
+      const conv = only(graph, reader.node.outputs[0]!, described(reader.node))
+      convs.push(conv)
+      pooled.push(conv)
+    } else others.push(reader)
+  }
+  return { convs, pooled, others }
+}
+
+/** Whether it takes the means of 2x2 pixels each. An odd last row, which may be rounded up for, is refused by the network. */
+function isHalvingPool({ node, pads }: Reader): boolean {
+  const ints = (name: string, otherwise: string) => node.attributes.get(name)?.ints?.join() ?? otherwise
+  const pad = [ints('pads', '0,0,0,0'), pads.join()].every(each => each === '0,0,0,0')
+  const mode = node.attributes.get('auto_pad')?.text || 'NOTSET'
+  const isPlain = pad && (mode === 'NOTSET' || mode === 'VALID') && ints('dilations', '1,1') === '1,1'
+  return (
+    node.op === 'AveragePool' &&
+    isPlain &&
+    ints('kernel_shape', '') === '2,2' &&
+    ints('strides', '1,1') === '2,2'
+  )
+}
+
+/** The convolution of a shortcut, after the pool if there is one. */
+function projectionOf(graph: OnnxGraph, { convs, pooled }: Path): Projection {
+  const conv = convs[0]!
+  if (conv.averaged) return { ...conv, kernel: 1, pooled: true }
+  if (!pooled) return { ...conv, pooled }
+  if (conv.stride !== 1)
+    throw graph.refused(`${described(conv.node)} has a stride of ${conv.stride} after an average pool`)
+  return { ...conv, stride: 2, pooled }
+}
+
+const hasPools = (blocks: readonly Block[]) => blocks.some(({ projection }) => projection?.pooled)
+
+interface Path {
+  readonly convs: readonly ConvNorm[]
+  /** Whether an average pool is before them. */
+  readonly pooled: boolean
+  readonly add: OnnxNode
+  readonly sum: Reader
+}
+
 /** The convolutions, with a ReLU between them, up to an addition. */
-function pathFrom(graph: OnnxGraph, first: Reader): { convs: ConvNorm[]; add: OnnxNode; sum: Reader } {
+function pathFrom(graph: OnnxGraph, first: Reader, pooled: boolean): Path {
   const convs: ConvNorm[] = []
   for (let at = first; ; ) {
-    const conv = convNormAt(graph, at)
+    const conv = convNormAt(graph, at, convs.length === 0)
     convs.push(conv)
     const next = only(graph, conv.value, described(conv.node))
-    if (adds.has(next.node.op)) return { convs, add: next.node, sum: next }
+    if (adds.has(next.node.op)) return { convs, pooled, add: next.node, sum: next }
     if (convs.length === 3)
       throw graph.refused(
         `${described(conv.node)} is the third convolution of a block, but no addition follows`,
@@ -156,14 +244,15 @@ function pathFrom(graph: OnnxGraph, first: Reader): { convs: ConvNorm[]; add: On
 /** A stage begins at a projection; the first stage of basic blocks has none. */
 function named(
   graph: OnnxGraph,
-  stem: Omit<PlacedConv, 'added' | 'relu'>,
+  stem: ReadonlyMap<string, PlacedConv>,
   blocks: readonly Block[],
 ): Map<string, PlacedConv> {
-  const convs = new Map<string, PlacedConv>([['conv1', { ...stem, added: undefined, relu: true }]])
+  const convs = new Map(stem)
+  const projecting = `downsample.${hasPools(blocks) ? 1 : 0}`
   const depth = blocks[0]?.main.length
   const kernels = depth === 3 ? '1,3,1' : '3,3'
   let [stage, index] = [1, 0]
-  let read = 'conv1' // what makes the value that the block reads
+  let read = [...stem.keys()].at(-1)! // what makes the value that the block reads
   for (const [i, { main, projection, projected, range }] of blocks.entries()) {
     if (i > 0 && projection) [stage, index] = [stage + 1, 0]
     const name = `layer${stage}.${index++}`
@@ -179,7 +268,9 @@ function named(
       throw graph.refused(
         `its block ${name} has a stride of ${stride} and a shortcut of ${projection?.stride ?? 1}`,
       )
-    const shortcut = `${name}.downsample.0`
+    if (projection && stride === 2 && projection.pooled !== hasPools(blocks))
+      throw graph.refused('some of its shortcuts have average pools and others have none')
+    const shortcut = `${name}.${projecting}`
     for (const [k, conv] of main.entries()) {
       const next = main[k + 1]
       const added = next ? undefined : projection ? shortcut : read
