@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { add, convBN, globalAvgPool, input, linear } from '../../lib/model/layers.ts'
 import { reducedPlan } from '../../lib/model/reduce.ts'
 import { goldenWeights, relativeError } from '../support/golden.ts'
 import { opCases } from '../support/op-cases.ts'
@@ -46,6 +47,32 @@ describe('int8', () => {
           tolerance,
         )
         expect(relativeError(logits, Float64Array.from(expected.logits)), what).toBeLessThan(tolerance)
+      }
+    },
+  )
+})
+
+describe('int8 without a ReLU', () => {
+  it.each([5, 16, 33, 80])(
+    'is clipped to -127 and 127 on every instruction set: %i channels',
+    async channels => {
+      const names = (i: number) => ({ conv: `c${i}`, bn: `b${i}` })
+      const x = convBN(input(12), { names: names(1), channels, kernel: 3, activation: null })
+      const featureMaps = add(convBN(x, { names: names(2), channels, kernel: 1, activation: null }), x)
+      const features = globalAvgPool(featureMaps)
+      const logits = linear(features, { name: 'fc', classes: 3 })
+      const network = { name: 'clipped', graph: x.graph, outputs: { logits, features, featureMaps } }
+      const weights = goldenWeights(network)
+      const { plan: full, bytes } = planAndBytes(network, { height: 7, width: 9, channels: 12 }, 2)
+      const quantization = await calibrated(full, weights, bytes, /*share=*/ 0.3)
+      const plan = reducedPlan(full, { precision: 'int8', quantization, bf16: false })
+      const expected = await runPlainly(plan, weights, bytes)
+      const most = Math.fround(127 * plan.values[plan.outputs.featureMaps!]!.scale!)
+      for (const end of [-most, most])
+        expect(expected.featureMaps.filter(number => number === end).length).toBeGreaterThan(10)
+      for (const isa of isas) {
+        const { featureMaps } = await runNatively(plan, weights, bytes, { isa, threads: 2 })
+        expect(difference(featureMaps, expected.featureMaps), isa).toBeUndefined()
       }
     },
   )

@@ -48,11 +48,12 @@ export function planAndBytes(network: Network, shape: Shape, batch: number) {
   }
 }
 
-/** A scale for every value of a plan in float32; the largest numbers are a little beyond what it can stand for. */
+/** A scale for every value of a plan in float32: the largest numbers are beyond what it can stand for, which is `share` of them. */
 export async function calibrated(
   plan: Plan,
   weights: WeightSource,
   bytes: Uint8Array,
+  share = 0.9,
 ): Promise<Quantization> {
   const numbers = await runReduced(plan, { source: weights }, bytes)
   const values = plan.ops.map((op): [string, QuantizedValue] => {
@@ -60,7 +61,7 @@ export async function calibrated(
     let largest = 0
     for (const x of numbers[op.dst]!) largest = Math.max(largest, Math.abs(x))
     const isPositive = op.kind === 'conv' && op.relu
-    const scale = Math.fround((0.9 * (largest || 1)) / (isPositive ? 255 : 127))
+    const scale = Math.fround((share * (largest || 1)) / (isPositive ? 255 : 127))
     return [op.name, { type: isPositive ? 'uint8' : 'int8', scale }]
   })
   return { values: Object.fromEntries(values), kept: {} }
