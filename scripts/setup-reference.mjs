@@ -19,6 +19,7 @@ const modules = [
     'torch',
     'torchvision',
     'timm',
+    'torchao',
     'transformers',
     'keras',
     'tensorflow',

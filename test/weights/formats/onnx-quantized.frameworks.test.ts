@@ -1,4 +1,4 @@
-// Quantized ONNX files as onnxruntime's and PyTorch's quantizers write them.
+// Quantized ONNX files as onnxruntime's, PyTorch's and torchao's quantizers write them.
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -73,6 +73,7 @@ const manners = {
   'torch-x86': { norm: 0.12, answers: 86 },
   'torch-qnnpack': { norm: 0.06, answers: 86 },
   'torch-simulated': { norm: 0.06, answers: 86 },
+  'torchao-x86': { norm: 0.06, answers: 86 },
 } as const
 /** Those that do not quantize the classifier, or not what it reads. */
 const withoutClassifier: readonly string[] = ['U8S8, convolutions only', 'torch-simulated']

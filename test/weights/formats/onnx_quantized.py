@@ -1,4 +1,4 @@
-"""Makes quantized ONNX files with onnxruntime's and PyTorch's quantizers, and runs them with onnxruntime.
+"""Makes quantized ONNX files with onnxruntime's, PyTorch's and torchao's quantizers, and runs them with onnxruntime.
 
 onnx_quantized.py FOLDER: FOLDER has plain.onnx, a model for images of 64x64, images.u8, `[N,64,64,3]`, and images.f32, the same
 normalised, `[N,3,64,64]`. It gets NAME.onnx for each manner, and NAME.f32, its logits. Prints the names.
@@ -115,6 +115,34 @@ def with_torch():
     export("torch-simulated", simulated)
 
 
+def with_torchao():
+    """torchao's quantizer of exported programs (PT2E) for x86, as torch.onnx's newer exporter has them."""
+    import timm  # whose blocks do not share a ReLU, which the quantizer cannot tell apart
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    torch.manual_seed(1)
+    model = timm.create_model("resnet18", pretrained=False, num_classes=7)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+    x = torch.from_numpy(images)
+    with torch.no_grad():
+        model.train()(x)
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(model.eval(), (x,), dynamic_shapes=({0: batch},)).module()
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
+    prepared = prepare_pt2e(program, quantizer)
+    with torch.no_grad():
+        prepared(x)
+    options = {"external_data": False, "input_names": ["x"], "dynamic_shapes": ({0: batch},), "verbose": False}
+    torch.onnx.export(convert_pt2e(prepared), (x[:8],), path("torchao-x86"), dynamo=True, **options)
+    finish("torchao-x86")
+
+
 quant_pre_process(path("plain"), path("prepared"))
 with_onnxruntime("U8S8", "prepared", U8, S8)
 with_onnxruntime("U8S8, batch norms apart", "plain", U8, S8)
@@ -128,3 +156,4 @@ with_onnxruntime("U8S8, convolutions only", "prepared", U8, S8, op_types_to_quan
 with_onnxruntime("U8S8, percentile", "prepared", U8, S8, calibrate_method=CalibrationMethod.Percentile)
 with_onnxruntime("U8S8, rounded at run time", "prepared", U8, S8, extra={"AddQDQPairToWeight": True})
 with_torch()
+with_torchao()
