@@ -33,6 +33,7 @@ const shortForms: { readonly [script: string]: ShortForm } = {
     says: /^server, requests of 4, 4 connections +\d+/m,
   },
   'bench:gpu': { args: ['--seconds', '0.1'], says: /skipped, there is no GPU to measure|TFLOP\/s/ },
+  'test:mutations:cpu': { args: ['--dry-run'], says: /^\d+ mutations can be applied$/m },
   'test:gpu': { args: [], says: /skipped, all of it: there is no GPU|Tests +\d+ passed/ },
 }
 

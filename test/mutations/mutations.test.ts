@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { packageRoot } from '../../lib/base/package-root.ts'
+import { cpuMutations } from './cpu-mutations.ts'
 import { mutations } from './mutations.ts'
 import { ofToday } from './of-today.ts'
 
@@ -11,8 +12,15 @@ it.each(mutations)('the mutation can be applied: $title', ({ file, find, replace
   expect(replace).not.toBe(find)
 })
 
+it.each(cpuMutations)('the mutation can be applied on the CPU: $title', ({ file, find, replace, tests }) => {
+  const source = readFileSync(join(packageRoot, file), 'utf8')
+  expect(source.split(find).length - 1, `${find} in ${file}`).toBe(1)
+  expect(replace).not.toBe(find)
+  for (const test of tests) expect(existsSync(join(packageRoot, test)), test).toBe(true)
+})
+
 it('mutations have distinct titles, all of them listed in docs/mutations.md', () => {
-  const titles = mutations.map(({ title }) => title)
+  const titles = [...mutations, ...cpuMutations].map(({ title }) => title)
   expect(new Set(titles).size).toBe(titles.length)
   const docs = readFileSync(join(packageRoot, 'docs', 'mutations.md'), 'utf8')
   for (const title of titles) expect(docs).toContain(`| ${title} | `)

@@ -8,8 +8,10 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { packageRoot } from '../../lib/base/package-root.ts'
+import { readRows, rowOf, writeRows } from './docs.ts'
 import { type Mutation, mutations } from './mutations.ts'
 import { ofToday } from './of-today.ts'
+import { firstFailed } from './vitest-report.ts'
 
 const place = join(packageRoot, 'build-mutants')
 const source = join(place, 'source')
@@ -67,12 +69,7 @@ function firstFailure(files: readonly string[], plans?: string): string | undefi
       env,
     )
     if (status === 0) continue
-    const begin = stdout.indexOf('{"numTotalTestSuites"')
-    if (begin < 0) return `${file}: the process ended (${signal ?? status})`
-    const report = JSON.parse(stdout.slice(begin, stdout.lastIndexOf('}') + 1))
-    const results: { assertionResults: { status: string; fullName: string }[] }[] = report.testResults
-    const failed = results.flatMap(result => result.assertionResults).find(test => test.status === 'failed')
-    return failed?.fullName ?? `${file}: the process ended`
+    return firstFailed(stdout) ?? `${file}: the process ended (${signal ?? status})`
   }
   return undefined
 }
@@ -108,33 +105,6 @@ function mutate({ title, file, find, replace }: Mutation): () => void {
   return () => writeFileSync(path, original)
 }
 
-const docs = join(packageRoot, 'docs', 'mutations.md')
-
-/** What earlier runs found, by title. */
-function rowsOfDocs(): Map<string, string> {
-  const lines = existsSync(docs) ? readFileSync(docs, 'utf8').split('\n') : []
-  return new Map(
-    lines.filter(line => line.startsWith('| ')).map(line => [line.split(' | ')[0]!.slice(2), line]),
-  )
-}
-
-function writeDocs(rows: ReadonlyMap<string, string>): void {
-  const tried = mutations.filter(({ title }) => rows.has(title))
-  const untried = mutations.filter(({ title }) => !rows.has(title))
-  const text = [
-    '# Broken on purpose',
-    '',
-    '`npm run test:mutations` breaks the CUDA backend in each of these ways, one at a time, builds its twin and runs',
-    '`test/cuda` on it. The last column is the first test that fails.',
-    ...(untried.length > 0 ? ['', `Not tried yet: ${untried.map(({ title }) => title).join('; ')}.`] : []),
-    '',
-    '| what is broken | caught by |',
-    '| --- | --- |',
-    ...tried.map(({ title }) => rows.get(title)),
-  ]
-  writeFileSync(docs, `${text.join('\n')}\n`)
-}
-
 const { values: options, positionals: wanted } = parseArgs({
   allowPositionals: true, // parts of titles
   options: { some: { type: 'string' } },
@@ -162,7 +132,7 @@ cpSync(options.some === undefined ? join(place, 'plans') : compiledByTests, unbr
   recursive: true,
 })
 
-const rows = rowsOfDocs()
+const rows = readRows()
 let survivors = 0
 for (const mutation of chosen) {
   const begin = Date.now()
@@ -183,8 +153,8 @@ for (const mutation of chosen) {
     `${caught === undefined ? 'SURVIVED' : 'caught'}  ${mutation.title} (${seconds} s)  ${caught ?? ''}`,
   )
   if (options.some !== undefined) continue
-  rows.set(mutation.title, `| ${mutation.title} | ${caught ?? '**nothing**'} |`)
-  writeDocs(rows) // now, so that an interrupted run was not for nothing
+  rows.set(mutation.title, rowOf(mutation.title, caught))
+  writeRows(rows) // now, so that an interrupted run was not for nothing
 }
 console.log(`${chosen.length - survivors} of ${chosen.length} caught`)
 process.exitCode = survivors > 0 ? 1 : 0
