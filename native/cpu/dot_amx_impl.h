@@ -45,6 +45,8 @@ class Tiles {
   Tiles(const Tiles&) = delete;
 };
 
+constexpr int kLeastFinished = 8;  // rows at a time
+
 // The sums of a block and two panels, in memory: some of their rows are finished, some are not.
 class Unfinished {
  public:
@@ -108,7 +110,7 @@ inline void sum_tiles(const DotTask& task, const DotBlock& block, int panel, Unf
   const size_t panel_bytes = task.panel_bytes();
   const std::byte* weight = task.weight + panel * panel_bytes;
   const long stride = static_cast<long>(task.row_stride);
-  const int finished_rows = divide_up(unfinished.rows(), 2 * steps_of(task)) * 2;
+  const int finished_rows = std::max(divide_up(unfinished.rows(), 2 * steps_of(task)) * 2, kLeastFinished);
   for (int tap = 0; tap < task.tap_count; tap++) {
     const std::byte* const upper = block.source + task.source_offset + task.taps[tap];
     const std::byte* const lower = upper + kTileRows * task.row_stride;
