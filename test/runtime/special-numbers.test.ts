@@ -153,9 +153,10 @@ describe.each(loadNative().capabilities())('on %s', isa => {
       const shape = { height: 7, width: 8, channels }
       const net = networkOf(shape, x => maxPool(x, { kernel: 3, stride: 2, padding: 1 }))
       const kept = net.plan.ops.filter(({ kind }) => kind === 'normalize' || kind === 'maxPool')
-      const values = net.plan.values.map((value, i) =>
-        kept.some(({ dst }) => dst === i) ? { ...value, precision: 'bf16' as const } : value,
-      )
+      const values = net.plan.values.map(({ height, width, channels }, i) => ({
+        ...{ height, width, channels },
+        precision: kept.some(({ dst }) => dst === i) ? ('bf16' as const) : ('fp32' as const),
+      }))
       const plan = { ...net.plan, values }
       const weights = goldenWeights(net.network)
       const native = new NativeSession(plan, { isa, threads: 2 })
