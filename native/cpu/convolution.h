@@ -31,7 +31,7 @@ class Convolution {
  public:
   virtual ~Convolution() = default;
 
-  // dst must not overlap the others.
+  // dst must not overlap the others. With fewer bits than float32 it may be the residual.
   virtual void run(void* dst,             // [N,H,W,K]
                    const void* src,       // [N,H,W,C]
                    const void* residual,  // [N,H,W,K], or null

@@ -16,7 +16,8 @@ void run(const DotTask& task) { run_with<Products>(task, finish_bf16<FinishBf16>
 
 }  // namespace
 
-extern const DotKernels kAmxBf16Kernels = {"amx", /*unit=*/64, kMostDotRows, kTileRows, run};
+extern const DotKernels kAmxBf16Kernels = {"amx", /*unit=*/64,          kMostDotRows,         kTileRows,
+                                           run,   /*winograd=*/nullptr, /*has_bounds=*/false, kManyRowBytes};
 
 }  // namespace residual::cpu
 #endif

@@ -26,7 +26,8 @@ void run(const DotTask& task) {
 
 }  // namespace
 
-extern const DotKernels kAmxInt8Kernels = {"amx", /*unit=*/64, kMostDotRows, kTileRows, run};
+extern const DotKernels kAmxInt8Kernels = {"amx", /*unit=*/64,          kMostDotRows,         kTileRows,
+                                           run,   /*winograd=*/nullptr, /*has_bounds=*/false, kManyRowBytes};
 
 }  // namespace residual::cpu
 #endif

@@ -7,7 +7,6 @@ namespace residual::cpu {
 namespace {
 
 constexpr int kTasksPerThread = 4;
-constexpr size_t kManyWeights = size_t(1) << 20;  // bytes: half of a second-level cache
 
 int round_up(int a, int b) { return divide_up(a, b) * b; }
 
@@ -98,7 +97,7 @@ WorkspaceSize DotConv::workspace_size(int /*batch*/, int /*threads*/) const {
 void DotConv::run(void* dst, const void* src, const void* residual, int batch, ThreadPool& pool,
                   Workspace& workspace) const {
   const int wanted = pool.threads() == 1 ? 1 : pool.threads() * kTasksPerThread;
-  const int chunks = rows_.chunks(batch, wanted, pool.threads(), weight_.bytes() >= kManyWeights);
+  const int chunks = rows_.chunks(batch, wanted, pool.threads(), are_many_weights(weight_.bytes()));
   const int splits = std::min(divide_up(wanted, chunks), divide_up(strips_.front().panels(), 2));
   const DotOutput output = dot_output(geometry_, numbers_, dst, residual);
   pool.run(chunks * splits, [&](int index, int worker) {

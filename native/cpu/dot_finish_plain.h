@@ -112,20 +112,24 @@ struct FinishBf16 {
         start(static_cast<const float*>(task.start) + panel * kPanelColumns),
         columns(columns) {}
 
+  // Written at once: the residual may lie where the result goes.
   void row(const int32_t* sums, size_t at) const {
-    Dst* const dst = static_cast<Dst*>(out.dst) + at;
-    const uint16_t* const residual = static_cast<const uint16_t*>(out.residual) + at;
-    for (int k = 0; k < columns && k < kSumColumns; k++) {
+    const auto* const residual = static_cast<const uint16_t*>(out.residual) + at;
+    const int count = columns < kSumColumns ? columns : kSumColumns;
+    const bool relu = out.relu;
+    Dst row[kSumColumns];
+    for (int k = 0; k < count; k++) {
       float value;
       std::memcpy(&value, sums + k, sizeof value);
       if constexpr (kAddsStart) value += start[k];
       if constexpr (kHasResidual) value += from_bf16(residual[k]);
-      if (out.relu && value < 0) value = 0;
+      if (relu && value < 0) value = 0;
       if constexpr (kDst == DotType::kFp32)
-        dst[k] = value;
+        row[k] = value;
       else
-        dst[k] = to_bf16(value);
+        row[k] = to_bf16(value);
     }
+    std::memcpy(static_cast<Dst*>(out.dst) + at, row, count * sizeof(Dst));
   }
   void two_rows(const int32_t* sums, size_t at) const {
     row(sums, at);

@@ -85,6 +85,13 @@ struct DotTask {
 
 struct DotWinogradKernels;  // dot_winograd_kernels.h
 
+// Bytes of copied rows that stay in a second-level cache together with the weights of a few panels.
+constexpr size_t kScratchBytes = size_t(256) << 10;
+
+// Whether weights are so many that as many rows as possible should share what is read of them: half of a
+// second-level cache.
+constexpr bool are_many_weights(size_t bytes) { return bytes > size_t(1) << 20; }
+
 struct DotKernels {
   const char* name;
   int unit;        // what `depth` is a multiple of: bytes
@@ -93,6 +100,7 @@ struct DotKernels {
   void (*run)(const DotTask& task);
   const DotWinogradKernels* winograd = nullptr;  // null where it has nothing to gain
   bool has_bounds = false;                       // reads DotTask::bounds
+  size_t most_scratch = kScratchBytes;           // bytes of copied rows, where there are many weights
 };
 
 #if defined(__x86_64__)

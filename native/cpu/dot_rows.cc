@@ -6,11 +6,14 @@
 namespace residual::cpu {
 namespace {
 
-// Of a chunk's copied rows: they stay in a second-level cache together with the weights of a few panels.
-constexpr size_t kScratchBytes = size_t(256) << 10;
 constexpr int kMostPixels = 512;  // of a chunk; more share what is read of the weights
 constexpr int kMostImages = 16;   // of a chunk
 constexpr int kLeastPixels = 64;  // fewer leave tiles empty
+
+// Of the packed weights, about.
+size_t weight_bytes(const ConvGeometry& g, int number_bytes) {
+  return size_t(g.taps()) * g.group_inputs() * g.dst.channels * number_bytes;
+}
 
 constexpr size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -31,6 +34,8 @@ DotRows::DotRows(const ConvGeometry& geometry, const DotKernels& kernels, int nu
       own_bytes_(size_t(geometry.src.channels) * number_bytes),
       pixel_bytes_(pixel_bytes),
       padding_(padding) {
+  const size_t most_scratch =
+      are_many_weights(weight_bytes(g_, number_bytes_)) ? kernels.most_scratch : kScratchBytes;
   if (takes_kernel_rows(g_, number_bytes_)) {
     mode_ = Mode::kKernelRows;
     // Two rows of four bytes fill a tile's 64 bytes where the kernel is up to eight wide.
@@ -43,7 +48,7 @@ DotRows::DotRows(const ConvGeometry& geometry, const DotKernels& kernels, int nu
   } else if (g_.kernel == 1 && g_.padding == 0) {
     mode_ = g_.stride == 1 && pixel_bytes_ == own_bytes_ ? Mode::kInPlace : Mode::kGathered;
     const int fitting =
-        mode_ == Mode::kGathered ? static_cast<int>(kScratchBytes / pixel_bytes_) : kMostPixels;
+        mode_ == Mode::kGathered ? static_cast<int>(most_scratch / pixel_bytes_) : kMostPixels;
     most_rows_ = std::clamp(fitting / block_rows_ * block_rows_, block_rows_,
                             divide_up(kMostPixels, block_rows_) * block_rows_);
   } else {
@@ -55,7 +60,7 @@ DotRows::DotRows(const ConvGeometry& geometry, const DotKernels& kernels, int nu
   }
   if (!by_pixels()) most_rows_ = std::min(most_rows_, g_.dst.height);
   if (mode_ == Mode::kPlanes && most_rows_ == g_.dst.height)
-    most_images_ = std::clamp(static_cast<int>(kScratchBytes / planes_bytes()), 1, kMostImages);
+    most_images_ = std::clamp(static_cast<int>(most_scratch / planes_bytes()), 1, kMostImages);
 }
 
 DotRows::Place DotRows::place(int row, int column, int channel) const {

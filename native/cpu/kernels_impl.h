@@ -262,34 +262,49 @@ void maximum_of_bytes(Byte* dst, const Byte* const* sources, int taps, int chann
   }
 }
 
-typedef uint16_t Halves __attribute__((vector_size(VECTOR_BYTES / 2)));
-typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES)));
+// bf16 numbers in the order of integers, NaN of either sign above all others: negative ones with all bits but
+// the sign inverted, and everything moved so that negative NaN wraps around.
+typedef int16_t Shorts __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint16_t UnsignedShorts __attribute__((vector_size(VECTOR_BYTES)));
+constexpr int kNegativeNans = 0x7f;
 
-inline Vec load_bf16(const uint16_t* p) {
-  Halves halves;
-  __builtin_memcpy(&halves, p, sizeof halves);
-  return (Vec)(__builtin_convertvector(halves, Bits) << 16);
+inline Shorts to_ordered(Shorts x) {
+  return (Shorts)((UnsignedShorts)(x ^ (x >> 15 & 0x7fff)) - kNegativeNans);
+}
+inline Shorts from_ordered(Shorts y) {
+  const Shorts x = (Shorts)((UnsignedShorts)y + kNegativeNans);
+  return x ^ (x >> 15 & 0x7fff);
+}
+inline int16_t to_ordered(int16_t x) { return int16_t((x ^ (x >> 15 & 0x7fff)) - kNegativeNans); }
+inline int16_t from_ordered(int16_t y) {
+  const int16_t x = int16_t(y + kNegativeNans);
+  return int16_t(x ^ (x >> 15 & 0x7fff));
 }
 
 void maximum_bf16(uint16_t* dst, const uint16_t* const* sources, int taps, int channels) {
+  constexpr int kWidth = VECTOR_BYTES / sizeof(int16_t);
+  const auto load_ordered = [](const uint16_t* p) {
+    Shorts x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return to_ordered(x);
+  };
   int c = 0;
-  for (; c + kLanes <= channels; c += kLanes) {
-    Vec y = load_bf16(sources[0] + c);
-    for (int tap = 1; tap < taps; tap++) y = max_or_nan(y, load_bf16(sources[tap] + c));
-    const Halves halves = __builtin_convertvector((Bits)y >> 16, Halves);
-    __builtin_memcpy(dst + c, &halves, sizeof halves);
+  for (; c + kWidth <= channels; c += kWidth) {
+    Shorts y = load_ordered(sources[0] + c);
+    for (int tap = 1; tap < taps; tap++) {
+      const Shorts x = load_ordered(sources[tap] + c);
+      y = x > y ? x : y;
+    }
+    y = from_ordered(y);
+    __builtin_memcpy(dst + c, &y, sizeof y);
   }
   for (; c < channels; c++) {
-    const auto number = [&](int tap) {
-      const uint32_t bits = uint32_t(sources[tap][c]) << 16;
-      float value;
-      __builtin_memcpy(&value, &bits, sizeof value);
-      return value;
-    };
-    int most = 0;
-    for (int tap = 1; tap < taps; tap++)
-      if (number(tap) > number(most) || number(tap) != number(tap)) most = tap;
-    dst[c] = sources[most][c];
+    int16_t y = to_ordered(int16_t(sources[0][c]));
+    for (int tap = 1; tap < taps; tap++) {
+      const int16_t x = to_ordered(int16_t(sources[tap][c]));
+      y = x > y ? x : y;
+    }
+    dst[c] = uint16_t(from_ordered(y));
   }
 }
 

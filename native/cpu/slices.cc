@@ -1,6 +1,7 @@
 #include "cpu/slices.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "cpu/aligned_buffer.h"
 
@@ -16,6 +17,15 @@ int wanted_images(const core::Plan& plan, const core::Op& op, int threads) {
   int images = Slices::kMostImages;
   while (images > 1 && images * bytes > kSliceBytes * threads) images /= 2;
   return images;
+}
+
+// Whether an op may write its result where its residual lies, if that is not needed any more: the residual of
+// 1x1 convolutions with many outputs is most of what they read, and their result would be read from beyond
+// the caches before it is written.
+bool overwrites_residual(const core::Plan& plan, const core::Op& op) {
+  if (op.residual == core::kNone || op.residual == op.src) return false;
+  if (plan.src(op).precision == core::Precision::kFp32) return false;
+  return plan.values[op.residual].bytes() == plan.dst(op).bytes();
 }
 
 }  // namespace
@@ -69,12 +79,25 @@ void Slices::plan_memory(const core::Plan& plan) {
       life.end = std::max(life.end, levels_[level_of(i)].end);
     }
 
+  const std::vector<core::Lifetime> own = lives;
+  std::vector<int> place(values);  // the value in whose memory it is written
+  std::iota(place.begin(), place.end(), 0);
+  for (int i = 0; i < static_cast<int>(plan.ops.size()); i++) {
+    const core::Op& op = plan.ops[i];
+    if (!overwrites_residual(plan, op) || room_[op.residual] != room_[op.dst] || own[op.residual].end != i)
+      continue;
+    const int value = place[op.dst] = place[op.residual];
+    lives[value].end = lives[op.dst].end;
+    lives[op.dst] = {};
+  }
+
   std::vector<size_t> sizes;
   for (int value = 0; value < values; value++) {
     bytes_.push_back(plan.values[value].bytes());
     sizes.push_back(bytes_[value] * levels_[room_[value]].images);
   }
   memory_ = core::plan_memory(lives, sizes, kAlignment);
+  for (int value = 0; value < values; value++) memory_.offsets[value] = memory_.offsets[place[value]];
 }
 
 void Slices::each(int batch, const std::function<void(const Level&, Range)>& run) {

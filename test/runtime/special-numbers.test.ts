@@ -10,6 +10,7 @@ import { parametersOf } from '../../lib/model/parameters.ts'
 import { elements, type Shape } from '../../lib/model/plan.ts'
 import { loadWeights } from '../../lib/runtime/load-weights.ts'
 import { loadNative } from '../../lib/runtime/native.ts'
+import { decodeBFloat16, encodeBFloat16 } from '../../lib/weights/tensors/float16.ts'
 import { goldenImages, goldenWeights, relativeError } from '../support/golden.ts'
 import { runNaively } from '../support/naive.ts'
 
@@ -143,6 +144,39 @@ describe.each(loadNative().capabilities())('on %s', isa => {
         const { featureMaps } = await one.run(spoilt, { outputs: ['featureMaps'] })
         expect(featureMaps).toEqual(Float32Array.from(expected.featureMaps!))
       }
+    },
+  )
+
+  it.each([1, 3, 8, 16, 33, 64])(
+    'a max pool of %i channels in bf16 keeps NaN of either sign, and finds the largest of both signs',
+    async channels => {
+      const shape = { height: 7, width: 8, channels }
+      const net = networkOf(shape, x => maxPool(x, { kernel: 3, stride: 2, padding: 1 }))
+      const kept = net.plan.ops.filter(({ kind }) => kind === 'normalize' || kind === 'maxPool')
+      const values = net.plan.values.map(({ height, width, channels }, i) => ({
+        ...{ height, width, channels },
+        precision: kept.some(({ dst }) => dst === i) ? ('bf16' as const) : ('fp32' as const),
+      }))
+      const plan = { ...net.plan, values }
+      const weights = goldenWeights(net.network)
+      const native = new NativeSession(plan, { isa, threads: 2 })
+      await loadWeights(plan, weights, native, 1)
+      for (let pixel = 0; pixel < 56; pixel++) {
+        const images = goldenImages(1, shape).map(Math.fround)
+        const put = (at: number, bits: number) => {
+          new Uint32Array(images.buffer)[(at % 56) * channels + (at % channels)] = bits
+        }
+        put(pixel, 0x7fc00000) // NaN, and negative NaN, as infinity less infinity gives
+        put(pixel * 5 + 1, 0xffc00000)
+        put(pixel * 3 + 2, 0x7f800000) // infinity, and negative infinity
+        put(pixel * 11 + 3, 0xff800000)
+        const rounded = new Float32Array(images.length)
+        decodeBFloat16(Uint16Array.from(images, encodeBFloat16), rounded)
+        const expected = await runNaively(net.network, weights, rounded, shape)
+        const { featureMaps } = await native.run(images, ['featureMaps'])
+        expect(featureMaps).toEqual(Float32Array.from(expected.featureMaps!))
+      }
+      native.dispose()
     },
   )
 

@@ -53,6 +53,12 @@ function fused(x: Value, options: ConvCase): Value {
 
 const names = { conv: 'c', bn: 'b' }
 
+/** A 1x1 convolution of `x` to as many channels, whose residual is `residual`. */
+function around(x: Value, residual: Value, name: string, channels: number): Value {
+  const y = convBN(x, { names: { conv: name, bn: `bn_${name}` }, channels, kernel: 1, activation: null })
+  return relu(add(y, residual))
+}
+
 export const opCases: readonly OpCase[] = [
   // Output channels around the widths of vectors (4, 8, 16) and of tiles (8, 16, 64).
   ...[1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 80, 100, 130].map(channels =>
@@ -92,6 +98,16 @@ export const opCases: readonly OpCase[] = [
   opCase('3x3 of 700 channels', [3, 3, 700], x => fused(x, { channels: 66, kernel: 3 })),
   opCase('3x3 of 2100 channels to 1', [2, 2, 2100], x => fused(x, { channels: 1, kernel: 3 })),
   opCase('9x9 of 300 channels', [4, 4, 300], x => convBN(x, { names, channels: 18, kernel: 9 })),
+  // Weights that are read for several images at a time.
+  opCase(
+    '1x1/2 of 1100 to 1040 channels',
+    [7, 7, 1100],
+    x => convBN(x, { names, channels: 1040, kernel: 1, stride: 2 }),
+    { batch: 5 },
+  ),
+  opCase('3x3 of 260 to 260 channels', [7, 7, 260], x => convBN(x, { names, channels: 260, kernel: 3 }), {
+    batch: 5,
+  }),
   // Large enough for Winograd on every instruction set; patches that reach over the edges, panels that are not full.
   ...(
     [
@@ -168,6 +184,21 @@ export const opCases: readonly OpCase[] = [
   opCase('batch norm, sum and ReLU alone', [4, 5, 21], x => {
     const pooled = maxPool(batchNorm(x, { name: 'first' }), { kernel: 2 })
     return add(relu(pooled), pooled)
+  }),
+  // Residuals that are needed otherwise, too.
+  opCase(
+    '1x1 of its own residual',
+    [9, 13, 64],
+    x => {
+      const y = convBN(x, { names, channels: 80, kernel: 1 })
+      return around(y, y, 'd', 80)
+    },
+    { batch: 2 },
+  ),
+  opCase('1x1 with a residual that is read again', [9, 13, 64], x => {
+    const y = convBN(x, { names, channels: 80, kernel: 1 })
+    const z = around(maxPool(y, { kernel: 3, stride: 1, padding: 1 }), y, 'd', 80)
+    return around(z, y, 'e', 80)
   }),
   opCase('a value added to itself', [4, 4, 6], x => {
     const y = conv(x, { name: 'c', channels: 12, kernel: 1 })
