@@ -29,7 +29,16 @@ const { sanitizers, library, output, tests } = {
     library: 'libasan.so',
     output: join(root, 'build-sanitize'),
     tests: [
-      ...runtime(['op-cases', 'reduced-op-cases', 'session', 'addon', 'addon-arguments', 'special-numbers']),
+      ...runtime([
+        'op-cases',
+        'reduced-op-cases',
+        'session',
+        'addon',
+        'addon-arguments',
+        'special-numbers',
+        'integer-winograd',
+        'extreme-numbers',
+      ]),
       ...runtime(['cpu-autotune', 'load-weights']),
       ...['plans', 'networks'].map(name => `test/fuzz/${name}.test.ts`),
       'test/image',

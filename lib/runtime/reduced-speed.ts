@@ -8,8 +8,8 @@ import { type CpuPrecision, cpuPrecisions } from './session-options.ts'
  * and batches of 8, see docs/benchmark.md.
  */
 const speedups: { readonly [precision in 'bf16' | 'int8']: { readonly [isa: string]: number } } = {
-  bf16: { amx: 2.6 },
-  int8: { amx: 5, avx512vnni: 2.7, avxvnni: 2.5, avx2: 1.5 },
+  bf16: { amx: 3 },
+  int8: { amx: 7, avx512vnni: 3, avxvnni: 2.9, avx2: 1.5 },
 }
 
 /** As their makers call them. */

@@ -12,6 +12,8 @@ export interface CpuMutation {
 }
 
 const opCases = ['test/runtime/bf16-rounding.test.ts', 'test/runtime/reduced-op-cases.test.ts']
+const winograd = ['test/runtime/integer-winograd.test.ts']
+const extremes = ['test/runtime/extreme-numbers.test.ts']
 const refusals = ['test/runtime/refused-precisions.test.ts']
 const precisions = ['test/runtime/cpu-precision.test.ts']
 const amx = ['test/runtime/amx-refused.test.ts']
@@ -242,5 +244,40 @@ export const cpuMutations: readonly CpuMutation[] = [
     find: 'b.saves - a.saves)',
     replace: 'a.saves - b.saves)',
     tests: quantizing,
+  },
+  {
+    title: "Winograd's sums in int8 shifted by a bit too few",
+    file: 'native/cpu/dot_winograd_impl.h',
+    find: '* kNinth) >> 6)',
+    replace: '* kNinth) >> 5)',
+    tests: winograd,
+  },
+  {
+    title: "Winograd's patches of bytes padded with zeros instead of the mean",
+    file: 'native/cpu/dot_winograd.cc',
+    find: 'std::copy(pixel.begin(), pixel.end(), reinterpret_cast<uint8_t*>(padding_.data()));',
+    replace: '',
+    tests: winograd,
+  },
+  {
+    title: 'weights for Winograd whose sums can be twice what is exact',
+    file: 'native/cpu/dot_winograd.cc',
+    find: 'kMostSum = int64_t(1) << 25',
+    replace: 'kMostSum = int64_t(1) << 26',
+    tests: winograd,
+  },
+  {
+    title: 'AVX2 sums of four products taken to be half of what they are',
+    file: 'native/cpu/dot_bounds_avx2.h',
+    find: '_mm256_set1_epi16(kMostWord / 4)',
+    replace: '_mm256_set1_epi16(kMostWord / 2)',
+    tests: extremes,
+  },
+  {
+    title: 'a residual overwritten though it is read later',
+    file: 'native/cpu/slices.cc',
+    find: ' || own[op.residual].end != i)',
+    replace: ')',
+    tests: opCases,
   },
 ]
