@@ -1,12 +1,8 @@
 // The mutations of what computes in bf16 and int8 on the CPU and of what quantizes: each must make a test fail.
 
-export interface CpuMutation {
-  /** What goes wrong. */
-  readonly title: string
-  readonly file: string
-  /** Occurs in it once. */
-  readonly find: string
-  readonly replace: string
+import type { Change } from './apply.ts'
+
+export interface CpuMutation extends Change {
   /** Files or folders of tests, one of which should fail. */
   readonly tests: readonly string[]
 }

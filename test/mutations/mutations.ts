@@ -1,14 +1,9 @@
 // The mutations: ways to break the CUDA backend, one at a time, each of which must make a test fail.
 
-export interface Mutation {
-  /** What goes wrong. */
-  readonly title: string
-  /** Below `native/`. */
-  readonly file: string
-  /** Occurs in it once. */
-  readonly find: string
-  readonly replace: string
-}
+import type { Change } from './apply.ts'
+
+/** Its file is below `native/`. */
+export type Mutation = Change
 
 const conv = 'cuda/conv_graph.cc'
 const layout = 'cuda/layout.cc'

@@ -3,11 +3,12 @@
 // to docs/mutations.md. Arguments, which are parts of titles, select some of them. All of them take about half an hour; --dry-run
 // only applies them to the copy, for CI.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { packageRoot } from '../../lib/base/package-root.ts'
-import { type CpuMutation, cpuMutations } from './cpu-mutations.ts'
+import { apply } from './apply.ts'
+import { cpuMutations } from './cpu-mutations.ts'
 import { readRows, rowOf, writeRows } from './docs.ts'
 import { firstFailed } from './vitest-report.ts'
 
@@ -40,19 +41,6 @@ function firstFailure(tests: readonly string[]): string | undefined {
   return undefined
 }
 
-/** Applies a mutation; returns what takes it back. */
-function mutate({ title, file, find, replace }: CpuMutation): () => void {
-  const path = join(copy, file)
-  const original = readFileSync(path, 'utf8')
-  if (original.split(find).length !== 2)
-    throw new Error(`'${title}': ${JSON.stringify(find)} does not occur once in ${file}`)
-  writeFileSync(
-    path,
-    original.replace(find, () => replace),
-  )
-  return () => writeFileSync(path, original)
-}
-
 const { values: options, positionals: wanted } = parseArgs({
   allowPositionals: true, // parts of titles
   options: { 'dry-run': { type: 'boolean' } },
@@ -65,7 +53,7 @@ for (const name of [...copied, ...files])
   cpSync(join(packageRoot, name), join(copy, name), { recursive: true, preserveTimestamps: true })
 const modules = join(copy, 'node_modules')
 if (!existsSync(modules)) symlinkSync(join(packageRoot, 'node_modules'), modules)
-for (const mutation of chosen) mutate(mutation)() // all of them can be applied
+for (const mutation of chosen) apply(mutation, copy)() // all of them can be applied
 if (options['dry-run']) {
   console.log(`${chosen.length} mutations can be applied`)
   process.exit(0)
@@ -77,7 +65,7 @@ if (unbroken !== undefined) throw new Error(`the tests fail without a mutation: 
 const rows = readRows()
 let survivors = 0
 for (const mutation of chosen) {
-  const restore = mutate(mutation)
+  const restore = apply(mutation, copy)
   let caught: string | undefined
   try {
     build()

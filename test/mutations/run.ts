@@ -3,13 +3,14 @@
 // lines. All of them take about 20 minutes. `--some N` tries N of them, different ones every day, assumes that the tests pass
 // without a mutation, and writes nothing: for CI.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { packageRoot } from '../../lib/base/package-root.ts'
+import { apply } from './apply.ts'
 import { readRows, rowOf, writeRows } from './docs.ts'
-import { type Mutation, mutations } from './mutations.ts'
+import { mutations } from './mutations.ts'
 import { ofToday } from './of-today.ts'
 import { firstFailed } from './vitest-report.ts'
 
@@ -93,18 +94,6 @@ function setUp(): void {
   if (status !== 0) throw new Error(`${stdout}${stderr}`)
 }
 
-function mutate({ title, file, find, replace }: Mutation): () => void {
-  const path = join(source, 'native', file)
-  const original = readFileSync(path, 'utf8')
-  if (original.split(find).length !== 2)
-    throw new Error(`'${title}': ${JSON.stringify(find)} does not occur once in ${file}`)
-  writeFileSync(
-    path,
-    original.replace(find, () => replace),
-  )
-  return () => writeFileSync(path, original)
-}
-
 const { values: options, positionals: wanted } = parseArgs({
   allowPositionals: true, // parts of titles
   options: { some: { type: 'string' } },
@@ -121,7 +110,7 @@ const chosen =
     ? mutations.filter(({ title }) => wanted.length === 0 || wanted.some(part => title.includes(part)))
     : ofToday(mutations, Number(options.some), Date.now())
 setUp()
-for (const mutation of chosen) mutate(mutation)() // all of them can be applied
+for (const mutation of chosen) apply(mutation, join(source, 'native'))() // all of them can be applied
 if (options.some === undefined) {
   compile()
   const unbroken = firstFailure(stages, compiledByTests)
@@ -136,7 +125,7 @@ const rows = readRows()
 let survivors = 0
 for (const mutation of chosen) {
   const begin = Date.now()
-  const restore = mutate(mutation)
+  const restore = apply(mutation, join(source, 'native'))
   let caught: string | undefined
   try {
     compile()
