@@ -67,19 +67,14 @@ std::unique_ptr<Convolution> make_dot_convolution(const ConvGeometry& geometry, 
   if (numbers.src.precision == core::Precision::kBf16)
     return std::make_unique<DotConv>(geometry, numbers, kernels, weights, bias, arena);
   const Int8Weights integers(geometry, numbers, weights, bias);
+  const auto direct = [&] { return std::make_unique<DotConv>(geometry, numbers, kernels, integers, arena); };
   const DotWinogradKernels* const transforms = algorithm.dot_winograd;
-  const bool uses_winograd = transforms && DotWinogradConv::fits(geometry, numbers, integers);
-  const bool is_for_all =
-      uses_winograd && (size_t(geometry.src.channels) * geometry.dst.channels <= kFewWeights ||
-                        DotWinogradConv::patches(geometry, 1) >= transforms->least_patches);
-  std::unique_ptr<Convolution> winograd, direct;
-  if (uses_winograd)
-    winograd = std::make_unique<DotWinogradConv>(geometry, numbers, *transforms, integers, arena);
-  if (is_for_all) return winograd;
-  direct = std::make_unique<DotConv>(geometry, numbers, kernels, integers, arena);
-  if (!uses_winograd) return direct;
-  return std::make_unique<ByBatch>(geometry, transforms->least_patches, std::move(winograd),
-                                   std::move(direct));
+  if (!transforms || !DotWinogradConv::fits(geometry, numbers, integers)) return direct();
+  auto winograd = std::make_unique<DotWinogradConv>(geometry, numbers, *transforms, integers, arena);
+  const bool suits_all = size_t(geometry.src.channels) * geometry.dst.channels <= kFewWeights ||
+                         DotWinogradConv::patches(geometry, 1) >= transforms->least_patches;
+  if (suits_all) return winograd;
+  return std::make_unique<ByBatch>(geometry, transforms->least_patches, std::move(winograd), direct());
 }
 
 }  // namespace residual::cpu

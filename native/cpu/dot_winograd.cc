@@ -151,6 +151,11 @@ void DotWinogradConv::run(void* dst, const void* from, const void* residual, int
   });
 }
 
+DotWinogradConv::Patch DotWinogradConv::patch(int index) const {
+  const int within = index % (rows_ * row_patches_);
+  return {index / (rows_ * row_patches_), within / row_patches_ * kPatch, within % row_patches_ * kPatch};
+}
+
 DotWinogradConv::Transformed DotWinogradConv::transformed(int16_t* data, Range patches) const {
   return {data, patches, point_stride(patches.size(), geometry_.src.channels)};
 }
@@ -159,19 +164,17 @@ void DotWinogradConv::transform_inputs(const Transformed& to, const std::byte* s
   const core::Shape& shape = geometry_.src;
   const bool is_signed = numbers_.src.precision == core::Precision::kInt8;
   const auto* const padding = reinterpret_cast<const std::byte*>(padding_.data());
-  for (int patch = patches.begin; patch < patches.end; patch++) {
-    const int image = patch / (rows_ * row_patches_), within = patch % (rows_ * row_patches_);
-    const int top = within / row_patches_ * kPatch - geometry_.padding;
-    const int left = within % row_patches_ * kPatch - geometry_.padding;
+  for (int p = patches.begin; p < patches.end; p++) {
+    const Patch at = patch(p);
     const std::byte* sources[kPoints];
     for (int i = 0; i < kInputPatch; i++)
       for (int j = 0; j < kInputPatch; j++) {
-        const int y = top + i, x = left + j;
+        const int y = at.y - geometry_.padding + i, x = at.x - geometry_.padding + j;
         const bool inside = y >= 0 && y < shape.height && x >= 0 && x < shape.width;
-        const size_t pixel = (size_t(image) * shape.height + y) * shape.width + x;
+        const size_t pixel = (size_t(at.image) * shape.height + y) * shape.width + x;
         sources[i * kInputPatch + j] = inside ? src + pixel * shape.channels : padding;
       }
-    kernels_.input(to.at(patch, shape.channels), to.point_stride, sources, shape.channels, is_signed);
+    kernels_.input(to.at(p, shape.channels), to.point_stride, sources, shape.channels, is_signed);
   }
 }
 
@@ -179,14 +182,13 @@ void DotWinogradConv::run_panels(const DotOutput& output, const Transformed& inp
                                  Range panels, const Scratch& scratch) const {
   const core::Shape& shape = geometry_.dst;
   int runs = 0;
-  for (int patch = patches.begin; patch < patches.end; patch++) {
-    const int image = patch / (rows_ * row_patches_), within = patch % (rows_ * row_patches_);
-    const int top = within / row_patches_ * kPatch, left = within % row_patches_ * kPatch;
-    const int rows = std::min(kPatch, shape.height - top);
-    scratch.blocks[patch - patches.begin] = {nullptr, kPatchPixels, runs, rows};
+  for (int p = patches.begin; p < patches.end; p++) {
+    const Patch at = patch(p);
+    const int rows = std::min(kPatch, shape.height - at.y);
+    scratch.blocks[p - patches.begin] = {nullptr, kPatchPixels, runs, rows};
     for (int y = 0; y < rows; y++)
-      scratch.runs[runs++] = {y * kPatch, std::min(kPatch, shape.width - left),
-                              (size_t(image) * shape.height + top + y) * shape.width + left};
+      scratch.runs[runs++] = {y * kPatch, std::min(kPatch, shape.width - at.x),
+                              (size_t(at.image) * shape.height + at.y + y) * shape.width + at.x};
   }
   DotWinogradTask task = {};
   task.dot.blocks = scratch.blocks;

@@ -55,9 +55,15 @@ class DotWinogradConv final : public Convolution {
     int16_t* at(int patch, int channels) const { return data + size_t(patch - patches.begin) * channels; }
   };
 
+  // A patch of the output: its image and its upper left pixel.
+  struct Patch {
+    int image, y, x;
+  };
+
   void transform_weights(const Int8Weights& weights);
   int panels() const { return divide_up(geometry_.dst.channels, kPanelColumns); }
   size_t panel_bytes() const { return kPoints * geometry_.src.channels * sizeof(int16_t) * kPanelColumns; }
+  Patch patch(int index) const;
   Scratch parts_of(void* scratch) const;
   Transformed transformed(int16_t* data, Range patches) const;
   void transform_inputs(const Transformed& to, const std::byte* src, Range patches) const;
